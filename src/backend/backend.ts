@@ -1,0 +1,53 @@
+/*
+ * The one interface that whatever runs a forward pass has. Generation, chat, measuring and the tests are written
+ * once against it. A backend knows a model's weights and shape, not files or flags.
+ */
+import type { Sampler } from "../llama2/sampler.js";
+import type { WeightSource } from "../llama2/transformer.js";
+
+/** The order in which `auto` tries them, the fastest first. */
+export const BACKENDS = ["cuda", "cpu", "wasm", "ts"] as const;
+export type BackendName = (typeof BACKENDS)[number];
+
+/** One way to compute. */
+export interface Backend {
+  readonly name: BackendName;
+  /** Load the weights, once, with room for contexts of `config.seqLen` positions. */
+  load(source: WeightSource, options: { threads: number }): LoadedModel;
+}
+
+/** Weights, ready to run. */
+export interface LoadedModel {
+  /** How many threads it really uses. */
+  readonly threads: number;
+  /** Room for so many sequences, each with a KV cache of `config.seqLen` positions. */
+  openContext(sequences: number): Context;
+  dispose(): void;
+}
+
+/** A token to read: which, where it stands, and in which sequence of the context. */
+export interface Entry {
+  token: number;
+  pos: number;
+  sequence: number;
+}
+
+/** Which entries' logits a forward pass shall compute. */
+export type Wanted = "none" | "last" | "all";
+
+/** Sequences being read: their KV caches and the state beside them. They do not affect each other. */
+export interface Context {
+  /** The most entries that one call of `forward` takes. */
+  readonly maxBatch: number;
+  /**
+   * Read the entries: consecutive positions of one sequence (a prompt), one position of each of several (many
+   * stories at once), or any mixture, as long as what stands before an entry in its sequence has been read by
+   * earlier calls, or stands before it in `batch`. The bits do not depend on how entries are batched.
+   *
+   * Returns the wanted logits, a row of vocabSize for each, in memory that the next call overwrites.
+   */
+  forward(batch: readonly Entry[], wanted: Wanted): Float32Array;
+  /** Choose a token from row `row` of the last logits, as `sample` of sampler.ts does, which uses them up. */
+  sample(sampler: Sampler, row: number): number;
+  dispose(): void;
+}

@@ -1,0 +1,85 @@
+/*
+ * The ts backend's layout: eight rows at a time.
+ *
+ * A float32 sum in run.c's order is a chain: each addition waits for the one before. One row at a time, the
+ * processor mostly waits. Eight rows are eight chains that wait together, and x[j] is read once for all of them.
+ * Each row is still added in its own order, so the result is matmul's, bit for bit.
+ *
+ * So that the eight numbers of a column lie side by side, rows are kept in panels of eight, column by column:
+ *
+ *     row 0: a0 a1 a2 ...
+ *     row 1: b0 b1 b2 ...     ->   a0 b0 .. h0  a1 b1 .. h1  a2 b2 .. h2 ...
+ *     row 7: h0 h1 h2 ...
+ */
+import { f32 } from "../../llama2/math.js";
+import type { MatrixLayout } from "../../llama2/transformer.js";
+
+const PANEL = 8;
+
+/** A matrix in panels of eight rows. Rows past the last one are zeros. */
+export interface Panels {
+  data: Float32Array; // (ceil(d / 8), n, 8)
+  d: number;
+  n: number;
+}
+
+/** xout (d) = w (d, n) @ x (n), as matmul in transformer.ts. */
+export function matmul(xout: Float32Array, x: Float32Array, { data: w, d, n }: Panels): void {
+  for (let i = 0, at = 0; i < d; i += PANEL) {
+    let sum0 = 0;
+    let sum1 = 0;
+    let sum2 = 0;
+    let sum3 = 0;
+    let sum4 = 0;
+    let sum5 = 0;
+    let sum6 = 0;
+    let sum7 = 0;
+    for (let j = 0; j < n; j++, at += PANEL) {
+      const xj = x[j];
+      sum0 = f32(sum0 + f32(w[at] * xj));
+      sum1 = f32(sum1 + f32(w[at + 1] * xj));
+      sum2 = f32(sum2 + f32(w[at + 2] * xj));
+      sum3 = f32(sum3 + f32(w[at + 3] * xj));
+      sum4 = f32(sum4 + f32(w[at + 4] * xj));
+      sum5 = f32(sum5 + f32(w[at + 5] * xj));
+      sum6 = f32(sum6 + f32(w[at + 6] * xj));
+      sum7 = f32(sum7 + f32(w[at + 7] * xj));
+    }
+    // a store past the end of a typed array does nothing, so the last panel needs no special care
+    xout[i] = sum0;
+    xout[i + 1] = sum1;
+    xout[i + 2] = sum2;
+    xout[i + 3] = sum3;
+    xout[i + 4] = sum4;
+    xout[i + 5] = sum5;
+    xout[i + 6] = sum6;
+    xout[i + 7] = sum7;
+  }
+}
+
+/** Where the number of row `row` and column 0 lies; column j is 8 * j further on. */
+const startOf = (row: number, n: number) => (row - (row % PANEL)) * n + (row % PANEL);
+
+export const panels: MatrixLayout<Panels> = {
+  allocate: (d, n) => ({ data: new Float32Array(Math.ceil(d / PANEL) * PANEL * n), d, n }),
+
+  fill(w, values, offset) {
+    let row = Math.floor(offset / w.n);
+    let column = offset % w.n;
+    for (let i = 0; i < values.length; row++, column = 0) {
+      const start = startOf(row, w.n);
+      for (; column < w.n && i < values.length; column++, i++) {
+        w.data[start + column * PANEL] = values[i];
+      }
+    }
+  },
+
+  matmul,
+
+  copyRow(xout, w, row) {
+    const start = startOf(row, w.n);
+    for (let j = 0; j < w.n; j++) {
+      xout[j] = w.data[start + j * PANEL];
+    }
+  },
+};

@@ -1,0 +1,67 @@
+/*
+ * Files from strangers: opened without hanging, read without surprises.
+ */
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { Llama2Error } from "../errors.js";
+
+/** 1234567 -> "1,234,567 bytes" */
+export const bytesText = (n: number | bigint): string => `${n.toLocaleString("en-US")} byte${n === 1 ? "" : "s"}`;
+
+/** An open regular file. */
+export class InputFile {
+  readonly path: string;
+  readonly size: number; // bytes, when it was opened
+  private readonly fd: number;
+
+  /**
+   * Open `path` for reading.
+   * @throws Llama2Error E_FILE if it cannot be opened, E_FORMAT if it is a directory, a pipe or a device
+   */
+  constructor(path: string) {
+    this.path = path;
+    try {
+      // without O_NONBLOCK, opening a pipe waits for somebody to write to it
+      this.fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    } catch (error) {
+      throw cannotOpen(path, error as NodeJS.ErrnoException);
+    }
+    const stat = fstatSync(this.fd);
+    this.size = stat.size;
+    if (!stat.isFile()) {
+      this.close();
+      const found = stat.isDirectory() ? "a directory" : stat.isFIFO() ? "a pipe" : "a device";
+      throw new Llama2Error("E_FORMAT", `${path} is ${found}, expected a file`);
+    }
+  }
+
+  /**
+   * Fill `into` with the bytes from `position` on.
+   * @throws Llama2Error E_FORMAT if the file ends before, because someone shortened it meanwhile
+   */
+  read(into: Uint8Array, position: number): void {
+    for (let done = 0; done < into.length; ) {
+      const n = readSync(this.fd, into, done, into.length - done, position + done);
+      if (n === 0) {
+        throw new Llama2Error(
+          "E_FORMAT",
+          `${this.path} changed while it was read: it had ${bytesText(this.size)}, now it ends at byte ${position + done}`,
+        );
+      }
+      done += n;
+    }
+  }
+
+  close(): void {
+    closeSync(this.fd);
+  }
+}
+
+function cannotOpen(path: string, { code, message }: NodeJS.ErrnoException): Llama2Error {
+  const why =
+    code === "ENOENT" || code === "ENOTDIR"
+      ? "there is no such file"
+      : code === "EACCES" || code === "EPERM"
+        ? "no permission to read it"
+        : message;
+  return new Llama2Error("E_FILE", `cannot open ${path === "" ? '""' : path}: ${why}`);
+}

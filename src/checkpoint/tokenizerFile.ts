@@ -1,0 +1,134 @@
+/*
+ * tokenizer.bin: reading one, and finding the one that belongs to a model.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Llama2Error } from "../errors.js";
+import { buildTokenizer, type Tokenizer } from "../llama2/tokenizer.js";
+import { bytesText, InputFile } from "./file.js";
+
+/** The folder of the bundled model, its tokenizer and its card. */
+export const PACKAGE_MODELS = fileURLToPath(new URL("../../models/", import.meta.url));
+
+/** Larger than any real vocabulary by far. */
+const MAX_BYTES = 1 << 28;
+
+/**
+ * Read a tokenizer file: uint32 longest piece, then for each token float32 score, int32 length, bytes. How many
+ * there are it does not say.
+ * @throws Llama2Error E_FILE, E_FORMAT
+ */
+export function readTokenizer(path: string): Tokenizer {
+  const file = new InputFile(path);
+  try {
+    if (file.size > MAX_BYTES) {
+      throw new Llama2Error("E_FORMAT", `${path} is no tokenizer: it has ${bytesText(file.size)}`);
+    }
+    const bytes = new Uint8Array(file.size);
+    file.read(bytes, 0);
+    return parseTokenizer(bytes, path);
+  } finally {
+    file.close();
+  }
+}
+
+/** @throws Llama2Error E_FORMAT, with the byte offset */
+export function parseTokenizer(bytes: Uint8Array, path: string): Tokenizer {
+  const refuse = (why: string) => new Llama2Error("E_FORMAT", `${path} is not a tokenizer of llama2.c: ${why}`);
+  // latin1 makes one character of each byte
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 12) throw refuse(`it has ${bytesText(bytes.length)}, less than a single token needs`);
+
+  const vocab: string[] = [];
+  const scores: number[] = [];
+  // the longest piece, in the first four bytes, is counted anew: some files have it wrong
+  for (let at = 4; at < bytes.length; ) {
+    if (at + 8 > bytes.length) throw refuse(`it ends within token ${vocab.length}, at byte ${bytes.length}`);
+    const length = view.getInt32(at + 4, true);
+    if (length < 0) throw refuse(`token ${vocab.length} at byte ${at + 4} has the length ${length}`);
+    if (at + 8 + length > bytes.length) {
+      throw refuse(
+        `token ${vocab.length} at byte ${at + 4} has the length ${length}, but only ${bytesText(bytes.length - at - 8)} follow`,
+      );
+    }
+    scores.push(view.getFloat32(at, true));
+    vocab.push(text.slice(at + 8, at + 8 + length));
+    at += 8 + length;
+  }
+  return buildTokenizer(vocab, Float32Array.from(scores));
+}
+
+/** A tokenizer and where it was found. */
+export interface FoundTokenizer {
+  path: string;
+  tokenizer: Tokenizer;
+}
+
+/**
+ * Find the tokenizer of the model at `modelPath`, whose vocabulary has `vocabSize` tokens: `STEM.tokenizer.bin`
+ * beside it; `tokenizer.bin` beside it, then in the current folder; the one `tok*.bin` beside it, then among the
+ * bundled models. Files that are no tokenizers, or whose size is another, are passed over.
+ * @throws Llama2Error E_FORMAT if nothing fits, or several do in one place
+ */
+export function findTokenizer(modelPath: string, vocabSize: number): FoundTokenizer {
+  const folder = dirname(modelPath);
+  const seen = new Map<string, number>(); // path -> how many tokens
+  const fitting = (paths: string[]): FoundTokenizer[] =>
+    paths.flatMap((path) => {
+      try {
+        const tokenizer = readTokenizer(path);
+        seen.set(path, tokenizer.vocabSize);
+        return tokenizer.vocabSize === vocabSize ? [{ path, tokenizer }] : [];
+      } catch (error) {
+        if (error instanceof Llama2Error) return [];
+        throw error;
+      }
+    });
+
+  const single = [
+    join(folder, `${basename(modelPath).replace(/\.bin$/, "")}.tokenizer.bin`),
+    join(folder, "tokenizer.bin"),
+    "tokenizer.bin",
+  ];
+  for (const path of single.filter((path) => existsSync(path))) {
+    const [found] = fitting([path]);
+    if (found) return found;
+  }
+  for (const place of [folder, PACKAGE_MODELS]) {
+    const found = fitting(tokenizersIn(place));
+    if (found.length === 1) return found[0];
+    if (found.length > 1) {
+      const list = found.map(({ path }) => path).join(", ");
+      throw new Llama2Error(
+        "E_FORMAT",
+        `${modelPath} has a vocabulary of ${vocabSize}, and several tokenizers have that size: ${list}. Choose one with -z`,
+      );
+    }
+  }
+  const others = [...seen].map(([path, size]) => `${path} has ${size}`);
+  throw new Llama2Error(
+    "E_FORMAT",
+    `found no tokenizer for ${modelPath}, whose vocabulary has ${vocabSize} tokens${others.length > 0 ? ` (${others.join(", ")})` : ""}. Put its tokenizer.bin beside it, or name it with -z`,
+  );
+}
+
+/** The files in `folder` that are called like a tokenizer. */
+function tokenizersIn(folder: string): string[] {
+  try {
+    const names = readdirSync(folder).filter((name) => /^tok.*\.bin$/.test(name));
+    return names.sort().map((name) => join(folder, name));
+  } catch {
+    return [];
+  }
+}
+
+/** @throws Llama2Error E_FORMAT if the tokenizer at `path` is not as large as the model's vocabulary */
+export function checkVocabSize(tokenizer: Tokenizer, path: string, vocabSize: number): void {
+  if (tokenizer.vocabSize === vocabSize) return;
+  throw new Llama2Error(
+    "E_FORMAT",
+    `${path} has ${tokenizer.vocabSize} tokens, but the model's vocabulary has ${vocabSize}: it belongs to another model`,
+  );
+}

@@ -1,0 +1,20 @@
+/** What went wrong, for programs; the message says it for people. */
+export type ErrorCode =
+  | "E_USAGE" // an argument that makes no sense
+  | "E_FILE" // a file that cannot be opened or read
+  | "E_FORMAT" // a file that is not what it should be
+  | "E_LIMIT" // a request that is too large
+  | "E_CONTEXT" // more tokens than the context holds
+  | "E_NUMERIC" // a model that computes NaN or infinity
+  | "E_DEVICE_UNAVAILABLE"; // a backend that cannot run here
+
+/** Every error this package throws on purpose. The message says what was found, what was expected, what to do. */
+export class Llama2Error extends Error {
+  override readonly name = "Llama2Error";
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}

@@ -1,0 +1,401 @@
+/*
+ * The Llama 2 transformer: run.c's first half, function by function, in its order and its words.
+ *
+ * A transformer turns a row of tokens into one number per word of its vocabulary: the logits, how much each
+ * word would like to come next. It reads one token at a time. What it has read is kept as two lists, the keys
+ * and the values; the newest token looks back at them, takes what it needs, and adds its own pair.
+ *
+ * Every float operation below rounds to float32 in the order in which C would, so the logits are those of
+ * run.c bit for bit. See math.ts for what `f32` means. "run.c 182" names the line of the original
+ * (github.com/karpathy/llama2.c at 350e04f) where the function it translates begins.
+ */
+import { cosf, expf, f32, powf, sinf } from "./math.js";
+
+// ----------------------------------------------------------------------------
+// Transformer model
+
+/** The architecture. run.c 19; `normEps` and `ropeTheta` are constants there, but real models differ. */
+export interface Config {
+  dim: number; // transformer dimension: the length of the vector that carries a token through all layers
+  hiddenDim: number; // the longer vector inside the feed-forward network
+  nLayers: number; // how many times attention and feed-forward follow each other
+  nHeads: number; // query heads: parts of the vector that look back independently
+  nKvHeads: number; // key/value heads: fewer than nHeads when groups of query heads share them
+  vocabSize: number; // how many tokens there are
+  seqLen: number; // the most positions a sequence can have: the context
+  normEps: number; // keeps rmsnorm from dividing by zero
+  ropeTheta: number; // the base of RoPE's wavelengths
+}
+
+/** llama2.c's values for what its checkpoints do not store. */
+export const DEFAULTS = { normEps: f32(1e-5), ropeTheta: 10000 } as const;
+
+/** The learned numbers. M is a matrix in whatever layout a backend likes; the reference keeps plain rows. run.c 29. */
+export interface TransformerWeights<M> {
+  // a vector for each token
+  tokenEmbeddingTable: M; // (vocabSize, dim)
+  // weights for the rmsnorms
+  rmsAttWeight: Float32Array[]; // (nLayers, dim)
+  rmsFfnWeight: Float32Array[]; // (nLayers, dim)
+  // weights for the attention's matmuls
+  wq: M[]; // (nLayers, dim, dim)
+  wk: M[]; // (nLayers, kvDim, dim)
+  wv: M[]; // (nLayers, kvDim, dim)
+  wo: M[]; // (nLayers, dim, dim)
+  // weights for the feed-forward network
+  w1: M[]; // (nLayers, hiddenDim, dim)
+  w2: M[]; // (nLayers, dim, hiddenDim)
+  w3: M[]; // (nLayers, hiddenDim, dim)
+  // the last rmsnorm
+  rmsFinalWeight: Float32Array; // (dim)
+  // the classifier, which makes logits; often the embedding table itself
+  wcls: M; // (vocabSize, dim)
+}
+
+/** The numbers of one token on their way, and the memory of the tokens before it. run.c 50. */
+export interface RunState {
+  // the current wave of activations
+  x: Float32Array; // (dim) the residual stream: what this token is by now
+  xb: Float32Array; // (dim) the same, inside a branch
+  xb2: Float32Array; // (dim) a second buffer for the branch
+  hb: Float32Array; // (hiddenDim) inside the feed-forward network
+  hb2: Float32Array; // (hiddenDim)
+  q: Float32Array; // (dim) query: what this token looks for
+  k: Float32Array; // (kvDim) key: what it can be found by; a row of keyCache
+  v: Float32Array; // (kvDim) value: what it has to give; a row of valueCache
+  fcr: Float32Array; // (headSize / 2) cosines of this position's RoPE angles
+  fci: Float32Array; // (headSize / 2) sines
+  att: Float32Array; // (nHeads, seqLen) attention scores, then weights
+  logits: Float32Array; // (vocabSize)
+  // the kv cache
+  keyCache: Float32Array; // (nLayers, seqLen, kvDim)
+  valueCache: Float32Array; // (nLayers, seqLen, kvDim)
+}
+
+/** A model at work. run.c 67. */
+export interface Transformer<M> {
+  config: Config;
+  weights: TransformerWeights<M>;
+  state: RunState;
+  layout: MatrixLayout<M>;
+}
+
+/** How matrices are kept in memory, and the two things the forward pass does with one. */
+export interface MatrixLayout<M> {
+  /** A matrix of d rows and n columns, its numbers still to come. */
+  allocate(d: number, n: number): M;
+  /** Put `values` into w. They follow each other row by row, and the first belongs at `offset`. */
+  fill(w: M, values: Float32Array, offset: number): void;
+  /** xout (d) = w (d, n) @ x (n) */
+  matmul(xout: Float32Array, x: Float32Array, w: M): void;
+  /** xout (n) = row `row` of w */
+  copyRow(xout: Float32Array, w: M, row: number): void;
+}
+
+/** The tensors that a checkpoint holds, under run.c's names. */
+export type TensorName = keyof TransformerWeights<unknown>;
+
+/** Where weights come from. Checkpoints are one; `llama2/` itself reads no files. */
+export interface WeightSource {
+  readonly config: Config;
+  /** The classifier is the embedding table: there is no `wcls` to read. */
+  readonly sharedClassifier: boolean;
+  /** How many numbers share a scale, where the matrices are int8 (version 2); 0 where they are float32. */
+  readonly groupSize: number;
+  /**
+   * Hand over one tensor of one layer (0 for those that have no layers) in pieces: `fill` gets the next values,
+   * which are good until it returns, and how many came before them.
+   */
+  read(name: TensorName, layer: number, fill: (values: Float32Array, offset: number) => void): void;
+}
+
+export const kvDimOf = (p: Config): number => (p.dim * p.nKvHeads) / p.nHeads;
+export const headSizeOf = (p: Config): number => p.dim / p.nHeads;
+
+/** run.c 77: malloc_run_state. */
+export function mallocRunState(p: Config): RunState {
+  const kvDim = kvDimOf(p);
+  const keyCache = new Float32Array(p.nLayers * p.seqLen * kvDim);
+  const valueCache = new Float32Array(p.nLayers * p.seqLen * kvDim);
+  return {
+    x: new Float32Array(p.dim),
+    xb: new Float32Array(p.dim),
+    xb2: new Float32Array(p.dim),
+    hb: new Float32Array(p.hiddenDim),
+    hb2: new Float32Array(p.hiddenDim),
+    q: new Float32Array(p.dim),
+    k: keyCache.subarray(0, kvDim),
+    v: valueCache.subarray(0, kvDim),
+    fcr: new Float32Array(headSizeOf(p) / 2),
+    fci: new Float32Array(headSizeOf(p) / 2),
+    att: new Float32Array(p.nHeads * p.seqLen),
+    logits: new Float32Array(p.vocabSize),
+    keyCache,
+    valueCache,
+  };
+}
+
+/** run.c 111: memory_map_weights. C points into the mapped file; here each layout makes its own matrices. */
+export function memoryMapWeights<M>(source: WeightSource, layout: MatrixLayout<M>): TransformerWeights<M> {
+  const p = source.config;
+  const kvDim = kvDimOf(p);
+
+  const vector = (name: TensorName, layer: number) => {
+    const w = new Float32Array(p.dim);
+    source.read(name, layer, (values, offset) => w.set(values, offset));
+    return w;
+  };
+  const matrix = (name: TensorName, layer: number, d: number, n: number) => {
+    const w = layout.allocate(d, n);
+    source.read(name, layer, (values, offset) => layout.fill(w, values, offset));
+    return w;
+  };
+  const layers = <T>(read: (layer: number) => T) => Array.from({ length: p.nLayers }, (_, l) => read(l));
+
+  const tokenEmbeddingTable = matrix("tokenEmbeddingTable", 0, p.vocabSize, p.dim);
+  return {
+    tokenEmbeddingTable,
+    rmsAttWeight: layers((l) => vector("rmsAttWeight", l)),
+    wq: layers((l) => matrix("wq", l, p.dim, p.dim)),
+    wk: layers((l) => matrix("wk", l, kvDim, p.dim)),
+    wv: layers((l) => matrix("wv", l, kvDim, p.dim)),
+    wo: layers((l) => matrix("wo", l, p.dim, p.dim)),
+    rmsFfnWeight: layers((l) => vector("rmsFfnWeight", l)),
+    w1: layers((l) => matrix("w1", l, p.hiddenDim, p.dim)),
+    w2: layers((l) => matrix("w2", l, p.dim, p.hiddenDim)),
+    w3: layers((l) => matrix("w3", l, p.hiddenDim, p.dim)),
+    rmsFinalWeight: vector("rmsFinalWeight", 0),
+    wcls: source.sharedClassifier ? tokenEmbeddingTable : matrix("wcls", 0, p.vocabSize, p.dim),
+  };
+}
+
+/** run.c 164: build_transformer. Without a layout, the reference's plain rows. */
+export function buildTransformer(source: WeightSource): Transformer<Rows>;
+export function buildTransformer<M>(source: WeightSource, layout: MatrixLayout<M>): Transformer<M>;
+export function buildTransformer(source: WeightSource, layout: MatrixLayout<unknown> = rows as MatrixLayout<unknown>) {
+  const config = source.config;
+  return { config, weights: memoryMapWeights(source, layout), state: mallocRunState(config), layout };
+}
+
+// ----------------------------------------------------------------------------
+// neural net blocks; the dynamics of the Transformer
+
+/**
+ * run.c 182: rmsnorm. Scale x so that its root mean square is one, then each number by its learned gain.
+ * It keeps the residual stream, which every layer adds to, from growing out of hand. o may be x.
+ */
+export function rmsnorm(o: Float32Array, x: Float32Array, weight: Float32Array, eps: number): void {
+  const size = weight.length;
+  // calculate the sum of squares
+  let ss = 0;
+  for (let j = 0; j < size; j++) {
+    ss = f32(ss + f32(x[j] * x[j]));
+  }
+  ss = f32(ss / size);
+  ss = f32(ss + eps);
+  ss = f32(1 / f32(Math.sqrt(ss)));
+  // normalize and scale
+  for (let j = 0; j < size; j++) {
+    o[j] = weight[j] * f32(ss * x[j]);
+  }
+}
+
+/**
+ * run.c 197: softmax, in place. Turn scores into weights that are positive and sum to one: e^score over the
+ * sum of them all. Taking the largest score off first changes nothing but keeps e^score from overflowing.
+ */
+export function softmax(x: Float32Array, size: number): void {
+  // find the max value (for numerical stability)
+  let maxVal = x[0];
+  for (let i = 1; i < size; i++) {
+    if (x[i] > maxVal) {
+      maxVal = x[i];
+    }
+  }
+  // exp and sum
+  let sum = 0;
+  for (let i = 0; i < size; i++) {
+    x[i] = expf(f32(x[i] - maxVal));
+    sum = f32(sum + x[i]);
+  }
+  // normalize
+  for (let i = 0; i < size; i++) {
+    x[i] /= sum;
+  }
+}
+
+/** A matrix as C keeps it: d rows of n numbers, one row after the other. */
+export interface Rows {
+  data: Float32Array; // (d, n)
+  d: number;
+  n: number;
+}
+
+/**
+ * run.c 217: matmul. w (d, n) @ x (n) -> xout (d). Each number of xout is the dot product of a row with x.
+ * By far the most time is spent in this little function.
+ */
+export function matmul(xout: Float32Array, x: Float32Array, { data: w, d, n }: Rows): void {
+  for (let i = 0; i < d; i++) {
+    let val = 0;
+    for (let j = 0; j < n; j++) {
+      val = f32(val + f32(w[i * n + j] * x[j]));
+    }
+    xout[i] = val;
+  }
+}
+
+/** The reference's layout: plain rows, multiplied one by one. */
+export const rows: MatrixLayout<Rows> = {
+  allocate: (d, n) => ({ data: new Float32Array(d * n), d, n }),
+  fill: (w, values, offset) => w.data.set(values, offset),
+  matmul,
+  copyRow: (xout, w, row) => xout.set(w.data.subarray(row * w.n, (row + 1) * w.n)),
+};
+
+/**
+ * The angles by which RoPE turns a query or key at position `pos`: their cosines into fcr, their sines into fci,
+ * (headSize / 2) each. run.c computes them inside its loop (257); they are the same in every head and layer.
+ *
+ * The first pair of numbers of a head turns by one radian a position, the last by about 1/ropeTheta: like the
+ * hands of a clock, fast ones tell near positions apart and slow ones far ones.
+ */
+export function ropeAngles(fcr: Float32Array, fci: Float32Array, pos: number, p: Config): void {
+  const headSize = headSizeOf(p);
+  for (let headDim = 0; headDim < headSize; headDim += 2) {
+    const freq = f32(1 / powf(p.ropeTheta, f32(headDim / headSize)));
+    const val = f32(pos * freq);
+    fcr[headDim / 2] = cosf(val);
+    fci[headDim / 2] = sinf(val);
+  }
+}
+
+/**
+ * run.c 231: forward. Read `token` at position `pos` and return the logits for the token after it.
+ *
+ * The keys and values of all positions before `pos` must be in the cache, from earlier calls. The logits belong
+ * to the state and are overwritten by the next call. With `classify` false nobody wants them: the last, largest
+ * matmul is left out, as for the tokens of a prompt.
+ */
+export function forward<M>(transformer: Transformer<M>, token: number, pos: number, classify = true): Float32Array {
+  // a few convenience variables
+  const { config: p, weights: w, state: s } = transformer;
+  const { matmul, copyRow } = transformer.layout;
+  const { dim, hiddenDim } = p;
+  const x = s.x;
+  const headSize = headSizeOf(p);
+  const kvDim = kvDimOf(p);
+  const kvMul = p.nHeads / p.nKvHeads; // how many query heads share a key/value head
+
+  // copy the token embedding into x
+  copyRow(x, w.tokenEmbeddingTable, token);
+  ropeAngles(s.fcr, s.fci, pos, p);
+
+  // forward all the layers
+  for (let l = 0; l < p.nLayers; l++) {
+    // attention rmsnorm
+    rmsnorm(s.xb, x, w.rmsAttWeight[l], p.normEps);
+
+    // key and value point to the kv cache
+    const loff = l * p.seqLen * kvDim; // kv cache layer offset for convenience
+    s.k = s.keyCache.subarray(loff + pos * kvDim, loff + (pos + 1) * kvDim);
+    s.v = s.valueCache.subarray(loff + pos * kvDim, loff + (pos + 1) * kvDim);
+
+    // qkv matmuls for this position
+    matmul(s.q, s.xb, w.wq[l]);
+    matmul(s.k, s.xb, w.wk[l]);
+    matmul(s.v, s.xb, w.wv[l]);
+
+    // RoPE relative positional encoding: rotate each pair of q and k by an angle that grows with the position.
+    // The dot product of two rotated vectors depends on the *difference* of their angles, so a score knows how
+    // far back a key lies. Values are not rotated: they are what is carried over, not what is compared.
+    for (let i = 0; i < dim; i += 2) {
+      const fcr = s.fcr[(i % headSize) / 2];
+      const fci = s.fci[(i % headSize) / 2];
+      const rotn = i < kvDim ? 2 : 1; // how many vectors? 2 = q & k, 1 = q only
+      for (let v = 0; v < rotn; v++) {
+        const vec = v === 0 ? s.q : s.k; // the vector to rotate (query or key)
+        const v0 = vec[i];
+        const v1 = vec[i + 1];
+        vec[i] = f32(v0 * fcr) - f32(v1 * fci);
+        vec[i + 1] = f32(v0 * fci) + f32(v1 * fcr);
+      }
+    }
+
+    // multihead attention: each head looks back on its own
+    for (let h = 0; h < p.nHeads; h++) {
+      // the query of this head, the place for its scores, and for what it brings back
+      const q = s.q.subarray(h * headSize, (h + 1) * headSize);
+      const att = s.att.subarray(h * p.seqLen, h * p.seqLen + pos + 1);
+      const xb = s.xb.subarray(h * headSize, (h + 1) * headSize);
+      // where the keys and values of its group of heads begin
+      const group = loff + Math.floor(h / kvMul) * headSize;
+
+      // how well does each position, the current one included, answer the query?
+      for (let t = 0; t <= pos; t++) {
+        const k = group + t * kvDim;
+        let score = 0;
+        for (let i = 0; i < headSize; i++) {
+          score = f32(score + f32(q[i] * s.keyCache[k + i]));
+        }
+        // without the division scores would grow with the head size, and softmax would look at one position only
+        att[t] = score / f32(Math.sqrt(headSize));
+      }
+
+      // softmax the scores to get attention weights
+      softmax(att, pos + 1);
+
+      // weighted sum of the values, back into xb
+      xb.fill(0);
+      for (let t = 0; t <= pos; t++) {
+        const v = group + t * kvDim;
+        const a = att[t];
+        for (let i = 0; i < headSize; i++) {
+          xb[i] += f32(a * s.valueCache[v + i]);
+        }
+      }
+    }
+
+    // final matmul: mix what the heads have found
+    matmul(s.xb2, s.xb, w.wo[l]);
+
+    // residual connection back into x: a layer adds to what the token was, it does not replace it
+    for (let i = 0; i < dim; i++) {
+      x[i] += s.xb2[i];
+    }
+
+    // ffn rmsnorm
+    rmsnorm(s.xb, x, w.rmsFfnWeight[l], p.normEps);
+
+    // the feed-forward network: w2(silu(w1(x)) * w3(x)). Attention moved information between positions; this
+    // works on each position alone, and most of what a model knows is said to sit here.
+    matmul(s.hb, s.xb, w.w1[l]);
+    matmul(s.hb2, s.xb, w.w3[l]);
+
+    // SwiGLU non-linearity: silu(w1(x)), near 0 for negative numbers and near the number itself for positive
+    // ones, is a gate that lets through more or less of w3(x)
+    for (let i = 0; i < hiddenDim; i++) {
+      let val = s.hb[i];
+      // silu(x) = x * σ(x), where σ(x) is the logistic sigmoid
+      val = f32(val * f32(1 / f32(1 + expf(-val))));
+      // elementwise multiply with w3(x)
+      s.hb[i] = val * s.hb2[i];
+    }
+
+    // final matmul to get the output of the ffn
+    matmul(s.xb, s.hb, w.w2[l]);
+
+    // residual connection
+    for (let i = 0; i < dim; i++) {
+      x[i] += s.xb[i];
+    }
+  }
+  if (!classify) return s.logits;
+
+  // final rmsnorm
+  rmsnorm(x, x, w.rmsFinalWeight, p.normEps);
+
+  // classifier into logits
+  matmul(s.logits, x, w.wcls);
+  return s.logits;
+}

@@ -1,0 +1,118 @@
+/*
+ * The worker's end: holds the model, and drives it in slices of about 10 ms.
+ *
+ * A forward pass is synchronous: while one runs, the thread hears nothing. It runs here and not in the caller's
+ * thread, whose event loop stays free. Between two slices this thread looks for messages, so a cancel is heard
+ * within one token, and several jobs on one model take turns.
+ */
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import type { Context } from "../backend/backend.js";
+import { type Loaded, load } from "../backend/load.js";
+import { Checkpoint } from "../checkpoint/checkpoint.js";
+import { Llama2Error } from "../errors.js";
+import { startJob } from "./jobs.js";
+import type { FailureInfo, FromWorker, Request, Setup, ToWorker } from "./protocol.js";
+
+const SLICE_MS = 10;
+
+const port = parentPort as MessagePort;
+const post = (message: FromWorker) => port.postMessage(message);
+
+const loaded = open(workerData as Setup);
+if (loaded) serve(loaded);
+
+/** Load the model, and say so; or say why not, and let the worker end. */
+function open({ path, backend, threads, context }: Setup): Loaded | undefined {
+  try {
+    const checkpoint = new Checkpoint(path);
+    try {
+      post({ type: "opened", vocabSize: checkpoint.config.vocabSize });
+      const loaded = load(checkpoint, backend, context, threads);
+      const { config, notes, model } = loaded;
+      post({ type: "loaded", config, backend: loaded.backend, threads: model.threads, notes });
+      return loaded;
+    } finally {
+      checkpoint.close();
+    }
+  } catch (error) {
+    post({ type: "loadFailed", error: describe(error) });
+    return undefined;
+  }
+}
+
+function serve({ model, config }: Loaded): void {
+  const cancelled = new Set<number>();
+  const running = new Set<Promise<void>>();
+  const sessions = new Map<number, Context>();
+  const idle: Context[] = []; // contexts that nobody uses at the moment
+
+  /** Run one job to its end, or until it is cancelled. */
+  async function drive(id: number, request: Request, context: Context): Promise<void> {
+    try {
+      const job = startJob(request, context, config.vocabSize);
+      let sliceEnd = performance.now() + SLICE_MS;
+      try {
+        for (const _ of job.run()) {
+          if (performance.now() < sliceEnd) continue;
+          post({ type: "output", id, output: job.take() });
+          await new Promise((resolve) => setImmediate(resolve)); // messages come in
+          if (cancelled.has(id)) break;
+          sliceEnd = performance.now() + SLICE_MS;
+        }
+      } finally {
+        post({ type: "output", id, output: job.take() });
+      }
+      post({ type: "done", id, timings: job.timings });
+    } catch (error) {
+      post({ type: "failed", id, error: describe(error) });
+    } finally {
+      cancelled.delete(id);
+    }
+  }
+
+  async function start(id: number, session: number | undefined, request: Request): Promise<void> {
+    if (session === undefined) {
+      const context = idle.pop() ?? model.openContext(1);
+      await drive(id, request, context);
+      idle.push(context);
+    } else {
+      const context = sessions.get(session) ?? idle.pop() ?? model.openContext(1);
+      sessions.set(session, context);
+      await drive(id, request, context);
+    }
+  }
+
+  async function close(): Promise<void> {
+    await Promise.all(running);
+    for (const context of [...idle, ...sessions.values()]) context.dispose();
+    model.dispose();
+    port.close();
+  }
+
+  port.on("message", (message: ToWorker) => {
+    switch (message.type) {
+      case "start": {
+        const job = start(message.id, message.session, message.request);
+        running.add(job);
+        job.finally(() => running.delete(job));
+        break;
+      }
+      case "cancel":
+        cancelled.add(message.id);
+        break;
+      case "endSession": {
+        const context = sessions.get(message.session);
+        sessions.delete(message.session);
+        if (context) idle.push(context);
+        break;
+      }
+      case "close":
+        close();
+    }
+  });
+}
+
+function describe(error: unknown): FailureInfo {
+  if (error instanceof Llama2Error) return { code: error.code, message: error.message };
+  return { code: undefined, message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+}
