@@ -31,8 +31,8 @@ Napi::Function Context::define(Napi::Env env) {
 /* new Context(model, sequences) */
 Context::Context(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Context>(info) {
   parts_ = guarded<std::unique_ptr<Parts>>(info.Env(), [&] {
-    if (info.Length() != 2 || !info[0].IsObject()) throw BadArgument{"new Context"};
-    const auto transformer = Model::Unwrap(info[0].As<Napi::Object>())->transformer();
+    if (info.Length() != 2) throw BadArgument{"new Context"};
+    const auto transformer = Model::from(info[0]).transformer();
     const double sequences = number(info[1]);
     if (!(sequences >= 1 && sequences <= 1 << 20)) throw BadArgument{"sequences"};
     return std::unique_ptr<Parts>(new Parts{transformer,

@@ -5,6 +5,9 @@
 
 namespace {
 
+/* Marks the objects that are Models, since unwrapping any other would read memory that is not one. */
+constexpr napi_type_tag kModelTag = {0x6c6c616d6132, 0x4d6f64656c};
+
 int positive(const Napi::Object& object, const char* name) {
   const Napi::Value value = object.Get(name);
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : 0;
@@ -42,6 +45,7 @@ Napi::Function Model::define(Napi::Env env) {
 
 /* new Model(config, sharedClassifier, fcr, fci, isa, threads) */
 Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
+  Value().TypeTag(&kModelTag);
   transformer_ = guarded<std::shared_ptr<llama2::Transformer>>(info.Env(), [&] {
     if (info.Length() != 6 || !info[0].IsObject() || !info[5].IsNumber()) throw BadArgument{"new Model"};
     const llama2::Config config = configOf(info[0].As<Napi::Object>());
@@ -55,6 +59,11 @@ Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
     if (threads < 1 || threads > 1024) throw BadArgument{"threads"};
     return std::make_shared<llama2::Transformer>(config, sharedClassifier, fcr.Data(), fci.Data(), *kernels, threads);
   });
+}
+
+const Model& Model::from(const Napi::Value& value) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kModelTag)) throw BadArgument{"expected a Model"};
+  return *Unwrap(value.As<Napi::Object>());
 }
 
 std::shared_ptr<llama2::Transformer> Model::transformer() const {

@@ -13,6 +13,9 @@ class Model : public Napi::ObjectWrap<Model> {
   static Napi::Function define(Napi::Env env);
   explicit Model(const Napi::CallbackInfo& info);
 
+  /* The Model that `value` is. Throws BadArgument if it is none. */
+  static const Model& from(const Napi::Value& value);
+
   /* Throws BadArgument once it is disposed. */
   std::shared_ptr<llama2::Transformer> transformer() const;
 

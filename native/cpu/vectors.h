@@ -23,7 +23,7 @@ typedef float Floats __attribute__((vector_size(4 * kLanes)));
 // as many float64 fit into one vector as float32 into half of one
 typedef float HalfFloats __attribute__((vector_size(4 * kHalf)));
 typedef double Doubles __attribute__((vector_size(8 * kHalf)));
-typedef int64_t Longs __attribute__((vector_size(8 * kHalf)));
+typedef uint64_t Longs __attribute__((vector_size(8 * kHalf)));
 
 template <typename Vector>
 inline Vector load(const float* from) {
@@ -65,8 +65,8 @@ inline Longs lookUpExp2(Longs k) {
 #elif defined(__AVX2__)
   return (Longs)_mm256_i64gather_epi64((const long long*)kExp2, (__m256i)(k & 31), 8);
 #else
-  Longs found;
-  for (int i = 0; i < kHalf; i++) found[i] = (int64_t)kExp2[k[i] & 31];
+  Longs found = {};
+  for (int i = 0; i < kHalf; i++) found[i] = kExp2[k[i] & 31];
   return found;
 #endif
 }
