@@ -31,6 +31,7 @@ export function load(source: WeightSource, name: BackendName | "auto", context: 
     sharedClassifier: source.sharedClassifier,
     groupSize: source.groupSize,
     read: (tensor, layer, fill) => source.read(tensor, layer, fill),
+    readQuantized: (tensor, layer, fill) => source.readQuantized(tensor, layer, fill),
   };
   const model = backend.load(capped, { threads });
   const notes = threads > model.threads ? [`the ${backend.name} backend runs on one thread`] : [];
