@@ -41,13 +41,16 @@ export function dequantize({ q, s, groupSize }: QuantizedTensor, x: Float32Array
   }
 }
 
+/** Room for n activations, as runq.c's malloc_run_state 91 makes for xq and hq. */
+export function mallocQuantized(n: number, groupSize: number): QuantizedTensor {
+  return { q: new Int8Array(n), s: new Float32Array(Math.ceil(n / groupSize)), groupSize };
+}
+
 /**
- * runq.c 145: quantize. Round activations to int8. Where the group size does not divide their number, the last group
- * is shorter. A group of zeros has the scale 0, and 0 / 0, which is no number, is stored as 0.
+ * runq.c 145: quantize. Round the activations x to int8, into qx. Where the group size does not divide their number,
+ * the last group is shorter. A group of zeros has the scale 0, and 0 / 0, which is no number, is stored as 0.
  */
-export function quantize(x: Float32Array, groupSize: number): QuantizedTensor {
-  const q = new Int8Array(x.length);
-  const s = new Float32Array(Math.ceil(x.length / groupSize));
+export function quantize({ q, s, groupSize }: QuantizedTensor, x: Float32Array): void {
   for (let group = 0; group < s.length; group++) {
     const start = group * groupSize;
     const end = Math.min(start + groupSize, x.length);
@@ -68,7 +71,6 @@ export function quantize(x: Float32Array, groupSize: number): QuantizedTensor {
       q[i] = roundf(f32(x[i] / scale));
     }
   }
-  return { q, s, groupSize };
 }
 
 /**
@@ -80,7 +82,8 @@ export function quantize(x: Float32Array, groupSize: number): QuantizedTensor {
  */
 export function matmul(xout: Float32Array, x: Float32Array, w: QuantizedRows): void {
   const { d, n, groupSize } = w;
-  const xq = quantize(x, groupSize);
+  const xq = mallocQuantized(n, groupSize);
+  quantize(xq, x);
   for (let i = 0; i < d; i++) {
     const row = i * n; // where the row begins in w.q
     let val = 0;

@@ -1,7 +1,6 @@
 /*
  * The ts backend: the reference's forward pass and sampler, with matrices in panels. Runs wherever Node does.
  */
-import { quantizedRows } from "../../llama2/quantize.js";
 import { sample } from "../../llama2/sampler.js";
 import {
   forward,
@@ -11,11 +10,12 @@ import {
   type WeightSource,
 } from "../../llama2/transformer.js";
 import type { Backend, LoadedModel } from "../backend.js";
+import { int8Panels } from "./int8Panels.js";
 import { panels } from "./panels.js";
 
 export const ts: Backend = {
   name: "ts",
-  load: (source) => (source.groupSize === 0 ? loadWith(source, panels) : loadWith(source, quantizedRows)),
+  load: (source) => (source.groupSize === 0 ? loadWith(source, panels) : loadWith(source, int8Panels())),
 };
 
 function loadWith<M>(source: WeightSource, layout: MatrixLayout<M>): LoadedModel {
