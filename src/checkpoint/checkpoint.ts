@@ -7,13 +7,7 @@
 import type { Config, MatrixName, TensorName, WeightSource } from "../llama2/transformer.js";
 import { InputFile } from "./file.js";
 import { HEAD_BYTES, type Header, parseHeader } from "./header.js";
-import { checkFileSize, locateTensors, type Tensor } from "./tensors.js";
-
-/**
- * About so many numbers are read at once: 4 MiB of float32, or 1 MiB of int8. Reading through one buffer again and
- * again is ten times faster than into fresh memory.
- */
-const CHUNK = 1 << 20;
+import { checkFileSize, chunkOf, locateTensors, type Tensor } from "./tensors.js";
 
 export class Checkpoint implements WeightSource {
   /** What the header says. */
@@ -101,13 +95,7 @@ export class Checkpoint implements WeightSource {
   }
 }
 
-/** How many numbers of a tensor are read at once: whole groups. */
-function chunkOf({ size, groupSize }: Tensor): number {
-  const whole = groupSize === 0 ? CHUNK : Math.max(1, Math.floor(CHUNK / groupSize)) * groupSize;
-  return Math.min(size, whole);
-}
-
-/** The bytes of such a chunk. */
+/** The bytes of a chunk. */
 function bufferBytes(tensor: Tensor): number {
   const numbers = chunkOf(tensor);
   return tensor.groupSize === 0 ? 4 * numbers : numbers + 4 * (numbers / tensor.groupSize);

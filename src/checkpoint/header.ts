@@ -69,6 +69,26 @@ export function parseHeader(head: Uint8Array, path: string): Header {
   };
 }
 
+/** The bytes of a version-1 or version-2 header. */
+export function formatHeader({ version, config: p, sharedClassifier, groupSize }: Header): Uint8Array {
+  const bytes = new Uint8Array(HEADER_BYTES[version]);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, MAGIC, true);
+  view.setInt32(AT.version, version, true);
+  const fields = [p.dim, p.hiddenDim, p.nLayers, p.nHeads, p.nKvHeads, p.vocabSize, p.seqLen];
+  fields.forEach((value, i) => {
+    view.setInt32(AT.fields + 4 * i, value, true);
+  });
+  view.setUint8(AT.sharedClassifier, sharedClassifier ? 1 : 0);
+  view.setInt32(AT.groupSize, groupSize, true);
+  if (p.normEps !== DEFAULTS.normEps || p.ropeTheta !== DEFAULTS.ropeTheta) {
+    bytes.set(Buffer.from(TAG), AT.tag);
+    view.setFloat32(AT.normEps, p.normEps, true);
+    view.setFloat32(AT.ropeTheta, p.ropeTheta, true);
+  }
+  return bytes;
+}
+
 /** Say what a file is that cannot be a checkpoint at all. */
 function recognise(head: Uint8Array): string | undefined {
   const text = String.fromCharCode(...head);

@@ -93,8 +93,8 @@ export interface MatrixLayout<M> {
 /** The tensors that a checkpoint holds, under run.c's names. */
 export type TensorName = keyof TransformerWeights<unknown>;
 /** The vectors among them, which are float32 in every checkpoint. */
-export const VECTORS = ["rmsAttWeight", "rmsFfnWeight", "rmsFinalWeight"] as const satisfies TensorName[];
-export type VectorName = (typeof VECTORS)[number];
+export type VectorName = "rmsAttWeight" | "rmsFfnWeight" | "rmsFinalWeight";
+export const isVector = (name: string): name is VectorName => /^rms/.test(name);
 /** The matrices, which may be int8. */
 export type MatrixName = Exclude<TensorName, VectorName>;
 
