@@ -41,7 +41,7 @@ export interface Int8Panels {
   d: number;
   n: number;
   groupSize: number;
-  x: Activations; // where matmul puts its x: shared by all matrices of n columns
+  x: Activations; // room for what matmul makes of its x
 }
 
 /** Quantized activations, and what the panels want to know of them. */
@@ -167,43 +167,39 @@ const startOf = (row: number, n: number) => (row - (row % PANEL)) * n + (row % P
 /** Even rows are the lower ones of their pairs. */
 const biasOf = (row: number) => (row % 2 === 0 ? BIAS : 0);
 
-/** The layout for int8 matrices, with activations for those that it loads. */
-export function int8Panels(): MatrixLayout<Int8Panels> {
-  const activations = new Map<number, Activations>(); // by n: they are needed for dim and hiddenDim columns
-  const activationsFor = (n: number, groupSize: number): Activations => {
-    const x = activations.get(n) ?? {
-      quantized: mallocQuantized(n, groupSize),
-      values: new Float64Array(n),
-      offsets: new Float64Array(n + 1),
+export const int8Panels: MatrixLayout<Int8Panels> = {
+  load(source, name, layer, d, n) {
+    const { groupSize } = source;
+    const w = {
+      words: new Int32Array(Math.ceil(d / PANEL) * n * (PANEL / 4)),
+      s: new Float32Array((d * n) / groupSize),
+      d,
+      n,
+      groupSize,
+      x: {
+        quantized: mallocQuantized(n, groupSize),
+        values: new Float64Array(n),
+        offsets: new Float64Array(n + 1),
+      },
     };
-    activations.set(n, x);
-    return x;
-  };
-  return {
-    load(source, name, layer, d, n) {
-      const { groupSize } = source;
-      const words = new Int32Array(Math.ceil(d / PANEL) * n * (PANEL / 4));
-      const s = new Float32Array((d * n) / groupSize);
-      const w = { words, s, d, n, groupSize, x: activationsFor(n, groupSize) };
-      source.readQuantized(name, layer, (q, scales, offset) => {
-        fill(w, q, offset);
-        s.set(scales, offset / groupSize);
-      });
-      return w;
-    },
+    source.readQuantized(name, layer, (q, scales, offset) => {
+      fill(w, q, offset);
+      w.s.set(scales, offset / groupSize);
+    });
+    return w;
+  },
 
-    matmul,
+  matmul,
 
-    copyRow(xout, { words, s, n, groupSize }, row) {
-      const bytes = new Int8Array(words.buffer);
-      const start = startOf(row, n);
-      for (let j = 0; j < n; j++) {
-        const q = ((bytes[start + j * PANEL] - biasOf(row)) << 24) >> 24;
-        xout[j] = q * s[Math.floor((row * n + j) / groupSize)];
-      }
-    },
-  };
-}
+  copyRow(xout, { words, s, n, groupSize }, row) {
+    const bytes = new Int8Array(words.buffer);
+    const start = startOf(row, n);
+    for (let j = 0; j < n; j++) {
+      const q = ((bytes[start + j * PANEL] - biasOf(row)) << 24) >> 24;
+      xout[j] = q * s[Math.floor((row * n + j) / groupSize)];
+    }
+  },
+};
 
 /** Put the numbers q into w. They follow each other row by row, and the first belongs at `offset`. */
 function fill(w: Int8Panels, q: Int8Array, offset: number): void {

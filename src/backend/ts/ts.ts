@@ -15,7 +15,7 @@ import { panels } from "./panels.js";
 
 export const ts: Backend = {
   name: "ts",
-  load: (source) => (source.groupSize === 0 ? loadWith(source, panels) : loadWith(source, int8Panels())),
+  load: (source) => (source.groupSize === 0 ? loadWith(source, panels) : loadWith(source, int8Panels)),
 };
 
 function loadWith<M>(source: WeightSource, layout: MatrixLayout<M>): LoadedModel {
