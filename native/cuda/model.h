@@ -1,0 +1,193 @@
+/*
+ * The cuda backend as its callers see it: plain C++, no CUDA header. The addon and the GPU queue build on this file.
+ *
+ *   Transformer   the weights, on one device
+ *   Context       sequences being read: a KV cache for each slot, and the state that a forward pass works with
+ *
+ * Both belong to one thread at a time. All that fails throws an Error, except the constructor of a std container.
+ */
+#ifndef LLAMA2_CUDA_MODEL_H
+#define LLAMA2_CUDA_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace llama2::cuda {
+
+/* The architecture: Config of src/llama2/transformer.ts. */
+struct Config {
+  int dim;
+  int hiddenDim;
+  int nLayers;
+  int nHeads;
+  int nKvHeads;
+  int vocabSize;
+  int seqLen;
+  float normEps;
+
+  int headSize() const { return dim / nHeads; }
+  int kvDim() const { return headSize() * nKvHeads; }
+  int kvMul() const { return nHeads / nKvHeads; }
+};
+
+/* What went wrong. `codeName` gives the name, which is also the code of the JavaScript error. */
+enum class Code {
+  kDeviceUnavailable,  // E_DEVICE_UNAVAILABLE: no driver, no device, too old a driver, no such device
+  kLimit,              // E_LIMIT: the model or the context does not fit; nothing has changed, a smaller one may fit
+  kDevice,             // E_DEVICE: a kernel or a copy failed; the process cannot use this device any more
+};
+const char* codeName(Code code);
+
+struct Error : std::runtime_error {
+  Error(Code code, const std::string& message) : std::runtime_error(message), code(code) {}
+  Code code;
+};
+
+// ----------------------------------------------------------------------------
+// Devices
+
+struct Device {
+  std::string name;    // "NVIDIA H100 80GB HBM3"
+  int computeMajor;    // 9
+  int computeMinor;    // 0
+  int multiprocessors;
+  size_t totalBytes;
+  size_t freeBytes;
+};
+
+/* The devices of this machine. Throws kDeviceUnavailable, with the reason in one line, if there are none. */
+std::vector<Device> devices();
+
+/* "13.0": what this build speaks, and what the driver does ("none" without one). */
+std::string runtimeVersion();
+std::string driverVersion();
+
+// ----------------------------------------------------------------------------
+// Weights
+
+enum class Precision { kFp32, kFp16, kInt8 };  // of the matrices; vectors and activations are fp32
+enum class KvPrecision { kFp32, kFp16 };       // of keys and values
+
+struct Options {
+  Precision precision;
+  int groupSize;  // how many weights share a scale when precision is kInt8; else 0
+  KvPrecision kvPrecision;
+  bool sharedClassifier;  // the classifier is the embedding table
+  int device;             // its number, from 0 on
+};
+
+/* Bytes on the device, known before anything is allocated. */
+struct Memory {
+  size_t weights;
+  size_t context;  // KV caches and state of one context
+  size_t total() const { return weights + context; }
+};
+Memory estimateMemory(const Config& config, const Options& options, int slots);
+
+class Context;
+
+class Transformer {
+ public:
+  /*
+   * fcr and fci are the cosines and sines of the RoPE angles, (seqLen, headSize / 2) each, from `ropeAngles`.
+   * Throws kDeviceUnavailable, and kLimit with the numbers if the weights are more than is free.
+   */
+  Transformer(const Config& config, const Options& options, const float* fcr, const float* fci);
+  ~Transformer();
+
+  /*
+   * Put the next numbers of a tensor into place, by its name in TransformerWeights and its layer, in the order of the
+   * checkpoint; `offset` says how many came before. They become fp16 or int8 on the device where that is wanted.
+   * A tensor is handed over from its first number to its last before the next is begun. Returns false, and does
+   * nothing, if there is no such tensor, it is not that large, or these are not its next numbers.
+   */
+  bool fill(const std::string& name, int layer, const float* values, size_t count, size_t offset);
+  /* The same for a matrix of a version-2 checkpoint: whole groups of `groupSize` numbers, each with its scale. */
+  bool fillQuantized(const std::string& name, int layer, const int8_t* values, const float* scales, int groupSize,
+                     size_t count, size_t offset);
+
+  const Config& config() const;
+  const Options& options() const;
+
+ private:
+  friend class Context;
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+// ----------------------------------------------------------------------------
+// Forward pass
+
+/* A token to read: which, where it stands, and in which slot of the context. */
+struct Entry {
+  int32_t token;
+  int32_t pos;
+  int32_t slot;
+};
+
+/* Which entries' logits a forward pass computes. */
+enum class Wanted { kNone, kLast, kAll };
+
+/* A slot that goes on by itself: what it reads next, and how it chooses what follows. Sampler of sampler.ts. */
+struct Sequence {
+  Entry next;         // the token to read, not yet in the cache
+  float temperature;  // 0: greedy
+  float topp;
+  uint64_t rngState;
+  int32_t stop;  // ends after this token; -1: none does
+};
+
+/* What `Context::tokens` says of a sequence that has ended: it met its stop token, or the end of the context. */
+constexpr int32_t kEnded = -1;
+
+class Context {
+ public:
+  /* Throws kLimit with the numbers if the caches are more than is free. The transformer must outlive it. */
+  Context(Transformer& transformer, int slots);
+  ~Context();
+
+  int slots() const;
+  /* The most entries that one call of `forward`, and sequences that one call of `decode`, take. */
+  int maxBatch() const;
+
+  /*
+   * Read the entries of a batch, at most maxBatch(), and write the wanted logits, (rows, vocabSize). What stands
+   * before an entry in its slot has been read by earlier calls, or stands before it in the batch. Tokens, positions
+   * and slots that are out of range are refused with std::invalid_argument.
+   */
+  void forward(const Entry* batch, int count, Wanted wanted, float* logits);
+
+  /*
+   * Let the sequences, each of another slot, go on for `steps` tokens, at most maxSteps(): read, choose, read what
+   * was chosen. This enqueues the work and returns; tokens(step) waits for one step of it. Call finish() before
+   * anything else but tokens().
+   */
+  void decode(const Sequence* sequences, int count, int steps);
+  int maxSteps() const;
+  /*
+   * The tokens chosen in a step, (count), as soon as they are there; the first step is 0. kEnded for a sequence that
+   * had ended before.
+   */
+  const int32_t* tokens(int step);
+  /*
+   * Wait for all steps, and write where the sequences are now: decode() with these goes on as if there had been no
+   * pause. One that has met its stop token, or whose pos is seqLen, is over.
+   */
+  void finish(Sequence* sequences);
+
+  /* Choose one token from logits (vocabSize) on the host, as decode() does from its own: for tests, and odd uses. */
+  int32_t sample(const float* logits, Sequence& sequence);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace llama2::cuda
+
+#endif
