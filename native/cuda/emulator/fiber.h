@@ -1,0 +1,132 @@
+/*
+ * Fibers: threads that run one at a time and hand over to each other by name. Each CUDA thread is one.
+ * The sanitizers are told about every switch, and ThreadSanitizer also that a switch orders nothing.
+ */
+#ifndef LLAMA2_EMULATOR_FIBER_H
+#define LLAMA2_EMULATOR_FIBER_H
+
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include <new>
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#define IF_ASAN(...) __VA_ARGS__
+#else
+#define IF_ASAN(...)
+#endif
+#if defined(__SANITIZE_THREAD__)
+extern "C" {
+void* __tsan_get_current_fiber();
+void* __tsan_create_fiber(unsigned);
+void __tsan_switch_to_fiber(void*, unsigned);
+void __tsan_acquire(void*);
+void __tsan_release(void*);
+}
+#define IF_TSAN(...) __VA_ARGS__
+#else
+#define IF_TSAN(...)
+#endif
+
+/* For the emulator's own state, which all fibers share and only one touches at a time. */
+#define UNWATCHED __attribute__((no_sanitize("address", "thread", "undefined")))
+
+namespace emulator {
+
+#if defined(__x86_64__)
+/* Push what a call preserves, swap stacks, pop. swapcontext would make a system call each time: 15 times slower. */
+extern "C" void emulatorSwap(void** saved, void* next);
+asm(".pushsection .text.emulatorSwap,\"axG\",@progbits,emulatorSwap,comdat\n"
+    ".weak emulatorSwap\n"
+    ".type emulatorSwap,@function\n"
+    "emulatorSwap:\n"
+    "push %rbp; push %rbx; push %r12; push %r13; push %r14; push %r15\n"
+    "mov %rsp,(%rdi); mov %rsi,%rsp\n"
+    "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbx; pop %rbp; ret\n"
+    ".size emulatorSwap,.-emulatorSwap\n"
+    ".popsection");
+#endif
+
+constexpr size_t kStack = IF_ASAN(256 * 1024 +) IF_TSAN(256 * 1024 +) 64 * 1024;
+
+class Fiber {
+ public:
+  /* The fiber that is running: the program itself. */
+  static Fiber* main() {
+    static Fiber fiber;
+    pthread_attr_t attributes;
+    void* stack;
+    pthread_getattr_np(pthread_self(), &attributes);
+    pthread_attr_getstack(&attributes, &stack, &fiber.size_);
+    pthread_attr_destroy(&attributes);
+    fiber.stack_ = static_cast<char*>(stack);
+    IF_TSAN(fiber.tsan_ = __tsan_get_current_fiber();)
+    return &fiber;
+  }
+
+  /* Make it begin at `entry`, which never returns, when it is switched to. */
+  UNWATCHED void start(void (*entry)()) {
+    if (stack_ == nullptr) allocate();
+    IF_ASAN(__asan_unpoison_memory_region(stack_, size_);)  // a failed launch may have left frames behind
+    fake_ = nullptr;
+#if defined(__x86_64__)
+    void** top = reinterpret_cast<void**>(stack_ + size_);
+    *--top = nullptr;  // where entry would return to
+    *--top = reinterpret_cast<void*>(entry);
+    for (int i = 0; i < 6; i++) *--top = nullptr;
+    sp_ = top;
+#else
+    getcontext(&context_);
+    context_.uc_stack.ss_sp = stack_;
+    context_.uc_stack.ss_size = size_;
+    context_.uc_link = nullptr;
+    makecontext(&context_, entry, 0);
+#endif
+  }
+
+  /* Run `to` until somebody switches back. A fiber that has `ended` is not switched to again but by start(). */
+  UNWATCHED __attribute__((noinline)) void switchTo(Fiber& to, [[maybe_unused]] bool ended = false) {
+    IF_ASAN(__sanitizer_start_switch_fiber(ended ? nullptr : &fake_, to.stack_, to.size_);)
+    IF_TSAN(__tsan_switch_to_fiber(to.tsan_, 1);)
+#if defined(__x86_64__)
+    emulatorSwap(&sp_, to.sp_);
+#else
+    swapcontext(&context_, &to.context_);
+#endif
+    arrive();
+  }
+  /* To be called first in `entry`. */
+  UNWATCHED void arrive() { IF_ASAN(__sanitizer_finish_switch_fiber(fake_, nullptr, nullptr);) }
+
+ private:
+  void allocate() {
+    constexpr size_t kGuard = 4096;  // below the stack: too deep a recursion is seen
+    void* memory =
+        mmap(nullptr, kStack + kGuard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED || mprotect(memory, kGuard, PROT_NONE) != 0) throw std::bad_alloc();
+    stack_ = static_cast<char*>(memory) + kGuard;
+    size_ = kStack;
+    IF_TSAN(tsan_ = __tsan_create_fiber(0);)
+  }
+
+#if defined(__x86_64__)
+  void* sp_ = nullptr;
+#else
+  ucontext_t context_;
+#endif
+  char* stack_ = nullptr;
+  size_t size_ = 0;
+  void* fake_ = nullptr;  // AddressSanitizer's other stack
+  IF_TSAN(void* tsan_ = nullptr;)
+};
+
+}  // namespace emulator
+
+#endif

@@ -1,0 +1,286 @@
+/*
+ * The heart of every kernel here: rows of weights times one or several columns of activations.
+ *
+ * Writing a token reads every weight once, so the time is that of bringing them from memory. Hence:
+ *  - One warp takes R rows at a time (two that belong together: a pair of q for RoPE, w1 and w3 for SwiGLU). Its lanes
+ *    read neighbouring 16 bytes, and kAhead * R such loads are on their way per lane before the first is used.
+ *  - The first loads start before the wait for the previous kernel: weights do not depend on it.
+ *  - The activations are shared by all rows: a block puts them into shared memory, as float32, or as int8 beside int8
+ *    weights. Where they are too many, one tile of columns after another.
+ *  - Several tokens (a prompt, a batch: up to C columns) share the weights that a lane has loaded.
+ *
+ * A lane sums its numbers in the order of the columns, then the lanes of a warp add up as a tree. Nothing of this
+ * depends on how many columns there are, so a token's result does not depend on its neighbours.
+ */
+#ifndef LLAMA2_CUDA_MATVEC_H
+#define LLAMA2_CUDA_MATVEC_H
+
+#include "matrix.h"
+#include "reduce.h"
+
+namespace llama2::cuda {
+
+constexpr int kAhead = 4;  // 16-byte loads of a row that a lane has on their way
+
+/* How many columns a kernel for several takes at once. Each warp of a block reduces one of them. */
+constexpr int kColumns = kWarps;
+
+/* The most numbers of a column that shared memory holds. Multiples of what a warp reads at once in any precision. */
+template <int C>
+constexpr int kTile = C == 1 ? 11264 : 1024;
+
+/* How the activations of a matrix are cut: into tiles of whole groups, unless they fit at once. */
+struct Tiling {
+  int tile;         // numbers of a column that are in shared memory at the same time
+  int groupStride;  // scales of a column there; 0 beside fp32 and fp16
+};
+
+/* (C, tile) activations in shared memory, and beside int8 their scales (C, groupStride). */
+template <class W>
+struct Columns {
+  unsigned char* memory;
+  Tiling tiling;
+  int count;  // how many there are
+
+  /* Sixteen bytes of weights meet kPer16 activations: 4 a float4. Part p of all of them lies in plane p. */
+  __device__ float4* floats(int c) const { return reinterpret_cast<float4*>(memory) + c * (tiling.tile / 4); }
+  __device__ int8_t* bytes(int c) const { return reinterpret_cast<int8_t*>(memory) + c * tiling.tile; }
+  __device__ float* scales(int c) const {
+    return reinterpret_cast<float*>(memory + count * tiling.tile) + c * tiling.groupStride;
+  }
+};
+
+/* R rows of weights that a warp multiplies together. */
+template <int R>
+struct Rows {
+  const Matrix* matrix[R];
+  int row[R];
+};
+
+/* The weights that a lane loads at once: kAhead times 16 bytes of each row, 32 lanes apart. */
+template <int R>
+struct Tile {
+  uint4 weights[R][kAhead];
+};
+
+/* Load the 16-byte vectors from `first` on, of those before `end`. */
+template <class W, int R>
+__device__ __forceinline__ void load(Tile<R>& t, const Rows<R>& rows, int first, int end) {
+#pragma unroll
+  for (int r = 0; r < R; r++) {
+    const Matrix& w = *rows.matrix[r];
+    const uint4* row = static_cast<const uint4*>(w.data) + static_cast<size_t>(rows.row[r]) * (w.stride / kPer16<W>);
+#pragma unroll
+    for (int a = 0; a < kAhead; a++) {
+      const int v = first + 32 * a + laneOf();
+      if (v < end) t.weights[r][a] = loadReadOnly(row + v);
+    }
+  }
+}
+
+/* sums += weights * activations, for fp32 and fp16. `start` is the vector at which the tile in shared memory begins. */
+template <class W, int R, int C>
+__device__ __forceinline__ void multiply(float (&sums)[R][C], const Tile<R>& t, const Rows<R>&, const Columns<W>& x,
+                                         int first, int end, int start, const W*) {
+  constexpr int kParts = kPer16<W> / 4;
+#pragma unroll
+  for (int a = 0; a < kAhead; a++) {
+    const int v = first + 32 * a + laneOf();
+    if (v >= end) break;
+#pragma unroll
+    for (int part = 0; part < kParts; part++) {
+      float4 w[R];
+#pragma unroll
+      for (int r = 0; r < R; r++) w[r] = unpack<W>(t.weights[r][a], part);
+#pragma unroll
+      for (int c = 0; c < C; c++) {
+        if (c >= x.count) break;
+        const float4 value = x.floats(c)[part * (x.tiling.tile / kPer16<W>) + v - start];
+#pragma unroll
+        for (int r = 0; r < R; r++) {
+          sums[r][c] = fmaf(w[r].x, value.x, sums[r][c]);
+          sums[r][c] = fmaf(w[r].y, value.y, sums[r][c]);
+          sums[r][c] = fmaf(w[r].z, value.z, sums[r][c]);
+          sums[r][c] = fmaf(w[r].w, value.w, sums[r][c]);
+        }
+      }
+    }
+  }
+}
+
+__device__ __forceinline__ int word(const uint4& v, int k) {
+  return static_cast<int>(k == 0 ? v.x : k == 1 ? v.y : k == 2 ? v.z : v.w);
+}
+
+/*
+ * The dot product of 16 int8 weights and activations, from column `column` on. Sums of one weight group and one
+ * activation group are whole numbers, exact; only then they meet their scales.
+ */
+__device__ __forceinline__ float dotInt8(const uint4& weights, const uint4& values, const Matrix& w, int row,
+                                         int column, const float* scales, int firstGroup) {
+  const int shift = w.groupShift;
+  float sum = 0.0f;
+  if (shift >= 2) {
+    const float* ws = w.scales + static_cast<size_t>(row) * (w.n >> shift);
+    int dot = 0;
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+      dot = __dp4a(word(weights, k), word(values, k), dot);
+      const int next = column + 4 * (k + 1);
+      if ((k == 3 || (next & ((1 << shift) - 1)) == 0) && next <= w.n) {  // the group, or what is here of it, ends
+        const int group = (next - 1) >> shift;
+        sum = fmaf(static_cast<float>(dot), ws[group] * scales[group - firstGroup], sum);
+        dot = 0;
+      }
+    }
+  } else {
+    // groups that straddle rows, or of an odd size: one number at a time
+    const size_t index = static_cast<size_t>(row) * w.n + column;  // in the tensor, as its groups are counted
+    for (int k = 0; k < 16 && column + k < w.n; k++) {
+      const int product = static_cast<int8_t>(word(weights, k / 4) >> 8 * (k % 4)) *
+                          static_cast<int8_t>(word(values, k / 4) >> 8 * (k % 4));
+      const float scale = w.scales[(index + k) / w.groupSize] * scales[(column + k) / w.groupSize - firstGroup];
+      sum = fmaf(static_cast<float>(product), scale, sum);
+    }
+  }
+  return sum;
+}
+
+template <class W, int R, int C>
+__device__ __forceinline__ void multiply(float (&sums)[R][C], const Tile<R>& t, const Rows<R>& rows,
+                                         const Columns<W>& x, int first, int end, int start, const int8_t*) {
+#pragma unroll
+  for (int a = 0; a < kAhead; a++) {
+    const int v = first + 32 * a + laneOf();
+    if (v >= end) break;
+#pragma unroll
+    for (int c = 0; c < C; c++) {
+      if (c >= x.count) break;
+      const uint4 value = reinterpret_cast<const uint4*>(x.bytes(c))[v - start];
+#pragma unroll
+      for (int r = 0; r < R; r++) {
+        const Matrix& w = *rows.matrix[r];
+        sums[r][c] += dotInt8(t.weights[r][a], value, w, rows.row[r], 16 * v, x.scales(c), 16 * start / w.groupSize);
+      }
+    }
+  }
+}
+
+/* Put numbers from `start` to before `end` of all columns into shared memory; those past n are 0. */
+template <class W, class Value>
+__device__ void stage(const Columns<W>& x, const Matrix& w, int start, int end, Value value, const W*) {
+  constexpr int kParts = kPer16<W> / 4;
+  for (int c = 0; c < x.count; c++) {
+    float* floats = reinterpret_cast<float*>(x.floats(c));
+    for (int j = start + static_cast<int>(threadIdx.x); j < end; j += kThreads) {
+      const int k = j - start;
+      const int plane = k / 4 % kParts * (x.tiling.tile / kParts);
+      floats[plane + k / kPer16<W> * 4 + k % 4] = j < w.n ? value(c, j) : 0.0f;
+    }
+  }
+}
+
+/* The same as int8: quantize.ts, a warp for each group. */
+template <class W, class Value>
+__device__ void stage(const Columns<W>& x, const Matrix& w, int start, int end, Value value, const int8_t*) {
+  const int size = w.groupSize;
+  for (int c = 0; c < x.count; c++) {
+    for (int first = start + warpOf() * size; first < end; first += kWarps * size) {
+      const int last = first + size < w.n ? first + size : w.n;
+      float wmax = 0.0f;
+      for (int j = first + laneOf(); j < last; j += 32) wmax = maxOrNan(wmax, fabsf(value(c, j)));
+      const float scale = warpMax(wmax) / 127.0f;
+      if (laneOf() == 0) x.scales(c)[(first - start) / size] = scale;
+      for (int j = first + laneOf(); j < last; j += 32) {
+        const float q = roundf(value(c, j) / scale);
+        x.bytes(c)[j - start] = q == q ? static_cast<int8_t>(q) : int8_t{0};  // 0 / 0: a group of zeros
+      }
+    }
+    for (int j = (start > w.n ? start : w.n) + static_cast<int>(threadIdx.x); j < end; j += kThreads) {
+      x.bytes(c)[j - start] = 0;
+    }
+  }
+}
+
+/*
+ * Multiply `units` times R rows, shared among all warps of the grid, with x.count columns.
+ *
+ *   rowsOf(unit)           which rows those are; all of them have the columns of rowsOf(0)
+ *   prepare()              called by all threads once the previous kernel has ended
+ *   value(c, j)            number j of column c
+ *   finish(unit, c, sums)  called by one lane for each column, with its R results
+ */
+template <class W, int R, int C, class RowsOf, class Prepare, class Value, class Finish>
+__device__ __forceinline__ void matvec(int units, const Columns<W>& x, RowsOf rowsOf, Prepare prepare, Value value,
+                                       Finish finish) {
+  const W* precision = nullptr;
+  const Matrix& shape = *rowsOf(0).matrix[0];
+  const int vectors = shape.stride / kPer16<W>;
+  const int tile = x.tiling.tile / kPer16<W>;  // in vectors
+  const int step = static_cast<int>(gridDim.x) * kWarps;
+  const int mine = static_cast<int>(blockIdx.x) * kWarps + warpOf();
+
+  letNextKernelStart();
+  Tile<R> t;
+  if (mine < units) load<W>(t, rowsOf(mine), 0, vectors < tile ? vectors : tile);
+  waitForPreviousKernel();
+  prepare();
+
+  // all warps of a block go round equally often, since they share the tiles
+  for (int round = 0; round * step < units; round++) {
+    const int unit = round * step + mine;
+    const bool busy = unit < units;
+    const Rows<R> rows = rowsOf(busy ? unit : 0);
+    float sums[R][C] = {};
+    for (int start = 0; start < vectors; start += tile) {
+      const int end = start + tile < vectors ? start + tile : vectors;
+      if (round == 0 || tile < vectors) {
+        __syncthreads();  // no warp still reads the tile before
+        stage(x, shape, start * kPer16<W>, end * kPer16<W>, value, precision);
+        __syncthreads();  // orders stage's writes before the reads in multiply
+      }
+      if (!busy) continue;
+      for (int first = start; first < end; first += 32 * kAhead) {
+        if (round > 0 || first > 0) load<W>(t, rows, first, end);
+        multiply(sums, t, rows, x, first, end, start, precision);
+      }
+    }
+    if (!busy) continue;
+#pragma unroll
+    for (int c = 0; c < C; c++) {
+      if (c >= x.count) break;
+      float results[R];
+#pragma unroll
+      for (int r = 0; r < R; r++) results[r] = warpSum(sums[r][c]);
+      if (laneOf() == c) finish(unit, c, results);
+    }
+  }
+}
+
+/*
+ * rmsnorm of transformer.ts, but for the learned gains: the factor for each of `count` columns of x, (count, n), into
+ * `factors`. Each block computes it anew, which costs a read of x and saves a kernel.
+ */
+__device__ __forceinline__ void rmsnormFactors(float* factors, const float* x, int n, int count, float eps) {
+  SHARED(float, parts, [kColumns][kWarps]);
+  for (int c = 0; c < count; c++) {
+    float ss = 0.0f;
+    for (int j = static_cast<int>(threadIdx.x); j < n; j += kThreads) {
+      const float v = x[static_cast<size_t>(c) * n + j];
+      ss = fmaf(v, v, ss);
+    }
+    ss = warpSum(ss);
+    if (laneOf() == 0) parts[c][warpOf()] = ss;
+  }
+  __syncthreads();  // orders the writes of parts before the reads below
+  if (static_cast<int>(threadIdx.x) < count) {
+    float ss = 0.0f;
+    for (int w = 0; w < kWarps; w++) ss += parts[threadIdx.x][w];
+    factors[threadIdx.x] = 1.0f / sqrtf(ss / static_cast<float>(n) + eps);
+  }
+  __syncthreads();  // orders the writes of factors before their use
+}
+
+}  // namespace llama2::cuda
+
+#endif
