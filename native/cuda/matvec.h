@@ -80,8 +80,8 @@ __device__ __forceinline__ void load(Tile<R>& t, const Rows<R>& rows, int first,
 
 /* sums += weights * activations, for fp32 and fp16. `start` is the vector at which the tile in shared memory begins. */
 template <class W, int R, int C>
-__device__ __forceinline__ void multiply(float (&sums)[R][C], const Tile<R>& t, const Rows<R>&, const Columns<W>& x,
-                                         int first, int end, int start, const W*) {
+__device__ __forceinline__ void multiply(float (&sums)[R][C], const Tile<R>& t, const Columns<W>& x, int first,
+                                        , int end, int start) {
   constexpr int kParts = kPer16<W> / 4;
 #pragma unroll
   for (int a = 0; a < kAhead; a++) {
@@ -146,9 +146,9 @@ __device__ __forceinline__ float dotInt8(const uint4& weights, const uint4& valu
   return sum;
 }
 
-template <class W, int R, int C>
-__device__ __forceinline__ void multiply(float (&sums)[R][C], const Tile<R>& t, const Rows<R>& rows,
-                                         const Columns<W>& x, int first, int end, int start, const int8_t*) {
+template <int R, int C>
+__device__ __forceinline__ void multiplyInt8(float (&sums)[R][C], const Tile<R>& t, const Rows<R>& rows,
+                                             const Columns<int8_t>& x, int first, int end, int start) {
 #pragma unroll
   for (int a = 0; a < kAhead; a++) {
     const int v = first + 32 * a + laneOf();
@@ -168,7 +168,7 @@ __device__ __forceinline__ void multiply(float (&sums)[R][C], const Tile<R>& t, 
 
 /* Put numbers from `start` to before `end` of all columns into shared memory; those past n are 0. */
 template <class W, class Value>
-__device__ void stage(const Columns<W>& x, const Matrix& w, int start, int end, Value value, const W*) {
+__device__ void stage(const Columns<W>& x, const Matrix& w, int start, int end, Value value) {
   constexpr int kParts = kPer16<W> / 4;
   for (int c = 0; c < x.count; c++) {
     float* floats = reinterpret_cast<float*>(x.floats(c));
@@ -181,8 +181,8 @@ __device__ void stage(const Columns<W>& x, const Matrix& w, int start, int end, 
 }
 
 /* The same as int8: quantize.ts, a warp for each group. */
-template <class W, class Value>
-__device__ void stage(const Columns<W>& x, const Matrix& w, int start, int end, Value value, const int8_t*) {
+template <class Value>
+__device__ void stageInt8(const Columns<int8_t>& x, const Matrix& w, int start, int end, Value value) {
   const int size = w.groupSize;
   for (int c = 0; c < x.count; c++) {
     for (int first = start + warpOf() * size; first < end; first += kWarps * size) {
@@ -213,7 +213,7 @@ __device__ void stage(const Columns<W>& x, const Matrix& w, int start, int end, 
 template <class W, int R, int C, class RowsOf, class Prepare, class Value, class Finish>
 __device__ __forceinline__ void matvec(int units, const Columns<W>& x, RowsOf rowsOf, Prepare prepare, Value value,
                                        Finish finish) {
-  const W* precision = nullptr;
+  constexpr bool kInt8 = sizeof(W) == 1;
   const Matrix& shape = *rowsOf(0).matrix[0];
   const int vectors = shape.stride / kPer16<W>;
   const int tile = x.tiling.tile / kPer16<W>;  // in vectors
@@ -236,13 +236,21 @@ __device__ __forceinline__ void matvec(int units, const Columns<W>& x, RowsOf ro
       const int end = start + tile < vectors ? start + tile : vectors;
       if (round == 0 || tile < vectors) {
         __syncthreads();  // no warp still reads the tile before
-        stage(x, shape, start * kPer16<W>, end * kPer16<W>, value, precision);
-        __syncthreads();  // orders stage's writes before the reads in multiply
+        if constexpr (kInt8) {
+          stageInt8(x, shape, start * kPer16<W>, end * kPer16<W>, value);
+        } else {
+          stage(x, shape, start * kPer16<W>, end * kPer16<W>, value);
+        }
+        __syncthreads();  // orders what was staged before multiply reads it
       }
       if (!busy) continue;
       for (int first = start; first < end; first += 32 * kAhead) {
         if (round > 0 || first > 0) load<W>(t, rows, first, end);
-        multiply(sums, t, rows, x, first, end, start, precision);
+        if constexpr (kInt8) {
+          multiplyInt8(sums, t, rows, x, first, end, start);
+        } else {
+          multiply(sums, t, x, first, end, start);
+        }
       }
     }
     if (!busy) continue;

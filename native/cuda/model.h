@@ -180,7 +180,7 @@ class Context {
    */
   void finish(Sequence* sequences);
 
-  /* Choose one token from logits (vocabSize) on the host, as decode() does from its own: for tests, and odd uses. */
+  /* Choose one token from logits (vocabSize) of the host, and go on, as decode() does with its own. */
   int32_t sample(const float* logits, Sequence& sequence);
 
  private:

@@ -1,0 +1,159 @@
+/*
+ * The forward pass: `forward` of src/llama2/transformer.ts, as five kernels a layer. Nothing here waits, and nothing
+ * that changes from token to token is an argument, so that one captured graph serves all of them.
+ */
+#include <algorithm>
+#include <numeric>
+#include <stdexcept>
+
+#include "classifier.h"
+#include "context.h"
+#include "embed.h"
+#include "ffn.h"
+#include "output.h"
+#include "qkv.h"
+
+namespace llama2::cuda {
+
+namespace {
+
+/* How the activations of a matrix of n columns are cut, for C columns at once. */
+template <class W, int C>
+Tiling tilingOf(const Matrix& w) {
+  const bool int8 = sizeof(W) == 1;
+  if (w.stride <= kTile<C>) return {w.stride, int8 ? w.stride / w.groupSize + 2 : 0};
+  // whole groups, and as many vectors as there are lanes
+  const int unit = int8 ? std::lcm(32 * 16, w.groupSize) : kTile<C>;
+  if (unit > kTile<C>) throw Error(Code::kLimit, "int8 groups of " + std::to_string(w.groupSize) + " are too large");
+  const int tile = kTile<C> / unit * unit;
+  return {tile, int8 ? tile / w.groupSize + 2 : 0};
+}
+
+/* Bytes of Columns<W>. */
+template <class W>
+size_t sharedOf(const Tiling& t, int columns) {
+  const size_t each = sizeof(W) == 1 ? 1 : 4;
+  return columns * (t.tile * each + 4 * static_cast<size_t>(t.groupStride));
+}
+
+}  // namespace
+
+/* Enough blocks for all units, a warp for each, but no more than run at once: a block prepares its columns once. */
+int Context::Parts::blocks(int units) const {
+  return std::min((units + kWarps - 1) / kWarps, kBlocksEach * transformer.multiprocessors);
+}
+
+template <class W, class Kv, int C>
+void Context::Parts::layers(int count) {
+  const bool early = transformer.early;
+  const unsigned groups = static_cast<unsigned>((count + C - 1) / C);
+  const auto how = [&](int units, const Tiling& t) {
+    const size_t shared = sharedOf<W>(t, std::min(count, C));
+    return Launch{dim3(static_cast<unsigned>(blocks(units)), groups), kThreads, shared, stream, early};
+  };
+  const int headSize = p.headSize();
+  const Rope rope = {transformer.fcr.get(), transformer.fci.get(), headSize};
+  const Entry* batch = s.entries.get();
+  float* x = s.x.get();
+
+  // copy the token embeddings into x
+  const Launch one = {dim3(static_cast<unsigned>(count)), kThreads, 0, stream, false};
+  check(launch(one, embed<W>, w.tokenEmbeddingTable.matrix, batch, x), "embed");
+
+  // forward all the layers
+  for (int l = 0; l < p.nLayers; l++) {
+    // attention rmsnorm, qkv matmuls, RoPE, and into the kv cache
+    const Matrix& wq = w.wq[l].matrix;
+    const Tiling dim = tilingOf<W, C>(wq);
+    check(launch(how((p.dim + 2 * p.kvDim()) / 2, dim), qkv<W, Kv, C>, wq, w.wk[l].matrix, w.wv[l].matrix, x,
+                 w.rmsAttWeight[l].get(), p.normEps, rope, batch, count, dim, s.q.get(), cache, l),
+          "qkv");
+
+    // multihead attention
+    const dim3 grid(static_cast<unsigned>(partials.splits), static_cast<unsigned>(p.nHeads), static_cast<unsigned>(count));
+    const size_t shared = sizeof(float) * attentionFloats(cache.headStride, partials.chunk);
+    check(launch(Launch{grid, kThreads, shared, stream, early}, attention<Kv>, s.q.get(), cache, l, headSize, batch, partials),
+          "attention");
+
+    // final matmul of the attention, and the residual connection back into x
+    check(launch(how(p.dim, dim), output<W, C>, w.wo[l].matrix, partials, headSize, batch, count, dim, x), "output");
+
+    // ffn rmsnorm, w1 and w3, SwiGLU
+    check(launch(how(p.hiddenDim, dim), ffnIn<W, C>, w.w1[l].matrix, w.w3[l].matrix, x, w.rmsFfnWeight[l].get(),
+                 p.normEps, count, dim, s.hb.get()),
+          "ffnIn");
+
+    // final matmul to get the output of the ffn, and the residual connection
+    const Tiling hidden = tilingOf<W, C>(w.w2[l].matrix);
+    check(launch(how(p.dim, hidden), ffnOut<W, C>, w.w2[l].matrix, s.hb.get(), count, hidden, x), "ffnOut");
+  }
+}
+
+template <class W, int C>
+void Context::Parts::head(int first, int count) {
+  const Tiling dim = tilingOf<W, C>(w.wcls);
+  const dim3 grid(static_cast<unsigned>(blocks(p.vocabSize)), static_cast<unsigned>((count + C - 1) / C));
+  const Launch how = {grid, kThreads, sharedOf<W>(dim, std::min(count, C)), stream, transformer.early};
+  check(launch(how, classifier<W, C>, w.wcls, s.x.get() + static_cast<size_t>(first) * p.dim, w.rmsFinalWeight.get(),
+               p.normEps, count, dim, s.logits.get(), s.best.get()),
+        "classifier");
+}
+
+namespace {
+
+/* Call `work` with a null pointer of the type that the precision means. */
+template <class F>
+void withPrecision(Precision precision, F&& work) {
+  if (precision == Precision::kFp32) return work(static_cast<float*>(nullptr));
+  if (precision == Precision::kFp16) return work(static_cast<__half*>(nullptr));
+  return work(static_cast<int8_t*>(nullptr));
+}
+
+template <class T>
+using Of = std::remove_pointer_t<T>;
+
+}  // namespace
+
+void Context::Parts::forward(int count) {
+  withPrecision(transformer.options.precision, [&](auto w) {
+    using W = Of<decltype(w)>;
+    const bool half = transformer.options.kvPrecision == KvPrecision::kFp16;
+    if (count == 1) {
+      if (half) layers<W, __half, 1>(count);
+      else layers<W, float, 1>(count);
+    } else {
+      if (half) layers<W, __half, kColumns>(count);
+      else layers<W, float, kColumns>(count);
+    }
+  });
+}
+
+/* The final rmsnorm and logits, of the columns from `first` on. */
+void Context::Parts::classify(int first, int count) {
+  withPrecision(transformer.options.precision, [&](auto w) {
+    using W = Of<decltype(w)>;
+    if (count == 1) head<W, 1>(first, count);
+    else head<W, kColumns>(first, count);
+  });
+}
+
+/* Choose the next token of each entry, whose logits are there. */
+void Context::Parts::sample(int count, bool greedy) {
+  const int bestCount = blocks(p.vocabSize);
+  if (!greedy) {
+    const int needed = (p.vocabSize + kThreads - 1) / kThreads;
+    const dim3 grid(static_cast<unsigned>(std::min(needed, transformer.multiprocessors)), static_cast<unsigned>(count));
+    check(launch(Launch{grid, kThreads, 0, stream, transformer.early}, softmaxTerms, s.logits.get(), p.vocabSize,
+                 s.best.get(), bestCount, s.draws.get(), s.terms.get()),
+          "softmaxTerms");
+  }
+  int keyStride = 1;
+  while (keyStride < p.vocabSize) keyStride *= 2;
+  const SamplerState state = {s.entries.get(), s.draws.get(), s.logits.get(), s.best.get(), bestCount,   s.terms.get(),
+                              s.keys.get(),    keyStride,     p.vocabSize,    p.seqLen,     s.step.get(), tokens.get()};
+  const unsigned threads = p.vocabSize > 8192 ? kSamplerThreads : kThreads;
+  check(launch(Launch{dim3(static_cast<unsigned>(count)), threads, 0, stream, transformer.early}, sampleToken, state),
+        "sampleToken");
+}
+
+}  // namespace llama2::cuda

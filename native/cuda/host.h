@@ -1,0 +1,92 @@
+/* What host code needs of CUDA: every call checked, and memory that is freed. */
+#ifndef LLAMA2_CUDA_HOST_H
+#define LLAMA2_CUDA_HOST_H
+
+#include <string>
+
+#include "gpu.h"
+#include "model.h"
+
+namespace llama2::cuda {
+
+/* Throws if a call has failed: kLimit for out of memory, else kDevice. */
+inline void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // what can be recovered from is not reported again
+  const std::string message = std::string(what) + ": " + cudaGetErrorName(status) + ", " + cudaGetErrorString(status);
+  throw Error(status == cudaErrorMemoryAllocation ? Code::kLimit : Code::kDevice, message);
+}
+
+/* Memory on the device, or with kHost pinned memory of the host, which both can reach. */
+enum class Where { kDevice, kHost };
+template <class T, Where where = Where::kDevice>
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(size_t count) {
+    const size_t bytes = count > 0 ? count * sizeof(T) : sizeof(T);
+    void* memory = nullptr;
+    if (where == Where::kDevice) {
+      check(cudaMalloc(&memory, bytes), "cudaMalloc");
+    } else {
+      check(cudaHostAlloc(&memory, bytes, cudaHostAllocMapped), "cudaHostAlloc");
+    }
+    data_ = static_cast<T*>(memory);
+  }
+  Buffer(Buffer&& other) noexcept : data_(other.data_) { other.data_ = nullptr; }
+  Buffer& operator=(Buffer&& other) noexcept {
+    std::swap(data_, other.data_);
+    return *this;
+  }
+  ~Buffer() {
+    if (where == Where::kDevice) {
+      cudaFree(data_);
+    } else {
+      cudaFreeHost(data_);
+    }
+  }
+  T* get() const { return data_; }
+
+ private:
+  T* data_ = nullptr;
+};
+template <class T>
+using Pinned = Buffer<T, Where::kHost>;
+
+class Stream {
+ public:
+  Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags"); }
+  ~Stream() {
+    cudaStreamSynchronize(stream_);
+    cudaStreamDestroy(stream_);
+  }
+  Stream(const Stream&) = delete;
+  cudaStream_t get() const { return stream_; }
+  void wait() const { check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+
+  template <class T>
+  void toDevice(T* to, const T* from, size_t count) const {
+    check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyHostToDevice, stream_), "cudaMemcpyAsync");
+  }
+  template <class T>
+  void toHost(T* to, const T* from, size_t count) const {
+    check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDeviceToHost, stream_), "cudaMemcpyAsync");
+  }
+  void clear(void* memory, size_t bytes) const {
+    check(cudaMemsetAsync(memory, 0, bytes, stream_), "cudaMemsetAsync");
+  }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+/* Bytes of the weights, and of one context. */
+size_t weightBytes(const Config& config, const Options& options);
+size_t contextBytes(const Config& config, const Options& options, int slots);
+
+/* Throws kLimit, with the numbers, if so many bytes are more than is free. */
+void requireFree(size_t bytes, const char* what);
+
+}  // namespace llama2::cuda
+
+#endif
