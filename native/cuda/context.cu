@@ -193,22 +193,4 @@ void Context::finish(Sequence* sequences) {
   }
 }
 
-int32_t Context::sample(const float* logits, Sequence& sequence) {
-  Parts& own = *parts_;
-  const Stream& stream = own.transformer.stream;
-  const int blocks = std::min<int>((own.p.vocabSize + kWarps - 1) / kWarps, kBlocksEach * own.transformer.multiprocessors);
-  stream.wait();
-  own.send(&sequence.next, 1);
-  own.draws.get()[0] = {sequence.temperature, sequence.topp, sequence.rngState, sequence.stop, 0};
-  stream.toDevice(own.s.draws.get(), own.draws.get(), 1);
-  stream.clear(own.s.step.get(), sizeof(int));
-  stream.toDevice(own.s.logits.get(), logits, own.p.vocabSize);
-  const Launch how = {dim3(static_cast<unsigned>(blocks)), kThreads, 0, own.stream, false};
-  check(launch(how, findBest, own.s.logits.get(), own.p.vocabSize, own.s.best.get()), "findBest");
-  own.sample(1, sequence.temperature == 0.0f);
-  own.decoding = 1;
-  finish(&sequence);
-  return own.tokens.get()[0];
-}
-
 }  // namespace llama2::cuda

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "attention.h"
-#include "sampler.h"
+#include "draw.h"
 #include "transformer.h"
 
 namespace llama2::cuda {
@@ -64,13 +64,14 @@ struct Context::Parts {
   void classify(int first, int count);
   void sample(int count, bool greedy);
   cudaGraphExec_t graphOf(int count, bool greedy);
+  /* Of a grid that multiplies so many rows or pairs of them. */
+  int blocks(int units) const;
 
  private:
   template <class W, class Kv, int C>
   void layers(int count);
   template <class W, int C>
   void head(int first, int count);
-  int blocks(int units) const;
 };
 
 }  // namespace llama2::cuda

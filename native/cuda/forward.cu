@@ -119,11 +119,9 @@ void Context::Parts::forward(int count) {
     using W = Of<decltype(w)>;
     const bool half = transformer.options.kvPrecision == KvPrecision::kFp16;
     if (count == 1) {
-      if (half) layers<W, __half, 1>(count);
-      else layers<W, float, 1>(count);
+      half ? layers<W, __half, 1>(count) : layers<W, float, 1>(count);
     } else {
-      if (half) layers<W, __half, kColumns>(count);
-      else layers<W, float, kColumns>(count);
+      half ? layers<W, __half, kColumns>(count) : layers<W, float, kColumns>(count);
     }
   });
 }
@@ -132,28 +130,8 @@ void Context::Parts::forward(int count) {
 void Context::Parts::classify(int first, int count) {
   withPrecision(transformer.options.precision, [&](auto w) {
     using W = Of<decltype(w)>;
-    if (count == 1) head<W, 1>(first, count);
-    else head<W, kColumns>(first, count);
+    count == 1 ? head<W, 1>(first, count) : head<W, kColumns>(first, count);
   });
-}
-
-/* Choose the next token of each entry, whose logits are there. */
-void Context::Parts::sample(int count, bool greedy) {
-  const int bestCount = blocks(p.vocabSize);
-  if (!greedy) {
-    const int needed = (p.vocabSize + kThreads - 1) / kThreads;
-    const dim3 grid(static_cast<unsigned>(std::min(needed, transformer.multiprocessors)), static_cast<unsigned>(count));
-    check(launch(Launch{grid, kThreads, 0, stream, transformer.early}, softmaxTerms, s.logits.get(), p.vocabSize,
-                 s.best.get(), bestCount, s.draws.get(), s.terms.get()),
-          "softmaxTerms");
-  }
-  int keyStride = 1;
-  while (keyStride < p.vocabSize) keyStride *= 2;
-  const SamplerState state = {s.entries.get(), s.draws.get(), s.logits.get(), s.best.get(), bestCount,   s.terms.get(),
-                              s.keys.get(),    keyStride,     p.vocabSize,    p.seqLen,     s.step.get(), tokens.get()};
-  const unsigned threads = p.vocabSize > 8192 ? kSamplerThreads : kThreads;
-  check(launch(Launch{dim3(static_cast<unsigned>(count)), threads, 0, stream, transformer.early}, sampleToken, state),
-        "sampleToken");
 }
 
 }  // namespace llama2::cuda

@@ -80,8 +80,8 @@ __device__ __forceinline__ void load(Tile<R>& t, const Rows<R>& rows, int first,
 
 /* sums += weights * activations, for fp32 and fp16. `start` is the vector at which the tile in shared memory begins. */
 template <class W, int R, int C>
-__device__ __forceinline__ void multiply(float (&sums)[R][C], const Tile<R>& t, const Columns<W>& x, int first,
-                                        , int end, int start) {
+__device__ __forceinline__ void multiply(float (&sums)[R][C], const Tile<R>& t, const Columns<W>& x, int first, int end,
+                                         int start) {
   constexpr int kParts = kPer16<W> / 4;
 #pragma unroll
   for (int a = 0; a < kAhead; a++) {

@@ -15,20 +15,12 @@
 #define LLAMA2_CUDA_SAMPLER_H
 
 #include "classifier.h"
+#include "draw.h"
 #include "model.h"
 
 namespace llama2::cuda {
 
 constexpr int kSamplerThreads = 1024;
-
-/* How a sequence chooses, and where it is. */
-struct Draw {
-  float temperature;
-  float topp;
-  uint64_t rngState;
-  int32_t stop;
-  int32_t ended;
-};
 
 __constant__ uint64_t kExp2[32] = {
     0x3ff0000000000000, 0x3ff059b0d3158574, 0x3ff0b5586cf9890f, 0x3ff11301d0125b51, 0x3ff172b83c7d517b,

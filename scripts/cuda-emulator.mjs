@@ -1,0 +1,66 @@
+// Builds native/cuda with g++ against its emulator: the program that tests of the cuda backend drive.
+import { execFile, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const here = fileURLToPath(new URL("../native/cuda", import.meta.url));
+
+/** The sources of the backend; a build adds what drives it. */
+export const SOURCES = ["devices.cu", "transformer.cu", "forward.cu", "context.cu", "sample.cu"];
+
+const FLAGS = ["-std=c++17", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"];
+
+/** Whether there is a compiler for the emulator: g++, on Linux. */
+export const hasCompiler =
+  process.platform === "linux" && spawnSync("g++", ["--version"], { stdio: "ignore" }).status === 0;
+
+/**
+ * @param {string} to an empty folder
+ * @param {{ flags?: string[], source?: string }} options more flags; another copy of native/cuda
+ * @returns {Promise<string>} the program
+ */
+export async function buildDriver(to, { flags = ["-O1"], source = here } = {}) {
+  mkdirSync(to, { recursive: true });
+  const objects = await Promise.all(
+    [...SOURCES, "test/driver.cpp"].map(async (name) => {
+      const object = join(to, `${name.replaceAll("/", "_")}.o`);
+      await run("g++", [...FLAGS, ...flags, "-x", "c++", "-c", join(source, name), "-o", object]);
+      return object;
+    }),
+  );
+  const program = join(to, "driver");
+  await run("g++", [...flags, ...objects, "-o", program]);
+  return program;
+}
+
+/** The architectures that nvcc compiles for: those it knows of what the backend supports. */
+export const ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120];
+
+/** nvcc, or undefined. */
+export const nvcc = ["nvcc", "/usr/local/cuda/bin/nvcc"].find(
+  (command) => (command === "nvcc" || existsSync(command)) && spawnSync(command, ["--version"]).status === 0,
+);
+
+/** Compile the backend for real GPUs. What is not contracted here is not contracted in the emulator either. */
+export async function compileForGpu(to, architectures = ARCHITECTURES) {
+  mkdirSync(to, { recursive: true });
+  const targets = architectures.map((arch) => `-gencode=arch=compute_${arch},code=sm_${arch}`);
+  for (const name of SOURCES) {
+    const object = join(to, `${name}.o`);
+    await run(nvcc, [
+      "-std=c++17",
+      "-fmad=false",
+      "-O2",
+      "--threads=2",
+      "-Werror=all-warnings",
+      ...targets,
+      "-c",
+      join(here, name),
+      "-o",
+      object,
+    ]);
+  }
+}

@@ -1,0 +1,148 @@
+/*
+ * Drives the cuda backend on its emulator (native/cuda/test/driver.cpp), which runs as a program of its own.
+ */
+import { spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { MatrixName, TensorName, WeightSource } from "../../src/llama2/transformer.js";
+import { headSizeOf, isVector, ropeAngles, shapesOf } from "../../src/llama2/transformer.js";
+import { tempDir } from "./temp.js";
+
+export const PRECISIONS = ["fp32", "fp16", "int8"] as const;
+export type Precision = (typeof PRECISIONS)[number];
+
+export interface DriverOptions {
+  precision?: Precision;
+  groupSize?: number;
+  kv?: "fp32" | "fp16";
+  slots?: number;
+  /** The emulator's settings. */
+  env?: Record<string, string>;
+}
+
+export interface Entry {
+  token: number;
+  pos: number;
+  slot: number;
+}
+export interface Sequence extends Entry {
+  temperature: number;
+  topp: number;
+  rngState: bigint;
+  stop: number;
+}
+
+/** What is asked of a model, and then run at once. */
+export class CudaDriver {
+  readonly #commands: string[] = [];
+  readonly #numbers: Uint8Array[] = [];
+  readonly #vocabSize: number;
+  #size = 0;
+
+  constructor(
+    readonly program: string,
+    readonly source: WeightSource,
+    readonly options: DriverOptions = {},
+  ) {
+    const { config: p, sharedClassifier } = source;
+    const { precision = "fp32", groupSize = source.groupSize, kv = "fp32", slots = 1 } = options;
+    this.#vocabSize = p.vocabSize;
+    const pairs = headSizeOf(p) / 2;
+    const fcr = new Float32Array(p.seqLen * pairs);
+    const fci = new Float32Array(p.seqLen * pairs);
+    for (let pos = 0; pos < p.seqLen; pos++) {
+      ropeAngles(fcr.subarray(pos * pairs, (pos + 1) * pairs), fci.subarray(pos * pairs, (pos + 1) * pairs), pos, p);
+    }
+    const { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps } = p;
+    const shape = [dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps, Number(sharedClassifier)];
+    const how = [PRECISIONS.indexOf(precision), precision === "int8" ? groupSize : 0, kv === "fp16" ? 1 : 0];
+    this.#say("model", ...shape, ...how, this.#put(fcr), this.#put(fci));
+    this.#fill();
+    this.#say("context", slots);
+  }
+
+  forward(entries: readonly Entry[], wanted: "none" | "last" | "all" = "all"): this {
+    const flat = entries.flatMap(({ token, pos, slot }) => [token, pos, slot]);
+    return this.#say("forward", ["none", "last", "all"].indexOf(wanted), entries.length, ...flat);
+  }
+
+  decode(steps: number, sequences: readonly Sequence[]): this {
+    const flat = sequences.flatMap((s) => [s.token, s.pos, s.slot, s.temperature, s.topp, String(s.rngState), s.stop]);
+    return this.#say("decode", steps, sequences.length, ...flat);
+  }
+
+  sample(count: number, temperature: number, topp: number, rngState: bigint, logits: Float32Array): this {
+    return this.#say("sample", count, temperature, topp, String(rngState), this.#put(logits));
+  }
+
+  /** Run all of it: what was printed, and the logits, a row of vocabSize each. */
+  run(): { status: number | null; lines: string[]; rows: Float32Array[] } {
+    const folder = tempDir();
+    writeFileSync(join(folder, "numbers"), Buffer.concat(this.#numbers));
+    const { status, stdout, stderr } = spawnSync(this.program, [join(folder, "numbers"), join(folder, "logits")], {
+      input: `${this.#commands.join("\n")}\n`,
+      encoding: "utf8",
+      maxBuffer: 2 ** 28,
+      env: { ...process.env, ...this.options.env },
+    });
+    const bytes = new Uint8Array(readFileSync(join(folder, "logits")));
+    const all = new Float32Array(bytes.buffer, 0, bytes.length / 4);
+    const rows = Array.from({ length: all.length / this.#vocabSize }, (_, i) =>
+      all.subarray(i * this.#vocabSize, (i + 1) * this.#vocabSize),
+    );
+    return { status, lines: `${stdout}${stderr}`.trimEnd().split("\n"), rows };
+  }
+
+  #fill(): void {
+    const { source } = this;
+    for (const [name, { layers, d, n }] of Object.entries(shapesOf(source.config)) as [
+      TensorName,
+      { layers: number; d: number; n: number },
+    ][]) {
+      if (name === "wcls" && source.sharedClassifier) continue;
+      for (let layer = 0; layer < layers; layer++) {
+        if (source.groupSize === 0 || isVector(name)) {
+          const values = new Float32Array(d * n);
+          source.read(name, layer, (piece, offset) => values.set(piece, offset));
+          this.#say("fill", name, layer, values.length, this.#put(values));
+        } else {
+          const q = new Int8Array(d * n);
+          const s = new Float32Array((d * n) / source.groupSize);
+          source.readQuantized(name as MatrixName, layer, (piece, scales, offset) => {
+            q.set(piece, offset);
+            s.set(scales, offset / source.groupSize);
+          });
+          this.#say("quantized", name, layer, source.groupSize, q.length, this.#put(q), this.#put(s));
+        }
+      }
+    }
+  }
+
+  /** Where these numbers begin. */
+  #put(numbers: Float32Array | Int8Array): number {
+    const bytes = new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+    const at = this.#size;
+    const padded = new Uint8Array(Math.ceil(bytes.length / 16) * 16);
+    padded.set(bytes);
+    this.#numbers.push(padded);
+    this.#size += padded.length;
+    return at;
+  }
+
+  #say(...words: (string | number)[]): this {
+    this.#commands.push(words.join(" "));
+    return this;
+  }
+}
+
+/** The largest difference, as a share of the largest number of the reference. */
+export function relativeError(actual: Float32Array, expected: Float32Array): number {
+  let difference = 0;
+  let largest = 0;
+  for (const [i, value] of expected.entries()) {
+    const d = Math.abs(actual[i] - value);
+    if (!(d <= difference)) difference = d; // NaN counts
+    largest = Math.max(largest, Math.abs(value));
+  }
+  return difference / largest;
+}
