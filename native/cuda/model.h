@@ -4,6 +4,11 @@
  *   Transformer   the weights, on one device
  *   Context       sequences being read: a KV cache for each slot, and the state that a forward pass works with
  *
+ * Behind it, in the order in which a token meets it: embed.h; for each layer qkv.h, attention.h, output.h and ffn.h;
+ * classifier.h; sampler.h. What they share is in matvec.h. forward.cu starts them; context.cu and sample.cu are what a
+ * context does, transformer.cu brings the weights in, devices.cu says what there is to run on. gpu.h is CUDA, or the
+ * emulator. nvcc is called with -fmad=false: the sampler's sums must round as C's do.
+ *
  * Both belong to one thread at a time. All that fails throws an Error, except the constructor of a std container.
  */
 #ifndef LLAMA2_CUDA_MODEL_H

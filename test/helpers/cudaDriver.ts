@@ -37,13 +37,15 @@ export class CudaDriver {
   readonly #commands: string[] = [];
   readonly #numbers: Uint8Array[] = [];
   readonly #vocabSize: number;
+  readonly #program: string;
+  readonly #source: WeightSource;
+  readonly #env: Record<string, string>;
   #size = 0;
 
-  constructor(
-    readonly program: string,
-    readonly source: WeightSource,
-    readonly options: DriverOptions = {},
-  ) {
+  constructor(program: string, source: WeightSource, options: DriverOptions = {}) {
+    this.#program = program;
+    this.#source = source;
+    this.#env = options.env ?? {};
     const { config: p, sharedClassifier } = source;
     const { precision = "fp32", groupSize = source.groupSize, kv = "fp32", slots = 1 } = options;
     this.#vocabSize = p.vocabSize;
@@ -79,11 +81,11 @@ export class CudaDriver {
   run(): { status: number | null; lines: string[]; rows: Float32Array[] } {
     const folder = tempDir();
     writeFileSync(join(folder, "numbers"), Buffer.concat(this.#numbers));
-    const { status, stdout, stderr } = spawnSync(this.program, [join(folder, "numbers"), join(folder, "logits")], {
+    const { status, stdout, stderr } = spawnSync(this.#program, [join(folder, "numbers"), join(folder, "logits")], {
       input: `${this.#commands.join("\n")}\n`,
       encoding: "utf8",
       maxBuffer: 2 ** 28,
-      env: { ...process.env, ...this.options.env },
+      env: { ...process.env, ...this.#env },
     });
     const bytes = new Uint8Array(readFileSync(join(folder, "logits")));
     const all = new Float32Array(bytes.buffer, 0, bytes.length / 4);
@@ -94,7 +96,7 @@ export class CudaDriver {
   }
 
   #fill(): void {
-    const { source } = this;
+    const source = this.#source;
     for (const [name, { layers, d, n }] of Object.entries(shapesOf(source.config)) as [
       TensorName,
       { layers: number; d: number; n: number },

@@ -73,6 +73,10 @@ struct Block {
   std::unique_ptr<uint64_t[]> dynamic;
   size_t sharedBytes;
   IF_TSAN(char tag;)  // what barriers of this block release and acquire
+
+  ~Block() {
+    for (unsigned i = 0; i < arrayCount; i++) delete[] arrays[i].memory;
+  }
 };
 
 /* The one grid that runs. */
