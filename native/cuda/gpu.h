@@ -23,6 +23,7 @@
 
 /* SHARED(float, part, [8][4]): an array that the threads of a block share. */
 #define SHARED(T, name, dims) __shared__ T name dims
+#define NOT_INLINED __noinline__
 
 namespace llama2::cuda {
 

@@ -113,34 +113,44 @@ __device__ __forceinline__ int word(const uint4& v, int k) {
 }
 
 /*
+ * dotInt8 where groups straddle rows or have an odd size: one number at a time. Rare, and so not inlined into the
+ * many places that it would be.
+ */
+static __device__ NOT_INLINED float dotStraddling(uint4 weights, uint4 values, int n, int groupSize, const float* ws,
+                                                  int row, int column, const float* scales, int firstGroup) {
+  const size_t index = static_cast<size_t>(row) * n + column;  // in the tensor, as its groups are counted
+  float sum = 0.0f;
+#pragma unroll 1
+  for (int k = 0; k < 16 && column + k < n; k++) {
+    const int product = static_cast<int8_t>(word(weights, k / 4) >> 8 * (k % 4)) *
+                        static_cast<int8_t>(word(values, k / 4) >> 8 * (k % 4));
+    const float scale = ws[(index + k) / groupSize] * scales[(column + k) / groupSize - firstGroup];
+    sum = fmaf(static_cast<float>(product), scale, sum);
+  }
+  return sum;
+}
+
+/*
  * The dot product of 16 int8 weights and activations, from column `column` on. Sums of one weight group and one
  * activation group are whole numbers, exact; only then they meet their scales.
  */
 __device__ __forceinline__ float dotInt8(const uint4& weights, const uint4& values, const Matrix& w, int row,
                                          int column, const float* scales, int firstGroup) {
   const int shift = w.groupShift;
+  if (shift == 0) {
+    return dotStraddling(weights, values, w.n, w.groupSize, w.scales, row, column, scales, firstGroup);
+  }
+  const float* ws = w.scales + static_cast<size_t>(row) * (w.n >> shift);
   float sum = 0.0f;
-  if (shift >= 2) {
-    const float* ws = w.scales + static_cast<size_t>(row) * (w.n >> shift);
-    int dot = 0;
+  int dot = 0;
 #pragma unroll
-    for (int k = 0; k < 4; k++) {
-      dot = __dp4a(word(weights, k), word(values, k), dot);
-      const int next = column + 4 * (k + 1);
-      if ((k == 3 || (next & ((1 << shift) - 1)) == 0) && next <= w.n) {  // the group, or what is here of it, ends
-        const int group = (next - 1) >> shift;
-        sum = fmaf(static_cast<float>(dot), ws[group] * scales[group - firstGroup], sum);
-        dot = 0;
-      }
-    }
-  } else {
-    // groups that straddle rows, or of an odd size: one number at a time
-    const size_t index = static_cast<size_t>(row) * w.n + column;  // in the tensor, as its groups are counted
-    for (int k = 0; k < 16 && column + k < w.n; k++) {
-      const int product = static_cast<int8_t>(word(weights, k / 4) >> 8 * (k % 4)) *
-                          static_cast<int8_t>(word(values, k / 4) >> 8 * (k % 4));
-      const float scale = w.scales[(index + k) / w.groupSize] * scales[(column + k) / w.groupSize - firstGroup];
-      sum = fmaf(static_cast<float>(product), scale, sum);
+  for (int k = 0; k < 4; k++) {
+    dot = __dp4a(word(weights, k), word(values, k), dot);
+    const int next = column + 4 * (k + 1);
+    if ((k == 3 || (next & ((1 << shift) - 1)) == 0) && next <= w.n) {  // the group, or what is here of it, ends
+      const int group = (next - 1) >> shift;
+      sum = fmaf(static_cast<float>(dot), ws[group] * scales[group - firstGroup], sum);
+      dot = 0;
     }
   }
   return sum;

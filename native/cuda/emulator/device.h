@@ -11,6 +11,7 @@
 #define __host__
 #define __constant__ static const
 #define __launch_bounds__(...)
+#define NOT_INLINED __attribute__((noinline))
 #define __forceinline__ inline __attribute__((always_inline))
 
 #define threadIdx (emulator::Grid::get().current->index)

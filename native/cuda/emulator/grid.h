@@ -129,7 +129,9 @@ class Grid {
     if (found == b->arrays + b->arrayCount) {
       if (b->arrayCount++ == 16) fail("more than 16 shared arrays", current, current);
       *found = {declaration, new uint64_t[(size + 15) / 16 * 2], false};
+      IF_TSAN(__tsan_release(found->memory);)  // that it was allocated
     }
+    IF_TSAN(__tsan_acquire(found->memory);)
     if (!found->fresh) {
       b->sharedBytes += size;
       if (b->sharedBytes > kSharedLimit) fail("more shared memory than a block has", current, current);
