@@ -14,6 +14,7 @@ export const ADDON_PATH = fileURLToPath(new URL("../../../build/Release/llama2_c
 /** Weights and threads. */
 export interface NativeModel {
   fill(name: string, layer: number, values: Float32Array, offset: number): void;
+  fillQuantized(name: string, layer: number, values: Int8Array, scales: Float32Array, offset: number): void;
   dispose(): void;
 }
 
@@ -33,6 +34,7 @@ export interface Addon {
   Model: new (
     config: Config,
     sharedClassifier: boolean,
+    groupSize: number, // 0: float32
     fcr: Float32Array, // (seqLen, headSize / 2)
     fci: Float32Array, // (seqLen, headSize / 2)
     isa: string,

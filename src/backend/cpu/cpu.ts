@@ -7,8 +7,11 @@ import { randomF32 } from "../../llama2/sampler.js";
 import {
   type Config,
   headSizeOf,
+  isVector,
   kvDimOf,
+  type MatrixName,
   ropeAngles,
+  shapesOf,
   type TensorName,
   type WeightSource,
 } from "../../llama2/transformer.js";
@@ -29,7 +32,7 @@ export function openCpu(): Backend {
       const threads = wanted === 0 ? defaultThreads(config) : wanted;
       const model = outOfMemory(() => {
         const { fcr, fci } = ropeTables(config);
-        return new addon.Model(config, source.sharedClassifier, fcr, fci, isa, threads);
+        return new addon.Model(config, source.sharedClassifier, source.groupSize, fcr, fci, isa, threads);
       });
       fill(model, source);
       return {
@@ -73,23 +76,18 @@ function ropeTables(p: Config): { fcr: Float32Array; fci: Float32Array } {
 
 /** Hand all tensors over, in the order of a version-0 file: the reader then goes straight through it. */
 function fill(model: NativeModel, source: WeightSource): void {
-  const tensor = (name: TensorName, layers = source.config.nLayers) => {
+  for (const [name, { layers }] of Object.entries(shapesOf(source.config))) {
+    if (name === "wcls" && source.sharedClassifier) continue;
     for (let l = 0; l < layers; l++) {
-      source.read(name, l, (values, offset) => model.fill(name, l, values, offset));
+      if (source.groupSize === 0 || isVector(name)) {
+        source.read(name as TensorName, l, (values, offset) => model.fill(name, l, values, offset));
+      } else {
+        source.readQuantized(name as MatrixName, l, (values, scales, offset) =>
+          model.fillQuantized(name, l, values, scales, offset),
+        );
+      }
     }
-  };
-  tensor("tokenEmbeddingTable", 1);
-  tensor("rmsAttWeight");
-  tensor("wq");
-  tensor("wk");
-  tensor("wv");
-  tensor("wo");
-  tensor("rmsFfnWeight");
-  tensor("w1");
-  tensor("w2");
-  tensor("w3");
-  tensor("rmsFinalWeight", 1);
-  if (!source.sharedClassifier) tensor("wcls", 1);
+  }
 }
 
 /** The numbers by which native code knows what is wanted. */
