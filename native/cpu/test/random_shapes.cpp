@@ -88,7 +88,7 @@ void fillQuantized(Transformer& transformer, const Tensor& tensor) {
     std::vector<int8_t> q(groups * groupSize);
     std::vector<float> scales(groups);
     for (size_t i = 0; i < q.size(); i++) q[i] = static_cast<int8_t>(tensor.values[done + i] * 256.0f);
-    for (size_t i = 0; i < groups; i++) scales[i] = tensor.values[done + i] / 128.0f;
+    for (size_t i = 0; i < groups; i++) scales[i] = tensor.values[done + i * groupSize] / 128.0f;
     if (!transformer.fillQuantized(tensor.name, tensor.layer, q.data(), scales.data(), q.size(), done)) abort();
     done += q.size();
   }
