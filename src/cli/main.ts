@@ -4,12 +4,14 @@
  */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
+import { MAX_GROUP_SIZE } from "../checkpoint/header.js";
 import { Llama2Error } from "../errors.js";
 import { chat } from "./chat.js";
 import { endQuietlyWithReader, Interrupted, interruptible, tell } from "./io.js";
 import { logits } from "./logits.js";
 import { addMachineFlags, decimal, seed, whole } from "./options.js";
 import { perplexity } from "./perplexity.js";
+import { quantize } from "./quantize.js";
 import { type StoryFlags, story } from "./story.js";
 import { detokenize, tokenize } from "./tokenize.js";
 
@@ -75,6 +77,15 @@ function program(): Command {
     .option("--json", "print one JSON object")
     .action((model, file, flags) => interruptible((signal) => perplexity(model, file, flags, signal)));
   addMachineFlags(perplexityCommand);
+  llama2
+    .command("quantize <in> <out>")
+    .description("write a model as int8: a quarter of the size, and faster")
+    .option(
+      "--group-size <n>",
+      "weights that share a scale; default: 64, or less for small models",
+      whole("weights", 1, MAX_GROUP_SIZE),
+    )
+    .action((input, output, flags) => interruptible((signal) => quantize(input, output, flags, signal)));
 
   for (const command of [llama2, ...llama2.commands]) command.exitOverride();
   return llama2;
