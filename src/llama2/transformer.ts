@@ -109,8 +109,8 @@ export interface WeightSource {
   read(name: TensorName, layer: number, fill: (values: Float32Array, offset: number) => void): void;
 }
 
-export const kvDimOf = (p: Config): number => (p.dim * p.nKvHeads) / p.nHeads;
 export const headSizeOf = (p: Config): number => p.dim / p.nHeads;
+export const kvDimOf = (p: Config): number => headSizeOf(p) * p.nKvHeads;
 
 /** run.c 77: malloc_run_state. */
 export function mallocRunState(p: Config): RunState {
