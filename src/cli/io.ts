@@ -2,7 +2,6 @@
  * Standard input and output, and how a command ends.
  */
 import { once } from "node:events";
-import { addAbortSignal } from "node:stream";
 import { Llama2Error } from "../errors.js";
 
 /** 16 MiB: larger than any text a model could read at once, and what the tokenizer takes in its stride. */
@@ -13,7 +12,7 @@ export const MAX_TEXT_BYTES = 1 << 24;
  * @throws Llama2Error E_LIMIT beyond MAX_TEXT_BYTES; the signal's reason
  */
 export async function readStdin(signal: AbortSignal): Promise<Buffer> {
-  addAbortSignal(signal, process.stdin);
+  signal.addEventListener("abort", () => process.stdin.destroy(signal.reason));
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of process.stdin) {
