@@ -25,7 +25,7 @@ export function vocabOf(size: number): Piece[] {
 /** tokenizer.bin's bytes. */
 export function tokenizerBytes(
   pieces: readonly Piece[],
-  maxTokenLength = Math.max(...pieces.map(([piece]) => piece.length)),
+  maxTokenLength = Math.max(0, ...pieces.map(([piece]) => piece.length)),
 ): Buffer {
   const head = Buffer.alloc(4);
   head.writeUInt32LE(maxTokenLength);
