@@ -71,15 +71,16 @@ function serve({ model, config }: Loaded): void {
   }
 
   async function start(id: number, session: number | undefined, request: Request): Promise<void> {
-    if (session === undefined) {
-      const context = idle.pop() ?? model.openContext(1);
-      await drive(id, request, context);
-      idle.push(context);
-    } else {
-      const context = sessions.get(session) ?? idle.pop() ?? model.openContext(1);
-      sessions.set(session, context);
-      await drive(id, request, context);
+    let context = session === undefined ? undefined : sessions.get(session);
+    try {
+      context ??= idle.pop() ?? model.openContext(1);
+    } catch (error) {
+      post({ type: "failed", id, error: describe(error) });
+      return;
     }
+    if (session !== undefined) sessions.set(session, context);
+    await drive(id, request, context);
+    if (session === undefined) idle.push(context);
   }
 
   async function close(): Promise<void> {
@@ -114,5 +115,10 @@ function serve({ model, config }: Loaded): void {
 
 function describe(error: unknown): FailureInfo {
   if (error instanceof Llama2Error) return { code: error.code, message: error.message };
+  // backend/load.ts refuses what the machine could not hold at all; this is what it cannot hold now
+  if (error instanceof RangeError && /allocation failed|array length/.test(error.message)) {
+    const message = "there is not enough free memory. A shorter context (--context) or a smaller model needs less";
+    return { code: "E_LIMIT", message };
+  }
   return { code: undefined, message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }
