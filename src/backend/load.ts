@@ -3,7 +3,8 @@
  */
 import { Llama2Error } from "../errors.js";
 import type { Config, WeightSource } from "../llama2/transformer.js";
-import type { Backend, BackendName, LoadedModel } from "./backend.js";
+import { BACKENDS, type Backend, type BackendName, type LoadedModel } from "./backend.js";
+import { openCpu } from "./cpu/cpu.js";
 import { checkLimits } from "./limits.js";
 import { ts } from "./ts/ts.js";
 
@@ -22,7 +23,7 @@ export interface Loaded {
  * @throws Llama2Error E_DEVICE_UNAVAILABLE, E_LIMIT, and whatever the source throws
  */
 export function load(source: WeightSource, name: BackendName | "auto", context: number, threads: number): Loaded {
-  const backend = choose(name);
+  const { backend, notes } = choose(name);
   const { seqLen } = source.config;
   const config = { ...source.config, seqLen: context === 0 ? seqLen : Math.min(context, seqLen) };
   const capped: WeightSource = {
@@ -34,14 +35,40 @@ export function load(source: WeightSource, name: BackendName | "auto", context: 
   };
   checkLimits(capped);
   const model = backend.load(capped, { threads });
-  const notes = threads > model.threads ? [`the ${backend.name} backend runs on one thread`] : [];
+  if (threads > model.threads) notes.push(`the ${backend.name} backend runs on one thread`);
   return { backend: backend.name, model, config, notes };
 }
 
-function choose(name: BackendName | "auto"): Backend {
-  if (name === "auto" || name === "ts") return ts;
+/** How to open each backend; each says why if it cannot run here. */
+const OPEN: Partial<Record<BackendName, () => Backend>> = {
+  cpu: openCpu,
+  // wasm: between these two
+  ts: () => ts,
+};
+
+/** The backend of that name, or the best that opens, with a note for each better one that did not. */
+function choose(name: BackendName | "auto"): { backend: Backend; notes: string[] } {
+  if (name !== "auto") return { backend: open(name), notes: [] };
+  const notes: string[] = [];
+  for (const candidate of BACKENDS) {
+    if (!OPEN[candidate]) continue;
+    try {
+      return { backend: open(candidate), notes };
+    } catch (error) {
+      if (!(error instanceof Llama2Error)) throw error;
+      notes.push(error.message);
+    }
+  }
+  throw new Error("no backend opens, and ts always does");
+}
+
+/** @throws Llama2Error E_DEVICE_UNAVAILABLE */
+function open(name: BackendName): Backend {
+  const opener = OPEN[name];
+  if (opener) return opener();
+  const known = Object.keys(OPEN).join(", ");
   throw new Llama2Error(
     "E_DEVICE_UNAVAILABLE",
-    `this release has no ${name} backend. It runs on ts: leave --backend away, or name that`,
+    `this release has no ${name} backend. It has ${known}: name one of those, or leave --backend away`,
   );
 }
