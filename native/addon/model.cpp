@@ -47,7 +47,7 @@ Napi::Float32Array floats(const Napi::Value& value, size_t size) {
 Napi::Function Model::define(Napi::Env env) {
   return DefineClass(env, "Model",
                      {InstanceMethod<&Model::fill>("fill"), InstanceMethod<&Model::fillQuantized>("fillQuantized"),
-                      InstanceMethod<&Model::dispose>("dispose")});
+                      InstanceAccessor<&Model::maxBatch>("maxBatch"), InstanceMethod<&Model::dispose>("dispose")});
 }
 
 /* new Model(config, sharedClassifier, groupSize, fcr, fci, isa, threads) */
@@ -111,6 +111,11 @@ Napi::Value Model::fillQuantized(const Napi::CallbackInfo& info) {
     if (!own->fillQuantized(name, layer, values.Data(), scales.Data(), count, offset)) throw BadArgument{"fillQuantized"};
     return info.Env().Undefined();
   });
+}
+
+/* maxBatch: number */
+Napi::Value Model::maxBatch(const Napi::CallbackInfo& info) {
+  return guarded<Napi::Value>(info.Env(), [&] { return Napi::Number::New(info.Env(), transformer()->maxBatch()); });
 }
 
 /* dispose(): void - free the weights, once no context needs them. May be called twice. */

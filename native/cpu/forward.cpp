@@ -28,7 +28,7 @@ class Transformer::Pass {
         thread_(thread),
         threads_(transformer.threads()) {}
 
-  void forward(Wanted wanted, float* logits);
+  void forward(int wanted, float* logits);
 
  private:
   /* The rows of a matrix of d rows that are this thread's. */
@@ -63,11 +63,11 @@ class Transformer::Pass {
   const int thread_, threads_;
 };
 
-void Transformer::forward(Context& context, const Entry* batch, int count, Wanted wanted, float* logits) noexcept {
+void Transformer::forward(Context& context, const Entry* batch, int count, int wanted, float* logits) noexcept {
   pool_.run([&](int thread) { Pass(*this, context, batch, count, thread).forward(wanted, logits); });
 }
 
-void Transformer::Pass::forward(Wanted wanted, float* logits) {
+void Transformer::Pass::forward(int wanted, float* logits) {
   // copy the token embeddings into x
   const Share mine(count_, thread_, threads_);
   for (int e = mine.begin; e < mine.end; e++) {
@@ -119,14 +119,13 @@ void Transformer::Pass::forward(Wanted wanted, float* logits) {
     residual(s.xb);
     barrier();  // x
   }
-  if (wanted == Wanted::kNone) return;
+  if (wanted == 0) return;
 
   // final rmsnorm, and the classifier into logits
-  const int first = wanted == Wanted::kLast ? count_ - 1 : 0;
-  rmsnorm(s.x, s.x, w.rmsFinalWeight, first, count_ - first);
-  const float* x = s.x + static_cast<size_t>(first) * p.dim;
-  handOver(x, count_ - first, p.dim);
-  matmul(logits, x, count_ - first, w.wcls);
+  rmsnorm(s.x, s.x, w.rmsFinalWeight, count_ - wanted, wanted);
+  const float* x = s.x + static_cast<size_t>(count_ - wanted) * p.dim;
+  handOver(x, wanted, p.dim);
+  matmul(logits, x, wanted, w.wcls);
 }
 
 /* This thread's tokens of those from `first` on. */

@@ -43,6 +43,15 @@ size_t weightBytes(const Config& p, bool sharedClassifier, int groupSize) {
 /* What the caches of a processor hold for certain. */
 constexpr size_t kCacheBytes = size_t{4} << 20;
 
+constexpr int kMaxBatch = 64;
+
+/* So many tokens at once that the weights are read rarely, but not so many that a pass takes longer than a blink. */
+int maxBatchFor(const Config& p) {
+  const double layer = 2.0 * p.dim * p.dim + 2.0 * p.dim * p.kvDim() + 3.0 * p.dim * p.hiddenDim;
+  const double multiplications = p.nLayers * layer + static_cast<double>(p.vocabSize) * p.dim;
+  return static_cast<int>(std::clamp(1e10 / multiplications, 8.0, static_cast<double>(kMaxBatch)));
+}
+
 size_t angles(const Config& p) { return static_cast<size_t>(p.seqLen) * (p.headSize() / 2); }
 
 }  // namespace
@@ -74,6 +83,7 @@ Transformer::Transformer(const Config& config, bool sharedClassifier, int groupS
       kernels_(kernels),
       bytes_(weightBytes(config, sharedClassifier, groupSize)),
       streamed_(bytes_ > kCacheBytes),
+      maxBatch_(maxBatchFor(config)),
       memory_(bytes_, Pages::kHuge),
       fcr_(fcr, fcr + angles(config)),
       fci_(fci, fci + angles(config)),
@@ -111,15 +121,6 @@ bool Transformer::fillQuantized(const std::string& name, int layer, const int8_t
 // contexts
 
 namespace {
-
-constexpr int kMaxBatch = 64;
-
-/* So many tokens at once that the weights are read rarely, but not so many that a pass takes longer than a blink. */
-int maxBatchFor(const Config& p) {
-  const double layer = 2.0 * p.dim * p.dim + 2.0 * p.dim * p.kvDim() + 3.0 * p.dim * p.hiddenDim;
-  const double multiplications = p.nLayers * layer + static_cast<double>(p.vocabSize) * p.dim;
-  return static_cast<int>(std::clamp(1e10 / multiplications, 8.0, static_cast<double>(kMaxBatch)));
-}
 
 RunState layOutState(Parts& memory, const Config& p, int groupSize, int maxBatch, int threads) {
   const auto rows = [&](size_t size) { return memory.take<float>(maxBatch * size); };
@@ -169,12 +170,11 @@ size_t cacheBytes(const Config& p, int sequences) {
 }  // namespace
 
 Context::Context(const Transformer& transformer, int sequences)
-    : maxBatch_(maxBatchFor(transformer.config())),
-      stateMemory_(stateBytes(transformer.config(), transformer.groupSize(), maxBatch_, transformer.threads()),
+    : stateMemory_(stateBytes(transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads()),
                    Pages::kLazy),
       cacheMemory_(cacheBytes(transformer.config(), sequences), Pages::kLazy) {
   Parts state(stateMemory_);
-  state_ = layOutState(state, transformer.config(), transformer.groupSize(), maxBatch_, transformer.threads());
+  state_ = layOutState(state, transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads());
   Parts caches(cacheMemory_);
   caches_ = layOutCaches(caches, transformer.config(), sequences);
 }

@@ -91,9 +91,6 @@ struct Entry {
   int32_t sequence;
 };
 
-/* Which entries' logits a forward pass computes. */
-enum class Wanted { kNone, kLast, kAll };
-
 class Context;
 
 /* The weights, and the threads that work with them. One forward pass at a time, whatever the context. */
@@ -117,10 +114,13 @@ class Transformer {
                      size_t offset);
 
   /*
-   * Read the entries of a batch, at most context.maxBatch(), and write the wanted logits, (rows, vocabSize).
+   * Read the entries of a batch, at most maxBatch(), and write the logits of the last `wanted`, (wanted, vocabSize).
    * The caller has checked that tokens, positions and sequences are in range.
    */
-  void forward(Context& context, const Entry* batch, int count, Wanted wanted, float* logits) noexcept;
+  void forward(Context& context, const Entry* batch, int count, int wanted, float* logits) noexcept;
+
+  /* The most entries of a batch. */
+  int maxBatch() const { return maxBatch_; }
 
   const Config& config() const { return config_; }
   int groupSize() const { return groupSize_; }
@@ -135,6 +135,7 @@ class Transformer {
   const Kernels& kernels_;
   const size_t bytes_;   // of the weights
   const bool streamed_;  // they are more than the caches hold
+  const int maxBatch_;
   Memory memory_;
   TransformerWeights weights_;
   const std::vector<float> fcr_;  // (seqLen, headSize / 2)
@@ -184,12 +185,10 @@ class Context {
   Context(const Transformer& transformer, int sequences);
 
   int sequences() const { return static_cast<int>(caches_.size()); }
-  int maxBatch() const { return maxBatch_; }
 
  private:
   friend class Transformer;
 
-  const int maxBatch_;
   Memory stateMemory_;
   Memory cacheMemory_;
   RunState state_;

@@ -7,15 +7,18 @@ import { buildTransformer, forward, type MatrixLayout, rows, type WeightSource }
 import { sha256 } from "./golden.js";
 import { seededRandom } from "./random.js";
 
+/** A context, and how many entries its model takes at once. */
+type Opened = Context & { maxBatch: number };
+
 /** A context of a fresh model, for as long as `work` runs. */
 export function withContext<T>(
   backend: Backend,
   source: WeightSource,
   { threads = 0, sequences = 1 },
-  work: (context: Context) => T,
+  work: (context: Opened) => T,
 ): T {
   const model = backend.load(source, { threads });
-  const context = model.openContext(sequences);
+  const context = Object.assign(model.openContext(sequences), { maxBatch: model.maxBatch });
   try {
     return work(context);
   } finally {
@@ -25,11 +28,11 @@ export function withContext<T>(
 }
 
 /** Feed the entries, in batches of at most `most`; the logits of all of them. */
-export function feed(context: Context, entries: Entry[], most: number, vocabSize: number): Float32Array {
+export function feed(context: Opened, entries: Entry[], most: number, vocabSize: number): Float32Array {
   const all = new Float32Array(entries.length * vocabSize);
   const size = Math.min(most, context.maxBatch);
   for (let i = 0; i < entries.length; i += size) {
-    all.set(context.forward(entries.slice(i, i + size), "all"), i * vocabSize);
+    all.set(context.forward(entries.slice(i, i + size), Math.min(size, entries.length - i)), i * vocabSize);
   }
   return all;
 }

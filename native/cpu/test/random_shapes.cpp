@@ -126,7 +126,7 @@ std::vector<float> run(Transformer& transformer, int sequences, const std::vecto
     const int count = std::min({static_cast<int>(entries.size() - i), uniform(1, most), context.maxBatch()});
     const std::vector<Entry> batch(entries.begin() + i, entries.begin() + i + count);
     std::vector<float> logits(count * vocabSize);
-    transformer.forward(context, batch.data(), count, Wanted::kAll, logits.data());
+    transformer.forward(context, batch.data(), count, count, logits.data());
     all.insert(all.end(), logits.begin(), logits.end());
     i += count;
   }

@@ -15,7 +15,7 @@ import {
   type TensorName,
   type WeightSource,
 } from "../../llama2/transformer.js";
-import type { Backend, Context, Wanted } from "../backend.js";
+import type { Backend, Context } from "../backend.js";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.js";
 
 /**
@@ -37,6 +37,7 @@ export function openCpu(): Backend {
       fill(model, source);
       return {
         threads,
+        maxBatch: model.maxBatch,
         openContext: (sequences) => outOfMemory(() => openContext(addon, model, config, sequences)),
         dispose: () => model.dispose(),
       };
@@ -90,28 +91,22 @@ function fill(model: NativeModel, source: WeightSource): void {
   }
 }
 
-/** The numbers by which native code knows what is wanted. */
-const WANTED: Record<Wanted, number> = { none: 0, last: 1, all: 2 };
-
 function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, sequences: number): Context {
   const native: NativeContext = new addon.Context(model, sequences);
-  const { maxBatch } = native;
-  const entries = new Int32Array(3 * maxBatch);
+  const entries = new Int32Array(3 * model.maxBatch);
   let logits = new Float32Array(vocabSize); // grows when more rows are wanted
   let last = logits;
   return {
-    maxBatch,
     forward(batch, wanted) {
-      const rows = wanted === "none" ? 0 : wanted === "last" ? 1 : batch.length;
-      if (rows * vocabSize > logits.length) logits = new Float32Array(rows * vocabSize);
-      if (rows * vocabSize !== last.length) last = logits.subarray(0, rows * vocabSize);
+      if (wanted * vocabSize > logits.length) logits = new Float32Array(wanted * vocabSize);
+      if (wanted * vocabSize !== last.length) last = logits.subarray(0, wanted * vocabSize);
       for (let e = 0; e < batch.length; e++) {
         const { token, pos, sequence } = batch[e];
         entries[3 * e] = token;
         entries[3 * e + 1] = pos;
         entries[3 * e + 2] = sequence;
       }
-      native.forward(entries, batch.length, WANTED[wanted], last);
+      native.forward(entries, batch.length, wanted, last);
       return last;
     },
     sample(sampler, row) {
