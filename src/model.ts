@@ -113,7 +113,25 @@ export class Model implements AsyncDisposable {
    *   while iterating, E_NUMERIC for a broken model, or the signal's reason
    */
   generate(prompt: string | Uint8Array | readonly number[] = "", options: GenerateOptions = {}): Generation {
-    return new Generation(this, this.client, this.promptTokens(prompt), options);
+    const isText = typeof prompt === "string" || prompt instanceof Uint8Array;
+    const tokens = isText ? this.encodePrompt(prompt) : prompt;
+    this.checkTokens(tokens, this.config.seqLen);
+    return new Generation(this, this.client, tokens, options);
+  }
+
+  /**
+   * The tokens of a prompt, BOS first.
+   * @throws Llama2Error E_CONTEXT if the context does not hold them
+   */
+  encodePrompt(prompt: string | Uint8Array): number[] {
+    const { seqLen } = this.config;
+    const text = toByteString(prompt);
+    // A token has no more bytes than the longest piece, so some texts are too long before they are encoded.
+    const atLeast = Math.floor(text.length / this.tokenizer.maxTokenLength);
+    if (atLeast > seqLen) throw tooLong(`at least ${atLeast}`, seqLen);
+    const tokens = encode(this.tokenizer, text, true, false);
+    if (tokens.length > seqLen) throw tooLong(`${tokens.length}`, seqLen);
+    return tokens;
   }
 
   /**
@@ -169,20 +187,6 @@ export class Model implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
-  }
-
-  private promptTokens(prompt: string | Uint8Array | readonly number[]): readonly number[] {
-    if (typeof prompt !== "string" && !(prompt instanceof Uint8Array)) {
-      this.checkTokens(prompt, this.config.seqLen);
-      return prompt;
-    }
-    const text = toByteString(prompt);
-    // A token has no more bytes than the longest piece, so some texts are too long before they are encoded.
-    const atLeast = Math.floor(text.length / this.tokenizer.maxTokenLength);
-    if (atLeast > this.config.seqLen) throw tooLong(`at least ${atLeast}`, this.config.seqLen);
-    const tokens = encode(this.tokenizer, text, true, false);
-    this.checkTokens(tokens, this.config.seqLen);
-    return tokens;
   }
 
   private checkTokens(tokens: readonly number[], max: number): void {
@@ -271,7 +275,10 @@ export class Generation implements AsyncIterable<string> {
   }
 }
 
-/** A seed as the generator's first state, which must not be 0. */
+/**
+ * A seed as the generator's first state, which must not be 0. The clock's seeds stay below 2^31, so that run.c,
+ * whose atoi reads no more, can be given the same.
+ */
 function seedOf(seed: number | bigint): bigint {
   if (typeof seed === "number" && !Number.isSafeInteger(seed)) {
     throw new Llama2Error("E_USAGE", `seed is ${seed}, expected a whole number; large ones as bigint`);
@@ -280,7 +287,7 @@ function seedOf(seed: number | bigint): bigint {
   if (wide < -(2n ** 63n) || wide >= 2n ** 64n) {
     throw new Llama2Error("E_USAGE", `seed is ${seed}, expected -2^63 to 2^64-1`);
   }
-  return wide === 0n ? BigInt(Date.now()) : BigInt.asUintN(64, wide);
+  return wide === 0n ? BigInt(Date.now() % 2 ** 31 || 1) : BigInt.asUintN(64, wide);
 }
 
 function checkWhole(what: string, value: number, min: number, max: number): void {

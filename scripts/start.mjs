@@ -1,0 +1,7 @@
+/*
+ * `npm start`: makes the checkout ready, then is the command `llama2`.
+ */
+import "./ready.mjs";
+
+process.argv[1] = "llama2";
+await import("../dist/cli/main.js");

@@ -1,0 +1,90 @@
+/*
+ * llama2 -m chat: a conversation, in run.c's manner.
+ */
+import { createInterface } from "node:readline";
+import { encodeTurn } from "../llama2/chat.js";
+import { EOS } from "../llama2/tokenizer.js";
+import { TextStream, toByteString } from "../text.js";
+import { Interrupted, interruptible, print } from "./io.js";
+import { openModel } from "./model.js";
+import { type StoryFlags, stepsOf, tellSeed } from "./story.js";
+
+/**
+ * run.c 802: chat. It ends with the input, or when all turns together have used up the steps. Ctrl-C stops an
+ * answer, and ends the chat when it is the user's turn.
+ */
+export async function chat(path: string | undefined, flags: StoryFlags): Promise<void> {
+  const model = await interruptible((signal) => openModel(path, flags, flags.tokenizer, signal));
+  const lines = new Lines();
+  const session = model.session();
+  const steps = stepsOf(model, flags.steps);
+  const { temperature, topP } = flags;
+  let seed = flags.seed;
+
+  const history: number[] = []; // all tokens of the conversation
+  let read = 0; // how many of them the model has read for sure
+
+  /** Let the model read what is new and write an answer. */
+  const answer = async (signal: AbortSignal): Promise<void> => {
+    const tokens = history.slice(read, steps + 1);
+    const maxTokens = Math.max(0, steps + 1 - history.length);
+    const generation = model.generate(tokens, { temperature, topP, seed, maxTokens, signal });
+    if (read === 0) tellSeed(seed, generation.seed);
+    seed = BigInt.asUintN(64, generation.seed + 1n) || 1n;
+    const text = new TextStream(model.tokenizer, tokens[tokens.length - 1]);
+    let forced = tokens.length - 1; // the turn itself comes out first, as the model reads it
+    for await (const slice of generation.slices({ session: session.id, pos: read, stop: EOS })) {
+      const written = slice.tokens.slice(forced);
+      forced = Math.max(0, forced - slice.tokens.length);
+      // the newest token may not have been read yet
+      if (written.length > 0) read = history.push(...written) - 1;
+      await print(written.map((token) => text.push(token)).join(""));
+    }
+    read = history.length;
+    await print(text.end());
+  };
+
+  try {
+    const system = flags.system ?? (await lines.ask("Enter system prompt (optional): "));
+    let user = system === undefined ? undefined : (flags.prompt ?? (await lines.ask("User: ")));
+    while (user !== undefined) {
+      history.push(...encodeTurn(model.tokenizer, toByteString(user), read === 0 ? toByteString(system ?? "") : ""));
+      await print("Assistant: ");
+      try {
+        await interruptible(answer);
+      } catch (error) {
+        if (!(error instanceof Interrupted)) throw error;
+      }
+      await print("\n");
+      history.push(EOS);
+      if (history.length > steps) break;
+      user = await lines.ask("User: ");
+    }
+  } finally {
+    lines.close();
+    await model.dispose();
+  }
+}
+
+/** Standard input, line by line. */
+class Lines {
+  private readonly input = createInterface({ input: process.stdin });
+  private readonly lines = this.input[Symbol.asyncIterator]();
+
+  /** Ask for a line. Undefined at the end of the input. */
+  async ask(guide: string): Promise<string | undefined> {
+    await print(guide);
+    const { value, done } = await interruptible((signal) => {
+      const interrupted = new Promise<never>((_, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason));
+      });
+      return Promise.race([this.lines.next(), interrupted]);
+    });
+    if (done) await print("\n");
+    return done ? undefined : value;
+  }
+
+  close(): void {
+    this.input.close();
+  }
+}

@@ -1,0 +1,65 @@
+/*
+ * Standard input and output, and how a command ends.
+ */
+import { once } from "node:events";
+import { addAbortSignal } from "node:stream";
+import { Llama2Error } from "../errors.js";
+
+/** Larger than any text a model could read. */
+const MAX_STDIN = 1 << 26;
+
+/**
+ * All of standard input.
+ * @throws Llama2Error E_LIMIT beyond 64 MiB; the signal's reason
+ */
+export async function readStdin(signal: AbortSignal): Promise<Buffer> {
+  addAbortSignal(signal, process.stdin);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of process.stdin) {
+    size += chunk.length;
+    if (size > MAX_STDIN) throw new Llama2Error("E_LIMIT", `standard input has more than ${MAX_STDIN} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Write to standard output, and wait if the reader is slower than we are. */
+export async function print(text: string | Uint8Array): Promise<void> {
+  if (text.length > 0 && !process.stdout.write(text)) await once(process.stdout, "drain");
+}
+
+/** A line for people, beside the output. */
+export function tell(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** When the reader of our output leaves, as `head` does, there is nothing more to do, and nothing wrong. */
+export function endQuietlyWithReader(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EPIPE") process.exit(0);
+      throw error;
+    });
+  }
+}
+
+/** Ctrl-C was pressed. */
+export class Interrupted extends Error {
+  static readonly exitCode = 130;
+}
+
+/** Run `work` with a signal that Ctrl-C aborts, so that it can end well. A second Ctrl-C does not wait for that. */
+export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const onInterrupt = () => {
+    if (controller.signal.aborted) process.exit(Interrupted.exitCode);
+    controller.abort(new Interrupted());
+  };
+  process.on("SIGINT", onInterrupt);
+  try {
+    return await work(controller.signal);
+  } finally {
+    process.off("SIGINT", onInterrupt);
+  }
+}

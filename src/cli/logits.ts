@@ -1,0 +1,42 @@
+/*
+ * llama2 logits: the raw numbers, for comparing.
+ */
+import { InputFile } from "../checkpoint/file.js";
+import { Llama2Error } from "../errors.js";
+import { print } from "./io.js";
+import { openModel } from "./model.js";
+import { type MachineFlags, tokenIds } from "./options.js";
+
+export interface LogitsFlags extends MachineFlags {
+  tokens: string;
+  prefill?: boolean;
+}
+
+/** Write the logits after each token, little-endian float32, a row of vocabSize each. */
+export async function logits(path: string, flags: LogitsFlags, signal: AbortSignal): Promise<void> {
+  const tokens = tokenIds(/^[\d\s,]*$/.test(flags.tokens) ? flags.tokens : readList(flags.tokens));
+  if (tokens.length === 0) throw new Llama2Error("E_USAGE", "--tokens names no tokens");
+  const model = await openModel(path, flags, null, signal);
+  try {
+    for await (const rows of model.logits(tokens, { batch: flags.prefill, signal })) {
+      await print(new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength));
+    }
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** Longer than the list of any context. */
+const MAX_LIST_BYTES = 1 << 24;
+
+function readList(path: string): string {
+  const file = new InputFile(path);
+  try {
+    if (file.size > MAX_LIST_BYTES) throw new Llama2Error("E_LIMIT", `${path} is too long for a list of tokens`);
+    const bytes = Buffer.alloc(file.size);
+    file.read(bytes, 0);
+    return bytes.toString();
+  } finally {
+    file.close();
+  }
+}

@@ -1,0 +1,31 @@
+/*
+ * Opening a model for a command.
+ */
+import { Llama2Error } from "../errors.js";
+import { loadModel, type Model } from "../model.js";
+import { tell } from "./io.js";
+import type { MachineFlags } from "./options.js";
+
+/** What can be done about a model that is no file. */
+const NO_MODEL = `
+  Without a model, llama2 tells a story with the one that comes with it.
+  llama2.c's models (stories15M.bin and others) are at https://huggingface.co/karpathy/tinyllamas
+  The commands are listed by: llama2 --help`;
+
+/** Load the model at `path`, or the bundled one, and tell what its backend has to say. */
+export async function openModel(
+  path: string | undefined,
+  flags: MachineFlags,
+  tokenizer: string | null | undefined,
+  signal: AbortSignal,
+): Promise<Model> {
+  try {
+    const { backend, threads, context } = flags;
+    const model = await loadModel(path, { backend, threads, context, tokenizer, signal });
+    for (const note of model.notes) tell(note);
+    return model;
+  } catch (error) {
+    if (!(error instanceof Llama2Error && error.message.startsWith(`cannot open ${path}:`))) throw error;
+    throw new Llama2Error(error.code, error.message + NO_MODEL);
+  }
+}

@@ -1,0 +1,63 @@
+/*
+ * Flags that several commands share, and how their values are read. What makes no sense is refused here, before
+ * anything is loaded.
+ */
+import { type Command, InvalidArgumentError } from "commander";
+import { BACKENDS, type BackendName } from "../backend/backend.js";
+
+/** The flags of every command that runs a model. */
+export interface MachineFlags {
+  backend: BackendName | "auto";
+  threads?: number;
+  context?: number;
+}
+
+export function addMachineFlags(command: Command): Command {
+  return command
+    .option("--backend <name>", "what computes: auto takes the best that works; ts", backendName, "auto")
+    .option("--threads <n>", "how many threads; default: the backend's choice", whole("threads", 1, 1024))
+    .option("--context <n>", "cap the context, to save memory", whole("positions", 1, 2 ** 31 - 1));
+}
+
+function backendName(text: string): string {
+  if (text === "auto" || (BACKENDS as readonly string[]).includes(text)) return text;
+  throw new InvalidArgumentError("There is no such backend.");
+}
+
+/** Reads a whole number from `min` to `max`. */
+export function whole(what: string, min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`Expected a whole number of ${what} from ${min} to ${max}.`);
+  };
+}
+
+/** Reads a decimal number from `min` to `max`. */
+export function decimal(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && value >= min && value <= max) return value;
+    const range = max === Number.MAX_VALUE ? `from ${min} on` : `from ${min} to ${max}`;
+    throw new InvalidArgumentError(`Expected a number ${range}.`);
+  };
+}
+
+/** Reads a seed: a whole number of 64 bits, signed or not. */
+export function seed(text: string): bigint {
+  if (/^[+-]?\d+$/.test(text)) {
+    const value = BigInt(text.replace(/^\+/, ""));
+    if (value >= -(2n ** 63n) && value < 2n ** 64n) return value;
+  }
+  throw new InvalidArgumentError("Expected a whole number from -2^63 to 2^64-1.");
+}
+
+/** Reads token ids, separated by commas or white space. */
+export function tokenIds(text: string): number[] {
+  const words = text.split(/[\s,]+/).filter((word) => word !== "");
+  return words.map((word) => {
+    const id = Number(word);
+    if (/^\d+$/.test(word) && id < 2 ** 31) return id;
+    throw new InvalidArgumentError(`"${word.slice(0, 40)}" is no token id.`);
+  });
+}

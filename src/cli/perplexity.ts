@@ -1,0 +1,113 @@
+/*
+ * llama2 perplexity: how well a model foretells a text.
+ */
+import { InputFile } from "../checkpoint/file.js";
+import { encode } from "../llama2/tokenizer.js";
+import type { Model } from "../model.js";
+import { TextStream } from "../text.js";
+import { print, tell } from "./io.js";
+import { openModel } from "./model.js";
+import type { MachineFlags } from "./options.js";
+
+export interface PerplexityFlags extends MachineFlags {
+  tokenizer?: string;
+  json?: boolean;
+}
+
+/** What is reported. A nat is 1.44 bits; characters are code points. */
+interface Report {
+  documents: number;
+  documentsCut: number; // cut to the first seqLen + 1 tokens
+  tokensScored: number; // all but each document's BOS
+  characters: number;
+  natsPerToken: number;
+  bitsPerToken: number;
+  natsPerCharacter: number;
+  bitsPerCharacter: number;
+  perplexity: number; // e^natsPerToken
+}
+
+export async function perplexity(
+  path: string,
+  file: string,
+  flags: PerplexityFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  const documents = splitDocuments(readText(file));
+  const model = await openModel(path, flags, flags.tokenizer, signal);
+  try {
+    const report = await measure(model, documents, signal);
+    await print(flags.json ? `${JSON.stringify(report)}\n` : table(report));
+  } finally {
+    await model.dispose();
+  }
+}
+
+async function measure(model: Model, documents: string[], signal: AbortSignal): Promise<Report> {
+  const max = model.config.seqLen + 1;
+  let documentsCut = 0;
+  let tokensScored = 0;
+  let characters = 0;
+  let nats = 0;
+  for (const [i, document] of documents.entries()) {
+    if (process.stderr.isTTY) process.stderr.write(`\rdocument ${i + 1} of ${documents.length} `);
+    const all = encode(model.tokenizer, document, true, false);
+    const tokens = all.slice(0, max);
+    if (all.length > max) documentsCut++;
+    for (const logprob of await model.score(tokens, { signal })) nats -= logprob;
+    tokensScored += tokens.length - 1;
+    characters += countCharacters(model, tokens);
+  }
+  if (process.stderr.isTTY) tell("");
+  const natsPerToken = nats / tokensScored;
+  const natsPerCharacter = nats / characters;
+  return {
+    documents: documents.length,
+    documentsCut,
+    tokensScored,
+    characters,
+    natsPerToken,
+    bitsPerToken: natsPerToken * Math.LOG2E,
+    natsPerCharacter,
+    bitsPerCharacter: natsPerCharacter * Math.LOG2E,
+    perplexity: Math.exp(natsPerToken),
+  };
+}
+
+/** Documents are separated by a line `<|end|>`. The file's last newline belongs to none, empty ones do not count. */
+function splitDocuments(text: string): string[] {
+  const documents = text
+    .replace(/\n$/, "")
+    .split(/(?<![^\n])<\|end\|>(?![^\n])/)
+    .map((document) => document.replace(/^\n/, "").replace(/\n$/, ""));
+  return documents.filter((document) => document !== "");
+}
+
+function countCharacters(model: Model, [bos, ...scored]: number[]): number {
+  const stream = new TextStream(model.tokenizer, bos);
+  const text = scored.map((token) => stream.push(token)).join("") + stream.end();
+  return [...text].length;
+}
+
+/** The file as a byte string. */
+function readText(path: string): string {
+  const file = new InputFile(path);
+  try {
+    const bytes = Buffer.alloc(file.size);
+    file.read(bytes, 0);
+    return bytes.toString("latin1");
+  } finally {
+    file.close();
+  }
+}
+
+function table(r: Report): string {
+  const cut = r.documentsCut > 0 ? `, ${r.documentsCut} of them cut at the context` : "";
+  return `\
+${r.documents} documents${cut}: ${r.tokensScored} tokens scored, ${r.characters} characters
+                nats     bits
+per token     ${r.natsPerToken.toFixed(4)}   ${r.bitsPerToken.toFixed(4)}
+per character ${r.natsPerCharacter.toFixed(4)}   ${r.bitsPerCharacter.toFixed(4)}
+perplexity ${r.perplexity.toFixed(4)} a token
+`;
+}

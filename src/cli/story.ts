@@ -1,0 +1,96 @@
+/*
+ * llama2 [MODEL]: a story.
+ */
+import { decode, safePrintf } from "../llama2/tokenizer.js";
+import type { Generation, Model } from "../model.js";
+import { TextStream } from "../text.js";
+import { print, readStdin, tell } from "./io.js";
+import { openModel } from "./model.js";
+import type { MachineFlags } from "./options.js";
+
+export interface StoryFlags extends MachineFlags {
+  temperature: number;
+  topP: number;
+  seed: bigint;
+  steps: number;
+  prompt?: string;
+  tokenizer?: string;
+  mode: "generate" | "chat";
+  system?: string;
+  json?: boolean;
+  compat?: boolean;
+}
+
+export async function story(path: string | undefined, flags: StoryFlags, signal: AbortSignal): Promise<void> {
+  const prompt = flags.prompt === "-" ? withoutNewline(await readStdin(signal)) : (flags.prompt ?? "");
+  const model = await openModel(path, flags, flags.tokenizer, signal);
+  try {
+    const steps = stepsOf(model, flags.steps);
+    const { tokens, maxTokens } = cutPrompt(model, prompt, steps);
+    const { temperature, topP, seed } = flags;
+    const generation = model.generate(tokens, { temperature, topP, seed, maxTokens, signal });
+    tellSeed(flags.seed, generation.seed);
+    if (flags.json) await printJson(model, generation);
+    else await printText(model, generation, flags.compat ?? false);
+    tellSpeed(generation);
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** run.c's -n: positions, prompt included; 0 and anything beyond the context mean the context. */
+export function stepsOf(model: Model, steps: number): number {
+  const { seqLen } = model.config;
+  return steps === 0 ? seqLen : Math.min(steps, seqLen);
+}
+
+/** The prompt's tokens as far as `steps` positions reach, and how many more then fit. */
+function cutPrompt(model: Model, prompt: string | Uint8Array, steps: number) {
+  const all = model.encodePrompt(prompt);
+  if (all.length > steps) tell(`the prompt has ${all.length} tokens and is cut at ${steps} positions (-n)`);
+  const tokens = all.slice(0, steps + 1); // each position's token is followed by one more
+  return { tokens, maxTokens: Math.max(0, steps - tokens.length + 1) };
+}
+
+/** Stream the story, prompt included, and end it with a newline, as run.c does. */
+async function printText(model: Model, generation: Generation, compat: boolean): Promise<void> {
+  let previous = generation.promptTokens[0];
+  const text = new TextStream(model.tokenizer, previous);
+  const runC = (token: number) => {
+    const piece = safePrintf(decode(model.tokenizer, previous, token));
+    previous = token;
+    return Buffer.from(piece, "latin1");
+  };
+  try {
+    for await (const { tokens } of generation.slices()) {
+      await print(compat ? Buffer.concat(tokens.map(runC)) : tokens.map((token) => text.push(token)).join(""));
+    }
+  } finally {
+    await print(compat ? "\n" : `${text.end()}\n`);
+  }
+}
+
+async function printJson(model: Model, generation: Generation): Promise<void> {
+  const text = new TextStream(model.tokenizer, generation.promptTokens[0]);
+  let all = "";
+  for await (const { tokens } of generation.slices()) all += tokens.map((token) => text.push(token)).join("");
+  const { tokens, seed, timings } = generation;
+  const { backend, threads } = model;
+  const story = { tokens, text: all + text.end(), seed: `${seed}`, backend, threads, timings };
+  await print(`${JSON.stringify(story)}\n`);
+}
+
+/** Tell a seed that nobody named, so that the story can be told again. */
+export function tellSeed(asked: bigint, used: bigint): void {
+  if (asked === 0n) tell(`seed: ${used}`);
+}
+
+/** run.c's report. */
+function tellSpeed({ timings }: Generation): void {
+  if (timings && timings.tokensPerSecond > 0) tell(`achieved tok/s: ${timings.tokensPerSecond.toFixed(6)}`);
+}
+
+/** Standard input as a prompt: its bytes, but for one final newline. */
+function withoutNewline(bytes: Buffer): Buffer {
+  return bytes.at(-1) === 0x0a ? bytes.subarray(0, -1) : bytes;
+}

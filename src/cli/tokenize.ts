@@ -1,0 +1,58 @@
+/*
+ * llama2 tokenize and llama2 detokenize: text to token ids and back.
+ */
+
+import { Checkpoint } from "../checkpoint/checkpoint.js";
+import { findTokenizer, readTokenizer } from "../checkpoint/tokenizerFile.js";
+import { Llama2Error } from "../errors.js";
+import { BOS, EOS, encode, type Tokenizer } from "../llama2/tokenizer.js";
+import { BUNDLED_MODEL } from "../model.js";
+import { TextStream, toByteString } from "../text.js";
+import { print, readStdin } from "./io.js";
+import { tokenIds } from "./options.js";
+
+export interface TokenizeFlags {
+  tokenizer?: string;
+  bos: boolean;
+  eos?: boolean;
+  pieces?: boolean;
+}
+
+export async function tokenize(text: string, flags: TokenizeFlags, signal: AbortSignal): Promise<void> {
+  const tokenizer = openTokenizer(flags.tokenizer);
+  const bytes = text === "-" ? await readStdin(signal) : text;
+  const tokens = encode(tokenizer, toByteString(bytes), flags.bos, flags.eos ?? false);
+  if (flags.pieces) {
+    const piece = (token: number) => JSON.stringify(Buffer.from(tokenizer.vocab[token], "latin1").toString());
+    await print(tokens.map((token) => `${token}\t${piece(token)}\n`).join(""));
+  } else {
+    await print(`${tokens.join(" ")}\n`);
+  }
+}
+
+export async function detokenize(ids: string, flags: { tokenizer?: string }, signal: AbortSignal): Promise<void> {
+  const tokenizer = openTokenizer(flags.tokenizer);
+  const tokens = tokenIds(ids === "-" ? (await readStdin(signal)).toString() : ids);
+  let text = new TextStream(tokenizer, -1);
+  let all = "";
+  for (const token of tokens) {
+    if (token >= tokenizer.vocabSize) {
+      throw new Llama2Error("E_USAGE", `${token} is no token: the tokenizer has ${tokenizer.vocabSize}`);
+    }
+    if (token === BOS || token === EOS) {
+      all += text.end();
+      text = new TextStream(tokenizer, token);
+    } else {
+      all += text.push(token);
+    }
+  }
+  await print(`${all}${text.end()}\n`);
+}
+
+/** The tokenizer in `path`, or the bundled model's. */
+function openTokenizer(path: string | undefined): Tokenizer {
+  if (path !== undefined) return readTokenizer(path);
+  const checkpoint = new Checkpoint(BUNDLED_MODEL);
+  checkpoint.close();
+  return findTokenizer(BUNDLED_MODEL, checkpoint.config.vocabSize).tokenizer;
+}

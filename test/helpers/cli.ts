@@ -1,0 +1,41 @@
+/*
+ * The command llama2, run as a user runs it: the built files, in a process of its own.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
+import { ROOT } from "./golden.js";
+
+export const MAIN = join(ROOT, "dist", "cli", "main.js");
+
+export interface Finished {
+  code: number | null;
+  stdout: Buffer;
+  stderr: string;
+}
+
+export interface RunOptions {
+  stdin?: string | Uint8Array;
+  cwd?: string;
+  env?: NodeJS.ProcessEnv;
+  /** Called with everything on stdout so far, whenever there is more. */
+  onStdout?: (child: ChildProcess, soFar: string) => void;
+}
+
+export function llama2(args: string[], { stdin = "", cwd, env, onStdout }: RunOptions = {}): Promise<Finished> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [MAIN, ...args], { cwd, env: { ...process.env, ...env } });
+    const stdout: Buffer[] = [];
+    let stderr = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      stdout.push(chunk);
+      onStdout?.(child, Buffer.concat(stdout).toString());
+    });
+    child.stderr.on("data", (chunk) => {
+      stderr += chunk;
+    });
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, stdout: Buffer.concat(stdout), stderr }));
+    child.stdin.on("error", () => {}); // it may end without reading
+    child.stdin.end(stdin);
+  });
+}

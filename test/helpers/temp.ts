@@ -1,0 +1,20 @@
+/*
+ * Folders that are gone after the tests of a file.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll } from "vitest";
+
+const folders: string[] = [];
+
+/** A new empty folder. */
+export function tempDir(): string {
+  const folder = mkdtempSync(join(tmpdir(), "llama2-test-"));
+  folders.push(folder);
+  return folder;
+}
+
+afterAll(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});

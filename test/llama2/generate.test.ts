@@ -1,0 +1,110 @@
+import { describe, expect, it } from "vitest";
+import { panels } from "../../src/backend/ts/panels.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
+import { generate, type Machine } from "../../src/llama2/generate.js";
+import { buildSampler, sample } from "../../src/llama2/sampler.js";
+import { BOS, decode, EOS, encode } from "../../src/llama2/tokenizer.js";
+import { buildTransformer, forward } from "../../src/llama2/transformer.js";
+import { toByteString } from "../../src/text.js";
+import {
+  type GenerateCase,
+  golden,
+  hasShared,
+  needsShared,
+  ROOT,
+  sha256,
+  sharedFile,
+  sharedGolden,
+} from "../helpers/golden.js";
+
+/** A machine that writes down what it is asked, and samples what it is told. */
+function scripted(samples: number[], maxBatch = 1) {
+  const read: [token: number, pos: number][] = [];
+  const classified: number[] = [];
+  const machine: Machine = {
+    maxBatch,
+    forward(tokens, pos, classify) {
+      read.push(...tokens.map((token, i): [number, number] => [token, pos + i]));
+      if (classify) classified.push(pos + tokens.length - 1);
+    },
+    sample: () => samples.shift() ?? 99,
+  };
+  return { machine, read, classified };
+}
+
+describe("the generation loop", () => {
+  it("reads the prompt, then what it sampled, and yields all but the first token", () => {
+    const { machine, read, classified } = scripted([20, 21, 22]);
+    expect([...generate(machine, [BOS, 10, 11], 5)]).toEqual([10, 11, 20, 21, 22]);
+    expect(read).toEqual([
+      [BOS, 0],
+      [10, 1],
+      [11, 2],
+      [20, 3],
+      [21, 4],
+    ]);
+    expect(classified).toEqual([2, 3, 4]);
+  });
+
+  it("stops at BOS and does not yield it", () => {
+    expect([...generate(scripted([20, BOS, 21]).machine, [BOS], 9)]).toEqual([20]);
+  });
+
+  it("cuts a prompt that is longer than the steps, as run.c does", () => {
+    const { machine, read } = scripted([]);
+    expect([...generate(machine, [BOS, 10, 11, 12, 13], 2)]).toEqual([10, 11]);
+    expect(read.length).toBe(2);
+  });
+
+  it.each([2, 3, 4, 8])("gives the same when a machine reads %i tokens at once", (maxBatch) => {
+    const { machine, read } = scripted([20, 21], maxBatch);
+    expect([...generate(machine, [BOS, 10, 11, 12], 5)]).toEqual([10, 11, 12, 20, 21]);
+    expect(read.map(([, pos]) => pos)).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it("goes on where a conversation is, up to the token that ends an answer", () => {
+    const { machine, read } = scripted([20, BOS, EOS, 21]);
+    expect([...generate(machine, [EOS, BOS, 10], 99, { pos: 7, stop: EOS })]).toEqual([BOS, 10, 20, BOS]);
+    expect(read.map(([, pos]) => pos)).toEqual([7, 8, 9, 10, 11]);
+  });
+});
+
+/** Tokens, text, generator state and logits of a whole story must be run.c's. */
+function checkStory(modelPath: string, tokenizerPath: string, c: GenerateCase): void {
+  const transformer = buildTransformer(new Checkpoint(modelPath), panels);
+  const tokenizer = readTokenizer(tokenizerPath);
+  const sampler = buildSampler(tokenizer.vocabSize, c.temperature, c.topp, BigInt(c.seed));
+  const seen: Uint8Array[] = [];
+  const machine: Machine = {
+    maxBatch: 1,
+    forward([token], pos) {
+      seen.push(new Uint8Array(forward(transformer, token, pos).slice().buffer));
+    },
+    sample: () => sample(sampler, transformer.state.logits),
+  };
+  const promptTokens = encode(tokenizer, toByteString(c.prompt), true, false);
+  expect(promptTokens).toEqual(c.prompt_tokens);
+  const tokens = [promptTokens[0], ...generate(machine, promptTokens, c.steps)];
+  const text = tokens.slice(1).map((token, i) => decode(tokenizer, tokens[i], token));
+  expect(tokens).toEqual(c.tokens);
+  expect(Buffer.from(text.join(""), "latin1").toString()).toBe(c.text);
+  expect(`${sampler.rngState}`).toBe(c.rng_state);
+  expect(seen.length).toBe(c.forwards);
+  expect(sha256(Buffer.concat(seen))).toBe(c.logits_sha256);
+}
+
+const title = "$prompt, temperature $temperature, top-p $topp, seed $seed, $steps steps";
+
+describe("the bundled model's stories are run.c's: tokens, text, generator and logits", () => {
+  it.each(golden<{ cases: GenerateCase[] }>("bundled-model.json").cases)(title, (c) => {
+    checkStory(`${ROOT}/models/stories2M.bin`, `${ROOT}/models/tok2048.bin`, c);
+  });
+});
+
+describe.skipIf(!hasShared)(`stories260K's stories are run.c's${needsShared}`, () => {
+  const cases = hasShared ? sharedGolden<{ cases: GenerateCase[] }>("generate-stories260K.json").cases : [];
+  it.each(cases)(title, (c) => {
+    checkStory(sharedFile("models/stories260K.bin"), sharedFile("models/tok512.bin"), c);
+  });
+});

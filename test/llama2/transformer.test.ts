@@ -1,0 +1,56 @@
+import { describe, expect, it } from "vitest";
+import { panels } from "../../src/backend/ts/panels.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { buildTransformer, forward, rows } from "../../src/llama2/transformer.js";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
+import {
+  type ForcedLogits,
+  forcedTokens,
+  golden,
+  hasShared,
+  logitsSha256,
+  needsShared,
+  ROOT,
+  sharedFile,
+  sharedGolden,
+} from "../helpers/golden.js";
+
+interface SeededCase extends ForcedLogits {
+  shape: string;
+  seed: number;
+  untied: boolean;
+}
+
+const seeded = golden<{ cases: SeededCase[] }>("forced-logits.json").cases;
+const layouts = { "plain rows (the reference)": rows, "panels of eight rows (the ts backend)": panels };
+
+describe.each(Object.entries(layouts))("logits are run.c's, bit for bit, with %s", (_, layout) => {
+  const transformerOf = (path: string) => buildTransformer<never>(new Checkpoint(path), layout as never);
+
+  it.each(seeded)("shape $shape, seed $seed, untied: $untied", ({ shape, seed, untied, ...expected }) => {
+    const transformer = transformerOf(checkpointFile(SHAPES[shape], { seed, untied }));
+    expect(logitsSha256(transformer, forcedTokens(expected))).toBe(expected.sha256);
+  });
+
+  it("the bundled model", () => {
+    const { forced } = golden<{ forced: ForcedLogits }>("bundled-model.json");
+    const transformer = transformerOf(`${ROOT}/models/stories2M.bin`);
+    expect(logitsSha256(transformer, forcedTokens(forced))).toBe(forced.sha256);
+  });
+
+  it.skipIf(!hasShared)(`stories260K${needsShared}`, () => {
+    const { stories260K } = sharedGolden<{ stories260K: ForcedLogits }>("forced-logits.json");
+    const transformer = transformerOf(sharedFile("models/stories260K.bin"));
+    expect(logitsSha256(transformer, forcedTokens(stories260K))).toBe(stories260K.sha256);
+  });
+});
+
+it("leaving out the classifier does not change what comes after", () => {
+  const source = new Checkpoint(checkpointFile(SHAPES.gqa));
+  const [all, last] = [buildTransformer(source), buildTransformer(source)];
+  for (const [pos, token] of [1, 5, 7].entries()) {
+    forward(all, token, pos);
+    forward(last, token, pos, pos === 2);
+  }
+  expect(last.state.logits).toEqual(all.state.logits);
+});

@@ -1,0 +1,12 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    testTimeout: 60_000,
+    // Tests are written against src/ and run against what was built from it: the code that a user has, at its speed.
+    // (`npm test` builds first. Run by itself, vitest tests the last build.)
+    alias: [{ find: /^((?:\.\.\/)+)src\/(.*)$/, replacement: "$1dist/$2" }],
+    server: { deps: { external: [/\/dist\//] } },
+  },
+});
