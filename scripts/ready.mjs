@@ -40,7 +40,8 @@ function sources() {
     if (stat.isDirectory()) for (const name of readdirSync(path).sort()) add(join(path, name));
     else hash.update(`${path}\0${stat.size}\0${stat.mtimeMs}\0`);
   };
-  for (const name of ["src", "scripts/build.mjs", "tsconfig.json", "package.json"]) add(join(root, name));
+  for (const name of ["src", "scripts/build.mjs", "scripts/build-wasm.mjs", "tsconfig.json", "package.json"])
+    add(join(root, name));
   return hash.digest("hex");
 }
 

@@ -6,6 +6,8 @@ import { Llama2Error } from "../errors.js";
 import { type Config, kvDimOf, type WeightSource } from "../llama2/transformer.js";
 import type { Backend, BackendName, LoadedModel } from "./backend.js";
 import { ts } from "./ts/ts.js";
+import { fits } from "./wasm/plan.js";
+import { wasm } from "./wasm/wasm.js";
 
 /** A model on a backend, and what the choice deserves to be told. */
 export interface Loaded {
@@ -22,7 +24,6 @@ export interface Loaded {
  * @throws Llama2Error E_DEVICE_UNAVAILABLE, E_LIMIT, and whatever the source throws
  */
 export function load(source: WeightSource, name: BackendName | "auto", context: number, threads: number): Loaded {
-  const backend = choose(name);
   const { seqLen } = source.config;
   const config = { ...source.config, seqLen: context === 0 ? seqLen : Math.min(context, seqLen) };
   checkMemory(config, source.sharedClassifier);
@@ -32,16 +33,19 @@ export function load(source: WeightSource, name: BackendName | "auto", context: 
     groupSize: source.groupSize,
     read: (tensor, layer, fill) => source.read(tensor, layer, fill),
   };
+  const backend = choose(name, capped);
   const model = backend.load(capped, { threads });
   const notes = threads > model.threads ? [`the ${backend.name} backend runs on one thread`] : [];
   return { backend: backend.name, model, config, notes };
 }
 
-function choose(name: BackendName | "auto"): Backend {
-  if (name === "auto" || name === "ts") return ts;
+function choose(name: BackendName | "auto", source: WeightSource): Backend {
+  if (name === "auto") return fits(source) ? wasm : ts;
+  if (name === "wasm") return wasm;
+  if (name === "ts") return ts;
   throw new Llama2Error(
     "E_DEVICE_UNAVAILABLE",
-    `this release has no ${name} backend. It runs on ts: leave --backend away, or name that`,
+    `this release has no ${name} backend. It runs on wasm and ts: leave --backend away, or name one of them`,
   );
 }
 

@@ -68,7 +68,7 @@ function collectCandidates(probabilities: usize, n: i32, cutoff: f32): i32 {
   let n0 = 0;
   for (let i = 0; i < n; i++) {
     const bits = load<u32>(probabilities + (i << 2));
-    if (reinterpret<f32>(bits) >= cutoff) setCandidate(n0++, ((<u64>bits) << 32) | ~i);
+    if (reinterpret<f32>(bits) >= cutoff) setCandidate(n0++, ((<u64>bits) << 32) | <u64>(<u32>~i));
   }
   return n0;
 }
