@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    testTimeout: 60_000,
+    testTimeout: 120_000,
     // Tests are written against src/ and run against what was built from it: the code that a user has, at its speed.
     // (`npm test` builds first. Run by itself, vitest tests the last build.)
     alias: [{ find: /^((?:\.\.\/)+)src\/(.*)$/, replacement: "$1dist/$2" }],

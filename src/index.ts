@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /*
  * llama2.ts: llama2.c in TypeScript. What the package exports.
  */

@@ -100,7 +100,10 @@ export class Model implements AsyncDisposable {
     this.loadMs = loadMs;
   }
 
-  /** @throws Llama2Error E_USAGE if the model was loaded without one */
+  /**
+   * @internal
+   * @throws Llama2Error E_USAGE if the model was loaded without one
+   */
   get tokenizer(): Tokenizer {
     if (this.maybeTokenizer) return this.maybeTokenizer;
     throw new Llama2Error("E_USAGE", "this model was loaded without a tokenizer");

@@ -3,7 +3,7 @@
  */
 import { totalmem } from "node:os";
 import { Llama2Error } from "../errors.js";
-import { type Config, kvDimOf, type WeightSource } from "../llama2/transformer.js";
+import { type Config, isVector, kvDimOf, shapesOf, type WeightSource } from "../llama2/transformer.js";
 import type { Backend, BackendName, LoadedModel } from "./backend.js";
 import { ts } from "./ts/ts.js";
 import { fits } from "./wasm/plan.js";
@@ -26,13 +26,14 @@ export interface Loaded {
 export function load(source: WeightSource, name: BackendName | "auto", context: number, threads: number): Loaded {
   const { seqLen } = source.config;
   const config = { ...source.config, seqLen: context === 0 ? seqLen : Math.min(context, seqLen) };
-  checkMemory(config, source.sharedClassifier);
   const capped: WeightSource = {
     config,
     sharedClassifier: source.sharedClassifier,
     groupSize: source.groupSize,
     read: (tensor, layer, fill) => source.read(tensor, layer, fill),
+    readQuantized: (tensor, layer, fill) => source.readQuantized(tensor, layer, fill),
   };
+  checkMemory(capped);
   const backend = choose(name, capped);
   const model = backend.load(capped, { threads });
   const notes = threads > model.threads ? [`the ${backend.name} backend runs on one thread`] : [];
@@ -52,18 +53,30 @@ function choose(name: BackendName | "auto", source: WeightSource): Backend {
 /** Float32 cannot count further: position 2^24 + 1 would get the RoPE angles of position 2^24. */
 const MAX_POSITIONS = 2 ** 24;
 
+/** A typed array holds no more; real tensors are far smaller. */
+const MAX_NUMBERS = 2 ** 32;
+/** Every layer takes some memory beside its numbers; real models have a hundred. */
+const MAX_LAYERS = 2 ** 12;
+
 /** @throws Llama2Error E_LIMIT if the context is too long, or the model too large for this machine */
-function checkMemory(p: Config, sharedClassifier: boolean): void {
+function checkMemory(source: WeightSource): void {
+  const p = source.config;
   if (p.seqLen > MAX_POSITIONS) {
     throw new Llama2Error(
       "E_LIMIT",
       `a context of ${p.seqLen} positions is more than the ${MAX_POSITIONS} that float32 can tell apart. Cap it: --context 4096`,
     );
   }
-  const kvDim = kvDimOf(p);
-  const layer = 2 * p.dim * p.dim + 2 * p.dim * kvDim + 3 * p.dim * p.hiddenDim;
-  const weights = 4 * (p.nLayers * layer + (sharedClassifier ? 1 : 2) * p.vocabSize * p.dim);
-  const cache = 4 * p.seqLen * (2 * p.nLayers * kvDim + p.nHeads);
+  const tensors = tensorsOf(source);
+  const largest = Math.max(...tensors.map(({ d, n }) => d * n));
+  if (largest > MAX_NUMBERS || p.nLayers > MAX_LAYERS) {
+    throw new Llama2Error(
+      "E_LIMIT",
+      `the model has ${p.nLayers} layers and tensors of up to ${largest} numbers. More than ${MAX_LAYERS} and ${MAX_NUMBERS} cannot be loaded`,
+    );
+  }
+  const weights = tensors.reduce((sum, { layers, d, n, bytes }) => sum + layers * d * n * bytes, 0);
+  const cache = 4 * p.seqLen * (2 * p.nLayers * kvDimOf(p) + p.nHeads);
   const memory = Math.min(totalmem(), process.constrainedMemory() || Infinity);
   if (weights + cache > memory) {
     const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
@@ -74,4 +87,11 @@ function checkMemory(p: Config, sharedClassifier: boolean): void {
       }`,
     );
   }
+}
+
+/** The shapes of the tensors that are there, and how many bytes each of their numbers takes. */
+function tensorsOf({ config, sharedClassifier, groupSize }: WeightSource) {
+  return Object.entries(shapesOf(config))
+    .filter(([name]) => name !== "wcls" || !sharedClassifier)
+    .map(([name, shape]) => ({ ...shape, bytes: groupSize === 0 || isVector(name) ? 4 : 1 + 4 / groupSize }));
 }

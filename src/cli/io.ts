@@ -2,7 +2,6 @@
  * Standard input and output, and how a command ends.
  */
 import { once } from "node:events";
-import { addAbortSignal } from "node:stream";
 import { Llama2Error } from "../errors.js";
 
 /** Larger than any text a model could read. */
@@ -13,7 +12,7 @@ const MAX_STDIN = 1 << 26;
  * @throws Llama2Error E_LIMIT beyond 64 MiB; the signal's reason
  */
 export async function readStdin(signal: AbortSignal): Promise<Buffer> {
-  addAbortSignal(signal, process.stdin);
+  signal.addEventListener("abort", () => process.stdin.destroy(signal.reason));
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of process.stdin) {

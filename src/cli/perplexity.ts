@@ -1,7 +1,9 @@
 /*
  * llama2 perplexity: how well a model foretells a text.
  */
+
 import { InputFile } from "../checkpoint/file.js";
+import { Llama2Error } from "../errors.js";
 import { encode } from "../llama2/tokenizer.js";
 import type { Model } from "../model.js";
 import { TextStream } from "../text.js";
@@ -34,6 +36,7 @@ export async function perplexity(
   signal: AbortSignal,
 ): Promise<void> {
   const documents = splitDocuments(readText(file));
+  if (documents.length === 0) throw new Llama2Error("E_FORMAT", `${file} has no text`);
   const model = await openModel(path, flags, flags.tokenizer, signal);
   try {
     const report = await measure(model, documents, signal);

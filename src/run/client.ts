@@ -79,7 +79,8 @@ export class WorkerClient {
   }
 
   private constructor(setup: Setup) {
-    this.worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: setup });
+    // the flags that the caller's process was started with, such as --input-type, are not meant for this thread
+    this.worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: setup, execArgv: [] });
     this.exited = new Promise((resolve) => {
       this.worker.on("error", (error) => {
         this.death = error;

@@ -14,7 +14,8 @@ export interface Finished {
 }
 
 export interface RunOptions {
-  stdin?: string | Uint8Array;
+  /** What it reads; by default nothing. `null`: it waits for input that never comes. */
+  stdin?: string | Uint8Array | null;
   cwd?: string;
   env?: NodeJS.ProcessEnv;
   /** Called with everything on stdout so far, whenever there is more. */
@@ -36,6 +37,6 @@ export function llama2(args: string[], { stdin = "", cwd, env, onStdout }: RunOp
     child.on("error", reject);
     child.on("close", (code) => resolve({ code, stdout: Buffer.concat(stdout), stderr }));
     child.stdin.on("error", () => {}); // it may end without reading
-    child.stdin.end(stdin);
+    if (stdin !== null) child.stdin.end(stdin);
   });
 }

@@ -1,0 +1,76 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { checkpointFile, type Shape } from "../helpers/checkpoint.js";
+import { llama2 } from "../helpers/cli.js";
+import { golden, ROOT, sha256 } from "../helpers/golden.js";
+import { tempDir } from "../helpers/temp.js";
+
+const goldens = golden<Record<string, string>>("command.json");
+
+describe("chat", () => {
+  it("is run.c's, with its first texts from the command line", async () => {
+    const flags = ["-m", "chat", "-y", "", "-i", "Tell me a story about a cat.", "-t", "0", "-n", "100", "-s", "1"];
+    const { code, stdout } = await llama2(flags);
+    expect({ code, sum: sha256(stdout) }).toEqual({ code: 0, sum: goldens.chatFirst });
+  });
+
+  it("is run.c's, with its first texts asked for", async () => {
+    const stdin = "Be nice.\nTell me about a dog.\n";
+    const { code, stdout } = await llama2(["-m", "chat", "-t", "0", "-n", "120", "-s", "1"], { stdin });
+    expect({ code, sum: sha256(stdout) }).toEqual({ code: 0, sum: goldens.chatAsked });
+  });
+
+  it("ends with the input, with 0", async () => {
+    const { code, stdout } = await llama2(["-m", "chat", "-s", "1"]);
+    expect({ code, stdout: stdout.toString() }).toEqual({ code: 0, stdout: "Enter system prompt (optional): \n" });
+  });
+
+  it("an answer ends at EOS, then it is the user's turn, up to the steps of all turns together", async () => {
+    // At so high a temperature all 300 tokens are equally likely, EOS too. 4 to 258 are bytes, the others "x".
+    const shape: Shape = [16, 40, 2, 4, 4, 300, 4000];
+    const model = checkpointFile(shape);
+    const tokenizer = join(tempDir(), "tokenizer.bin");
+    writeFileSync(tokenizer, tokenizerOf(300));
+    const flags = ["-z", tokenizer, "-m", "chat", "-y", "", "-t", "1e9", "-p", "0", "-s", "3", "-n", "3000"];
+    const { code, stdout } = await llama2([model, ...flags], { stdin: "hi\n".repeat(200) });
+    const turns = stdout.toString().split("User: Assistant: ").slice(1);
+    expect(code).toBe(0);
+    expect(turns.length).toBeGreaterThan(3);
+    expect(turns.length).toBeLessThan(100);
+    expect(turns.every((turn) => turn.endsWith("\n"))).toBe(true);
+  });
+
+  it("Ctrl-C stops the answer only; at the user's turn it ends the chat with 130", async () => {
+    const slow: Shape = [384, 1024, 8, 8, 8, 2048, 1024];
+    const tokenizer = join(ROOT, "models", "tok2048.bin");
+    const flags = ["-z", tokenizer, "-m", "chat", "-y", "", "-i", "Hello", "-t", "1", "-s", "1", "-n", "0"];
+    let interrupts = 0;
+    const { code, stdout } = await llama2([checkpointFile(slow), ...flags, "--backend", "ts"], {
+      stdin: null,
+      onStdout(child, soFar) {
+        const answering = soFar.length > "Assistant: ".length + 20;
+        const asking = soFar.endsWith("User: ");
+        if ((interrupts === 0 && answering) || (interrupts === 1 && asking)) {
+          interrupts++;
+          child.kill("SIGINT");
+        }
+      },
+    });
+    expect({ code, interrupts }).toEqual({ code: 130, interrupts: 2 });
+    expect(stdout.toString()).toMatch(/^Assistant: [\s\S]*\nUser: $/);
+  });
+});
+
+/** A tokenizer of `size` tokens: the specials, the bytes, and pieces of x. */
+function tokenizerOf(size: number): Buffer {
+  const byte = (i: number) => `<0x${i.toString(16).toUpperCase().padStart(2, "0")}>`;
+  const pieces = ["<unk>", "\n<s>\n", "\n</s>\n", ...Array.from({ length: 256 }, (_, i) => byte(i))];
+  while (pieces.length < size) pieces.push("x".repeat(pieces.length - 258));
+  const entries = pieces.map((piece) => {
+    const head = Buffer.alloc(8);
+    head.writeInt32LE(piece.length, 4);
+    return Buffer.concat([head, Buffer.from(piece)]);
+  });
+  return Buffer.concat([Buffer.from([0, 0, 0, 0]), ...entries]);
+}

@@ -1,0 +1,84 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
+import { encode } from "../../src/llama2/tokenizer.js";
+import { buildTransformer, forward } from "../../src/llama2/transformer.js";
+import { toByteString } from "../../src/text.js";
+import { llama2 } from "../helpers/cli.js";
+import { hasShared, needsShared, ROOT, sharedFile, sharedGolden } from "../helpers/golden.js";
+import { tempDir } from "../helpers/temp.js";
+
+const bundled = join(ROOT, "models", "stories2M.bin");
+
+async function measure(model: string, file: string, ...flags: string[]) {
+  const { stdout } = await llama2(["perplexity", model, file, "--json", ...flags]);
+  return JSON.parse(stdout.toString());
+}
+
+function textFile(text: string): string {
+  const path = join(tempDir(), "text.txt");
+  writeFileSync(path, text);
+  return path;
+}
+
+/** Minus the log-probability of a document's tokens, computed on the reference. */
+function nats(document: string): number {
+  const transformer = buildTransformer(new Checkpoint(bundled));
+  const tokens = encode(readTokenizer(`${ROOT}/models/tok2048.bin`), toByteString(document), true, false);
+  let sum = 0;
+  for (const [pos, token] of tokens.slice(0, -1).entries()) {
+    const logits = Array.from(forward(transformer, token, pos));
+    sum += Math.log(logits.reduce((all, logit) => all + Math.exp(logit), 0)) - logits[tokens[pos + 1]];
+  }
+  return sum;
+}
+
+describe("perplexity", () => {
+  const [first, second] = ["Once upon a time\nthere was a cat.", "The dog was café 😀."];
+
+  it("scores every token after BOS, document by document", async () => {
+    const report = await measure(bundled, textFile(`${first}\n<|end|>\n${second}\n`));
+    const characters = [...first].length + [...second].length;
+    expect(report).toMatchObject({ documents: 2, documentsCut: 0, characters });
+    expect(report.natsPerToken * report.tokensScored).toBeCloseTo(nats(first) + nats(second), 6);
+    expect(report.natsPerCharacter).toBeCloseTo((nats(first) + nats(second)) / characters, 8);
+    expect(report.bitsPerToken).toBeCloseTo(report.natsPerToken / Math.log(2), 12);
+    expect(report.bitsPerCharacter).toBeCloseTo(report.natsPerCharacter / Math.log(2), 12);
+  });
+
+  it("cuts documents to one token more than the context, and says how many", async () => {
+    const report = await measure(bundled, textFile(`${first}\n<|end|>\nshort\n`), "--context", "6");
+    expect(report).toMatchObject({ documents: 2, documentsCut: 1 });
+    expect(report.tokensScored).toBeLessThanOrEqual(12);
+  });
+
+  it("prints a table for people", async () => {
+    const { stdout, code } = await llama2(["perplexity", bundled, textFile(first)]);
+    expect(code).toBe(0);
+    expect(stdout.toString()).toMatch(/1 document.*\n +nats +bits\nper token +\d\.\d{4} +\d\.\d{4}\nper character/);
+  });
+
+  it("refuses a file without text", async () => {
+    const { code, stderr } = await llama2(["perplexity", bundled, textFile("\n")]);
+    expect(code).toBe(1);
+    expect(stderr).toContain("E_FORMAT");
+  });
+
+  it.skipIf(!hasShared)(
+    `of stories260K on held-out stories is the reference program's${needsShared}`,
+    async () => {
+      const expected = sharedGolden<Record<string, number>>("perplexity.json");
+      const report = await measure(sharedFile("models/stories260K.bin"), sharedFile("text/tinystories-heldout.txt"));
+      expect(report).toMatchObject({
+        documents: expected.documents,
+        tokensScored: expected.tokens_scored,
+        characters: expected.characters,
+      });
+      expect(Math.abs(report.natsPerToken - expected.nats_per_token)).toBeLessThan(expected.tolerance);
+      expect(Math.abs(report.natsPerCharacter - expected.nats_per_character)).toBeLessThan(expected.tolerance);
+    },
+    600_000,
+  );
+});

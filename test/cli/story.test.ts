@@ -1,0 +1,155 @@
+import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { checkpointFile, type Shape } from "../helpers/checkpoint.js";
+import { llama2, MAIN } from "../helpers/cli.js";
+import { type GenerateCase, golden, ROOT, sha256 } from "../helpers/golden.js";
+import { tempDir } from "../helpers/temp.js";
+
+const { cases } = golden<{ cases: GenerateCase[] }>("bundled-model.json");
+const goldens = golden<Record<string, string>>("command.json");
+
+describe("a story", () => {
+  it("is told without any argument, with its seed and its speed beside it", async () => {
+    const { code, stdout, stderr } = await llama2([]);
+    expect(code).toBe(0);
+    expect(stdout.toString()).toMatch(/^\w[\s\S]{100,}\n$/);
+    expect(stderr).toMatch(/^seed: \d+\nachieved tok\/s: \d+\.\d{6}\n$/);
+  });
+
+  it("is the same for the same seed", async () => {
+    const { stderr, stdout } = await llama2(["-n", "40"]);
+    const seed = /seed: (\d+)/.exec(stderr)?.[1] ?? "";
+    expect((await llama2(["-n", "40", "-s", seed])).stdout).toEqual(stdout);
+  });
+
+  it.each(cases.filter(({ prompt }) => prompt !== ""))("has its prompt's bytes in front: $prompt", async (c) => {
+    const flags = ["-t", `${c.temperature}`, "-p", `${c.topp}`, "-s", c.seed, "-n", `${c.steps}`];
+    const { stdout } = await llama2([...flags, "-i", c.prompt]);
+    expect(stdout.toString()).toBe(`${c.text}\n`);
+  });
+
+  it("takes its prompt from standard input, but for one final newline", async () => {
+    const { tokens } = JSON.parse(
+      (await llama2(["-i", "-", "--json", "-n", "8"], { stdin: "a\nb\n" })).stdout.toString(),
+    );
+    const { prompt_tokens } = cases.find(({ prompt }) => prompt === "a\nb") as GenerateCase;
+    expect(tokens.slice(0, prompt_tokens.length)).toEqual(prompt_tokens);
+  });
+
+  it("with --compat has exactly run.c's bytes", async () => {
+    const { stdout } = await llama2(["--compat", "-i", "café 😀", "-t", "0", "-n", "64", "-s", "1"]);
+    expect(sha256(stdout)).toBe(goldens.compatStory);
+  });
+
+  it("ends an unfinished character with U+FFFD", async () => {
+    // the prompt is cut within the emoji's four byte tokens
+    const { stdout } = await llama2(["-i", "😀", "-t", "0", "-n", "3", "-s", "1"]);
+    expect(stdout.toString()).toBe("\ufffd\n");
+  });
+
+  it("reports no speed when nothing came after the first forward call", async () => {
+    expect((await llama2(["-n", "1", "-s", "1"])).stderr).toBe("");
+  });
+
+  it("cuts a prompt that is longer than -n, and says so", async () => {
+    const { stdout, stderr } = await llama2(["-i", "Lily found a red ball", "-n", "3", "-s", "1"]);
+    expect(stdout.toString()).toBe("Lily found a\n");
+    expect(stderr).toContain("the prompt has 6 tokens and is cut at 3 positions");
+  });
+
+  it("with -n 0, or more than the context, goes on to the context's end", async () => {
+    const untilFull = ["-t", "0", "--context", "20", "-s", "1", "--json"];
+    for (const n of ["0", "9999"]) {
+      const { stdout } = await llama2([...untilFull, "-n", n]);
+      expect(JSON.parse(stdout.toString()).tokens.length).toBe(21);
+    }
+  });
+
+  it("says so if the ts backend is asked for more threads", async () => {
+    const { stderr, code } = await llama2(["--backend", "ts", "--threads", "4", "-n", "3", "-s", "1"]);
+    expect({ stderr: stderr.split("\n")[0], code }).toEqual({ stderr: "the ts backend runs on one thread", code: 0 });
+  });
+});
+
+describe("--json", () => {
+  it("is one object, with the speed on stderr", async () => {
+    const c = cases[0];
+    const { stdout, stderr } = await llama2(["--json", "-t", "0", "-s", "1", "-n", "256"]);
+    const { timings, ...story } = JSON.parse(stdout.toString());
+    expect(story).toMatchObject({ tokens: c.tokens, text: c.text, seed: "1", threads: expect.any(Number) });
+    expect(Object.keys(timings).sort()).toEqual(
+      ["decodeMs", "firstTokenMs", "loadMs", "prefillMs", "sampleMs", "tokensPerSecond"].sort(),
+    );
+    expect(stderr).toBe(`achieved tok/s: ${timings.tokensPerSecond.toFixed(6)}\n`);
+  });
+
+  it("has the whole text of a prompt and the seed that the clock chose", async () => {
+    const { stdout, stderr } = await llama2(["--json", "-i", "café 😀", "-n", "12"]);
+    const { text, seed } = JSON.parse(stdout.toString());
+    expect(text.startsWith("café 😀")).toBe(true);
+    expect(stderr).toContain(`seed: ${seed}\n`);
+  });
+});
+
+describe("an end before the end", () => {
+  // about 15 ms a token on ts, so that a thousand tokens are not over soon
+  const slow: Shape = [384, 1024, 8, 8, 8, 2048, 1024];
+  const tokenizer = ["-z", join(ROOT, "models", "tok2048.bin")];
+  const endless = () => [checkpointFile(slow), ...tokenizer, "--backend", "ts", "-n", "0", "-s", "1", "-i", "A dog"];
+
+  it("Ctrl-C stops within a token, keeps what was told, and exits with 130", async () => {
+    let atInterrupt = "";
+    const { code, stdout, stderr } = await llama2(endless(), {
+      onStdout(child, soFar) {
+        if (soFar.length > 20 && atInterrupt === "") {
+          atInterrupt = soFar;
+          child.kill("SIGINT");
+        }
+      },
+    });
+    expect(code).toBe(130);
+    expect(stdout.toString().startsWith(atInterrupt)).toBe(true);
+    expect(stdout.toString().endsWith("\n")).toBe(true);
+    expect(stdout.length - atInterrupt.length).toBeLessThan(100);
+    expect(stderr).toBe("");
+  });
+
+  it("Ctrl-C ends it also while it waits for standard input", async () => {
+    const child = spawn(process.execPath, [MAIN, "-i", "-"], { stdio: ["pipe", "ignore", "ignore"] });
+    const code = new Promise((resolve) => child.on("close", resolve));
+    setTimeout(() => child.kill("SIGINT"), 500);
+    expect(await code).toBe(130);
+  });
+
+  it("a reader that leaves, as head does, ends it quietly with 0", async () => {
+    const { code, stderr } = await llama2(endless(), {
+      onStdout: (child) => child.stdout?.destroy(),
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  });
+});
+
+describe("a model that cannot be told from", () => {
+  it("no file: says what can be done", async () => {
+    const { code, stdout, stderr } = await llama2(["stories15M.bin"], { cwd: tempDir() });
+    expect({ code, stdout: stdout.toString() }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain("cannot open stories15M.bin: there is no such file (E_FILE)");
+    expect(stderr).toContain("Without a model, llama2 tells a story");
+  });
+
+  it("no checkpoint: says what it is", async () => {
+    const page = join(tempDir(), "stories15M.bin");
+    writeFileSync(page, "<!DOCTYPE html><html>");
+    const { code, stderr } = await llama2([page]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/HTML page.*\(E_FORMAT\)/);
+  });
+
+  it("a backend that this release lacks: never another in its place", async () => {
+    const { code, stdout, stderr } = await llama2(["--backend", "cuda"]);
+    expect({ code, stdout: stdout.toString() }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/cuda.*\(E_DEVICE_UNAVAILABLE\)/);
+  });
+});

@@ -1,0 +1,243 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Checkpoint } from "../src/checkpoint/checkpoint.js";
+import { loadModel, type Model, type Token } from "../src/index.js";
+import { buildTransformer, forward } from "../src/llama2/transformer.js";
+import { checkpointFile, SHAPES, type Shape } from "./helpers/checkpoint.js";
+import { runScript } from "./helpers/child.js";
+import { type GenerateCase, golden, ROOT } from "./helpers/golden.js";
+
+const { cases } = golden<{ cases: GenerateCase[] }>("bundled-model.json");
+
+async function collect(pieces: AsyncIterable<string>): Promise<string> {
+  let text = "";
+  for await (const piece of pieces) text += piece;
+  return text;
+}
+
+describe("generate", () => {
+  let model: Model;
+  beforeAll(async () => {
+    model = await loadModel();
+  });
+  afterAll(() => model.dispose());
+
+  it.each(cases)("continues $prompt as run.c does (seed $seed, temperature $temperature)", async (c) => {
+    const maxTokens = c.steps - c.prompt_tokens.length + 1;
+    const options = { temperature: c.temperature, topP: c.topp, seed: BigInt(c.seed), maxTokens };
+    const story = model.generate(c.prompt, options);
+    expect(c.prompt + (await collect(story))).toBe(c.text);
+    expect(story.tokens).toEqual(c.tokens);
+  });
+
+  it("yields new text only", async () => {
+    expect(await collect(model.generate("Once upon a time", { temperature: 0, maxTokens: 4 }))).toBe(", there was a");
+  });
+
+  it("takes bytes and tokens for a prompt", async () => {
+    const options = { temperature: 0, maxTokens: 4 };
+    expect(await collect(model.generate(Buffer.from("Once upon a time"), options))).toBe(", there was a");
+    expect(await collect(model.generate([1, 463, 477, 261, 418], options))).toBe(", there was a");
+  });
+
+  it("reports each new token with its position and log-probability", async () => {
+    const tokens: Token[] = [];
+    const onToken = (token: Token) => tokens.push(token);
+    await collect(model.generate("Once upon a time", { temperature: 1, seed: 5, maxTokens: 6, onToken }));
+    expect(tokens.map(({ position }) => position)).toEqual([5, 6, 7, 8, 9, 10]);
+
+    const reference = buildTransformer(new Checkpoint(`${ROOT}/models/stories2M.bin`));
+    const all = [1, 463, 477, 261, 418, ...tokens.map(({ id }) => id)];
+    const logprobs = all.slice(0, -1).map((token, pos) => {
+      const logits = Array.from(forward(reference, token, pos));
+      return logits[all[pos + 1]] - Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0));
+    });
+    tokens.forEach(({ logprob }, i) => {
+      expect(logprob).toBeCloseTo(logprobs[4 + i], 6);
+    });
+  });
+
+  it("tells where the time went", async () => {
+    const story = model.generate("Once", { temperature: 0, maxTokens: 20 });
+    expect(story.timings).toBeUndefined();
+    await collect(story);
+    for (const value of Object.values(story.timings ?? {})) expect(value).toBeGreaterThan(0);
+    expect(Object.keys(story.timings ?? {}).sort()).toEqual(
+      ["decodeMs", "firstTokenMs", "loadMs", "prefillMs", "sampleMs", "tokensPerSecond"].sort(),
+    );
+  });
+
+  it("chooses a seed by the clock, and tells it", async () => {
+    const first = model.generate("", { maxTokens: 30 });
+    const text = await collect(first);
+    expect(first.seed).toBeGreaterThan(0n);
+    expect(await collect(model.generate("", { maxTokens: 30, seed: first.seed }))).toBe(text);
+  });
+
+  it("runs several at once, each as if alone", async () => {
+    const of = (seed: number) => collect(model.generate("Lily", { seed, maxTokens: 60 }));
+    const alone = [await of(1), await of(2), await of(3)];
+    expect(await Promise.all([of(1), of(2), of(3)])).toEqual(alone);
+  });
+
+  it("stops when its signal says so, throws the reason, and leaves the model usable", async () => {
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const story = model.generate("", { temperature: 0, signal: controller.signal });
+    let pieces = 0;
+    const reading = (async () => {
+      for await (const _ of story) if (++pieces === 2) controller.abort(reason);
+    })();
+    await expect(reading).rejects.toBe(reason);
+    expect(story.tokens.length).toBeLessThan(100);
+    expect(await collect(model.generate("Once upon a time", { temperature: 0, maxTokens: 4 }))).toBe(", there was a");
+  });
+
+  it("may be left in the middle", async () => {
+    for await (const _ of model.generate("", { temperature: 0 })) break;
+    expect(await collect(model.generate("Once upon a time", { temperature: 0, maxTokens: 4 }))).toBe(", there was a");
+  });
+
+  it("turns lone surrogates into U+FFFD", async () => {
+    expect(model.encodePrompt("a\ud800b")).toEqual(model.encodePrompt("a\ufffdb"));
+  });
+
+  it.each([
+    [{ temperature: -1 }, "temperature"],
+    [{ temperature: NaN }, "temperature"],
+    [{ temperature: Infinity }, "temperature"],
+    [{ topP: 1.1 }, "topP"],
+    [{ topP: NaN }, "topP"],
+    [{ seed: 1.5 }, "seed"],
+    [{ seed: 2n ** 64n }, "seed"],
+    [{ maxTokens: -1 }, "maxTokens"],
+    [{ maxTokens: 0.5 }, "maxTokens"],
+  ])("refuses %o", (options, what) => {
+    expect(() => model.generate("", options)).toThrow(expect.objectContaining({ code: "E_USAGE" }));
+    expect(() => model.generate("", options)).toThrow(what);
+  });
+
+  it("refuses tokens that are none, and no tokens", () => {
+    expect(() => model.generate([1, 2048])).toThrow(expect.objectContaining({ code: "E_USAGE" }));
+    expect(() => model.generate([])).toThrow(expect.objectContaining({ code: "E_USAGE" }));
+  });
+
+  it("refuses a prompt longer than the context, and reads one that fills it", async () => {
+    expect(() => model.generate(new Array(513).fill(5))).toThrow(expect.objectContaining({ code: "E_CONTEXT" }));
+    const story = model.generate([1, ...new Array(511).fill(5)], { temperature: 0 });
+    await collect(story);
+    expect(story.tokens.length).toBe(513);
+  });
+});
+
+describe("the caller's event loop", () => {
+  // about 15 ms a token on the ts backend, longer than the worker's slices
+  const slow: Shape = [384, 1024, 8, 8, 8, 512, 64];
+
+  it("turns between any two tokens", async () => {
+    const model = await loadModel(checkpointFile(slow), { tokenizer: null, backend: "ts" });
+    const events: string[] = [];
+    let timer = setImmediate(function tick() {
+      events.push("tick");
+      timer = setImmediate(tick);
+    });
+    for await (const { tokens } of model.generate([1, 5, 7], { temperature: 0, maxTokens: 8 }).slices()) {
+      events.push(...tokens.map(() => "token"));
+    }
+    clearImmediate(timer);
+    await model.dispose();
+    const gaps = events.join(" ").split("token").slice(1, -1);
+    expect(gaps.length).toBeGreaterThan(5);
+    expect(gaps.every((gap) => gap.includes("tick"))).toBe(true);
+  });
+});
+
+describe("loading", () => {
+  it("caps the context", async () => {
+    const model = await loadModel(undefined, { context: 16 });
+    expect(model.config.seqLen).toBe(16);
+    const story = model.generate("", { temperature: 0 });
+    await collect(story);
+    expect(story.tokens.length).toBe(17);
+    await model.dispose();
+  });
+
+  it("stops when its signal says so", async () => {
+    const reason = new Error("never mind");
+    await expect(loadModel(undefined, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    const controller = new AbortController();
+    const loading = loadModel(checkpointFile(SHAPES["15M"]), { tokenizer: null, signal: controller.signal });
+    controller.abort(reason);
+    await expect(loading).rejects.toBe(reason);
+  });
+
+  it("refuses a backend that is not there, whatever else would be", async () => {
+    await expect(loadModel(undefined, { backend: "cuda" })).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE" });
+  });
+
+  it("needs no tokenizer if none is asked for", async () => {
+    const model = await loadModel(checkpointFile(SHAPES.tiny), { tokenizer: null });
+    expect(() => model.generate("text")).toThrow(expect.objectContaining({ code: "E_USAGE" }));
+    await model.dispose();
+  });
+});
+
+describe("dispose", () => {
+  it("may be called twice, also at once", async () => {
+    const model = await loadModel();
+    await Promise.all([model.dispose(), model.dispose()]);
+    await model.dispose();
+  });
+
+  it("ends what is running, and whatever comes after", async () => {
+    const model = await loadModel();
+    const ended = expect(collect(model.generate("", { temperature: 0 }))).rejects.toThrow("disposed");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await model.dispose();
+    await ended;
+    await expect(collect(model.generate("x"))).rejects.toThrow("disposed");
+  });
+
+  it("belongs to `await using`", async () => {
+    const model = await loadModel();
+    await model[Symbol.asyncDispose]();
+    await expect(collect(model.generate("x"))).rejects.toThrow("disposed");
+  });
+});
+
+describe("in a process of its own", () => {
+  it("the package's name imports it", async () => {
+    const { stdout, code } = await runScript(`
+      import { loadModel } from "llama2.ts";
+      const model = await loadModel();
+      for await (const piece of model.generate("Once upon a time", { temperature: 0, maxTokens: 4 })) process.stdout.write(piece);
+      await model.dispose();`);
+    expect({ stdout, code }).toEqual({ stdout: ", there was a", code: 0 });
+  });
+
+  it("a model that nobody disposed does not keep it alive", async () => {
+    const { code, signal } = await runScript(`
+      import { loadModel } from "llama2.ts";
+      const model = await loadModel();
+      for await (const piece of model.generate("")) break;`);
+    expect({ code, signal }).toEqual({ code: 0, signal: null });
+  });
+
+  it("process.exit in the middle of a token is clean", async () => {
+    const { code, stderr } = await runScript(`
+      import { loadModel } from "llama2.ts";
+      const model = await loadModel();
+      setTimeout(() => process.exit(7), 60);
+      for await (const piece of model.generate("", { temperature: 0 }));`);
+    expect({ code, stderr }).toEqual({ code: 7, stderr: "" });
+  });
+
+  it("garbage collection in the middle of a generation is harmless", async () => {
+    const { code, stdout, stderr } = await runScript(`
+      import { loadModel } from "llama2.ts";
+      let story = (await loadModel()).generate("Once upon a time", { temperature: 0, maxTokens: 40 });
+      let text = "";
+      for await (const piece of story) { text += piece; gc(); }
+      process.stdout.write(text.slice(0, 13));`);
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: ", there was a", stderr: "" });
+  });
+});
