@@ -98,7 +98,10 @@ describe("the threads of the wasm backend", () => {
 });
 
 describe("a model that WebAssembly cannot address", () => {
-  /** A source with nothing to read: whoever does before checking the size fails. */
+  const tooEarly = () => {
+    throw new Error("read before the size was checked");
+  };
+  /** A source with nothing to read. */
   const source = (config: Partial<Config>): WeightSource => ({
     config: {
       ...{ dim: 4096, hiddenDim: 11008, nLayers: 32, nHeads: 32, nKvHeads: 32, vocabSize: 32000, seqLen: 2048 },
@@ -107,9 +110,8 @@ describe("a model that WebAssembly cannot address", () => {
     },
     sharedClassifier: false,
     groupSize: 0,
-    read: () => {
-      throw new Error("read");
-    },
+    read: tooEarly,
+    readQuantized: tooEarly,
   });
 
   it("is refused before anything is read, with the way out", () => {

@@ -16,9 +16,6 @@ export interface Kernels {
 /** The globals of assembly/model.ts by name: the model's shape, where its arrays lie, and which thread this is. */
 export type Globals = Record<string, number>;
 
-/** matmul.ts: rows of a panel, and with them what arrays of float32 are rounded up to. */
-export const PANEL = 16;
-
 /** Below this address lies what has a fixed place: expf's table (math.ts), the threads' meeting place (team.ts), the job (index.ts). */
 export const FIXED_BYTES = 1024;
 

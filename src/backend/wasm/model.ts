@@ -3,26 +3,21 @@
  * runs wherever that does; wasm.ts adds what Node has, threads.
  */
 import { randomF32, type Sampler } from "../../llama2/sampler.js";
-import { type Config, headSizeOf, ropeAngles, type WeightSource } from "../../llama2/transformer.js";
+import { type Config, headSizeOf, isVector, ropeAngles, type WeightSource } from "../../llama2/transformer.js";
 import type { Context, Entry, Wanted } from "../backend.js";
 import { Arena } from "./arena.js";
 import type { Kernels } from "./kernels.js";
-import { fillPanels } from "./panels.js";
-import { MAX_BATCH, matrixBytes, type Plan, planContext, rowBytes } from "./plan.js";
+import { readMatrix, rowBytes } from "./panels.js";
+import { MAX_BATCH, type Plan, planContext } from "./plan.js";
 
 /** Read all weights into the places that the plan gives them. */
 export function loadWeights(source: WeightSource, memory: WebAssembly.Memory, plan: Plan): void {
-  for (const [name, { layers, d, n, address }] of plan.matrices) {
-    const bytes = matrixBytes(d, n);
-    for (let l = 0; l < layers; l++) {
-      const w = new Float32Array(memory.buffer, address + l * bytes, bytes / 4);
-      source.read(name, l, (values, offset) => fillPanels(w, n, values, offset));
-    }
-  }
-  for (const [name, { layers, n, address }] of plan.vectors) {
-    for (let l = 0; l < layers; l++) {
-      const w = new Float32Array(memory.buffer, address + l * rowBytes(n), n);
-      source.read(name, l, (values, offset) => w.set(values, offset));
+  for (const { name, layer, d, n, address } of plan.tensors) {
+    if (isVector(name)) {
+      const w = new Float32Array(memory.buffer, address, n);
+      source.read(name, layer, (values, offset) => w.set(values, offset));
+    } else {
+      readMatrix(source, { name, layer, d, n, address }, memory.buffer);
     }
   }
 }

@@ -1,15 +1,26 @@
 /*
  * Where everything of a model lies in the kernels' memory, worked out before there is any.
  */
-import { type Config, headSizeOf, kvDimOf, type TensorName, type WeightSource } from "../../llama2/transformer.js";
-import { FIXED_BYTES, type Globals, MAX_BYTES, PANEL } from "./kernels.js";
+import {
+  type Config,
+  headSizeOf,
+  isVector,
+  kvDimOf,
+  type Shape,
+  shapesOf,
+  type TensorName,
+  type WeightSource,
+} from "../../llama2/transformer.js";
+import { FIXED_BYTES, type Globals, MAX_BYTES } from "./kernels.js";
+import { matrixBytes, PANEL, rowBytes, weightBytes } from "./panels.js";
 
 /** The most entries in one forward pass. More would hardly be faster: the weights are read once for all of them. */
 export const MAX_BATCH = 64;
 
-/** One kind of tensor: `layers` of d rows and n columns, one after the other from `address` on. */
+/** A tensor of one layer, of d rows and n columns, and where it lies. */
 export interface Tensor {
-  layers: number;
+  name: TensorName;
+  layer: number;
   d: number;
   n: number;
   address: number;
@@ -17,16 +28,10 @@ export interface Tensor {
 
 export interface Plan {
   globals: Globals;
-  matrices: Map<TensorName, Tensor>;
-  vectors: Map<TensorName, Tensor>;
+  tensors: Tensor[];
   /** All of the model. What lies behind it is for contexts. */
   bytes: number;
 }
-
-/** The bytes of n float32 numbers with room for the next multiple of 16, as matmul.ts's rowBytes. */
-export const rowBytes = (n: number) => 4 * PANEL * Math.ceil(n / PANEL);
-/** The bytes of a matrix in panels, as matmul.ts's matrixBytes. */
-export const matrixBytes = (d: number, n: number) => rowBytes(d) * n;
 
 export function planModel(source: WeightSource, threads: number): Plan {
   const p = source.config;
@@ -35,14 +40,11 @@ export function planModel(source: WeightSource, threads: number): Plan {
   let bytes = FIXED_BYTES;
   const allocate = (size: number) => {
     const address = bytes;
-    bytes += size;
+    bytes += rowBytes(size / 4);
     return address;
   };
-  const tensor = (layers: number, d: number, n: number, size: number): Tensor => {
-    return { layers, d, n, address: allocate(layers * size) };
-  };
-  const matrix = (layers: number, d: number, n: number) => tensor(layers, d, n, matrixBytes(d, n));
-  const vector = (layers: number) => tensor(layers, 1, p.dim, rowBytes(p.dim));
+  const groups = (n: number) => (source.groupSize === 0 ? 0 : Math.ceil(n / source.groupSize));
+  const widest = Math.max(p.dim, p.hiddenDim);
 
   const state = {
     x: allocate(MAX_BATCH * rowBytes(p.dim)),
@@ -55,35 +57,30 @@ export function planModel(source: WeightSource, threads: number): Plan {
     v: allocate(MAX_BATCH * rowBytes(kvDim)),
     att: allocate(threads * rowBytes(p.seqLen)),
     headXb: allocate(threads * rowBytes(headSize)),
+    xq: allocate(MAX_BATCH * 4 * Math.ceil(widest / 2)),
+    xs: allocate(MAX_BATCH * 4 * groups(widest)),
+    ivals: allocate(threads * 4 * PANEL),
     batch: allocate(MAX_BATCH * 12),
     probindex: allocate(8 * p.vocabSize),
     fcr: allocate(2 * p.seqLen * headSize),
     fci: allocate(2 * p.seqLen * headSize),
   };
-  bytes = rowBytes(bytes / 4);
 
-  const matrices = new Map<TensorName, Tensor>([
-    ["tokenEmbeddingTable", matrix(1, p.vocabSize, p.dim)],
-    ["wq", matrix(p.nLayers, p.dim, p.dim)],
-    ["wk", matrix(p.nLayers, kvDim, p.dim)],
-    ["wv", matrix(p.nLayers, kvDim, p.dim)],
-    ["wo", matrix(p.nLayers, p.dim, p.dim)],
-    ["w1", matrix(p.nLayers, p.hiddenDim, p.dim)],
-    ["w2", matrix(p.nLayers, p.dim, p.hiddenDim)],
-    ["w3", matrix(p.nLayers, p.hiddenDim, p.dim)],
-  ]);
-  if (!source.sharedClassifier) matrices.set("wcls", matrix(1, p.vocabSize, p.dim));
-  const vectors = new Map<TensorName, Tensor>([
-    ["rmsAttWeight", vector(p.nLayers)],
-    ["rmsFfnWeight", vector(p.nLayers)],
-    ["rmsFinalWeight", vector(1)],
-  ]);
+  const weights: Record<string, number> = {};
+  const tensors: Tensor[] = [];
+  for (const [name, { layers, d, n }] of Object.entries(shapesOf(p)) as [TensorName, Shape][]) {
+    if (name === "wcls" && source.sharedClassifier) continue;
+    const size = isVector(name) ? rowBytes(n) : weightBytes(d, n, source.groupSize);
+    weights[name] = allocate(layers * size);
+    for (let layer = 0; layer < layers; layer++) {
+      tensors.push({ name, layer, d, n, address: weights[name] + layer * size });
+    }
+  }
+  weights.wcls ??= weights.tokenEmbeddingTable;
 
   const { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps } = p;
-  const shape = { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps };
-  const weights = Object.fromEntries([...matrices, ...vectors].map(([name, { address }]) => [name, address]));
-  weights.wcls ??= weights.tokenEmbeddingTable;
-  return { globals: { ...shape, ...state, ...weights, threads }, matrices, vectors, bytes };
+  const shape = { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps, groupSize: source.groupSize };
+  return { globals: { ...shape, ...state, ...weights, threads }, tensors, bytes };
 }
 
 /** The arrays of a context with room for `sequences`: how many bytes each takes. */

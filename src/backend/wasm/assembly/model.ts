@@ -17,6 +17,7 @@ export let nKvHeads: i32 = 0;
 export let vocabSize: i32 = 0;
 export let seqLen: i32 = 0;
 export let normEps: f32 = 0;
+export let groupSize: i32 = 0; // how many weights share a scale; 0: they are float32
 
 // ----------------------------------------------------------------------------
 // TransformerWeights: the first layer's; those of the next layers follow. Matrices are in panels (matmul.ts).
@@ -48,6 +49,10 @@ export let v: usize = 0; // (entry, kvDim)
 
 export let att: usize = 0; // (thread, seqLen): the scores of the head that a thread is at
 export let headXb: usize = 0; // (thread, headSize): what that head brings back
+
+export let xq: usize = 0; // (entry, dim or hiddenDim): in an int8 model, the x of the next matmul (quantize.ts)
+export let xs: usize = 0; // (entry, groups): and its scales
+export let ivals: usize = 0; // (thread, 16): the sums that a thread is at
 
 export let fcr: usize = 0; // (pos, headSize / 2): ropeAngles' cosines, of the positions that were met so far
 export let fci: usize = 0; // (pos, headSize / 2): and sines

@@ -7,13 +7,11 @@
 import { expf } from "./math";
 import {
   COLUMN,
-  copyRow,
   element,
   firstOf,
   firstRow,
   lastOf,
   lastRow,
-  matmul,
   matrixBytes,
   PANEL,
   panelsOf,
@@ -23,6 +21,7 @@ import {
 import * as model from "./model";
 import { headSizeOf, kvDimOf } from "./model";
 import { barrier } from "./team";
+import { copyRow, matmul, share, weightBytes } from "./weights";
 
 // ----------------------------------------------------------------------------
 // entries
@@ -237,19 +236,19 @@ export function forward(keyCache: usize, valueCache: usize, logits: usize, count
 
   // copy the token embedding into x
   for (let e = firstOf(count); e < last; e++) {
-    copyRow(x + e * rowBytes(dim), model.tokenEmbeddingTable, tokenOf(e), dim);
+    copyRow(x + e * rowBytes(dim), model.tokenEmbeddingTable, tokenOf(e), dim, model.vocabSize);
   }
 
   // forward all the layers
   for (let l = 0; l < model.nLayers; l++) {
     // attention rmsnorm
     rmsnormShare(model.xb, x, model.rmsAttWeight + l * rowBytes(dim), count);
-    barrier(); // matmul reads all of xb
+    share(model.xb, dim, count);
 
     // qkv matmuls for these positions
-    matmul(model.q, model.xb, model.wq + l * matrixBytes(dim, dim), dim, dim, count);
-    matmul(model.k, model.xb, model.wk + l * matrixBytes(kvDim, dim), dim, kvDim, count);
-    matmul(model.v, model.xb, model.wv + l * matrixBytes(kvDim, dim), dim, kvDim, count);
+    matmul(model.q, model.xb, model.wq + l * weightBytes(dim, dim), dim, dim, count);
+    matmul(model.k, model.xb, model.wk + l * weightBytes(kvDim, dim), dim, kvDim, count);
+    matmul(model.v, model.xb, model.wv + l * weightBytes(kvDim, dim), dim, kvDim, count);
 
     // RoPE relative positional encoding, and key and value into the kv cache
     rope(model.q, dim, count);
@@ -258,25 +257,25 @@ export function forward(keyCache: usize, valueCache: usize, logits: usize, count
     barrier(); // a head reads all of q, and the cache
 
     attention(keyCache, valueCache, l, count);
-    barrier(); // matmul reads all of xb
+    share(model.xb, dim, count);
 
     // final matmul to mix what the heads have found, and residual connection back into x
-    matmul(model.xb2, model.xb, model.wo + l * matrixBytes(dim, dim), dim, dim, count);
+    matmul(model.xb2, model.xb, model.wo + l * weightBytes(dim, dim), dim, dim, count);
     addResidual(x, model.xb2, dim, count);
     barrier(); // rmsnorm reads all of x, and writes xb
 
     // ffn rmsnorm
     rmsnormShare(model.xb, x, model.rmsFfnWeight + l * rowBytes(dim), count);
-    barrier(); // matmul reads all of xb
+    share(model.xb, dim, count);
 
     // the feed-forward network: w2(silu(w1(x)) * w3(x))
-    matmul(model.hb, model.xb, model.w1 + l * matrixBytes(hiddenDim, dim), dim, hiddenDim, count);
-    matmul(model.hb2, model.xb, model.w3 + l * matrixBytes(hiddenDim, dim), dim, hiddenDim, count);
+    matmul(model.hb, model.xb, model.w1 + l * weightBytes(hiddenDim, dim), dim, hiddenDim, count);
+    matmul(model.hb2, model.xb, model.w3 + l * weightBytes(hiddenDim, dim), dim, hiddenDim, count);
     swiglu(model.hb, model.hb2, hiddenDim, count);
-    barrier(); // matmul reads all of hb
+    share(model.hb, hiddenDim, count);
 
     // final matmul to get the output of the ffn, and residual connection
-    matmul(model.xb2, model.hb, model.w2 + l * matrixBytes(dim, hiddenDim), hiddenDim, dim, count);
+    matmul(model.xb2, model.hb, model.w2 + l * weightBytes(dim, hiddenDim), hiddenDim, dim, count);
     addResidual(x, model.xb2, dim, count);
     barrier(); // rmsnorm reads all of x
   }
@@ -285,7 +284,7 @@ export function forward(keyCache: usize, valueCache: usize, logits: usize, count
   if (classified === 0) return;
   const xLast = x + (count - classified) * rowBytes(dim);
   rmsnormShare(xLast, xLast, model.rmsFinalWeight, classified);
-  barrier(); // matmul reads all of x
+  share(xLast, dim, classified);
   matmul(logits, xLast, model.wcls, dim, model.vocabSize, classified);
   barrier(); // thread 0 goes on with all of the logits
 }
