@@ -80,7 +80,7 @@ export function planModel(source: WeightSource, threads: number): Plan {
 
   const { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps } = p;
   const shape = { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps, groupSize: source.groupSize };
-  return { globals: { ...shape, ...state, ...weights, threads }, tensors, bytes };
+  return { globals: { ...shape, ...state, ...weights }, tensors, bytes };
 }
 
 /** The arrays of a context with room for `sequences`: how many bytes each takes. */

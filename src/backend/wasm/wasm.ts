@@ -21,10 +21,11 @@ export const wasm: Backend = {
     const module = compile(shared ? "kernels-shared.wasm" : "kernels.wasm");
     const plan = planModel(source, threads);
     const memory = createMemory(plan.bytes, shared);
-    const kernels = instantiate(module, memory, plan.globals);
+    const globals = { ...plan.globals, threads, patience: patienceOf(threads) };
+    const kernels = instantiate(module, memory, globals);
     // while the weights are read, the threads start
     const team = Array.from({ length: threads - 1 }, (_, i) => {
-      return startThread({ module, memory, globals: { ...plan.globals, thread: i + 1 } });
+      return startThread({ module, memory, globals: { ...globals, thread: i + 1 } });
     });
     try {
       loadWeights(source, memory, plan);
@@ -49,6 +50,15 @@ export const wasm: Backend = {
 /** Small models are over before threads have met. */
 function defaultThreads(source: WeightSource): number {
   return bytesNeeded(source, 1) < 8e6 ? 1 : Math.min(availableParallelism(), 4);
+}
+
+/**
+ * How often a thread looks whether the others have come before it sleeps. A core that wakes up takes long: with tens of
+ * barriers in a token, threads that sleep at each are no faster than one thread alone. So where each has a core of its
+ * own, it is about 100 microseconds, longer than the time between two tokens.
+ */
+function patienceOf(threads: number): number {
+  return threads <= availableParallelism() ? 100_000 : 1_000;
 }
 
 /** @throws Llama2Error E_LIMIT */

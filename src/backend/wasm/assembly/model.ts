@@ -65,6 +65,7 @@ export let probindex: usize = 0; // (vocabSize): the sampler's candidates, 8 byt
 
 export let thread: i32 = 0;
 export let threads: i32 = 1;
+export let patience: i32 = 0; // how often a waiting thread looks before it sleeps
 
 export function headSizeOf(): i32 {
   return dim / nHeads;

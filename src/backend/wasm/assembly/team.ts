@@ -4,15 +4,12 @@
  *
  * The build without shared memory has one thread and no barriers.
  */
-import { threads } from "./model";
+import { patience, threads } from "./model";
 
 /** Where the threads meet, behind expf's table. All zero at first. */
 const ARRIVED: usize = 256; // how many wait at the barrier
 const ROUND: usize = 260; // how many times all have met
 const SLEEPING: usize = 264; // how many sleep until the round is over
-
-/** How often a thread looks whether the round is over before it sleeps: for about 20 microseconds. */
-const PATIENCE = 10_000;
 
 /** Wait here until all threads have come. What they wrote before, everyone can read after. */
 export function barrier(): void {
@@ -24,7 +21,7 @@ export function barrier(): void {
     if (atomic.load<i32>(SLEEPING) > 0) atomic.notify(ROUND, -1);
     return;
   }
-  for (let i = 0; i < PATIENCE; i++) {
+  for (let i = 0; i < patience; i++) {
     if (atomic.load<i32>(ROUND) !== round) return;
   }
   // between this count and the sleep the round may end: then the value has changed, and wait returns at once
