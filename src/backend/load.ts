@@ -4,10 +4,10 @@
 import { totalmem } from "node:os";
 import { Llama2Error } from "../errors.js";
 import { type Config, isVector, kvDimOf, shapesOf, type WeightSource } from "../llama2/transformer.js";
-import type { Backend, BackendName, LoadedModel } from "./backend.js";
+import { BACKENDS, type Backend, type BackendName, type LoadedModel } from "./backend.js";
+import { openCpu } from "./cpu/cpu.js";
 import { ts } from "./ts/ts.js";
-import { fits } from "./wasm/plan.js";
-import { wasm } from "./wasm/wasm.js";
+import { openWasm } from "./wasm/wasm.js";
 
 /** A model on a backend, and what the choice deserves to be told. */
 export interface Loaded {
@@ -34,19 +34,43 @@ export function load(source: WeightSource, name: BackendName | "auto", context: 
     readQuantized: (tensor, layer, fill) => source.readQuantized(tensor, layer, fill),
   };
   checkMemory(capped);
-  const backend = choose(name, capped);
+  const { backend, notes } = choose(name, capped);
   const model = backend.load(capped, { threads });
-  const notes = threads > model.threads ? [`the ${backend.name} backend runs on one thread`] : [];
+  if (threads > model.threads) notes.push(`the ${backend.name} backend runs on one thread`);
   return { backend: backend.name, model, config, notes };
 }
 
-function choose(name: BackendName | "auto", source: WeightSource): Backend {
-  if (name === "auto") return fits(source) ? wasm : ts;
-  if (name === "wasm") return wasm;
-  if (name === "ts") return ts;
+/** How to open each backend for a model; each says why if it cannot run here. */
+const OPEN: Partial<Record<BackendName, (source: WeightSource) => Backend>> = {
+  cpu: openCpu,
+  wasm: openWasm,
+  ts: () => ts,
+};
+
+/** The backend of that name, or the best that opens, with a note for each better one that did not. */
+function choose(name: BackendName | "auto", source: WeightSource): { backend: Backend; notes: string[] } {
+  if (name !== "auto") return { backend: open(name, source), notes: [] };
+  const notes: string[] = [];
+  for (const candidate of BACKENDS) {
+    if (!OPEN[candidate]) continue;
+    try {
+      return { backend: open(candidate, source), notes };
+    } catch (error) {
+      if (!(error instanceof Llama2Error)) throw error;
+      notes.push(`${error.message}`);
+    }
+  }
+  throw new Error("no backend opens, and ts always does");
+}
+
+/** @throws Llama2Error E_DEVICE_UNAVAILABLE, E_LIMIT */
+function open(name: BackendName, source: WeightSource): Backend {
+  const opener = OPEN[name];
+  if (opener) return opener(source);
+  const known = Object.keys(OPEN).join(", ");
   throw new Llama2Error(
     "E_DEVICE_UNAVAILABLE",
-    `this release has no ${name} backend. It runs on wasm and ts: leave --backend away, or name one of them`,
+    `this release has no ${name} backend. It has ${known}: name one of those, or leave --backend away`,
   );
 }
 

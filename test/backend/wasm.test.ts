@@ -1,5 +1,87 @@
-import { wasm } from "../../src/backend/wasm/wasm.js";
-import { testBackend } from "./suite.js";
+import { cpSync, rmSync, symlinkSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { openWasm, wasm } from "../../src/backend/wasm/wasm.js";
+import type { Config, WeightSource } from "../../src/llama2/transformer.js";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
+import { runScript } from "../helpers/child.js";
+import { ROOT } from "../helpers/golden.js";
+import { randomModel } from "../helpers/sources.js";
+import { tempDir } from "../helpers/temp.js";
 
-// one thread runs the build without shared memory, several the one with it
-testBackend(wasm, [1, 2, 3, 7]);
+it("takes as many threads as it is told, or by the model's size", () => {
+  const threads = (shape: keyof typeof SHAPES, told: number) => {
+    const model = wasm.load(randomModel(SHAPES[shape]), { threads: told });
+    model.dispose();
+    return model.threads;
+  };
+  expect(threads("260K", 3)).toBe(3);
+  expect(threads("260K", 0)).toBe(1);
+  expect(threads("15M", 0)).toBe(Math.min(availableParallelism(), 25));
+});
+
+it("without its kernels, auto runs the next backend and says why; by name it is refused", async () => {
+  const root = tempDir();
+  for (const name of ["dist", "package.json"]) cpSync(join(ROOT, name), join(root, name), { recursive: true });
+  symlinkSync(join(ROOT, "node_modules"), join(root, "node_modules"), "junction");
+  rmSync(join(root, "dist/backend/wasm/kernels.wasm"));
+  const { stdout } = await runScript(`
+    import { load } from "${root}/dist/backend/load.js";
+    import { Checkpoint } from "${root}/dist/checkpoint/checkpoint.js";
+    const source = new Checkpoint(${JSON.stringify(checkpointFile(SHAPES.tiny))});
+    const { backend, notes } = load(source, "auto", 0, 0);
+    console.log(backend, notes.some((note) => /WebAssembly kernels cannot be used: ENOENT/.test(note)));
+    try {
+      load(source, "wasm", 0, 0);
+    } catch ({ code }) {
+      console.log(code);
+    }`);
+  expect(stdout).toBe("ts true\nE_DEVICE_UNAVAILABLE\n");
+});
+
+describe("a model that WebAssembly cannot address", () => {
+  const tooEarly = () => {
+    throw new Error("read before the size was checked");
+  };
+  /** A source with nothing to read. */
+  const source = (config: Partial<Config>): WeightSource => ({
+    config: {
+      ...{ dim: 4096, hiddenDim: 11008, nLayers: 32, nHeads: 32, nKvHeads: 32, vocabSize: 32000, seqLen: 2048 },
+      ...{ normEps: 1e-5, ropeTheta: 10000 },
+      ...config,
+    },
+    sharedClassifier: false,
+    groupSize: 0,
+    read: tooEarly,
+    readQuantized: tooEarly,
+  });
+
+  it("is refused before anything is read, with the way out", () => {
+    expect(() => wasm.load(source({}), { threads: 1 })).toThrow(
+      expect.objectContaining({ code: "E_LIMIT", message: expect.stringMatching(/4 GiB.*--context/) }),
+    );
+  });
+
+  it("is known beforehand", () => {
+    const opens = (config: Partial<Config>) => {
+      try {
+        return openWasm(source(config)).name;
+      } catch (error) {
+        return (error as { code: string }).code;
+      }
+    };
+    expect(opens({})).toBe("E_LIMIT");
+    expect(opens({ nLayers: 2 })).toBe("wasm");
+    // weights that fit, with a context that does not
+    expect(opens({ nLayers: 4, seqLen: 2 ** 16 })).toBe("E_LIMIT");
+  });
+
+  it("or too many sequences: refused, and the next smaller context works", () => {
+    const model = wasm.load(randomModel(SHAPES["260K"]), { threads: 1 });
+    expect(() => model.openContext(20_000)).toThrow(expect.objectContaining({ code: "E_LIMIT" }));
+    const context = model.openContext(1);
+    expect(context.forward([{ token: 1, pos: 0, sequence: 0 }], "last").every(Number.isFinite)).toBe(true);
+    model.dispose();
+  });
+});

@@ -1,0 +1,196 @@
+/*
+ * The kernels of kernels.h, written once for vectors of any width. Included by kernels_*.cpp only: see vectors.h.
+ *
+ * Before it is included, `kLanes` and these say what the registers of an instruction set hold:
+ *   kInFlight  panels side by side for one vector x in a cache: enough sums to hide the latency of an addition
+ *   kColumns   the most vectors x side by side
+ *   kPair      panels side by side for several vectors x
+ */
+#ifndef LLAMA2_CPU_KERNELS_IMPL_H
+#define LLAMA2_CPU_KERNELS_IMPL_H
+
+#include "kernels.h"
+#include "vectors.h"
+
+namespace {
+
+using llama2::Columns;
+using llama2::kPanel;
+using llama2::Panels;
+
+// ----------------------------------------------------------------------------
+// matmul
+
+/* Some panels times some vectors: `panels` * `count` * 16 sums side by side, all in registers. */
+template <int panels, int count>
+inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
+  constexpr int kSlices = kPanel / kLanes;
+  Floats sum[panels][count][kSlices] = {};
+  for (int j = 0; j < w.n; j++) {
+    for (int p = 0; p < panels; p++) {
+      for (int s = 0; s < kSlices; s++) {
+        const Floats column = load<Floats>(w.data + p * w.panelStride + j * kPanel + s * kLanes);
+        for (int c = 0; c < count; c++) sum[p][c][s] += column * x.data[c * x.stride + j];
+      }
+    }
+  }
+  for (int c = 0; c < count; c++) {
+    float* out = xout.data + c * xout.stride;
+    for (int p = 0; p < panels - 1; p++) __builtin_memcpy(out + p * kPanel, sum[p][c], sizeof sum[p][c]);
+    // only the last panel can have fewer than 16 rows
+    const int rows = w.d - (panels - 1) * kPanel;
+    float* last = out + (panels - 1) * kPanel;
+    if (rows >= kPanel) {
+      __builtin_memcpy(last, sum[panels - 1][c], sizeof sum[panels - 1][c]);
+    } else {
+      float part[kPanel];
+      __builtin_memcpy(part, sum[panels - 1][c], sizeof part);
+      for (int r = 0; r < rows; r++) last[r] = part[r];
+    }
+  }
+}
+
+/* multiply for a `count` that is known at run time, 1 to `most`. */
+template <int panels, int most>
+inline void multiplyCount(Columns<float> xout, Columns<const float> x, int count, Panels w) {
+  if (count == most) return multiply<panels, most>(xout, x, w);
+  if constexpr (most > 1) multiplyCount<panels, most - 1>(xout, x, count, w);
+}
+
+/* As many times `panels` panels as there are, for all vectors: a panel comes from memory once. Returns the rest. */
+template <int panels, int most>
+inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int count, Panels w) {
+  constexpr int rows = panels * kPanel;
+  while (w.d > rows - kPanel) {
+    for (int c = 0; c < count; c += most) {
+      const int some = count - c < most ? count - c : most;
+      multiplyCount<panels, most>({xout.data + c * xout.stride, xout.stride}, {x.data + c * x.stride, x.stride}, some, w);
+    }
+    w.data += panels * w.panelStride;
+    w.d -= rows;
+    xout.data += rows;
+  }
+  return w;
+}
+
+void matmul(Columns<float> xout, Columns<const float> x, int count, Panels w, bool streamed) {
+  if (count > 1) {
+    w = multiplyPanels<kPair, kColumns>(xout, x, count, w);
+    multiplyPanels<1, kColumns>(xout, x, count, w);
+  } else {
+    if (!streamed) {
+      w = multiplyPanels<kInFlight, 1>(xout, x, 1, w);
+      w = multiplyPanels<2, 1>(xout, x, 1, w);
+    }
+    multiplyPanels<1, 1>(xout, x, 1, w);
+  }
+}
+
+// ----------------------------------------------------------------------------
+// the smaller ones
+
+void rmsnorm(float* o, const float* x, const float* weight, int size, float eps) {
+  float ss = 0;
+  for (int j = 0; j < size; j++) ss += x[j] * x[j];
+  ss /= (float)size;
+  ss += eps;
+  ss = 1.0f / __builtin_sqrtf(ss);
+  for (int j = 0; j < size; j++) o[j] = weight[j] * (ss * x[j]);
+}
+
+/* The largest of `size` numbers, as a comparison after the other would find it: NaN only if x[0] is. */
+inline float maximum(const float* x, int size) {
+  Floats most = Floats{} + x[0];
+  int i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    const Floats v = load<Floats>(x + i);
+    most = v > most ? v : most;
+  }
+  float max = x[0];
+  for (int lane = 0; lane < kLanes; lane++) max = most[lane] > max ? most[lane] : max;
+  for (; i < size; i++) max = x[i] > max ? x[i] : max;
+  return max;
+}
+
+/*
+ * softmax for `count` vectors at once. The sum of each waits for every addition; side by side they wait together,
+ * and the exponentials are computed meanwhile.
+ */
+template <int count>
+inline void softmaxOf(Columns<float> x, int size, float divisor) {
+  float max[count], sum[count];
+  for (int c = 0; c < count; c++) {
+    float* row = x.data + c * x.stride;
+    for (int i = 0; i < size; i++) row[i] /= divisor;
+    max[c] = maximum(row, size);
+    sum[c] = 0;
+  }
+  int i = 0;
+  for (; i + kHalf <= size; i += kHalf) {
+    for (int c = 0; c < count; c++) {
+      float* row = x.data + c * x.stride + i;
+      store(row, expf(load<HalfFloats>(row) - max[c]));
+    }
+    for (int lane = 0; lane < kHalf; lane++) {
+      for (int c = 0; c < count; c++) sum[c] += x.data[c * x.stride + i + lane];
+    }
+  }
+  for (; i < size; i++) {
+    for (int c = 0; c < count; c++) {
+      float* row = x.data + c * x.stride;
+      row[i] = expf(row[i] - max[c]);
+      sum[c] += row[i];
+    }
+  }
+  for (int c = 0; c < count; c++) {
+    float* row = x.data + c * x.stride;
+    for (int j = 0; j < size; j++) row[j] /= sum[c];
+  }
+}
+
+void softmax(Columns<float> x, int count, int size, float divisor) {
+  int c = 0;
+  for (; c + 4 <= count; c += 4) softmaxOf<4>({x.data + c * x.stride, x.stride}, size, divisor);
+  for (; c + 2 <= count; c += 2) softmaxOf<2>({x.data + c * x.stride, x.stride}, size, divisor);
+  if (c < count) softmaxOf<1>({x.data + c * x.stride, x.stride}, size, divisor);
+}
+
+template <typename T>
+inline T gated(T h, T h2) {
+  const T silu = h * (1.0f / (1.0f + expf(-h)));
+  return silu * h2;
+}
+
+void swiglu(float* hb, const float* hb2, int size) {
+  int i = 0;
+  for (; i + kHalf <= size; i += kHalf) {
+    store(hb + i, gated(load<HalfFloats>(hb + i), load<HalfFloats>(hb2 + i)));
+  }
+  for (; i < size; i++) hb[i] = gated(hb[i], hb2[i]);
+}
+
+void add(float* x, const float* y, int size) {
+  for (int i = 0; i < size; i++) x[i] += y[i];
+}
+
+int argmax(const float* x, int size) {
+  const float max = maximum(x, size);
+  for (int i = 0; i < size; i++) {
+    if (x[i] == max) return i;
+  }
+  return 0;  // x[0] is NaN, which nothing equals
+}
+
+int atLeast(int* indices, const float* x, int size, float least) {
+  int found = 0;
+  for (int i = 0; i < size; i++) {
+    // always written, kept only if it counts: no branch to guess
+    indices[found] = i;
+    found += x[i] >= least;
+  }
+  return found;
+}
+
+}  // namespace
+
+#endif
