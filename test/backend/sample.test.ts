@@ -94,7 +94,7 @@ describe.each(candidates)("$name", ({ backend }) => {
   it("from any row of a batch", () => {
     const model = backend.load(source, { threads: 1 });
     const context = model.openContext(1);
-    const rows = Math.min(3, context.maxBatch);
+    const rows = Math.min(3, model.maxBatch);
     const batch = Array.from({ length: rows }, (_, pos) => ({ token: pos + 1, pos, sequence: 0 }));
     for (let row = 0; row < rows; row++) {
       const logits = context.forward(batch, batch.length).slice(row * N, (row + 1) * N);

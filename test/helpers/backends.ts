@@ -7,6 +7,7 @@ import type { Backend } from "../../src/backend/backend.js";
 import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.js";
 import { openCpu } from "../../src/backend/cpu/cpu.js";
 import { ts } from "../../src/backend/ts/ts.js";
+import { wasm } from "../../src/backend/wasm/wasm.js";
 
 export interface Candidate {
   name: string;
@@ -37,4 +38,8 @@ export function withIsa<T>(isa: string, work: () => T): T {
   }
 }
 
-export const candidates: Candidate[] = [{ name: "ts", backend: ts, threads: [1] }, ...cpus()];
+export const candidates: Candidate[] = [
+  { name: "ts", backend: ts, threads: [1] },
+  { name: "wasm", backend: wasm, threads: [1, 2, 3, 7] },
+  ...cpus(),
+];
