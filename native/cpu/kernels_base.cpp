@@ -4,8 +4,10 @@ constexpr int kLanes = 4;
 constexpr int kInFlight = 2;
 constexpr int kColumns = 2;
 constexpr int kPair = 1;
+constexpr int kInt8Columns = 1;
 }  // namespace
 
-#include "kernels_impl.h"
+#include "int8_impl.h"
 
-const llama2::Kernels llama2::kBaseKernels = {"base", matmul, rmsnorm, softmax, swiglu, add, argmax, atLeast};
+const llama2::Kernels llama2::kBaseKernels = {"base",    matmul, matmulInt8, quantize, rmsnorm,
+                                            softmax, swiglu, add,        argmax,   atLeast};

@@ -21,33 +21,38 @@ using llama2::Panels;
 // ----------------------------------------------------------------------------
 // matmul
 
+/*
+ * The results of some panels, (panels, 16) in `sums`, become rows of xout, of which the last panel may have fewer
+ * than 16: `rows` counts them all.
+ */
+template <int panels>
+inline void storeRows(float* xout, const Floats (*sums)[kPanel / kLanes], int rows) {
+  __builtin_memcpy(xout, sums, (panels - 1) * kPanel * sizeof(float));
+  float* last = xout + (panels - 1) * kPanel;
+  rows -= (panels - 1) * kPanel;
+  if (rows >= kPanel) {
+    __builtin_memcpy(last, sums[panels - 1], kPanel * sizeof(float));
+  } else {
+    float part[kPanel];
+    __builtin_memcpy(part, sums[panels - 1], sizeof part);
+    for (int r = 0; r < rows; r++) last[r] = part[r];
+  }
+}
+
 /* Some panels times some vectors: `panels` * `count` * 16 sums side by side, all in registers. */
 template <int panels, int count>
 inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
   constexpr int kSlices = kPanel / kLanes;
-  Floats sum[panels][count][kSlices] = {};
+  Floats sum[count][panels][kSlices] = {};
   for (int j = 0; j < w.n; j++) {
     for (int p = 0; p < panels; p++) {
       for (int s = 0; s < kSlices; s++) {
         const Floats column = load<Floats>(w.data + p * w.panelStride + j * kPanel + s * kLanes);
-        for (int c = 0; c < count; c++) sum[p][c][s] += column * x.data[c * x.stride + j];
+        for (int c = 0; c < count; c++) sum[c][p][s] += column * x.data[c * x.stride + j];
       }
     }
   }
-  for (int c = 0; c < count; c++) {
-    float* out = xout.data + c * xout.stride;
-    for (int p = 0; p < panels - 1; p++) __builtin_memcpy(out + p * kPanel, sum[p][c], sizeof sum[p][c]);
-    // only the last panel can have fewer than 16 rows
-    const int rows = w.d - (panels - 1) * kPanel;
-    float* last = out + (panels - 1) * kPanel;
-    if (rows >= kPanel) {
-      __builtin_memcpy(last, sum[panels - 1][c], sizeof sum[panels - 1][c]);
-    } else {
-      float part[kPanel];
-      __builtin_memcpy(part, sum[panels - 1][c], sizeof part);
-      for (int r = 0; r < rows; r++) last[r] = part[r];
-    }
-  }
+  for (int c = 0; c < count; c++) storeRows<panels>(xout.data + c * xout.stride, sum[c], w.d);
 }
 
 /* multiply for a `count` that is known at run time, 1 to `most`. */

@@ -49,7 +49,7 @@ export function roundf(x: number): number {
   return Math.trunc(x + Math.sign(x) / 2);
 }
 
-/** C's `rintf`: the nearest whole number, halves to the even one. For |x| < 2^31. */
+/** C's `rintf`: the nearest whole number, halves to the even one. For |x| < 2^51; a zero has no sign. */
 export function rintf(x: number): number {
   return x + ROUND - ROUND;
 }

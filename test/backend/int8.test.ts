@@ -1,82 +1,119 @@
+/*
+ * What every backend promises of int8 models: runq.c's bits where its groups lie within rows, those of the definition
+ * in numerics (which the reference follows) where they straddle.
+ */
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { Backend } from "../../src/backend/backend.js";
-import { ts } from "../../src/backend/ts/ts.js";
-import { wasm } from "../../src/backend/wasm/wasm.js";
-import { quantizedRows } from "../../src/llama2/quantize.js";
-import { buildTransformer, forward, type WeightSource } from "../../src/llama2/transformer.js";
-import type { Shape } from "../helpers/checkpoint.js";
-import { quantized, randomModel, scaled } from "../helpers/sources.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { quantize } from "../../src/checkpoint/quantize.js";
+import { isVector, type WeightSource } from "../../src/llama2/transformer.js";
+import { candidates } from "../helpers/backends.js";
+import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.js";
+import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.js";
+import { forcedTokens, golden, hasShared, needsShared, sha256, sharedFile, sharedGolden } from "../helpers/golden.js";
+import { seededRandom } from "../helpers/random.js";
+import { tempDir } from "../helpers/temp.js";
 
-const BACKENDS: [name: string, backend: Backend, threads: number][] = [
-  ["ts", ts, 1],
-  ["wasm, 1 thread", wasm, 1],
-  ["wasm, 3 threads", wasm, 3],
-];
-
-/** dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen */
-const SHAPES: [why: string, groupSize: number, shape: Shape][] = [
-  ["groups divide every row", 16, [48, 128, 2, 6, 2, 112, 40]],
-  ["groups of 4", 4, [64, 172, 2, 8, 4, 100, 40]],
-  ["groups of 2", 2, [36, 50, 2, 6, 3, 77, 40]],
-  ["groups straddle the rows of w2", 32, [32, 88, 2, 4, 1, 67, 40]],
-  ["groups straddle the rows of w2, and end at every second column", 12, [36, 50, 2, 6, 3, 77, 40]],
-  ["groups of 9: odd", 9, [18, 27, 2, 3, 3, 50, 40]],
-  ["groups of 1", 1, [10, 7, 1, 5, 5, 33, 20]],
-  ["groups of 4 rows", 64, [16, 24, 2, 2, 1, 44, 40]],
-  ["odd rows, groups that end at every fifth column", 50, [10, 35, 2, 5, 5, 45, 40]],
-];
-
-const tokensOf = ({ config }: WeightSource, sequence: number) =>
-  Array.from({ length: config.seqLen }, (_, p) => (p * 7919 + sequence * 31 + 1) % config.vocabSize);
-
-/** The reference's logits after each token, as bits. */
-function reference(source: WeightSource, tokens: number[]): Uint32Array[] {
-  const transformer = buildTransformer(source, quantizedRows);
-  return tokens.map((token, pos) => bits(forward(transformer, token, pos)));
+interface Int8Case {
+  group_size: number;
+  runq_forced_logits?: { positions: number; sha256: string };
 }
 
-/** Numbers that are NaN in one are NaN in the other, whichever NaN; all else is compared as bits, where -0 is not 0. */
-const bits = (floats: Float32Array) =>
-  new Uint32Array(floats.map((value) => (Number.isNaN(value) ? Number.NaN : value)).buffer);
+async function quantized(path: string, groupSize: number): Promise<Checkpoint> {
+  const int8 = join(tempDir(), "int8.bin");
+  await quantize(path, int8, { groupSize });
+  return new Checkpoint(int8);
+}
 
-describe.each(BACKENDS)("int8 on %s", (_name, backend, threads) => {
-  /** Read two sequences side by side, up to `step` entries at a time, and compare with the reference. */
-  function expectReference(source: WeightSource, step: number) {
-    const sequences = [0, 1].map((sequence) => tokensOf(source, sequence));
-    const rows = sequences.map((tokens) => reference(source, tokens));
-    const model = backend.load(source, { threads });
-    const context = model.openContext(2);
-    const entries = sequences[0].flatMap((token, pos) => [
-      { token, pos, sequence: 0 },
-      { token: sequences[1][pos], pos, sequence: 1 },
-    ]);
+/** Shapes and group sizes that divide every tensor; few divide a row. */
+const CASES: [shape: Shape, groupSize: number][] = [
+  [[16, 40, 2, 4, 4, 300, 40], 8],
+  [[24, 36, 2, 2, 1, 10, 40], 12],
+  [[24, 36, 2, 2, 1, 10, 40], 1],
+  [[24, 36, 2, 2, 1, 10, 40], 3],
+  [[24, 40, 2, 2, 1, 10, 40], 16],
+  [[24, 40, 1, 4, 2, 32, 40], 32],
+  [[24, 40, 1, 4, 2, 32, 40], 48],
+  [[36, 54, 2, 6, 3, 50, 40], 9],
+  [[36, 54, 2, 6, 3, 50, 40], 24],
+  [[30, 50, 1, 3, 3, 70, 40], 25],
+  [[102, 68, 1, 3, 1, 34, 40], 17],
+  [[128, 172, 1, 1, 1, 64, 40], 64],
+  [[144, 200, 1, 9, 3, 64, 40], 144],
+];
+
+/** Weights that no exporter writes: any byte, -128 too, with scales large, tiny, zero and negative. */
+function hostile(source: WeightSource): WeightSource {
+  const random = seededRandom(1);
+  const scales = [1, -0.01, 1e-42, 0, 3e4];
+  return {
+    config: source.config,
+    sharedClassifier: source.sharedClassifier,
+    groupSize: source.groupSize,
+    read: (name, layer, fill) => source.read(name, layer, fill),
+    readQuantized: (name, layer, fill) =>
+      source.readQuantized(name, layer, (q, s, offset) => {
+        if (!isVector(name) && offset === 0) {
+          for (let i = 0; i < q.length; i += 3) q[i] = Math.floor(256 * random()) - 128;
+          for (let i = 0; i < s.length; i += 2) s[i] *= scales[Math.floor(random() * scales.length)];
+        }
+        fill(q, s, offset);
+      }),
+  };
+}
+
+describe.each(candidates)("int8 on $name", ({ backend, threads }) => {
+  const check = async (path: string, { group_size, runq_forced_logits }: Int8Case) => {
+    const { positions = 0, sha256: expected } = runq_forced_logits ?? {};
+    const source = await quantized(path, group_size);
     const { vocabSize } = source.config;
-    for (let at = 0; at < entries.length; ) {
-      const batch = entries.slice(at, at + Math.min(step, context.maxBatch));
-      const logits = bits(context.forward(batch, "all"));
-      for (const [i, { pos, sequence }] of batch.entries()) {
-        const row = logits.subarray(i * vocabSize, (i + 1) * vocabSize);
-        const different = row.findIndex((word, token) => word !== rows[sequence][pos][token]);
-        expect({ pos, sequence, different }).toEqual({ pos, sequence, different: -1 });
-      }
-      at += batch.length;
+    const tokens = forcedTokens({ vocab_size: vocabSize, positions, sha256: "" });
+    for (const batch of [1, 64]) {
+      withContext(backend, source, {}, (context) => {
+        expect(sha256(bytesOf(feed(context, entriesOf(tokens), batch, vocabSize)))).toBe(expected);
+      });
     }
-    model.dispose();
-  }
+    source.close();
+  };
 
-  it.each(SHAPES)("equals the reference: %s", (_why, groupSize, shape) => {
+  it.each(
+    golden<{ cases: { shape: string; seed: number; untied: boolean; v2: Int8Case[] }[] }>("export-int8.json").cases,
+  )("logits are runq.c's, bit for bit: shape $shape", async ({ shape, seed, untied, v2 }) => {
+    for (const int8Case of v2) await check(checkpointFile(SHAPES[shape], { seed, untied }), int8Case);
+  });
+
+  it.skipIf(!hasShared)(`logits are runq.c's, bit for bit: stories260K${needsShared}`, async () => {
+    const { exports } = sharedGolden<{ exports: { source: string; v2: Int8Case[] }[] }>("export-int8.json");
+    const v2 = exports.find(({ source }) => source === "stories260K")?.v2.find((v2) => v2.runq_forced_logits);
+    await check(sharedFile("models/stories260K.bin"), v2 as Int8Case);
+  });
+
+  it.each(CASES)("logits are the reference's, bit for bit: %j in groups of %i", async (shape, groupSize) => {
+    const vocabSize = shape[5];
     for (const untied of [false, true]) {
-      const source = quantized(randomModel(shape, { seed: 4, untied }), groupSize);
-      for (const step of [1, 5, 64]) expectReference(source, step);
+      const source = await quantized(checkpointFile(shape, { seed: 9, untied }), groupSize);
+      const tokens = randomTokens(2, 40, vocabSize);
+      const expected = bits(referenceLogits(source, tokens));
+      for (const [count, batch] of [
+        [1, 1],
+        [Math.max(...threads), 7],
+      ]) {
+        withContext(backend, source, { threads: count }, (context) => {
+          const logits = feed(context, entriesOf(tokens), batch, vocabSize);
+          expect(bits(logits), `${count} threads, batches of ${batch}, untied: ${untied}`).toBe(expected);
+        });
+      }
+      source.close();
     }
   });
 
-  it.each([
-    ["too small for a scale", { rmsAttWeight: 2 ** -149 }],
-    ["zero", { rmsAttWeight: 0, rmsFfnWeight: 0 }],
-    ["infinite", { w1: 2 ** 120, w3: 2 ** 120 }],
-  ])("equals the reference where activations are %s", (_what, factors) => {
-    const model = randomModel([32, 48, 2, 2, 2, 60, 20]);
-    expectReference(quantized(scaled(model, factors), 16), 3);
+  it.each([8, 16, 24])("any bytes and scales, in groups of %i", async (groupSize) => {
+    const file = await quantized(checkpointFile([24, 40, 2, 2, 1, 48, 40], { seed: 9 }), groupSize);
+    const tokens = randomTokens(2, 12, 48);
+    const expected = referenceLogits(hostile(file), tokens);
+    withContext(backend, hostile(file), {}, (context) => {
+      expect(feed(context, entriesOf(tokens), 5, 48)).toEqual(expected);
+    });
+    file.close();
   });
 });

@@ -4,11 +4,11 @@
  */
 import { randomF32, type Sampler } from "../../llama2/sampler.js";
 import { type Config, headSizeOf, isVector, ropeAngles, type WeightSource } from "../../llama2/transformer.js";
-import type { Context, Entry, Wanted } from "../backend.js";
+import type { Context, Entry } from "../backend.js";
 import { Arena } from "./arena.js";
 import type { Kernels } from "./kernels.js";
 import { readMatrix, rowBytes } from "./panels.js";
-import { MAX_BATCH, type Plan, planContext } from "./plan.js";
+import { type Plan, planContext } from "./plan.js";
 
 /** Read all weights into the places that the plan gives them. */
 export function loadWeights(source: WeightSource, memory: WebAssembly.Memory, plan: Plan): void {
@@ -73,7 +73,6 @@ export class WasmModel {
 }
 
 class WasmContext implements Context {
-  readonly maxBatch = MAX_BATCH;
   private readonly model: WasmModel;
   private readonly keyCache: number;
   private readonly valueCache: number;
@@ -87,7 +86,7 @@ class WasmContext implements Context {
     this.logits = this.valueCache + valueCache;
   }
 
-  forward(entries: readonly Entry[], wanted: Wanted): Float32Array {
+  forward(entries: readonly Entry[], wanted: number): Float32Array {
     const { kernels, memory, rope, batch } = this.model;
     const words = new Int32Array(memory.buffer, batch, 3 * entries.length);
     let at = 0;
@@ -97,9 +96,8 @@ class WasmContext implements Context {
       words[at++] = pos;
       words[at++] = sequence;
     }
-    const rows = wanted === "none" ? 0 : wanted === "last" ? 1 : entries.length;
-    kernels.forward(this.keyCache, this.valueCache, this.logits, entries.length, rows);
-    return this.rowsOfLogits(rows);
+    kernels.forward(this.keyCache, this.valueCache, this.logits, entries.length, wanted);
+    return this.rowsOfLogits(wanted);
   }
 
   sample(sampler: Sampler, row: number): number {

@@ -9,18 +9,8 @@ import { shapesOf, type WeightSource } from "../../llama2/transformer.js";
 import type { Backend } from "../backend.js";
 import { ARRIVED_WORD, createMemory, instantiate, MAX_BYTES } from "./kernels.js";
 import { loadWeights, WasmModel } from "./model.js";
-import { bytesNeeded, planModel } from "./plan.js";
+import { bytesNeeded, MAX_BATCH, planModel } from "./plan.js";
 import type { ThreadData } from "./thread.js";
-
-/**
- * The wasm backend, if it can run this model.
- * @throws Llama2Error E_LIMIT if the model is too large for it, E_DEVICE_UNAVAILABLE
- */
-export function openWasm(source: WeightSource): Backend {
-  checkFits(source, 1);
-  compile("kernels.wasm");
-  return wasm;
-}
 
 export const wasm: Backend = {
   name: "wasm",
@@ -48,6 +38,7 @@ export const wasm: Backend = {
     let disposed = false;
     return {
       threads,
+      maxBatch: MAX_BATCH,
       openContext: (sequences) => model.openContext(sequences),
       dispose() {
         if (!disposed) kernels.stop();

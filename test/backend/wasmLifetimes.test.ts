@@ -15,7 +15,7 @@ function inChild(script: string): Promise<Ended> {
     const model = wasm.load(new Checkpoint(${JSON.stringify(MODEL)}), { threads: 3 });
     const context = model.openContext(1);
     const read = (n) => {
-      for (let pos = 0; pos < n; pos++) context.forward([{ token: 1, pos: pos % 512, sequence: 0 }], "last");
+      for (let pos = 0; pos < n; pos++) context.forward([{ token: 1, pos: pos % 512, sequence: 0 }], 1);
     };
     ${script}`);
 }
@@ -44,7 +44,7 @@ describe("the threads of the wasm backend", () => {
       import { wasm } from ${built("backend/wasm/wasm.js")};
       const context = wasm.load(new Checkpoint(${JSON.stringify(MODEL)}), { threads: 3 }).openContext(1);
       parentPort.postMessage("loaded");
-      for (let i = 0; ; i++) context.forward([{ token: 1, pos: i % 512, sequence: 0 }], "last");`;
+      for (let i = 0; ; i++) context.forward([{ token: 1, pos: i % 512, sequence: 0 }], 1);`;
     const script = `
       import { Worker } from "node:worker_threads";
       const worker = new Worker(new URL(${JSON.stringify(`data:text/javascript,${encodeURIComponent(work)}`)}));
