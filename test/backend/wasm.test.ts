@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { wasm } from "../../src/backend/wasm/wasm.js";
-import type { Config, WeightSource } from "../../src/llama2/transformer.js";
+import { buildTransformer, type Config, forward, type WeightSource } from "../../src/llama2/transformer.js";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
 import { runScript } from "../helpers/child.js";
 import { ROOT } from "../helpers/golden.js";
@@ -38,6 +38,38 @@ it("without its kernels, auto runs the next backend and says why; by name it is 
       console.log(code);
     }`);
   expect(stdout).toBe("ts true\nE_DEVICE_UNAVAILABLE\n");
+});
+
+describe("contexts of a model", () => {
+  const source = randomModel(SHAPES["260K"]);
+  const tokens = [1, 17, 400, 3, 3, 250];
+
+  it("do not affect each other", () => {
+    const transformer = buildTransformer(source);
+    const expected = tokens.map((token, pos) => forward(transformer, token, pos).slice());
+    const model = wasm.load(source, { threads: 1 });
+    const [a, b] = [model.openContext(1), model.openContext(3)];
+    for (const [pos, token] of tokens.entries()) {
+      expect(a.forward([{ token, pos, sequence: 0 }], 1)).toEqual(expected[pos]);
+      expect(b.forward([{ token: 511 - token, pos, sequence: 0 }], 1)).not.toEqual(expected[pos]);
+    }
+    model.dispose();
+  });
+
+  it("leave their room to those that are opened later", () => {
+    const model = wasm.load(source, { threads: 1 });
+    const kept = model.openContext(1);
+    for (const [pos, token] of tokens.entries()) {
+      const expected = kept.forward([{ token, pos, sequence: 0 }], 1).slice();
+      // 0.3 GB each: not even fourteen fit at once
+      const context = model.openContext(500);
+      expect(context.forward([{ token: 2, pos, sequence: 499 }], 1)).not.toEqual(expected);
+      for (let i = 0; i < 10; i++) model.openContext(500 - i).dispose();
+      expect(kept.forward([{ token, pos, sequence: 0 }], 1)).toEqual(expected);
+      context.dispose();
+    }
+    model.dispose();
+  });
 });
 
 describe("a model that WebAssembly cannot address", () => {
