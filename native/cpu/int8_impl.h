@@ -111,6 +111,7 @@ inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
       }
     }
   }
+#pragma GCC unroll 8  // so that the sums need not be an array in memory
   for (int c = 0; c < count; c++) storeRows<panels>(xout.data + c * xout.stride, sum[c], w.d);
 }
 

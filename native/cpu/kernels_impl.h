@@ -23,18 +23,21 @@ using llama2::Panels;
 
 /*
  * The results of some panels, (panels, 16) in `sums`, become rows of xout, of which the last panel may have fewer
- * than 16: `rows` counts them all.
+ * than 16: `rows` counts them all. Vector by vector, so that sums can stay in registers until here.
  */
 template <int panels>
-inline void storeRows(float* xout, const Floats (*sums)[kPanel / kLanes], int rows) {
-  __builtin_memcpy(xout, sums, (panels - 1) * kPanel * sizeof(float));
+inline void storeRows(float* xout, const Floats (&sums)[panels][kPanel / kLanes], int rows) {
+  constexpr int kSlices = kPanel / kLanes;
+  for (int p = 0; p < panels - 1; p++) {
+    for (int s = 0; s < kSlices; s++) store(xout + p * kPanel + s * kLanes, sums[p][s]);
+  }
   float* last = xout + (panels - 1) * kPanel;
   rows -= (panels - 1) * kPanel;
   if (rows >= kPanel) {
-    __builtin_memcpy(last, sums[panels - 1], kPanel * sizeof(float));
+    for (int s = 0; s < kSlices; s++) store(last + s * kLanes, sums[panels - 1][s]);
   } else {
     float part[kPanel];
-    __builtin_memcpy(part, sums[panels - 1], sizeof part);
+    for (int s = 0; s < kSlices; s++) store(part + s * kLanes, sums[panels - 1][s]);
     for (int r = 0; r < rows; r++) last[r] = part[r];
   }
 }
@@ -52,6 +55,7 @@ inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
       }
     }
   }
+#pragma GCC unroll 8  // so that the sums need not be an array in memory
   for (int c = 0; c < count; c++) storeRows<panels>(xout.data + c * xout.stride, sum[c], w.d);
 }
 
