@@ -1,65 +1,92 @@
 /*
  * The first bytes of a checkpoint: which version it is, and the shape of its model.
+ *
+ *   version 0  seven int32; a negative vocab_size says that the classifier is a tensor of its own
+ *   version 1  256 bytes: "24ka", the version, the seven int32, and at byte 36 whether the classifier is shared
+ *   version 2  the same, and at byte 37 how many numbers share a scale
+ *
+ * From byte 64 on, versions 1 and 2 may carry what llama2.c takes for granted: the tag "eps0", rmsnorm's epsilon
+ * and RoPE's theta. llama2.c writes zeros there, which mean its own values.
  */
 import { Llama2Error } from "../errors.js";
 import { type Config, DEFAULTS } from "../llama2/transformer.js";
 import { bytesText } from "./file.js";
 
-/** What a version-0 header says. */
+/** What a header says. */
 export interface Header {
+  version: 0 | 1 | 2;
   config: Config;
   sharedClassifier: boolean;
+  groupSize: number; // numbers that share a scale in version 2; 0 in versions 0 and 1, whose numbers are float32
 }
 
-/** Bytes of the version-0 header: seven int32. */
-export const HEADER_BYTES = 28;
+/** The bytes of a header, by version. */
+export const HEADER_BYTES = [28, 256, 256] as const;
 /** The most bytes that `parseHeader` looks at. */
 export const HEAD_BYTES = 256;
 
-/** "ak42", with which version 1 and 2 begin. */
+/** "24ka", with which versions 1 and 2 begin, as a number. */
 const MAGIC = 0x616b3432;
+/** Where the fields of versions 1 and 2 lie. The seven int32 follow the version. */
+const AT = { version: 4, fields: 8, sharedClassifier: 36, groupSize: 37, tag: 64, normEps: 68, ropeTheta: 72 };
+/** Says that normEps and ropeTheta are there. */
+const TAG = "eps0";
 
-/** The header's fields in file order, under run.c's names. */
+/** A sum of more int8 products might not fit an int32, and no int8 checkpoint comes near it. */
+export const MAX_GROUP_SIZE = 2 ** 16;
+
+/** The seven int32 in file order, under run.c's names. */
 const FIELDS = ["dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"] as const;
+
+/** Makes the error that says why a file is not a checkpoint. */
+type Refuse = (why: string) => Llama2Error;
 
 /**
  * Read the header in `head`, the first 256 bytes of the file `path`, or all of them if it has fewer.
  * @throws Llama2Error E_FORMAT, with the byte offset, what was found and what was expected
  */
 export function parseHeader(head: Uint8Array, path: string): Header {
-  const refuse = (why: string) => new Llama2Error("E_FORMAT", `${path} is not a llama2.c checkpoint: ${why}`);
+  const refuse: Refuse = (why) => new Llama2Error("E_FORMAT", `${path} is not a llama2.c checkpoint: ${why}`);
 
   const other = recognise(head);
   if (other) throw refuse(other);
-  if (head.length < HEADER_BYTES) {
-    throw refuse(`it has ${bytesText(head.length)}, and the header alone has ${HEADER_BYTES}`);
-  }
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
-  if (view.getUint32(0, true) === MAGIC) throw otherVersion(view.getInt32(4, true), path);
+  const version = parseVersion(view, refuse);
+  if (head.length < HEADER_BYTES[version]) {
+    throw refuse(`it has ${bytesText(head.length)}, and the header alone has ${HEADER_BYTES[version]}`);
+  }
+  if (version === 0) {
+    const vocabSize = view.getInt32(4 * FIELDS.indexOf("vocab_size"), true);
+    const config = { ...parseFields(view, 0, Math.abs(vocabSize), refuse), ...DEFAULTS };
+    return { version, config, sharedClassifier: vocabSize > 0, groupSize: 0 };
+  }
+  const vocabSize = view.getInt32(AT.fields + 4 * FIELDS.indexOf("vocab_size"), true);
+  return {
+    version,
+    config: { ...parseFields(view, AT.fields, vocabSize, refuse), ...parseConstants(view, refuse) },
+    sharedClassifier: parseSharedClassifier(view, refuse),
+    groupSize: version === 2 ? parseGroupSize(view, refuse) : 0,
+  };
+}
 
-  const int32 = (field: (typeof FIELDS)[number]) => view.getInt32(4 * FIELDS.indexOf(field), true);
-  const positive = (field: (typeof FIELDS)[number], value = int32(field)) => {
-    if (value >= 1 && value <= 0x7fffffff) return value;
-    throw refuse(`${field} at byte ${4 * FIELDS.indexOf(field)} is ${int32(field)}, expected a positive number`);
-  };
-  const p: Config = {
-    dim: positive("dim"),
-    hiddenDim: positive("hidden_dim"),
-    nLayers: positive("n_layers"),
-    nHeads: positive("n_heads"),
-    nKvHeads: positive("n_kv_heads"),
-    vocabSize: positive("vocab_size", Math.abs(int32("vocab_size"))),
-    seqLen: positive("seq_len"),
-    ...DEFAULTS,
-  };
-  const divides = (what: string, a: number, by: string, b: number) => {
-    if (a % b !== 0) throw refuse(`${what} ${a} is not a multiple of ${by} ${b}`);
-  };
-  divides("dim", p.dim, "n_heads", p.nHeads);
-  divides("n_heads", p.nHeads, "n_kv_heads", p.nKvHeads);
-  divides("the head size dim / n_heads =", p.dim / p.nHeads, "RoPE's pair,", 2);
-  // a negative vocabulary size is version 0's way to say that the classifier is a tensor of its own
-  return { config: p, sharedClassifier: int32("vocab_size") > 0 };
+/** The bytes of a version-1 or version-2 header. */
+export function formatHeader({ version, config: p, sharedClassifier, groupSize }: Header): Uint8Array {
+  const bytes = new Uint8Array(HEADER_BYTES[version]);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, MAGIC, true);
+  view.setInt32(AT.version, version, true);
+  const fields = [p.dim, p.hiddenDim, p.nLayers, p.nHeads, p.nKvHeads, p.vocabSize, p.seqLen];
+  fields.forEach((value, i) => {
+    view.setInt32(AT.fields + 4 * i, value, true);
+  });
+  view.setUint8(AT.sharedClassifier, sharedClassifier ? 1 : 0);
+  view.setInt32(AT.groupSize, groupSize, true);
+  if (p.normEps !== DEFAULTS.normEps || p.ropeTheta !== DEFAULTS.ropeTheta) {
+    bytes.set(Buffer.from(TAG), AT.tag);
+    view.setFloat32(AT.normEps, p.normEps, true);
+    view.setFloat32(AT.ropeTheta, p.ropeTheta, true);
+  }
+  return bytes;
 }
 
 /** Say what a file is that cannot be a checkpoint at all. */
@@ -78,15 +105,66 @@ function recognise(head: Uint8Array): string | undefined {
   return undefined;
 }
 
-/** Version 1 and 2 are good checkpoints, but not ones that can be read yet. */
-function otherVersion(version: number, path: string): Llama2Error {
-  const known: Record<number, string> = {
-    1: "a version 1 checkpoint (float32 with a longer header)",
-    2: "a version 2 checkpoint (int8, Q8_0)",
+/** Without the magic number a file can only be version 0, which has none. */
+function parseVersion(view: DataView, refuse: Refuse): 0 | 1 | 2 {
+  if (view.byteLength < AT.fields || view.getUint32(0, true) !== MAGIC) return 0;
+  const version = view.getInt32(AT.version, true);
+  if (version === 1 || version === 2) return version;
+  throw refuse(`it says at byte ${AT.version} that it is version ${version}, and versions 0, 1 and 2 are known`);
+}
+
+/** The seven int32 that begin at byte `start`. */
+function parseFields(view: DataView, start: number, vocabSize: number, refuse: Refuse) {
+  const positive = (field: (typeof FIELDS)[number], value?: number) => {
+    const at = start + 4 * FIELDS.indexOf(field);
+    const found = view.getInt32(at, true);
+    const n = value ?? found;
+    if (n >= 1 && n <= 0x7fffffff) return n;
+    throw refuse(`${field} at byte ${at} is ${found}, expected a positive number`);
   };
-  const found = known[version] ?? `a checkpoint of unknown version ${version}`;
-  return new Llama2Error(
-    "E_FORMAT",
-    `${path} is ${found}, and this release reads version 0 only. \`export.py --version 0\` of llama2.c writes that`,
-  );
+  const p = {
+    dim: positive("dim"),
+    hiddenDim: positive("hidden_dim"),
+    nLayers: positive("n_layers"),
+    nHeads: positive("n_heads"),
+    nKvHeads: positive("n_kv_heads"),
+    vocabSize: positive("vocab_size", vocabSize),
+    seqLen: positive("seq_len"),
+  };
+  const divides = (what: string, a: number, by: string, b: number) => {
+    if (a % b !== 0) throw refuse(`${what} ${a} is not a multiple of ${by} ${b}`);
+  };
+  divides("dim", p.dim, "n_heads", p.nHeads);
+  divides("n_heads", p.nHeads, "n_kv_heads", p.nKvHeads);
+  divides("the head size dim / n_heads =", p.dim / p.nHeads, "RoPE's pair,", 2);
+  return p;
+}
+
+function parseSharedClassifier(view: DataView, refuse: Refuse): boolean {
+  const flag = view.getUint8(AT.sharedClassifier);
+  if (flag <= 1) return flag === 1;
+  throw refuse(`the shared-classifier flag at byte ${AT.sharedClassifier} is ${flag}, expected 0 or 1`);
+}
+
+function parseGroupSize(view: DataView, refuse: Refuse): number {
+  const groupSize = view.getInt32(AT.groupSize, true);
+  if (groupSize >= 1 && groupSize <= MAX_GROUP_SIZE) return groupSize;
+  throw refuse(`the group size at byte ${AT.groupSize} is ${groupSize}, expected 1 to ${MAX_GROUP_SIZE}`);
+}
+
+/** rmsnorm's epsilon and RoPE's theta: what no other field says, and most checkpoints do not say either. */
+function parseConstants(view: DataView, refuse: Refuse): Pick<Config, "normEps" | "ropeTheta"> {
+  const tag = String.fromCharCode(...new Uint8Array(view.buffer, view.byteOffset + AT.tag, TAG.length));
+  if (tag === "\0\0\0\0") return DEFAULTS;
+  if (tag !== TAG) throw refuse(`bytes ${AT.tag} to ${AT.tag + 3} are neither zeros nor "${TAG}"`);
+  const orDefault = (value: number, byDefault: number) => (value === 0 ? byDefault : value);
+  const normEps = orDefault(view.getFloat32(AT.normEps, true), DEFAULTS.normEps);
+  if (!(normEps > 0 && normEps < 1)) {
+    throw refuse(`the norm epsilon at byte ${AT.normEps} is ${normEps}, expected a number between 0 and 1`);
+  }
+  const ropeTheta = orDefault(view.getFloat32(AT.ropeTheta, true), DEFAULTS.ropeTheta);
+  if (!(ropeTheta >= 1 && ropeTheta < Infinity)) {
+    throw refuse(`the RoPE theta at byte ${AT.ropeTheta} is ${ropeTheta}, expected a number from 1 on`);
+  }
+  return { normEps, ropeTheta };
 }

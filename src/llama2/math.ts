@@ -44,6 +44,16 @@ const C2 = 0.6931471806916203; // 0x1.62e42ff0c52d6p-1
 /** Adding and subtracting 1.5 * 2^52 rounds a float64 to a whole number, ties to even. */
 const ROUND = 6755399441055744;
 
+/** C's `roundf`: the nearest whole number, halves away from zero. (JavaScript's Math.round takes halves up.) */
+export function roundf(x: number): number {
+  return Math.trunc(x + Math.sign(x) / 2);
+}
+
+/** C's `rintf`: the nearest whole number, halves to the even one. For |x| < 2^51; a zero has no sign. */
+export function rintf(x: number): number {
+  return x + ROUND - ROUND;
+}
+
 /** The same polynomial for r counted in 32nds: exact, since 32 is a power of two. */
 const C0_32NDS = C0 / 32 ** 3;
 const C1_32NDS = C1 / 32 ** 2;

@@ -82,10 +82,8 @@ export interface Transformer<M> {
 
 /** How matrices are kept in memory, and the two things the forward pass does with one. */
 export interface MatrixLayout<M> {
-  /** A matrix of d rows and n columns, its numbers still to come. */
-  allocate(d: number, n: number): M;
-  /** Put `values` into w. They follow each other row by row, and the first belongs at `offset`. */
-  fill(w: M, values: Float32Array, offset: number): void;
+  /** Read a matrix of d rows and n columns: the tensor `name` of one layer. */
+  load(source: WeightSource, name: MatrixName, layer: number, d: number, n: number): M;
   /** xout (d) = w (d, n) @ x (n) */
   matmul(xout: Float32Array, x: Float32Array, w: M): void;
   /** xout (n) = row `row` of w */
@@ -94,6 +92,38 @@ export interface MatrixLayout<M> {
 
 /** The tensors that a checkpoint holds, under run.c's names. */
 export type TensorName = keyof TransformerWeights<unknown>;
+/** The vectors among them, which are float32 in every checkpoint. */
+export type VectorName = "rmsAttWeight" | "rmsFfnWeight" | "rmsFinalWeight";
+export const isVector = (name: string): name is VectorName => /^rms/.test(name);
+/** The matrices, which may be int8. */
+export type MatrixName = Exclude<TensorName, VectorName>;
+
+/** How often a tensor occurs, and its rows and columns. A vector has one row. */
+export interface Shape {
+  layers: number;
+  d: number;
+  n: number;
+}
+
+/** The shape of every tensor of a model. */
+export function shapesOf(p: Config): Record<TensorName, Shape> {
+  const { dim, hiddenDim, nLayers, vocabSize } = p;
+  const kvDim = kvDimOf(p);
+  return {
+    tokenEmbeddingTable: { layers: 1, d: vocabSize, n: dim },
+    rmsAttWeight: { layers: nLayers, d: 1, n: dim },
+    rmsFfnWeight: { layers: nLayers, d: 1, n: dim },
+    wq: { layers: nLayers, d: dim, n: dim },
+    wk: { layers: nLayers, d: kvDim, n: dim },
+    wv: { layers: nLayers, d: kvDim, n: dim },
+    wo: { layers: nLayers, d: dim, n: dim },
+    w1: { layers: nLayers, d: hiddenDim, n: dim },
+    w2: { layers: nLayers, d: dim, n: hiddenDim },
+    w3: { layers: nLayers, d: hiddenDim, n: dim },
+    rmsFinalWeight: { layers: 1, d: 1, n: dim },
+    wcls: { layers: 1, d: vocabSize, n: dim },
+  };
+}
 
 /** Where weights come from. Checkpoints are one; `llama2/` itself reads no files. */
 export interface WeightSource {
@@ -104,9 +134,19 @@ export interface WeightSource {
   readonly groupSize: number;
   /**
    * Hand over one tensor of one layer (0 for those that have no layers) in pieces: `fill` gets the next values,
-   * which are good until it returns, and how many came before them.
+   * which are good until it returns, and how many came before them. Vectors are always float32; matrices where
+   * groupSize is 0.
    */
   read(name: TensorName, layer: number, fill: (values: Float32Array, offset: number) => void): void;
+  /**
+   * The same for a matrix where groupSize is not 0: the next numbers, whole groups of them, and the scales of
+   * those groups. Groups are counted from the tensor's first number on, so they may straddle rows. See quantize.ts.
+   */
+  readQuantized(
+    name: MatrixName,
+    layer: number,
+    fill: (q: Int8Array, scales: Float32Array, offset: number) => void,
+  ): void;
 }
 
 export const headSizeOf = (p: Config): number => p.dim / p.nHeads;
@@ -137,35 +177,32 @@ export function mallocRunState(p: Config): RunState {
 
 /** run.c 111: memory_map_weights. C points into the mapped file; here each layout makes its own matrices. */
 export function memoryMapWeights<M>(source: WeightSource, layout: MatrixLayout<M>): TransformerWeights<M> {
-  const p = source.config;
-  const kvDim = kvDimOf(p);
-
-  const vector = (name: TensorName, layer: number) => {
-    const w = new Float32Array(p.dim);
+  const shapes = shapesOf(source.config);
+  const vector = (name: VectorName, layer = 0) => {
+    const w = new Float32Array(shapes[name].n);
     source.read(name, layer, (values, offset) => w.set(values, offset));
     return w;
   };
-  const matrix = (name: TensorName, layer: number, d: number, n: number) => {
-    const w = layout.allocate(d, n);
-    source.read(name, layer, (values, offset) => layout.fill(w, values, offset));
-    return w;
+  const matrix = (name: MatrixName, layer = 0) => {
+    return layout.load(source, name, layer, shapes[name].d, shapes[name].n);
   };
-  const layers = <T>(read: (layer: number) => T) => Array.from({ length: p.nLayers }, (_, l) => read(l));
+  const vectors = (name: VectorName) => Array.from({ length: shapes[name].layers }, (_, l) => vector(name, l));
+  const matrices = (name: MatrixName) => Array.from({ length: shapes[name].layers }, (_, l) => matrix(name, l));
 
-  const tokenEmbeddingTable = matrix("tokenEmbeddingTable", 0, p.vocabSize, p.dim);
+  const tokenEmbeddingTable = matrix("tokenEmbeddingTable");
   return {
     tokenEmbeddingTable,
-    rmsAttWeight: layers((l) => vector("rmsAttWeight", l)),
-    wq: layers((l) => matrix("wq", l, p.dim, p.dim)),
-    wk: layers((l) => matrix("wk", l, kvDim, p.dim)),
-    wv: layers((l) => matrix("wv", l, kvDim, p.dim)),
-    wo: layers((l) => matrix("wo", l, p.dim, p.dim)),
-    rmsFfnWeight: layers((l) => vector("rmsFfnWeight", l)),
-    w1: layers((l) => matrix("w1", l, p.hiddenDim, p.dim)),
-    w2: layers((l) => matrix("w2", l, p.dim, p.hiddenDim)),
-    w3: layers((l) => matrix("w3", l, p.hiddenDim, p.dim)),
-    rmsFinalWeight: vector("rmsFinalWeight", 0),
-    wcls: source.sharedClassifier ? tokenEmbeddingTable : matrix("wcls", 0, p.vocabSize, p.dim),
+    rmsAttWeight: vectors("rmsAttWeight"),
+    wq: matrices("wq"),
+    wk: matrices("wk"),
+    wv: matrices("wv"),
+    wo: matrices("wo"),
+    rmsFfnWeight: vectors("rmsFfnWeight"),
+    w1: matrices("w1"),
+    w2: matrices("w2"),
+    w3: matrices("w3"),
+    rmsFinalWeight: vector("rmsFinalWeight"),
+    wcls: source.sharedClassifier ? tokenEmbeddingTable : matrix("wcls"),
   };
 }
 
@@ -247,8 +284,11 @@ export function matmul(xout: Float32Array, x: Float32Array, { data: w, d, n }: R
 
 /** The reference's layout: plain rows, multiplied one by one. */
 export const rows: MatrixLayout<Rows> = {
-  allocate: (d, n) => ({ data: new Float32Array(d * n), d, n }),
-  fill: (w, values, offset) => w.data.set(values, offset),
+  load(source, name, layer, d, n) {
+    const data = new Float32Array(d * n);
+    source.read(name, layer, (values, offset) => data.set(values, offset));
+    return { data, d, n };
+  },
   matmul,
   copyRow: (xout, w, row) => xout.set(w.data.subarray(row * w.n, (row + 1) * w.n)),
 };

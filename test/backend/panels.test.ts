@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { panels } from "../../src/backend/ts/panels.js";
 import { rows } from "../../src/llama2/transformer.js";
+import { loadMatrix } from "../helpers/source.js";
 
 /** A matrix of any shape, filled in pieces of any size, and a vector. */
 const product = fc
@@ -21,25 +22,13 @@ const product = fc
     }),
   );
 
-/** The layout's matrix with the given numbers. */
-function filled<M>(
-  layout: typeof rows | typeof panels,
-  p: { d: number; n: number; piece: number; values: Float32Array },
-) {
-  const w = layout.allocate(p.d, p.n) as M & Parameters<typeof layout.copyRow>[1];
-  for (let at = 0; at < p.values.length; at += p.piece) {
-    (layout as typeof rows).fill(w as never, p.values.subarray(at, at + p.piece), at);
-  }
-  return w;
-}
-
 describe("panels of eight rows against plain rows", () => {
   it("multiply to the same bits", () => {
     fc.assert(
       fc.property(product, (p) => {
         const [fast, reference] = [new Float32Array(p.d), new Float32Array(p.d)];
-        panels.matmul(fast, p.x, filled(panels, p) as never);
-        rows.matmul(reference, p.x, filled(rows, p) as never);
+        panels.matmul(fast, p.x, loadMatrix(panels, p));
+        rows.matmul(reference, p.x, loadMatrix(rows, p));
         expect(fast).toEqual(reference);
       }),
       { seed: 1, numRuns: 500 },
@@ -49,10 +38,10 @@ describe("panels of eight rows against plain rows", () => {
   it("give back every row", () => {
     fc.assert(
       fc.property(product, (p) => {
-        const w = filled(panels, p);
+        const w = loadMatrix(panels, p);
         const row = new Float32Array(p.n);
         for (let i = 0; i < p.d; i++) {
-          panels.copyRow(row, w as never, i);
+          panels.copyRow(row, w, i);
           expect(row).toEqual(p.values.subarray(i * p.n, (i + 1) * p.n));
         }
       }),

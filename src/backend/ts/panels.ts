@@ -60,18 +60,23 @@ export function matmul(xout: Float32Array, x: Float32Array, { data: w, d, n }: P
 /** Where the number of row `row` and column 0 lies; column j is 8 * j further on. */
 const startOf = (row: number, n: number) => (row - (row % PANEL)) * n + (row % PANEL);
 
-export const panels: MatrixLayout<Panels> = {
-  allocate: (d, n) => ({ data: new Float32Array(Math.ceil(d / PANEL) * PANEL * n), d, n }),
-
-  fill(w, values, offset) {
-    let row = Math.floor(offset / w.n);
-    let column = offset % w.n;
-    for (let i = 0; i < values.length; row++, column = 0) {
-      const start = startOf(row, w.n);
-      for (; column < w.n && i < values.length; column++, i++) {
-        w.data[start + column * PANEL] = values[i];
-      }
+/** Put `values` into w. They follow each other row by row, and the first belongs at `offset`. */
+function fill(w: Panels, values: Float32Array, offset: number): void {
+  let row = Math.floor(offset / w.n);
+  let column = offset % w.n;
+  for (let i = 0; i < values.length; row++, column = 0) {
+    const start = startOf(row, w.n);
+    for (; column < w.n && i < values.length; column++, i++) {
+      w.data[start + column * PANEL] = values[i];
     }
+  }
+}
+
+export const panels: MatrixLayout<Panels> = {
+  load(source, name, layer, d, n) {
+    const w = { data: new Float32Array(Math.ceil(d / PANEL) * PANEL * n), d, n };
+    source.read(name, layer, (values, offset) => fill(w, values, offset));
+    return w;
   },
 
   matmul,

@@ -2,33 +2,42 @@
  * The ts backend: the reference's forward pass and sampler, with matrices in panels. Runs wherever Node does.
  */
 import { sample } from "../../llama2/sampler.js";
-import { forward, mallocRunState, memoryMapWeights } from "../../llama2/transformer.js";
-import type { Backend } from "../backend.js";
+import {
+  forward,
+  type MatrixLayout,
+  mallocRunState,
+  memoryMapWeights,
+  type WeightSource,
+} from "../../llama2/transformer.js";
+import type { Backend, LoadedModel } from "../backend.js";
+import { int8Panels } from "./int8Panels.js";
 import { panels } from "./panels.js";
 
 export const ts: Backend = {
   name: "ts",
-  load(source) {
-    const { config } = source;
-    const weights = memoryMapWeights(source, panels);
-    return {
-      threads: 1,
-      openContext(sequences) {
-        const transformers = Array.from({ length: sequences }, () => {
-          return { config, weights, state: mallocRunState(config), layout: panels };
-        });
-        let logits: Float32Array = new Float32Array();
-        return {
-          maxBatch: 1,
-          forward([{ token, pos, sequence }], wanted) {
-            logits = forward(transformers[sequence], token, pos, wanted !== "none");
-            return logits;
-          },
-          sample: (sampler) => sample(sampler, logits),
-          dispose() {},
-        };
-      },
-      dispose() {},
-    };
-  },
+  load: (source) => (source.groupSize === 0 ? loadWith(source, panels) : loadWith(source, int8Panels)),
 };
+
+function loadWith<M>(source: WeightSource, layout: MatrixLayout<M>): LoadedModel {
+  const { config } = source;
+  const weights = memoryMapWeights(source, layout);
+  return {
+    threads: 1,
+    maxBatch: 1,
+    openContext(sequences) {
+      const transformers = Array.from({ length: sequences }, () => {
+        return { config, weights, state: mallocRunState(config), layout };
+      });
+      let logits: Float32Array = new Float32Array();
+      return {
+        forward([{ token, pos, sequence }], wanted) {
+          logits = forward(transformers[sequence], token, pos, wanted > 0);
+          return logits;
+        },
+        sample: (sampler) => sample(sampler, logits),
+        dispose() {},
+      };
+    },
+    dispose() {},
+  };
+}

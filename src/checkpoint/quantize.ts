@@ -1,0 +1,67 @@
+/*
+ * From a float32 checkpoint to an int8 one, a quarter of its size.
+ */
+import { existsSync, realpathSync } from "node:fs";
+import { Llama2Error } from "../errors.js";
+import { type Config, isVector } from "../llama2/transformer.js";
+import { Checkpoint } from "./checkpoint.js";
+import { type Header, MAX_GROUP_SIZE } from "./header.js";
+import { locateTensors } from "./tensors.js";
+import { type WriteOptions, writeCheckpoint } from "./write.js";
+
+export interface QuantizeOptions extends WriteOptions {
+  /** How many weights share a scale. Default: 64, halved until it divides dim and hiddenDim. */
+  groupSize?: number;
+}
+
+/**
+ * Read the float32 checkpoint `inPath` and write its weights as int8, a version-2 checkpoint, to `outPath`.
+ * @returns the header of what was written
+ * @throws Llama2Error E_USAGE for a group size that is none or does not divide every matrix, E_FILE, E_FORMAT,
+ *   E_NUMERIC for weights that are not finite; the signal's reason
+ */
+export async function quantize(
+  inPath: string,
+  outPath: string,
+  { groupSize, ...options }: QuantizeOptions = {},
+): Promise<Header> {
+  const checkpoint = new Checkpoint(inPath);
+  try {
+    if (checkpoint.groupSize !== 0) throw new Llama2Error("E_USAGE", `${inPath} is int8 already`);
+    if (existsSync(outPath) && realpathSync(outPath) === realpathSync(inPath)) {
+      throw new Llama2Error("E_USAGE", `${outPath} would replace the float32 model that it is made from`);
+    }
+    if (groupSize !== undefined) checkGroupSize(groupSize, checkpoint.header, inPath);
+    const header: Header = {
+      ...checkpoint.header,
+      version: 2,
+      groupSize: groupSize ?? defaultGroupSize(checkpoint.config),
+    };
+    await writeCheckpoint(outPath, header, checkpoint, options);
+    return header;
+  } finally {
+    checkpoint.close();
+  }
+}
+
+/** 64, halved until no group straddles two rows. (export.py, by default, looks at dim only.) */
+export function defaultGroupSize({ dim, hiddenDim }: Config): number {
+  let groupSize = 64;
+  while (dim % groupSize !== 0 || hiddenDim % groupSize !== 0) groupSize /= 2;
+  return groupSize;
+}
+
+/** @throws Llama2Error E_USAGE */
+function checkGroupSize(groupSize: number, header: Header, path: string): void {
+  if (!Number.isInteger(groupSize) || groupSize < 1 || groupSize > MAX_GROUP_SIZE) {
+    throw new Llama2Error(
+      "E_USAGE",
+      `the group size is ${groupSize}, expected a whole number from 1 to ${MAX_GROUP_SIZE}`,
+    );
+  }
+  for (const { name, size } of locateTensors(header, path).tensors) {
+    if (!isVector(name) && size % groupSize !== 0) {
+      throw new Llama2Error("E_USAGE", `groups of ${groupSize} do not divide the ${size} numbers of ${name}`);
+    }
+  }
+}

@@ -1,0 +1,87 @@
+/*
+ * Where each tensor lies in a checkpoint. After the header a file is tensors and nothing else, each for all layers
+ * before the next, so its size follows from its header.
+ */
+import { Llama2Error } from "../errors.js";
+import { headSizeOf, isVector, shapesOf, type TensorName } from "../llama2/transformer.js";
+import { bytesText } from "./file.js";
+import { HEADER_BYTES, type Header } from "./header.js";
+
+/** One kind of tensor in a file: `layers` of them, each of `size` numbers in `bytes` bytes, the first at `offset`. */
+export interface Tensor {
+  name: TensorName;
+  layers: number;
+  size: number;
+  groupSize: number; // 0: float32. Otherwise `size` int8, then a float32 scale for each group of so many
+  bytes: number;
+  offset: number;
+}
+
+/** Version 0's RoPE tables, cosines and sines of every position, which nobody reads. */
+const ROPE_TABLES = "ropeTables";
+
+/** The order of the tensors, by version. The classifier is there if it is not shared. */
+const ORDER = [
+  "tokenEmbeddingTable rmsAttWeight wq wk wv wo rmsFfnWeight w1 w2 w3 rmsFinalWeight ropeTables wcls",
+  "rmsAttWeight rmsFfnWeight rmsFinalWeight tokenEmbeddingTable wq wk wv wo w1 w2 w3 wcls",
+  "rmsAttWeight rmsFfnWeight rmsFinalWeight tokenEmbeddingTable wq wk wv wo w1 w2 w3 wcls",
+].map((names) => names.split(" ") as (TensorName | typeof ROPE_TABLES)[]);
+
+/**
+ * The tensors of a checkpoint with this header, in file order, and how many bytes the file has. Sizes are exact
+ * whatever the header says; offsets and sizes of tensors are if the file's size is a safe integer.
+ * @throws Llama2Error E_FORMAT if a group size does not divide a tensor
+ */
+export function locateTensors(header: Header, path: string): { tensors: Tensor[]; fileBytes: bigint } {
+  const { config, version, sharedClassifier } = header;
+  const shapes = { ...shapesOf(config), ropeTables: { layers: 2, d: config.seqLen, n: headSizeOf(config) / 2 } };
+  const tensors: Tensor[] = [];
+  let offset = BigInt(HEADER_BYTES[version]);
+  for (const name of ORDER[version]) {
+    if (name === "wcls" && sharedClassifier) continue;
+    const { layers, d, n } = shapes[name];
+    const groupSize = isVector(name) ? 0 : header.groupSize;
+    const size = BigInt(d) * BigInt(n);
+    const bytes = groupSize === 0 ? 4n * size : size + 4n * groupsOf(size, groupSize, name, path);
+    if (name !== ROPE_TABLES) {
+      tensors.push({ name, layers, size: Number(size), groupSize, bytes: Number(bytes), offset: Number(offset) });
+    }
+    offset += BigInt(layers) * bytes;
+  }
+  return { tensors, fileBytes: offset };
+}
+
+/**
+ * About so many numbers are read or written at once: 4 MiB of float32, or 1 MiB of int8. Reading through one buffer
+ * again and again is ten times faster than into fresh memory.
+ */
+const CHUNK = 1 << 20;
+
+/** How many numbers of a tensor are read or written at once: whole groups. */
+export function chunkOf({ size, groupSize }: Tensor): number {
+  const whole = groupSize === 0 ? CHUNK : Math.floor(CHUNK / groupSize) * groupSize;
+  return Math.min(size, whole);
+}
+
+/** How many groups a tensor of `size` numbers has. */
+function groupsOf(size: bigint, groupSize: number, name: string, path: string): bigint {
+  if (size % BigInt(groupSize) === 0n) return size / BigInt(groupSize);
+  throw new Llama2Error(
+    "E_FORMAT",
+    `${path} has groups of ${groupSize}, which do not divide the ${size.toLocaleString("en-US")} numbers of ${name}`,
+  );
+}
+
+/** @throws Llama2Error E_FORMAT if the file has another size than its header asks for */
+export function checkFileSize({ config: p }: Header, expected: bigint, actual: number, path: string): void {
+  if (BigInt(actual) === expected) return;
+  const shape = `dim ${p.dim}, hidden_dim ${p.hiddenDim}, n_layers ${p.nLayers}, n_heads ${p.nHeads}, n_kv_heads ${p.nKvHeads}, vocab_size ${p.vocabSize}, seq_len ${p.seqLen}`;
+  const why =
+    actual < expected
+      ? "It was cut short, or is not a llama2.c checkpoint"
+      : "It has something else at its end, or is not a llama2.c checkpoint";
+  throw new Llama2Error(
+    "E_FORMAT",
+    `${path} has ${bytesText(actual)}, but its header (${shape}) asks for ${bytesText(expected)}. ${why}`,
+  );
+}

@@ -1,0 +1,98 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { ROOT } from "../helpers/golden.js";
+import { tempDir } from "../helpers/temp.js";
+
+/*
+ * The package as a stranger gets it: packed, and installed into an empty folder on a machine that has Node and npm
+ * and nothing to compile with.
+ */
+const home = tempDir();
+const tools = join(home, "bin");
+const project = join(home, "project");
+const env = { PATH: tools, HOME: home, npm_config_cache: npmCache() };
+
+function run(command: string, ...args: string[]): string {
+  return execFileSync(command, args, { cwd: project, env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+}
+
+/** Where npm keeps what it has downloaded, so that the test need not download it again. */
+function npmCache(): string {
+  return execFileSync("npm", ["config", "get", "cache"], {
+    encoding: "utf8",
+    shell: process.platform === "win32",
+  }).trim();
+}
+
+let packed: string[];
+
+beforeAll(() => {
+  mkdirSync(tools);
+  mkdirSync(project);
+  for (const tool of ["node", "npm", "sh"]) {
+    symlinkSync(execFileSync("which", [tool], { encoding: "utf8" }).trim(), join(tools, tool));
+  }
+  // what is built is tested; --ignore-scripts, because building anew would pull it away from under other tests
+  const pack = execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", home], {
+    cwd: ROOT,
+    encoding: "utf8",
+  });
+  const [{ filename, files }] = JSON.parse(pack);
+  packed = files.map(({ path }: { path: string }) => path);
+  writeFileSync(join(project, "package.json"), '{ "name": "stranger", "type": "module" }');
+  run("npm", "install", "--prefer-offline", "--no-audit", "--no-fund", join(home, filename));
+}, 300_000);
+
+describe("the packed package, installed where nothing can be compiled", () => {
+  it("finds no compiler and no Python there", () => {
+    expect(readdirSync(tools).sort()).toEqual(["node", "npm", "sh"]);
+    for (const tool of ["cc", "gcc", "g++", "make", "python3"]) expect(() => run(tool, "--version")).toThrow("ENOENT");
+  });
+
+  it("holds what is needed, and no sources or tests", () => {
+    const needed = [
+      "dist/index.js",
+      "dist/index.d.ts",
+      "dist/cli/main.js",
+      "dist/run/worker.js",
+      "LICENSE",
+      "README.md",
+    ];
+    expect(packed).toEqual(expect.arrayContaining(needed));
+    expect(packed).toEqual(expect.arrayContaining(["models/stories2M.bin", "models/tok2048.bin", "models/README.md"]));
+    expect(packed.filter((path) => /^(src|test|scripts|bench)\//.test(path))).toEqual([]);
+  });
+
+  it("has a llama2 that tells a story", () => {
+    const story = run(join(project, "node_modules", ".bin", "llama2"), "-s", "42", "-n", "30");
+    expect(story).toMatch(/^Once upon a time, there was a boy named Dan who found a coin/);
+  });
+
+  it("has a library that imports", () => {
+    writeFileSync(
+      join(project, "story.js"),
+      `import { loadModel } from "llama2.ts";
+       const model = await loadModel();
+       for await (const piece of model.generate("Once upon a time", { temperature: 0, maxTokens: 4 })) process.stdout.write(piece);
+       await model.dispose();`,
+    );
+    expect(run("node", "story.js")).toBe(", there was a");
+  });
+
+  it("has types, which a strict compiler accepts and which know a wrong option", () => {
+    const compile = (source: string) => {
+      writeFileSync(join(project, "story.ts"), source);
+      const tsc = join(ROOT, "node_modules", "typescript", "bin", "tsc");
+      const options = ["--strict", "--noEmit", "--module", "nodenext", "--target", "es2022", "--types", ""];
+      return run("node", tsc, ...options, "story.ts");
+    };
+    const head = `import { loadModel, Llama2Error, type Token } from "llama2.ts";
+      const model = await loadModel(undefined, { backend: "auto" });
+      const onToken = ({ id, logprob, position }: Token): number => id + logprob + position;`;
+    compile(`${head} for await (const piece of model.generate("x", { seed: 1n, onToken })) piece.toUpperCase();
+      await model.dispose(); new Llama2Error("E_USAGE", "").code satisfies string;`);
+    expect(() => compile(`${head} model.generate("x", { temprature: 1 });`)).toThrow();
+  });
+});
