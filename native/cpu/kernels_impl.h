@@ -2,9 +2,7 @@
  * The kernels of kernels.h, written once for vectors of any width. Included by kernels_*.cpp only: see vectors.h.
  *
  * Before it is included, `kLanes` and these say what the registers of an instruction set hold:
- *   kInFlight  panels side by side for one vector x in a cache: enough sums to hide the latency of an addition
  *   kColumns   the most vectors x side by side
- *   kPair      panels side by side for several vectors x
  */
 #ifndef LLAMA2_CPU_KERNELS_IMPL_H
 #define LLAMA2_CPU_KERNELS_IMPL_H
@@ -55,7 +53,7 @@ inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
       }
     }
   }
-#pragma GCC unroll 8  // so that the sums need not be an array in memory
+#pragma GCC unroll 16  // so that the sums need not be an array in memory
   for (int c = 0; c < count; c++) storeRows<panels>(xout.data + c * xout.stride, sum[c], w.d);
 }
 
@@ -83,16 +81,13 @@ inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int c
 }
 
 void matmul(Columns<float> xout, Columns<const float> x, int count, Panels w, bool streamed) {
-  if (count > 1) {
-    w = multiplyPanels<kPair, kColumns>(xout, x, count, w);
-    multiplyPanels<1, kColumns>(xout, x, count, w);
-  } else {
-    if (!streamed) {
-      w = multiplyPanels<kInFlight, 1>(xout, x, 1, w);
-      w = multiplyPanels<2, 1>(xout, x, 1, w);
-    }
-    multiplyPanels<1, 1>(xout, x, 1, w);
+  if (count == 1 && !streamed) {
+    // a sum waits for every addition; four panels hide that, and what is left of them goes together too
+    w = multiplyPanels<4, 1>(xout, x, 1, w);
+    w = multiplyPanels<3, 1>(xout, x, 1, w);
+    w = multiplyPanels<2, 1>(xout, x, 1, w);
   }
+  multiplyPanels<1, kColumns>(xout, x, count, w);
 }
 
 // ----------------------------------------------------------------------------
