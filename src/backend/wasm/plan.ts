@@ -11,7 +11,7 @@ import {
   type TensorName,
   type WeightSource,
 } from "../../llama2/transformer.js";
-import { FIXED_BYTES, type Globals, MAX_BYTES } from "./kernels.js";
+import { FIXED_BYTES, type Globals } from "./kernels.js";
 import { matrixBytes, PANEL, rowBytes, weightBytes } from "./panels.js";
 
 /** The most entries in one forward pass. More would hardly be faster: the weights are read once for all of them. */
@@ -97,9 +97,4 @@ export function planContext(p: Config, sequences: number) {
 export function bytesNeeded(source: WeightSource, threads: number): number {
   const { keyCache, valueCache, logits } = planContext(source.config, 1);
   return planModel(source, threads).bytes + keyCache + valueCache + logits;
-}
-
-/** Whether WebAssembly can address a model. */
-export function fits(source: WeightSource, threads = 1): boolean {
-  return bytesNeeded(source, threads) <= MAX_BYTES;
 }
