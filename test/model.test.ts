@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Checkpoint } from "../src/checkpoint/checkpoint.js";
 import { loadModel, type Model, type Token } from "../src/index.js";
 import { buildTransformer, forward } from "../src/llama2/transformer.js";
@@ -126,6 +126,15 @@ describe("generate", () => {
     const story = model.generate([1, ...new Array(511).fill(5)], { temperature: 0 });
     await collect(story);
     expect(story.tokens.length).toBe(513);
+  });
+
+  it("refuses a prompt of 10 MB before it encodes any of it", () => {
+    const lookUp = vi.spyOn(model.tokenizer.sortedVocab, "get").mockImplementation(() => {
+      throw new Error("something is encoded");
+    });
+    const prompt = "Once upon a time ".repeat(620_000);
+    expect(() => model.generate(prompt)).toThrow(expect.objectContaining({ code: "E_CONTEXT" }));
+    lookUp.mockRestore();
   });
 });
 

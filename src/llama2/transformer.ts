@@ -149,8 +149,8 @@ export interface WeightSource {
   ): void;
 }
 
-export const kvDimOf = (p: Config): number => (p.dim * p.nKvHeads) / p.nHeads;
 export const headSizeOf = (p: Config): number => p.dim / p.nHeads;
+export const kvDimOf = (p: Config): number => headSizeOf(p) * p.nKvHeads;
 
 /** run.c 77: malloc_run_state. */
 export function mallocRunState(p: Config): RunState {

@@ -7,6 +7,7 @@
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Context } from "../backend/backend.js";
+import { machineMemory, sequenceBytes } from "../backend/limits.js";
 import { type Loaded, load } from "../backend/load.js";
 import { Checkpoint } from "../checkpoint/checkpoint.js";
 import { Llama2Error } from "../errors.js";
@@ -47,9 +48,9 @@ function serve({ model, config }: Loaded): void {
   const idle: Context[] = []; // contexts that nobody uses at the moment
 
   /** Run one job to its end, or until it is cancelled. */
-  async function drive(id: number, request: Request, context: Context): Promise<void> {
+  async function drive(id: number, request: Request, context: Context, sequences: number): Promise<void> {
     try {
-      const job = startJob(request, context, config.vocabSize);
+      const job = startJob(request, { context, sequences, vocabSize: config.vocabSize, maxBatch: model.maxBatch });
       let sliceEnd = performance.now() + SLICE_MS;
       try {
         for (const _ of job.run()) {
@@ -70,16 +71,27 @@ function serve({ model, config }: Loaded): void {
     }
   }
 
+  /** Give a job a context: its session's, one of its own for many stories, or one that is idle. */
   async function start(id: number, session: number | undefined, request: Request): Promise<void> {
-    if (session === undefined) {
-      const context = idle.pop() ?? model.openContext(1);
-      await drive(id, request, context);
-      idle.push(context);
-    } else {
-      const context = sessions.get(session) ?? idle.pop() ?? model.openContext(1);
-      sessions.set(session, context);
-      await drive(id, request, context);
+    const sequences = sequencesFor(request);
+    let context = session === undefined ? undefined : sessions.get(session);
+    try {
+      context ??= (sequences === 1 && idle.pop()) || model.openContext(sequences);
+    } catch (error) {
+      post({ type: "failed", id, error: describe(error) });
+      return;
     }
+    if (session !== undefined) sessions.set(session, context);
+    await drive(id, request, context, sequences);
+    if (sequences > 1) context.dispose();
+    else if (session === undefined) idle.push(context);
+  }
+
+  /** How many stories to tell at once: as many as fit into a batch, and into a quarter of the memory. */
+  function sequencesFor(request: Request): number {
+    if (request.type !== "generate") return 1;
+    const fitting = Math.floor(machineMemory() / 4 / sequenceBytes(config));
+    return Math.max(1, Math.min(request.seeds.length, model.maxBatch, fitting));
   }
 
   async function close(): Promise<void> {
@@ -114,5 +126,10 @@ function serve({ model, config }: Loaded): void {
 
 function describe(error: unknown): FailureInfo {
   if (error instanceof Llama2Error) return { code: error.code, message: error.message };
+  // backend/load.ts refuses what the machine could not hold at all; this is what it cannot hold now
+  if (error instanceof RangeError && /allocation failed|array length/.test(error.message)) {
+    const message = "there is not enough free memory. A shorter context (--context) or a smaller model needs less";
+    return { code: "E_LIMIT", message };
+  }
   return { code: undefined, message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }

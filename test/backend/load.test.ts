@@ -1,72 +1,56 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { load } from "../../src/backend/load.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { type Config, DEFAULTS, type WeightSource } from "../../src/llama2/transformer.js";
-import { SHAPES } from "../helpers/checkpoint.js";
-import { thrown } from "../helpers/errors.js";
-import { patched, versionFile } from "../helpers/versions.js";
+import { expectRefusal, frugally } from "../helpers/refusal.js";
+import { type Fields, sparseFile } from "../helpers/sparse.js";
 
-/** A model that exists on paper: nothing of it may be read. */
-function paper(config: Partial<Config>, groupSize = 0): WeightSource {
-  const read = () => {
-    throw new Error("the weights of a model that is too large were read");
-  };
-  const llama7B = {
-    dim: 4096,
-    hiddenDim: 11008,
-    nLayers: 32,
-    nHeads: 32,
-    nKvHeads: 32,
-    vocabSize: 32000,
-    seqLen: 2048,
-  };
-  return {
-    config: { ...llama7B, ...DEFAULTS, ...config },
-    sharedClassifier: false,
-    groupSize,
-    read,
-    readQuantized: read,
-  };
+const GOOD: Fields = [8, 6, 2, 2, 1, 7, 5];
+
+/** Open a checkpoint that is right, all zeros, and as large as its header says. */
+function opened(fields: Fields): Checkpoint {
+  return new Checkpoint(sparseFile(fields));
 }
 
-const refusal = (source: WeightSource, context = 0) => {
-  return thrown("E_LIMIT", () => load(source, "ts", context, 1)).message;
-};
-
-describe("what no machine can hold is refused before anything is read", () => {
-  it("by the bytes of the weights, which are fewer in int8", () => {
-    const nLayers = 4000;
-    const gb = (groupSize: number) => {
-      return Number(/weights need ([\d.]+) GB/.exec(refusal(paper({ nLayers }, groupSize)))?.[1]);
-    };
-    const numbers = nLayers * (4 * 4096 * 4096 + 3 * 4096 * 11008) + 2 * 32000 * 4096;
-    const norms = (2 * nLayers + 1) * 4096;
-    expect(gb(0)).toBeCloseTo((4 * (numbers + norms)) / 1e9, 0);
-    expect(gb(64)).toBeCloseTo(((1 + 4 / 64) * numbers + 4 * norms) / 1e9, 0);
-    expect(gb(1)).toBeCloseTo((5 * numbers + 4 * norms) / 1e9, 0);
-  });
-
-  it("by the context, which a shorter one mends", () => {
-    expect(refusal(paper({ nLayers: 1, seqLen: 2 ** 24, vocabSize: 2 }))).toMatch(/--context 2048/);
-  });
-
-  it("by a context that float32 cannot count", () => {
-    expect(refusal(paper({ seqLen: 2 ** 30 }))).toMatch(/1073741824 positions.*--context/);
-  });
-
-  // their files do not grow with the context
-  it.each([1, 2] as const)("in a file of version %d, which runs with a shorter context", async (version) => {
-    const path = patched(await versionFile(version, SHAPES.tiny), (view) => view.setInt32(32, 2 ** 30, true));
-    const checkpoint = new Checkpoint(path);
-    expect(refusal(checkpoint)).toMatch(/1073741824 positions.*--context/);
-    expect(load(checkpoint, "ts", 16, 1).config.seqLen).toBe(16);
+describe("a checkpoint that is right, and too large,", () => {
+  it.each<[what: string, fields: Fields, ...parts: string[]]>([
+    ["has more positions than float32 can count", [2, 1, 1, 1, 1, 4, 2 ** 30], "1073741824", "16777216", "--context"],
+    ["has more layers than can be handled", [2, 1, 4097, 1, 1, 4, 1], "4097 layers", "4096"],
+    ["has a matrix larger than an array can be", [4, 1, 1, 1, 1, 2 ** 30 + 1, 1], "4294967300", "4294967296"],
+    ["has keys larger than an array can be", [8, 1, 33, 1, 1, 4, 2 ** 24], "4429185024", "--context 2048"],
+    [
+      "has weights larger than this machine",
+      [2 ** 15, 2 ** 15, 64, 1, 1, 4, 1],
+      "the weights need",
+      "this machine has",
+    ],
+  ])("is refused before it is read when it %s", (_, fields, ...parts) => {
+    const checkpoint = opened(fields);
+    vi.spyOn(checkpoint, "read").mockImplementation(() => {
+      throw new Error("it is read");
+    });
+    expectRefusal(() => frugally(() => load(checkpoint, "ts", 0, 0)), "E_LIMIT", ...parts);
     checkpoint.close();
   });
 
-  it("by the length of an array, and the number of layers", () => {
-    expect(refusal(paper({ dim: 2 ** 16, hiddenDim: 2 ** 17, nLayers: 1 }, 64))).toMatch(/up to 8589934592 numbers/);
-    expect(refusal(paper({ dim: 2, hiddenDim: 1, nHeads: 1, nKvHeads: 1, nLayers: 2 ** 30 }))).toMatch(
-      /1073741824 layers/,
-    );
+  it("loads when the context is capped", () => {
+    const checkpoint = opened([2, 1, 1, 1, 1, 4, 2 ** 30]);
+    const { model, config } = load(checkpoint, "ts", 64, 0);
+    expect(config.seqLen).toBe(64);
+    const context = model.openContext(1);
+    expect(context.forward([{ token: 3, pos: 63, sequence: 0 }], 1)).toEqual(new Float32Array(4));
+    checkpoint.close();
+  });
+});
+
+describe("the context", () => {
+  it.each([
+    [0, 5],
+    [3, 3],
+    [5, 5],
+    [9, 5],
+  ])("asked for as %i is %i of a model made for 5 positions", (asked, seqLen) => {
+    const checkpoint = opened(GOOD);
+    expect(load(checkpoint, "ts", asked, 0).config.seqLen).toBe(seqLen);
+    checkpoint.close();
   });
 });

@@ -1,38 +1,12 @@
-import { execFileSync } from "node:child_process";
-import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { formatHeader, type Header, parseHeader } from "../../src/checkpoint/header.js";
 import { DEFAULTS } from "../../src/llama2/transformer.js";
 import { SHAPES } from "../helpers/checkpoint.js";
 import { thrown } from "../helpers/errors.js";
-import { tempDir } from "../helpers/temp.js";
-import { fileOf, patched, VERSIONS, versionFile } from "../helpers/versions.js";
+import { patched, VERSIONS, versionFile } from "../helpers/versions.js";
 
 const refusal = (path: string) => thrown("E_FORMAT", () => new Checkpoint(path)).message;
-
-describe("files that are no checkpoints", () => {
-  it.each([
-    ["nothing", "", /empty/],
-    ["a Git LFS pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n", /Git LFS pointer/],
-    ["an HTML page", "\n<!DOCTYPE html><html><body>404</body></html>", /HTML page/],
-    ["a GGUF file", "GGUF\x03\0\0\0", /GGUF/],
-    ["a zip file", "PK\x03\x04\0\0", /zip file/],
-  ])("%s is named", (_, text, why) => {
-    expect(refusal(fileOf(text))).toMatch(why);
-  });
-
-  it("a folder is named", () => {
-    expect(refusal(tempDir())).toMatch(/is a directory/);
-  });
-
-  it.skipIf(process.platform === "win32")("a pipe and a device do not make it hang", () => {
-    const pipe = join(tempDir(), "pipe");
-    execFileSync("mkfifo", [pipe]);
-    expect(refusal(pipe)).toMatch(/is a pipe/);
-    expect(refusal("/dev/zero")).toMatch(/is a device/);
-  });
-});
 
 describe.each(VERSIONS)("hostile headers of version %d", async (version) => {
   const good = await versionFile(version, SHAPES.gqa);
@@ -51,9 +25,9 @@ describe.each(VERSIONS)("hostile headers of version %d", async (version) => {
   });
 
   it("numbers that do not divide each other are refused", () => {
-    expect(refusal(withField("n_heads", 5))).toMatch(/dim 48 is not a multiple of n_heads 5/);
+    expect(refusal(withField("n_heads", 5))).toMatch(/dim 48 is not a multiple of n_heads 5 \(bytes \d+ and \d+\)/);
     expect(refusal(withField("n_kv_heads", 4))).toMatch(/n_heads 6 is not a multiple of n_kv_heads 4/);
-    expect(refusal(withField("n_heads", 16))).toMatch(/head size .* 3 is not a multiple of .* 2/);
+    expect(refusal(withField("n_heads", 16))).toMatch(/head size dim \/ n_heads is 3, expected an even number/);
   });
 
   it("products beyond 2^53 are counted exactly", () => {

@@ -38,7 +38,7 @@ function outcome(path: string): { did: string; message: string } {
     const checkpoint = new Checkpoint(path);
     try {
       const { model } = load(checkpoint, "ts", 4, 1);
-      const logits = model.openContext(1).forward([{ token: 0, pos: 0, sequence: 0 }], "last");
+      const logits = model.openContext(1).forward([{ token: 0, pos: 0, sequence: 0 }], 1);
       expect(logits.length).toBe(checkpoint.config.vocabSize);
       return { did: "ran", message: "" };
     } finally {

@@ -1,0 +1,37 @@
+/*
+ * The native addon: JavaScript's door to native/cpu. This folder is glue only: arguments in, errors out, lifetimes.
+ *
+ *   model.h, model.cpp      the class Model: weights and threads
+ *   context.h, context.cpp  the class Context: sequences being read
+ *   guard.h                 how C++ exceptions become JavaScript ones
+ *
+ * It keeps nothing per process, so that each worker thread can load it. The one caller is src/backend/cpu/cpu.ts,
+ * which says what the arguments are; a wrong one is a bug there, and is answered with a TypeError or RangeError
+ * rather than with a crash.
+ */
+#include <napi.h>
+
+#include "context.h"
+#include "isa.h"
+#include "model.h"
+
+namespace {
+
+/* isas(): string[] - the instruction sets that can be chosen on this machine, the best last. */
+Napi::Value isas(const Napi::CallbackInfo& info) {
+  const auto supported = llama2::supportedKernels();
+  Napi::Array names = Napi::Array::New(info.Env(), supported.size());
+  for (uint32_t i = 0; i < supported.size(); i++) names.Set(i, supported[i]->name);
+  return names;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("isas", Napi::Function::New(env, isas, "isas"));
+  exports.Set("Model", Model::define(env));
+  exports.Set("Context", Context::define(env));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(llama2_cpu, init)

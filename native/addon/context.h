@@ -1,0 +1,35 @@
+/* The JavaScript class Context: sequences being read, the sampler for them, and the model they keep alive. */
+#ifndef LLAMA2_ADDON_CONTEXT_H
+#define LLAMA2_ADDON_CONTEXT_H
+
+#include <napi.h>
+
+#include <memory>
+
+#include "sampler.h"
+#include "transformer.h"
+
+class Context : public Napi::ObjectWrap<Context> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit Context(const Napi::CallbackInfo& info);
+
+ private:
+  /* What a context needs, and gives back when it is disposed. */
+  struct Parts {
+    std::shared_ptr<llama2::Transformer> transformer;
+    llama2::Context context;
+    llama2::Sampler sampler;
+  };
+
+  /* Throws BadArgument once it is disposed. */
+  Parts& parts() const;
+
+  Napi::Value forward(const Napi::CallbackInfo& info);
+  Napi::Value sample(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+
+  std::unique_ptr<Parts> parts_;
+};
+
+#endif

@@ -1,0 +1,272 @@
+/*
+ * The forward pass: `forward` of src/llama2/transformer.ts, step for step, for a batch of tokens at once.
+ *
+ * All threads walk through the same steps. Where a step goes over the rows of a matrix, a thread takes some panels
+ * of it, always the same ones; where it goes over tokens or heads, some of those. A barrier stands wherever a step
+ * reads what another thread wrote, and says what.
+ */
+#include <math.h>
+
+#include <algorithm>
+
+#include "transformer.h"
+
+namespace llama2 {
+
+/* One thread's part in one forward pass. */
+class Transformer::Pass {
+ public:
+  Pass(Transformer& transformer, Context& context, const Entry* batch, int count, int thread)
+      : p(transformer.config_),
+        w(transformer.weights_),
+        s(context.state_),
+        transformer_(transformer),
+        kernels_(transformer.kernels_),
+        caches_(context.caches_),
+        batch_(batch),
+        count_(count),
+        thread_(thread),
+        threads_(transformer.threads()) {}
+
+  void forward(int wanted, float* logits);
+
+ private:
+  /* The rows of a matrix of d rows that are this thread's. */
+  Share rowsOf(int d) const {
+    const Share panels(panelsOf(d), thread_, threads_);
+    Share rows(d, 0, 1);
+    rows.begin = std::min(d, panels.begin * kPanel);
+    rows.end = std::min(d, panels.end * kPanel);
+    return rows;
+  }
+
+  void rmsnorm(float* o, const float* x, const float* weight, int first, int count);
+  void handOver(const float* x, int count, int n);
+  void matmul(float* xout, const float* x, int count, const Matrix& w);
+  MutableInt8Vectors quantized(int first, const Segments& segments) const;
+  void rope(float* vec, int size);
+  void remember(int layer);
+  void attention(int layer);
+  void attend(int layer, int entry, int firstHead, int endHead);
+  void residual(const float* y);
+
+  void barrier() { transformer_.pool_.barrier(); }
+
+  const Config& p;
+  const TransformerWeights& w;
+  const RunState& s;
+  Transformer& transformer_;
+  const Kernels& kernels_;
+  const std::vector<KvCache>& caches_;
+  const Entry* const batch_;  // (count)
+  const int count_;
+  const int thread_, threads_;
+};
+
+void Transformer::forward(Context& context, const Entry* batch, int count, int wanted, float* logits) noexcept {
+  pool_.run([&](int thread) { Pass(*this, context, batch, count, thread).forward(wanted, logits); });
+}
+
+void Transformer::Pass::forward(int wanted, float* logits) {
+  // copy the token embeddings into x
+  const Share mine(count_, thread_, threads_);
+  for (int e = mine.begin; e < mine.end; e++) {
+    w.tokenEmbeddingTable.copyRow(s.x + static_cast<size_t>(e) * p.dim, batch_[e].token);
+  }
+
+  // forward all the layers
+  for (int l = 0; l < p.nLayers; l++) {
+    // attention rmsnorm: of the tokens whose x this thread has copied, or that the barrier below handed over
+    rmsnorm(s.xb, s.x, w.rmsAttWeight[l], 0, count_);
+    handOver(s.xb, count_, p.dim);
+
+    // qkv matmuls for these positions
+    matmul(s.q, s.xb, count_, w.wq[l]);
+    matmul(s.k, s.xb, count_, w.wk[l]);
+    matmul(s.v, s.xb, count_, w.wv[l]);
+
+    // RoPE relative positional encoding, and into the kv cache: of the rows that this thread has just made
+    rope(s.q, p.dim);
+    rope(s.k, p.kvDim());
+    remember(l);
+    barrier();  // q, and the kv cache
+
+    // multihead attention
+    attention(l);
+    handOver(s.xb, count_, p.dim);
+
+    // final matmul of the attention, and the residual connection back into x
+    matmul(s.xb2, s.xb, count_, w.wo[l]);
+    residual(s.xb2);
+    barrier();  // x; and nobody reads xb any more
+
+    // ffn rmsnorm
+    rmsnorm(s.xb, s.x, w.rmsFfnWeight[l], 0, count_);
+    handOver(s.xb, count_, p.dim);
+
+    // the feed-forward network: w2(silu(w1(x)) * w3(x))
+    matmul(s.hb, s.xb, count_, w.w1[l]);
+    matmul(s.hb2, s.xb, count_, w.w3[l]);
+    const Share rows = rowsOf(p.hiddenDim);
+    for (int e = 0; e < count_; e++) {
+      const size_t at = static_cast<size_t>(e) * p.hiddenDim + rows.begin;
+      kernels_.swiglu(s.hb + at, s.hb2 + at, rows.end - rows.begin);
+    }
+    handOver(s.hb, count_, p.hiddenDim);  // and nobody reads xb any more
+
+    // final matmul to get the output of the ffn, and the residual connection
+    matmul(s.xb, s.hb, count_, w.w2[l]);
+    residual(s.xb);
+    barrier();  // x
+  }
+  if (wanted == 0) return;
+
+  // final rmsnorm, and the classifier into logits
+  rmsnorm(s.x, s.x, w.rmsFinalWeight, count_ - wanted, wanted);
+  const float* x = s.x + static_cast<size_t>(count_ - wanted) * p.dim;
+  handOver(x, wanted, p.dim);
+  matmul(logits, x, wanted, w.wcls);
+}
+
+/* This thread's tokens of those from `first` on. */
+void Transformer::Pass::rmsnorm(float* o, const float* x, const float* weight, int first, int count) {
+  const Share mine(count, thread_, threads_);
+  for (int e = first + mine.begin; e < first + mine.end; e++) {
+    const size_t at = static_cast<size_t>(e) * p.dim;
+    kernels_.rmsnorm(o + at, x + at, weight, p.dim, p.normEps);
+  }
+}
+
+/* From here on all threads may multiply with x (count, n), which some have written. In an int8 model it is rounded. */
+void Transformer::Pass::handOver(const float* x, int count, int n) {
+  barrier();  // x; and nobody reads xq any more
+  const int groupSize = transformer_.groupSize_;
+  if (groupSize == 0) return;
+  const Share mine(count, thread_, threads_);
+  const Segments segments = segmentsOf(n, groupSize);
+  const Columns<const float> from = {x + static_cast<size_t>(mine.begin) * n, static_cast<size_t>(n)};
+  kernels_.quantize(quantized(mine.begin, segments), from, mine.end - mine.begin, segments, groupSize);
+  barrier();  // xq
+}
+
+/* The rounded numbers from vector `first` on. */
+MutableInt8Vectors Transformer::Pass::quantized(int first, const Segments& segments) const {
+  const size_t count = segments.count;
+  return {{s.xq + first * segments.bytes(), segments.bytes()}, {s.xs + first * count, count}, {s.xsum + first * count, count}};
+}
+
+/* This thread's rows of xout (count, d) = w (d, n) @ x (count, n), the vectors that were handed over last. */
+void Transformer::Pass::matmul(float* xout, const float* x, int count, const Matrix& w) {
+  const Share rows = rowsOf(w.d);
+  const Columns<float> out = {xout + rows.begin, static_cast<size_t>(w.d)};
+  const bool streamed = transformer_.streamed_;
+  if (w.groupSize == 0) {
+    kernels_.matmul(out, {x, static_cast<size_t>(w.n)}, count, w.panels(rows.begin, rows.end), streamed);
+  } else {
+    const MutableInt8Vectors xq = quantized(0, w.segments);
+    const Int8Vectors in = {{xq.q.data, xq.q.stride}, {xq.s.data, xq.s.stride}, {xq.sum.data, xq.sum.stride}};
+    kernels_.matmulInt8(out, in, count, w.int8Panels(rows.begin, rows.end), streamed);
+  }
+}
+
+/* Turn each pair of numbers in this thread's rows of vec (count, size) by its token's angle. */
+void Transformer::Pass::rope(float* vec, int size) {
+  const int headSize = p.headSize();
+  const Share rows = rowsOf(size);
+  for (int e = 0; e < count_; e++) {
+    const size_t angles = static_cast<size_t>(batch_[e].pos) * (headSize / 2);
+    float* row = vec + static_cast<size_t>(e) * size;
+    for (int i = rows.begin; i < rows.end; i += 2) {
+      const float fcr = transformer_.fcr_[angles + i % headSize / 2];
+      const float fci = transformer_.fci_[angles + i % headSize / 2];
+      const float v0 = row[i];
+      const float v1 = row[i + 1];
+      row[i] = v0 * fcr - v1 * fci;
+      row[i + 1] = v0 * fci + v1 * fcr;
+    }
+  }
+}
+
+/* Put this thread's rows of k and v into the caches. */
+void Transformer::Pass::remember(int layer) {
+  const size_t headSize = p.headSize();
+  const Share rows = rowsOf(p.kvDim());
+  for (int e = 0; e < count_; e++) {
+    const KvCache& cache = caches_[batch_[e].sequence];
+    const size_t pos = batch_[e].pos;
+    const float* k = s.k + static_cast<size_t>(e) * p.kvDim();
+    const float* v = s.v + static_cast<size_t>(e) * p.kvDim();
+    for (int row = rows.begin; row < rows.end;) {
+      const size_t head = static_cast<size_t>(layer) * p.nKvHeads + row / headSize;
+      float* keys = cache.keyCache + head * Matrix::size(p.seqLen, headSize);
+      float* values = cache.valueCache + head * Matrix::size(headSize, p.seqLen);
+      for (size_t i = row % headSize; i < headSize && row < rows.end; i++, row++) {
+        // row pos and column i of the keys; row i and column pos of the values
+        keys[(pos / kPanel * headSize + i) * kPanel + pos % kPanel] = k[row];
+        values[(i / kPanel * p.seqLen + pos) * kPanel + i % kPanel] = v[row];
+      }
+    }
+  }
+}
+
+void Transformer::Pass::attention(int layer) {
+  if (count_ >= threads_) {
+    // In a prompt later tokens have more to look back at: dealt out in turn, everyone gets early and late ones.
+    for (int e = thread_; e < count_; e += threads_) attend(layer, e, 0, p.nHeads);
+  } else {
+    const Share heads(p.nHeads, thread_, threads_);
+    for (int e = 0; e < count_; e++) attend(layer, e, heads.begin, heads.end);
+  }
+}
+
+/* Some heads of one token look back, from q into xb. */
+void Transformer::Pass::attend(int layer, int entry, int firstHead, int endHead) {
+  const int headSize = p.headSize();
+  const int positions = batch_[entry].pos + 1;
+  const KvCache& cache = caches_[batch_[entry].sequence];
+  const float* q = s.q + static_cast<size_t>(entry) * p.dim;
+  float* xb = s.xb + static_cast<size_t>(entry) * p.dim;
+  const size_t attStride = llama2::attStride(p);
+  float* att = s.att + static_cast<size_t>(thread_) * p.nHeads * attStride;
+
+  const auto forEachGroup = [&](auto&& work) {
+    // query heads that share a key/value head go together
+    for (int h = firstHead; h < endHead;) {
+      const int group = h / p.kvMul();
+      const int end = std::min(endHead, (group + 1) * p.kvMul());
+      work(h, end - h, static_cast<size_t>(layer) * p.nKvHeads + group);
+      h = end;
+    }
+  };
+
+  // how well does each position, the current one included, answer the query?
+  forEachGroup([&](int h, int heads, size_t group) {
+    const float* keys = cache.keyCache + group * Matrix::size(p.seqLen, headSize);
+    kernels_.matmul({att + h * attStride, attStride}, {q + h * headSize, static_cast<size_t>(headSize)}, heads,
+                    {keys, static_cast<size_t>(headSize) * kPanel, positions, headSize}, false);
+  });
+
+  // softmax the scores to get attention weights
+  if (firstHead < endHead) {
+    kernels_.softmax({att + firstHead * attStride, attStride}, endHead - firstHead, positions,
+                     sqrtf(static_cast<float>(headSize)));
+  }
+
+  // weighted sum of the values, into xb
+  forEachGroup([&](int h, int heads, size_t group) {
+    const float* values = cache.valueCache + group * Matrix::size(headSize, p.seqLen);
+    kernels_.matmul({xb + h * headSize, static_cast<size_t>(headSize)}, {att + h * attStride, attStride}, heads,
+                    {values, static_cast<size_t>(p.seqLen) * kPanel, headSize, positions}, false);
+  });
+}
+
+/* x += y, this thread's rows. */
+void Transformer::Pass::residual(const float* y) {
+  const Share rows = rowsOf(p.dim);
+  for (int e = 0; e < count_; e++) {
+    const size_t at = static_cast<size_t>(e) * p.dim + rows.begin;
+    kernels_.add(s.x + at, y + at, rows.end - rows.begin);
+  }
+}
+
+}  // namespace llama2

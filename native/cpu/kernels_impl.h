@@ -1,0 +1,200 @@
+/*
+ * The kernels of kernels.h, written once for vectors of any width. Included by kernels_*.cpp only: see vectors.h.
+ *
+ * Before it is included, `kLanes` and these say what the registers of an instruction set hold:
+ *   kColumns   the most vectors x side by side
+ */
+#ifndef LLAMA2_CPU_KERNELS_IMPL_H
+#define LLAMA2_CPU_KERNELS_IMPL_H
+
+#include "kernels.h"
+#include "vectors.h"
+
+namespace {
+
+using llama2::Columns;
+using llama2::kPanel;
+using llama2::Panels;
+
+// ----------------------------------------------------------------------------
+// matmul
+
+/*
+ * The results of some panels, (panels, 16) in `sums`, become rows of xout, of which the last panel may have fewer
+ * than 16: `rows` counts them all. Vector by vector, so that sums can stay in registers until here.
+ */
+template <int panels>
+inline void storeRows(float* xout, const Floats (&sums)[panels][kPanel / kLanes], int rows) {
+  constexpr int kSlices = kPanel / kLanes;
+  for (int p = 0; p < panels - 1; p++) {
+    for (int s = 0; s < kSlices; s++) store(xout + p * kPanel + s * kLanes, sums[p][s]);
+  }
+  float* last = xout + (panels - 1) * kPanel;
+  rows -= (panels - 1) * kPanel;
+  if (rows >= kPanel) {
+    for (int s = 0; s < kSlices; s++) store(last + s * kLanes, sums[panels - 1][s]);
+  } else {
+    float part[kPanel];
+    for (int s = 0; s < kSlices; s++) store(part + s * kLanes, sums[panels - 1][s]);
+    for (int r = 0; r < rows; r++) last[r] = part[r];
+  }
+}
+
+/* Some panels times some vectors: `panels` * `count` * 16 sums side by side, all in registers. */
+template <int panels, int count>
+inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
+  constexpr int kSlices = kPanel / kLanes;
+  Floats sum[count][panels][kSlices] = {};
+  for (int j = 0; j < w.n; j++) {
+    for (int p = 0; p < panels; p++) {
+      for (int s = 0; s < kSlices; s++) {
+        const Floats column = load<Floats>(w.data + p * w.panelStride + j * kPanel + s * kLanes);
+        for (int c = 0; c < count; c++) sum[c][p][s] += column * x.data[c * x.stride + j];
+      }
+    }
+  }
+#pragma GCC unroll 16  // so that the sums need not be an array in memory
+  for (int c = 0; c < count; c++) storeRows<panels>(xout.data + c * xout.stride, sum[c], w.d);
+}
+
+/* multiply for a `count` that is known at run time, 1 to `most`. */
+template <int panels, int most>
+inline void multiplyCount(Columns<float> xout, Columns<const float> x, int count, Panels w) {
+  if (count == most) return multiply<panels, most>(xout, x, w);
+  if constexpr (most > 1) multiplyCount<panels, most - 1>(xout, x, count, w);
+}
+
+/* As many times `panels` panels as there are, for all vectors: a panel comes from memory once. Returns the rest. */
+template <int panels, int most>
+inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int count, Panels w) {
+  constexpr int rows = panels * kPanel;
+  while (w.d > rows - kPanel) {
+    for (int c = 0; c < count; c += most) {
+      const int some = count - c < most ? count - c : most;
+      multiplyCount<panels, most>({xout.data + c * xout.stride, xout.stride}, {x.data + c * x.stride, x.stride}, some, w);
+    }
+    w.data += panels * w.panelStride;
+    w.d -= rows;
+    xout.data += rows;
+  }
+  return w;
+}
+
+void matmul(Columns<float> xout, Columns<const float> x, int count, Panels w, bool streamed) {
+  if (count == 1 && !streamed) {
+    // a sum waits for every addition; four panels hide that, and what is left of them goes together too
+    w = multiplyPanels<4, 1>(xout, x, 1, w);
+    w = multiplyPanels<3, 1>(xout, x, 1, w);
+    w = multiplyPanels<2, 1>(xout, x, 1, w);
+  }
+  multiplyPanels<1, kColumns>(xout, x, count, w);
+}
+
+// ----------------------------------------------------------------------------
+// the smaller ones
+
+void rmsnorm(float* o, const float* x, const float* weight, int size, float eps) {
+  float ss = 0;
+  for (int j = 0; j < size; j++) ss += x[j] * x[j];
+  ss /= (float)size;
+  ss += eps;
+  ss = 1.0f / __builtin_sqrtf(ss);
+  for (int j = 0; j < size; j++) o[j] = weight[j] * (ss * x[j]);
+}
+
+/* The largest of `size` numbers, as a comparison after the other would find it: NaN only if x[0] is. */
+inline float maximum(const float* x, int size) {
+  Floats most = Floats{} + x[0];
+  int i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    const Floats v = load<Floats>(x + i);
+    most = v > most ? v : most;
+  }
+  float max = x[0];
+  for (int lane = 0; lane < kLanes; lane++) max = most[lane] > max ? most[lane] : max;
+  for (; i < size; i++) max = x[i] > max ? x[i] : max;
+  return max;
+}
+
+/*
+ * softmax for `count` vectors at once. The sum of each waits for every addition; side by side they wait together,
+ * and the exponentials are computed meanwhile.
+ */
+template <int count>
+inline void softmaxOf(Columns<float> x, int size, float divisor) {
+  float max[count], sum[count];
+  for (int c = 0; c < count; c++) {
+    float* row = x.data + c * x.stride;
+    for (int i = 0; i < size; i++) row[i] /= divisor;
+    max[c] = maximum(row, size);
+    sum[c] = 0;
+  }
+  int i = 0;
+  for (; i + kHalf <= size; i += kHalf) {
+    for (int c = 0; c < count; c++) {
+      float* row = x.data + c * x.stride + i;
+      store(row, expf(load<HalfFloats>(row) - max[c]));
+    }
+    for (int lane = 0; lane < kHalf; lane++) {
+      for (int c = 0; c < count; c++) sum[c] += x.data[c * x.stride + i + lane];
+    }
+  }
+  for (; i < size; i++) {
+    for (int c = 0; c < count; c++) {
+      float* row = x.data + c * x.stride;
+      row[i] = expf(row[i] - max[c]);
+      sum[c] += row[i];
+    }
+  }
+  for (int c = 0; c < count; c++) {
+    float* row = x.data + c * x.stride;
+    for (int j = 0; j < size; j++) row[j] /= sum[c];
+  }
+}
+
+void softmax(Columns<float> x, int count, int size, float divisor) {
+  int c = 0;
+  for (; c + 4 <= count; c += 4) softmaxOf<4>({x.data + c * x.stride, x.stride}, size, divisor);
+  for (; c + 2 <= count; c += 2) softmaxOf<2>({x.data + c * x.stride, x.stride}, size, divisor);
+  if (c < count) softmaxOf<1>({x.data + c * x.stride, x.stride}, size, divisor);
+}
+
+template <typename T>
+inline T gated(T h, T h2) {
+  const T silu = h * (1.0f / (1.0f + expf(-h)));
+  return silu * h2;
+}
+
+void swiglu(float* hb, const float* hb2, int size) {
+  int i = 0;
+  for (; i + kHalf <= size; i += kHalf) {
+    store(hb + i, gated(load<HalfFloats>(hb + i), load<HalfFloats>(hb2 + i)));
+  }
+  for (; i < size; i++) hb[i] = gated(hb[i], hb2[i]);
+}
+
+void add(float* x, const float* y, int size) {
+  for (int i = 0; i < size; i++) x[i] += y[i];
+}
+
+int argmax(const float* x, int size) {
+  const float max = maximum(x, size);
+  for (int i = 0; i < size; i++) {
+    if (x[i] == max) return i;
+  }
+  return 0;  // x[0] is NaN, which nothing equals
+}
+
+int atLeast(int* indices, const float* x, int size, float least) {
+  int found = 0;
+  for (int i = 0; i < size; i++) {
+    // always written, kept only if it counts: no branch to guess
+    indices[found] = i;
+    found += x[i] >= least;
+  }
+  return found;
+}
+
+}  // namespace
+
+#endif

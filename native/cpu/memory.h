@@ -1,0 +1,79 @@
+/* Large blocks of memory: zeroed, aligned, on huge pages where the system gives them. */
+#ifndef LLAMA2_CPU_MEMORY_H
+#define LLAMA2_CPU_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <new>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace llama2 {
+
+constexpr size_t kCacheLine = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
+
+/* How memory will be touched. */
+enum class Pages {
+  kHuge,  // all of it, again and again: fewer, larger pages are faster to find
+  kLazy,  // little by little, perhaps never all: a page counts only once it is touched
+};
+
+class Memory {
+ public:
+  Memory(size_t bytes, Pages pages) {
+    const size_t alignment = pages == Pages::kHuge ? kHugePage : kCacheLine;
+    // calloc, because fresh pages from the system are zero already, and cost nothing until they are touched
+    block_ = calloc(bytes + alignment, 1);
+    if (block_ == nullptr) throw std::bad_alloc();
+    const auto address = reinterpret_cast<uintptr_t>(block_);
+    start_ = static_cast<char*>(block_) + (alignment - address % alignment) % alignment;
+#if defined(__linux__)
+    // a wish, whose refusal changes nothing
+    if (pages == Pages::kHuge) madvise(start_, bytes, MADV_HUGEPAGE);
+#endif
+  }
+  ~Memory() { free(block_); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  char* start() const { return start_; }
+
+ private:
+  void* block_;
+  char* start_;
+};
+
+/*
+ * Deals out a block of memory, part by part. Without a block it only counts, so that the same code that lays things
+ * out says how large the block must be.
+ */
+class Parts {
+ public:
+  Parts() : next_(nullptr) {}
+  explicit Parts(const Memory& memory) : next_(memory.start()) {}
+
+  /* Room for `count` of T, from a new cache line on. */
+  template <typename T>
+  T* take(size_t count) {
+    const size_t bytes = (count * sizeof(T) + kCacheLine - 1) / kCacheLine * kCacheLine;
+    T* const taken = reinterpret_cast<T*>(next_);
+    if (next_ != nullptr) next_ += bytes;
+    bytes_ += bytes;
+    return taken;
+  }
+
+  size_t bytes() const { return bytes_; }
+
+ private:
+  char* next_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace llama2
+
+#endif

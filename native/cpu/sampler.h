@@ -1,0 +1,37 @@
+/* The sampler, as src/llama2/sampler.ts: from logits to the next token. */
+#ifndef LLAMA2_CPU_SAMPLER_H
+#define LLAMA2_CPU_SAMPLER_H
+
+#include <stdint.h>
+
+#include <vector>
+
+#include "kernels.h"
+
+namespace llama2 {
+
+class Sampler {
+ public:
+  /* Throws std::bad_alloc. */
+  Sampler(const Kernels& kernels, int vocabSize);
+
+  /*
+   * Choose a token. The logits (vocabSize) are used up. The coin is a random number in [0, 1), which the caller
+   * has drawn unless the temperature is 0.
+   */
+  int sample(float* logits, float temperature, float topp, float coin);
+
+ private:
+  int sampleMult(const float* probabilities, float coin) const;
+  int sampleTopp(const float* probabilities, float topp, float coin);
+
+  const Kernels& kernels_;
+  const int vocabSize_;
+  std::vector<int> indices_;         // (vocabSize)
+  std::vector<uint64_t> probindex_;  // (vocabSize) candidates for top-p
+  std::vector<uint64_t> spare_;      // (vocabSize) room to sort them
+};
+
+}  // namespace llama2
+
+#endif

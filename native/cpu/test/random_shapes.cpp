@@ -1,0 +1,202 @@
+/*
+ * Drives the native kernels, forward pass, sampler and thread pool with random shapes, for sanitizers to watch:
+ * `npm run test:sanitize`. That the results are right is proved against the TypeScript in test/backend/; here they
+ * must not depend on the instruction set, the number of threads, or how tokens are batched.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+#include "isa.h"
+#include "sampler.h"
+#include "transformer.h"
+
+using namespace llama2;
+
+namespace {
+
+std::mt19937 rng(20260501);
+
+int uniform(int least, int most) { return least + static_cast<int>(rng() % (most - least + 1)); }
+float number() { return static_cast<float>(rng()) / 4294967296.0f - 0.5f; }
+
+std::vector<float> numbers(size_t count) {
+  std::vector<float> values(count);
+  for (float& value : values) value = number();
+  return values;
+}
+
+Config randomConfig() {
+  Config p;
+  p.nKvHeads = uniform(1, 4);
+  p.nHeads = p.nKvHeads * uniform(1, 3);
+  p.dim = p.nHeads * 2 * uniform(1, uniform(0, 3) == 0 ? 64 : 12);
+  p.hiddenDim = uniform(1, 150);
+  p.nLayers = uniform(1, 3);
+  p.vocabSize = uniform(1, 300);
+  p.seqLen = uniform(1, 70);
+  p.normEps = 1e-5f;
+  return p;
+}
+
+/* All tensors of a model, in one order for all of its copies. */
+struct Tensor {
+  const char* name;
+  int layer;
+  bool isMatrix;
+  std::vector<float> values;
+};
+
+std::vector<Tensor> randomTensors(const Config& p, bool sharedClassifier) {
+  std::vector<Tensor> tensors;
+  const auto add = [&](const char* name, int layers, int d, int n) {
+    for (int l = 0; l < layers; l++) tensors.push_back({name, l, strncmp(name, "rms", 3) != 0, numbers(static_cast<size_t>(d) * n)});
+  };
+  add("tokenEmbeddingTable", 1, p.vocabSize, p.dim);
+  add("rmsAttWeight", p.nLayers, 1, p.dim);
+  add("wq", p.nLayers, p.dim, p.dim);
+  add("wk", p.nLayers, p.kvDim(), p.dim);
+  add("wv", p.nLayers, p.kvDim(), p.dim);
+  add("wo", p.nLayers, p.dim, p.dim);
+  add("rmsFfnWeight", p.nLayers, 1, p.dim);
+  add("w1", p.nLayers, p.hiddenDim, p.dim);
+  add("w2", p.nLayers, p.dim, p.hiddenDim);
+  add("w3", p.nLayers, p.hiddenDim, p.dim);
+  add("rmsFinalWeight", 1, 1, p.dim);
+  if (!sharedClassifier) add("wcls", 1, p.vocabSize, p.dim);
+  return tensors;
+}
+
+/* A size of groups that divides dim, and so every matrix; 0 half of the time. Where it does not divide hiddenDim they straddle. */
+int randomGroupSize(const Config& p) {
+  if (uniform(0, 1) == 0) return 0;
+  int groupSize = uniform(1, p.dim);
+  while (p.dim % groupSize != 0) groupSize--;
+  return groupSize;
+}
+
+/* Any bytes, and scales of about the size that real ones have. */
+void fillQuantized(Transformer& transformer, const Tensor& tensor) {
+  const size_t groupSize = transformer.groupSize();
+  for (size_t done = 0; done < tensor.values.size();) {
+    const size_t groups = std::min<size_t>((tensor.values.size() - done) / groupSize, uniform(1, 300));
+    std::vector<int8_t> q(groups * groupSize);
+    std::vector<float> scales(groups);
+    for (size_t i = 0; i < q.size(); i++) q[i] = static_cast<int8_t>(tensor.values[done + i] * 256.0f);
+    for (size_t i = 0; i < groups; i++) scales[i] = tensor.values[done + i * groupSize] / 128.0f;
+    if (!transformer.fillQuantized(tensor.name, tensor.layer, q.data(), scales.data(), q.size(), done)) abort();
+    done += q.size();
+  }
+}
+
+void fill(Transformer& transformer, const Tensor& tensor) {
+  if (transformer.groupSize() != 0 && tensor.isMatrix) return fillQuantized(transformer, tensor);
+  // in chunks that end anywhere, each in memory of its own, so that a read past its end is seen
+  for (size_t done = 0; done < tensor.values.size();) {
+    const size_t count = std::min<size_t>(tensor.values.size() - done, uniform(1, 5000));
+    const std::vector<float> chunk(tensor.values.begin() + done, tensor.values.begin() + done + count);
+    if (!transformer.fill(tensor.name, tensor.layer, chunk.data(), count, done)) abort();
+    done += count;
+  }
+  if (transformer.fill(tensor.name, tensor.layer, tensor.values.data(), 1, tensor.values.size())) abort();
+}
+
+/* Some sequences that take turns, each token by token from position 0. */
+std::vector<Entry> randomEntries(const Config& p, int sequences) {
+  std::vector<Entry> entries;
+  std::vector<int> read(sequences, 0);
+  for (int i = 0; i < sequences * p.seqLen; i++) {
+    const int sequence = uniform(0, sequences - 1);
+    if (read[sequence] < p.seqLen) entries.push_back({uniform(0, p.vocabSize - 1), read[sequence]++, sequence});
+  }
+  return entries;
+}
+
+/* The logits after each entry, read in batches of `most` at the most. */
+std::vector<float> run(Transformer& transformer, int sequences, const std::vector<Entry>& entries, int most) {
+  Context context(transformer, sequences);
+  const size_t vocabSize = transformer.config().vocabSize;
+  std::vector<float> all;
+  for (size_t i = 0; i < entries.size();) {
+    const int count = std::min({static_cast<int>(entries.size() - i), uniform(1, most), transformer.maxBatch()});
+    const std::vector<Entry> batch(entries.begin() + i, entries.begin() + i + count);
+    std::vector<float> logits(count * vocabSize);
+    transformer.forward(context, batch.data(), count, count, logits.data());
+    all.insert(all.end(), logits.begin(), logits.end());
+    i += count;
+  }
+  return all;
+}
+
+/* Draws of many kinds; they return tokens, or the sampler is broken. */
+std::vector<int> draw(const Kernels& kernels, const std::vector<float>& logits, int vocabSize) {
+  Sampler sampler(kernels, vocabSize);
+  std::vector<int> drawn;
+  for (const float temperature : {0.0f, 1e-40f, 1e-3f, 1.0f, 1e9f}) {
+    for (const float topp : {0.0f, 1e-6f, 0.5f, 0.9f, 1.0f}) {
+      for (const float coin : {0.0f, 0.3f, 0.99999994f}) {
+        std::vector<float> row(logits.begin(), logits.begin() + vocabSize);
+        const int token = sampler.sample(row.data(), temperature, topp, coin);
+        if (token < 0 || token >= vocabSize) abort();
+        drawn.push_back(token);
+      }
+    }
+  }
+  return drawn;
+}
+
+void fail(const char* what, const Transformer& transformer, int batch) {
+  const Config& p = transformer.config();
+  printf("%s differ: %s, %d threads, batches of %d, groups of %d,", what, transformer.kernels().name,
+         transformer.threads(), batch, transformer.groupSize());
+  printf(" dim %d, hidden %d, layers %d, heads %d, kv %d, vocab %d, seq %d\n", p.dim, p.hiddenDim, p.nLayers, p.nHeads,
+         p.nKvHeads, p.vocabSize, p.seqLen);
+  exit(1);
+}
+
+void tryShape() {
+  const Config p = randomConfig();
+  const bool sharedClassifier = uniform(0, 1) == 0;
+  const int groupSize = randomGroupSize(p);
+  const int sequences = uniform(1, 3);
+  const auto tensors = randomTensors(p, sharedClassifier);
+  const auto entries = randomEntries(p, sequences);
+  const auto angles = numbers(static_cast<size_t>(p.seqLen) * (p.headSize() / 2));
+
+  std::vector<float> expected;
+  std::vector<int> expectedDraws;
+  for (const Kernels* kernels : supportedKernels()) {
+    for (const int threads : {1, uniform(2, 5)}) {
+      Transformer transformer(p, sharedClassifier, groupSize, angles.data(), angles.data(), *kernels, threads);
+      for (const Tensor& tensor : tensors) fill(transformer, tensor);
+      for (const int batch : {1, 64}) {
+        const auto logits = run(transformer, sequences, entries, batch);
+        const auto draws = draw(*kernels, logits, p.vocabSize);
+        if (expected.empty()) {
+          expected = logits;
+          expectedDraws = draws;
+        }
+        if (memcmp(expected.data(), logits.data(), logits.size() * sizeof(float)) != 0) {
+          fail("logits", transformer, batch);
+        }
+        if (draws != expectedDraws) fail("draws", transformer, batch);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int shapes = argc > 1 ? atoi(argv[1]) : 60;
+  for (int i = 0; i < shapes; i++) tryShape();
+  printf("%d shapes on", shapes);
+  for (const Kernels* kernels : supportedKernels()) printf(" %s", kernels->name);
+  printf(": the same bits\n");
+  return 0;
+}

@@ -1,0 +1,182 @@
+/* What a transformer and its contexts consist of, and where it lies in memory. */
+#include "transformer.h"
+
+#include <string.h>
+
+#include <algorithm>
+
+namespace llama2 {
+
+namespace {
+
+// ----------------------------------------------------------------------------
+// weights
+
+/* In the order in which a forward pass reads them. */
+TransformerWeights layOutWeights(Parts& memory, const Config& p, bool sharedClassifier, int groupSize) {
+  const auto vector = [&] { return memory.take<float>(p.dim); };
+  const auto matrix = [&](int d, int n) { return Matrix(memory, d, n, groupSize); };
+  TransformerWeights w;
+  w.tokenEmbeddingTable = matrix(p.vocabSize, p.dim);
+  for (int l = 0; l < p.nLayers; l++) {
+    w.rmsAttWeight.push_back(vector());
+    w.wq.push_back(matrix(p.dim, p.dim));
+    w.wk.push_back(matrix(p.kvDim(), p.dim));
+    w.wv.push_back(matrix(p.kvDim(), p.dim));
+    w.wo.push_back(matrix(p.dim, p.dim));
+    w.rmsFfnWeight.push_back(vector());
+    w.w1.push_back(matrix(p.hiddenDim, p.dim));
+    w.w3.push_back(matrix(p.hiddenDim, p.dim));
+    w.w2.push_back(matrix(p.dim, p.hiddenDim));
+  }
+  w.rmsFinalWeight = vector();
+  w.wcls = sharedClassifier ? w.tokenEmbeddingTable : matrix(p.vocabSize, p.dim);
+  return w;
+}
+
+size_t weightBytes(const Config& p, bool sharedClassifier, int groupSize) {
+  Parts counted;
+  layOutWeights(counted, p, sharedClassifier, groupSize);
+  return counted.bytes();
+}
+
+/* What the caches of a processor hold for certain. */
+constexpr size_t kCacheBytes = size_t{4} << 20;
+
+constexpr int kMaxBatch = 64;
+
+/* So many tokens at once that the weights are read rarely, but not so many that a pass takes longer than a blink. */
+int maxBatchFor(const Config& p) {
+  const double layer = 2.0 * p.dim * p.dim + 2.0 * p.dim * p.kvDim() + 3.0 * p.dim * p.hiddenDim;
+  const double multiplications = p.nLayers * layer + static_cast<double>(p.vocabSize) * p.dim;
+  return static_cast<int>(std::clamp(1e10 / multiplications, 8.0, static_cast<double>(kMaxBatch)));
+}
+
+size_t angles(const Config& p) { return static_cast<size_t>(p.seqLen) * (p.headSize() / 2); }
+
+}  // namespace
+
+Matrix* TransformerWeights::matrix(const std::string& name, int layer) {
+  if (name == "tokenEmbeddingTable") return &tokenEmbeddingTable;
+  if (name == "wq") return &wq[layer];
+  if (name == "wk") return &wk[layer];
+  if (name == "wv") return &wv[layer];
+  if (name == "wo") return &wo[layer];
+  if (name == "w1") return &w1[layer];
+  if (name == "w2") return &w2[layer];
+  if (name == "w3") return &w3[layer];
+  if (name == "wcls") return &wcls;
+  return nullptr;
+}
+
+float* TransformerWeights::vector(const std::string& name, int layer) {
+  if (name == "rmsAttWeight") return rmsAttWeight[layer];
+  if (name == "rmsFfnWeight") return rmsFfnWeight[layer];
+  if (name == "rmsFinalWeight") return rmsFinalWeight;
+  return nullptr;
+}
+
+Transformer::Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* fcr,
+                         const float* fci, const Kernels& kernels, int threads)
+    : config_(config),
+      groupSize_(groupSize),
+      kernels_(kernels),
+      bytes_(weightBytes(config, sharedClassifier, groupSize)),
+      streamed_(bytes_ > kCacheBytes),
+      maxBatch_(maxBatchFor(config)),
+      memory_(bytes_, Pages::kHuge),
+      fcr_(fcr, fcr + angles(config)),
+      fci_(fci, fci + angles(config)),
+      pool_(threads) {
+  Parts parts(memory_);
+  weights_ = layOutWeights(parts, config, sharedClassifier, groupSize);
+}
+
+bool Transformer::fill(const std::string& name, int layer, const float* values, size_t count, size_t offset) {
+  if (layer < 0 || layer >= config_.nLayers) return false;
+  const auto fits = [&](size_t size) { return offset <= size && count <= size - offset; };
+  if (float* vector = weights_.vector(name, layer)) {
+    if (!fits(config_.dim)) return false;
+    std::copy_n(values, count, vector + offset);
+    return true;
+  }
+  Matrix* matrix = weights_.matrix(name, layer);
+  if (matrix == nullptr || groupSize_ != 0 || !fits(static_cast<size_t>(matrix->d) * matrix->n)) return false;
+  matrix->fill(values, count, offset);
+  return true;
+}
+
+bool Transformer::fillQuantized(const std::string& name, int layer, const int8_t* values, const float* scales,
+                                size_t count, size_t offset) {
+  if (layer < 0 || layer >= config_.nLayers || groupSize_ == 0) return false;
+  Matrix* matrix = weights_.matrix(name, layer);
+  if (matrix == nullptr || count % groupSize_ != 0 || offset % groupSize_ != 0) return false;
+  const size_t size = static_cast<size_t>(matrix->d) * matrix->n;
+  if (offset > size || count > size - offset) return false;
+  matrix->fillQuantized(values, scales, count, offset);
+  return true;
+}
+
+// ----------------------------------------------------------------------------
+// contexts
+
+namespace {
+
+RunState layOutState(Parts& memory, const Config& p, int groupSize, int maxBatch, int threads) {
+  const auto rows = [&](size_t size) { return memory.take<float>(maxBatch * size); };
+  RunState s = {};
+  s.x = rows(p.dim);
+  s.xb = rows(p.dim);
+  s.xb2 = rows(p.dim);
+  s.hb = rows(p.hiddenDim);
+  s.hb2 = rows(p.hiddenDim);
+  s.q = rows(p.dim);
+  s.k = rows(p.kvDim());
+  s.v = rows(p.kvDim());
+  s.att = memory.take<float>(static_cast<size_t>(threads) * p.nHeads * attStride(p));
+  if (groupSize != 0) {
+    const Segments dim = segmentsOf(p.dim, groupSize);
+    const Segments hiddenDim = segmentsOf(p.hiddenDim, groupSize);
+    const size_t segments = std::max(dim.count, hiddenDim.count);
+    s.xq = memory.take<int8_t>(maxBatch * std::max(dim.bytes(), hiddenDim.bytes()));
+    s.xs = memory.take<float>(maxBatch * segments);
+    s.xsum = memory.take<int32_t>(maxBatch * segments);
+  }
+  return s;
+}
+
+size_t stateBytes(const Config& p, int groupSize, int maxBatch, int threads) {
+  Parts counted;
+  layOutState(counted, p, groupSize, maxBatch, threads);
+  return counted.bytes();
+}
+
+std::vector<KvCache> layOutCaches(Parts& memory, const Config& p, int sequences) {
+  const size_t heads = static_cast<size_t>(p.nLayers) * p.nKvHeads;
+  std::vector<KvCache> caches(sequences);
+  for (KvCache& cache : caches) {
+    cache.keyCache = memory.take<float>(heads * Matrix::size(p.seqLen, p.headSize()));
+    cache.valueCache = memory.take<float>(heads * Matrix::size(p.headSize(), p.seqLen));
+  }
+  return caches;
+}
+
+size_t cacheBytes(const Config& p, int sequences) {
+  Parts counted;
+  layOutCaches(counted, p, 1);
+  return counted.bytes() * sequences;
+}
+
+}  // namespace
+
+Context::Context(const Transformer& transformer, int sequences)
+    : stateMemory_(stateBytes(transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads()),
+                   Pages::kLazy),
+      cacheMemory_(cacheBytes(transformer.config(), sequences), Pages::kLazy) {
+  Parts state(stateMemory_);
+  state_ = layOutState(state, transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads());
+  Parts caches(cacheMemory_);
+  caches_ = layOutCaches(caches, transformer.config(), sequences);
+}
+
+}  // namespace llama2

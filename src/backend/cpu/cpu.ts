@@ -1,0 +1,132 @@
+/*
+ * The cpu backend: forward pass and sampler in native code (native/cpu/), the same bits as the reference.
+ */
+import { availableParallelism } from "node:os";
+import { Llama2Error } from "../../errors.js";
+import { randomF32 } from "../../llama2/sampler.js";
+import {
+  type Config,
+  headSizeOf,
+  isVector,
+  kvDimOf,
+  type MatrixName,
+  ropeAngles,
+  shapesOf,
+  type TensorName,
+  type WeightSource,
+} from "../../llama2/transformer.js";
+import type { Backend, Context } from "../backend.js";
+import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.js";
+
+/**
+ * The cpu backend, on the instruction set that LLAMA2_ISA names, or else on the best this machine has.
+ * @throws Llama2Error E_DEVICE_UNAVAILABLE if the addon does not load, or the machine lacks the instruction set
+ */
+export function openCpu(): Backend {
+  const addon = loadAddon();
+  const isa = chooseIsa(addon.isas(), process.env.LLAMA2_ISA ?? "");
+  return {
+    name: "cpu",
+    load(source, { threads: wanted }) {
+      const { config } = source;
+      const threads = wanted === 0 ? defaultThreads(config) : wanted;
+      const model = outOfMemory(() => {
+        const { fcr, fci } = ropeTables(config);
+        return new addon.Model(config, source.sharedClassifier, source.groupSize, fcr, fci, isa, threads);
+      });
+      fill(model, source);
+      return {
+        threads,
+        maxBatch: model.maxBatch,
+        openContext: (sequences) => outOfMemory(() => openContext(addon, model, config, sequences)),
+        dispose: () => model.dispose(),
+      };
+    },
+  };
+}
+
+const ISAS = ["base", "avx2", "avx512", "neon"];
+
+function chooseIsa(available: string[], named: string): string {
+  if (named === "") return available[available.length - 1];
+  if (available.includes(named)) return named;
+  const what = ISAS.includes(named) ? "an instruction set that this machine lacks" : "no instruction set";
+  throw new Llama2Error("E_DEVICE_UNAVAILABLE", `LLAMA2_ISA is ${named}, ${what}; it has ${available.join(", ")}`);
+}
+
+/** Threads wait for each other about 7 times a layer; below so many weights each, waiting costs more than it gains. */
+const WEIGHTS_A_THREAD = 1e6;
+
+function defaultThreads(p: Config): number {
+  const layer = 2 * p.dim * p.dim + 2 * p.dim * kvDimOf(p) + 3 * p.dim * p.hiddenDim;
+  const weights = p.nLayers * layer + p.vocabSize * p.dim;
+  return Math.max(1, Math.min(availableParallelism(), Math.floor(weights / WEIGHTS_A_THREAD)));
+}
+
+/** ropeAngles for all positions: (seqLen, headSize / 2) each. */
+function ropeTables(p: Config): { fcr: Float32Array; fci: Float32Array } {
+  const pairs = headSizeOf(p) / 2;
+  const fcr = new Float32Array(p.seqLen * pairs);
+  const fci = new Float32Array(p.seqLen * pairs);
+  for (let pos = 0; pos < p.seqLen; pos++) {
+    const at = pos * pairs;
+    ropeAngles(fcr.subarray(at, at + pairs), fci.subarray(at, at + pairs), pos, p);
+  }
+  return { fcr, fci };
+}
+
+/** Hand all tensors over, in the order of a version-0 file: the reader then goes straight through it. */
+function fill(model: NativeModel, source: WeightSource): void {
+  for (const [name, { layers }] of Object.entries(shapesOf(source.config))) {
+    if (name === "wcls" && source.sharedClassifier) continue;
+    for (let l = 0; l < layers; l++) {
+      if (source.groupSize === 0 || isVector(name)) {
+        source.read(name as TensorName, l, (values, offset) => model.fill(name, l, values, offset));
+      } else {
+        source.readQuantized(name as MatrixName, l, (values, scales, offset) =>
+          model.fillQuantized(name, l, values, scales, offset),
+        );
+      }
+    }
+  }
+}
+
+function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, sequences: number): Context {
+  const native: NativeContext = new addon.Context(model, sequences);
+  const entries = new Int32Array(3 * model.maxBatch);
+  let logits = new Float32Array(vocabSize); // grows when more rows are wanted
+  let last = logits;
+  return {
+    forward(batch, wanted) {
+      if (wanted * vocabSize > logits.length) logits = new Float32Array(wanted * vocabSize);
+      if (wanted * vocabSize !== last.length) last = logits.subarray(0, wanted * vocabSize);
+      for (let e = 0; e < batch.length; e++) {
+        const { token, pos, sequence } = batch[e];
+        entries[3 * e] = token;
+        entries[3 * e + 1] = pos;
+        entries[3 * e + 2] = sequence;
+      }
+      native.forward(entries, batch.length, wanted, last);
+      return last;
+    },
+    sample(sampler, row) {
+      const coin = sampler.temperature === 0 ? 0 : randomF32(sampler);
+      return native.sample(last, row, sampler.temperature, sampler.topp, coin);
+    },
+    dispose: () => native.dispose(),
+  };
+}
+
+/** Native code says E_LIMIT where it finds no memory, or the system gives no more threads. */
+function outOfMemory<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code !== "E_LIMIT") throw error;
+    throw new Llama2Error(
+      "E_LIMIT",
+      `${message}. A shorter context needs less memory (--context), and so do fewer threads`,
+    );
+  }
+}

@@ -1,0 +1,182 @@
+/*
+ * What every backend promises: the reference's bits, however tokens are batched, at any number of threads.
+ * The oracle is always src/llama2/, or what run.c computed.
+ */
+import { describe, expect, it } from "vitest";
+import type { Entry } from "../../src/backend/backend.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import type { WeightSource } from "../../src/llama2/transformer.js";
+import { candidates } from "../helpers/backends.js";
+import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.js";
+import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.js";
+import {
+  type ForcedLogits,
+  forcedTokens,
+  golden,
+  hasShared,
+  needsShared,
+  ROOT,
+  sha256,
+  sharedFile,
+  sharedGolden,
+} from "../helpers/golden.js";
+import { seededRandom } from "../helpers/random.js";
+
+/** The same weights, each times `factor`: large ones saturate softmax and expf, tiny ones are denormal in products. */
+function scaled(source: WeightSource, factor: number): WeightSource {
+  const { config, sharedClassifier, groupSize } = source;
+  return {
+    config,
+    sharedClassifier,
+    groupSize,
+    readQuantized: source.readQuantized,
+    read: (name, layer, fill) =>
+      source.read(name, layer, (values, offset) =>
+        fill(
+          values.map((v) => v * factor),
+          offset,
+        ),
+      ),
+  };
+}
+
+const seeded = golden<{ cases: (ForcedLogits & { shape: string; seed: number; untied: boolean })[] }>(
+  "forced-logits.json",
+).cases;
+
+// dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen: no multiples of any vector, head sizes 2 to 128
+const ODD_SHAPES: Shape[] = [
+  [2, 3, 1, 1, 1, 5, 9],
+  [6, 5, 2, 3, 1, 7, 33],
+  [10, 17, 1, 1, 1, 1, 20],
+  [28, 31, 3, 7, 7, 67, 40],
+  [36, 50, 2, 6, 3, 97, 48],
+  [60, 61, 1, 2, 1, 130, 35],
+  [100, 33, 2, 1, 1, 31, 40],
+  [128, 40, 1, 1, 1, 64, 34],
+  [144, 200, 1, 9, 3, 259, 64],
+  [256, 70, 1, 2, 2, 100, 40],
+];
+
+describe.each(candidates)("$name", ({ backend, threads }) => {
+  const most = Math.max(...threads);
+
+  describe("logits are run.c's, bit for bit", () => {
+    const check = (path: string, expected: ForcedLogits) => {
+      const source = new Checkpoint(path);
+      const entries = entriesOf(forcedTokens(expected));
+      withContext(backend, source, {}, (context) => {
+        expect(sha256(bytesOf(feed(context, entries, 1, expected.vocab_size)))).toBe(expected.sha256);
+      });
+      source.close();
+    };
+
+    it.each(seeded)("shape $shape, seed $seed, untied: $untied", ({ shape, seed, untied, ...expected }) => {
+      check(checkpointFile(SHAPES[shape], { seed, untied }), expected);
+    });
+
+    it("the bundled model", () => {
+      check(`${ROOT}/models/stories2M.bin`, golden<{ forced: ForcedLogits }>("bundled-model.json").forced);
+    });
+
+    it.skipIf(!hasShared)(`stories260K${needsShared}`, () => {
+      const { stories260K } = sharedGolden<{ stories260K: ForcedLogits }>("forced-logits.json");
+      check(sharedFile("models/stories260K.bin"), stories260K);
+    });
+  });
+
+  describe("the reference's bits", () => {
+    it.each(ODD_SHAPES)(
+      "dim %i, hidden %i, %i layers, %i heads, %i kv heads, vocabulary %i, context %i",
+      (...shape) => {
+        const [, , , , , vocabSize, seqLen] = shape;
+        for (const untied of [false, true]) {
+          const source = new Checkpoint(checkpointFile(shape, { seed: 7, untied }));
+          const tokens = randomTokens(11, seqLen, vocabSize);
+          const expected = referenceLogits(source, tokens);
+          for (const batch of [1, 64]) {
+            withContext(backend, source, { threads: most }, (context) => {
+              expect(bits(feed(context, entriesOf(tokens), batch, vocabSize)), `in batches of ${batch}`).toBe(
+                bits(expected),
+              );
+            });
+          }
+          source.close();
+        }
+      },
+    );
+
+    it.each([20, 2 ** -12, 2 ** -40, 2 ** 40])("weights times %d", (factor) => {
+      const source = scaled(new Checkpoint(checkpointFile(SHAPES.gqa)), factor);
+      const tokens = randomTokens(3, 24, source.config.vocabSize);
+      withContext(backend, source, {}, (context) => {
+        const logits = feed(context, entriesOf(tokens), 8, source.config.vocabSize);
+        expect(logits).toEqual(referenceLogits(source, tokens)); // NaN, whatever its bits, is NaN
+      });
+    });
+
+    it.each(threads)("on %i threads", (count) => {
+      const source = new Checkpoint(checkpointFile(SHAPES.gqa, { untied: true }));
+      const tokens = randomTokens(5, 64, source.config.vocabSize);
+      const expected = bits(referenceLogits(source, tokens));
+      for (const batch of [1, 2, 5, 64]) {
+        withContext(backend, source, { threads: count }, (context) => {
+          const logits = feed(context, entriesOf(tokens), batch, source.config.vocabSize);
+          expect(bits(logits), `in batches of ${batch}`).toBe(expected);
+        });
+      }
+    });
+  });
+
+  describe("batches", () => {
+    const source = new Checkpoint(checkpointFile(SHAPES.mqa, { seed: 4 }));
+    const { vocabSize, seqLen } = source.config;
+    const row = (logits: Float32Array, i: number) => logits.slice(i * vocabSize, (i + 1) * vocabSize);
+
+    it("none, last and all give no logits, one row, all rows", () => {
+      const tokens = randomTokens(8, 5, vocabSize);
+      const expected = referenceLogits(source, tokens);
+      withContext(backend, source, {}, (context) => {
+        const size = Math.min(5, context.maxBatch);
+        const rowsOf = (wanted: number) => context.forward(entriesOf(tokens).slice(0, size), wanted);
+        rowsOf(0);
+        expect(rowsOf(1)).toEqual(row(expected, size - 1));
+        expect(rowsOf(size)).toEqual(expected.slice(0, size * vocabSize));
+      });
+    });
+
+    it("sequences that advance together, apart, and from different positions do not affect each other", () => {
+      const texts = [1, 2, 3].map((seed) => randomTokens(seed, seqLen, vocabSize));
+      const expected = texts.map((tokens) => referenceLogits(source, tokens));
+      const random = seededRandom(99);
+      withContext(backend, source, { threads: most, sequences: 3 }, (context) => {
+        const read = [0, 0, 0];
+        while (read.some((n) => n < seqLen)) {
+          // a random number of tokens of random sequences, each in its own order
+          const batch: Entry[] = [];
+          for (let k = Math.ceil(random() * Math.min(9, context.maxBatch)); k > 0; k--) {
+            const sequence = Math.floor(random() * 3);
+            if (read[sequence] === seqLen) continue;
+            const pos = read[sequence]++;
+            batch.push({ token: texts[sequence][pos], pos, sequence });
+          }
+          if (batch.length === 0) continue;
+          const logits = context.forward(batch, batch.length);
+          for (const [i, { pos, sequence }] of batch.entries()) {
+            expect(bits(row(logits, i)), `sequence ${sequence}, position ${pos}`).toBe(
+              bits(row(expected[sequence], pos)),
+            );
+          }
+        }
+      });
+    });
+
+    it("a sequence can be read anew from any position", () => {
+      const [first, second] = [1, 2].map((seed) => randomTokens(seed, 20, vocabSize));
+      withContext(backend, source, {}, (context) => {
+        feed(context, entriesOf(first), 64, vocabSize);
+        expect(bits(feed(context, entriesOf(second), 64, vocabSize))).toBe(bits(referenceLogits(source, second)));
+      });
+    });
+  });
+});

@@ -1,0 +1,111 @@
+/*
+ * Which backend runs: a named one or none; the best that works for `auto`, with a reason for each that does not.
+ */
+import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { load } from "../../src/backend/load.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { hasAddon, needsAddon, withIsa } from "../helpers/backends.js";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
+import { runScript } from "../helpers/child.js";
+import { ROOT } from "../helpers/golden.js";
+import { tempDir } from "../helpers/temp.js";
+
+const source = new Checkpoint(checkpointFile(SHAPES.tiny));
+
+it("ts, when it is named", () => {
+  const { backend, model, notes } = load(source, "ts", 0, 0);
+  expect({ backend, threads: model.threads, notes }).toEqual({ backend: "ts", threads: 1, notes: [] });
+});
+
+it("ts says that it runs on one thread if asked for more", () => {
+  expect(load(source, "ts", 0, 4)).toMatchObject({
+    model: { threads: 1 },
+    notes: ["the ts backend runs on one thread"],
+  });
+});
+
+it("cuda, which there is none of, is refused by name", () => {
+  expect(() => load(source, "cuda", 0, 0)).toThrow(expect.objectContaining({ code: "E_DEVICE_UNAVAILABLE" }));
+});
+
+describe.skipIf(!hasAddon)(`with the native addon${needsAddon}`, () => {
+  it("auto is cpu, and has nothing to say", () => {
+    expect(load(source, "auto", 0, 0)).toMatchObject({ backend: "cpu", notes: [] });
+  });
+
+  it("takes as many threads as it is told, or by the model's size", () => {
+    expect(load(source, "cpu", 0, 3).model.threads).toBe(3);
+    expect(load(source, "cpu", 0, 0).model.threads).toBe(1);
+  });
+
+  it("an instruction set that is none here is refused by name", () => {
+    for (const isa of [process.arch === "arm64" ? "avx2" : "neon", "avx1024"]) {
+      expect(() => withIsa(isa, () => load(source, "cpu", 0, 0))).toThrow(
+        expect.objectContaining({
+          code: "E_DEVICE_UNAVAILABLE",
+          message: expect.stringContaining(`LLAMA2_ISA is ${isa}`),
+        }),
+      );
+    }
+  });
+});
+
+describe("in a package whose addon is", () => {
+  let checkpoint = "";
+  beforeAll(() => {
+    checkpoint = checkpointFile(SHAPES.tiny);
+  });
+
+  /** What `load` says in a copy of the package whose addon, and kernels, are what `spoil` makes of them. */
+  async function loadIn(spoil: (addon: string, kernels: string) => void, name: string) {
+    const root = tempDir();
+    cpSync(join(ROOT, "dist"), join(root, "dist"), { recursive: true });
+    cpSync(join(ROOT, "package.json"), join(root, "package.json"));
+    symlinkSync(join(ROOT, "node_modules"), join(root, "node_modules"), "junction");
+    mkdirSync(join(root, "build", "Release"), { recursive: true });
+    spoil(join(root, "build", "Release", "llama2_cpu.node"), join(root, "dist", "backend", "wasm", "kernels.wasm"));
+    const { stdout, stderr } = await runScript(`
+      import { load } from "${root}/dist/backend/load.js";
+      import { Checkpoint } from "${root}/dist/checkpoint/checkpoint.js";
+      try {
+        const { backend, notes } = load(new Checkpoint(${JSON.stringify(checkpoint)}), "${name}", 0, 0);
+        console.log(JSON.stringify({ backend, notes }));
+      } catch ({ code, message }) {
+        console.log(JSON.stringify({ code, message }));
+      }`);
+    expect(stderr).toBe("");
+    return JSON.parse(stdout);
+  }
+  const broken = (path: string) => writeFileSync(path, "not a library");
+
+  it("absent: auto runs the next backend and says why", async () => {
+    const { backend, notes } = await loadIn(() => {}, "auto");
+    expect(backend).toBe("wasm");
+    expect(notes).toEqual([expect.stringMatching(/^running on wasm: .*native addon has not been built/)]);
+  });
+
+  it("broken: auto runs the next backend and says why", async () => {
+    const { backend, notes } = await loadIn(broken, "auto");
+    expect(backend).toBe("wasm");
+    expect(notes).toEqual([expect.stringMatching(/does not load here \(ERR_DLOPEN_FAILED: .+\)/)]);
+  });
+
+  it("broken, like the kernels: auto runs ts and says why, in one line", async () => {
+    const spoil = (addon: string, kernels: string) => {
+      broken(addon);
+      broken(kernels);
+    };
+    const { backend, notes } = await loadIn(spoil, "auto");
+    expect(backend).toBe("ts");
+    expect(notes).toEqual([expect.stringMatching(/^running on ts: .*does not load.*; .*WebAssembly kernels cannot/)]);
+  });
+
+  it.each([
+    ["absent", () => {}],
+    ["broken", broken],
+  ])("%s: cpu, when it is named, never falls back", async (_, spoil) => {
+    expect(await loadIn(spoil, "cpu")).toMatchObject({ code: "E_DEVICE_UNAVAILABLE" });
+  });
+});

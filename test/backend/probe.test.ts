@@ -1,0 +1,104 @@
+import { copyFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.js";
+import { probe } from "../../src/backend/probe.js";
+import { hasAddon, needsAddon } from "../helpers/backends.js";
+import { tempDir } from "../helpers/temp.js";
+
+const OK = { ok: true, code: "", reason: "" };
+const isLinux = process.platform === "linux";
+const file = () => join(tempDir(), "addon.node");
+
+/** An ELF library all of whose code is an instruction that no processor has (on x86-64; nonsense elsewhere). */
+function withCodeReplaced(elf: Buffer): Buffer {
+  const [EXECUTABLE, ILLEGAL] = [1, "\x0f\x0b"];
+  const segments = Number(elf.readBigUInt64LE(32));
+  for (let i = 0; i < elf.readUInt16LE(56); i++) {
+    const header = segments + 56 * i;
+    if ((elf.readUInt32LE(header + 4) & EXECUTABLE) === 0) continue;
+    const offset = Number(elf.readBigUInt64LE(header + 8));
+    elf.fill(ILLEGAL, offset, offset + Number(elf.readBigUInt64LE(header + 32)), "latin1");
+  }
+  return elf;
+}
+
+describe.skipIf(!hasAddon)(`probing a native file${needsAddon}`, () => {
+  const copied = () => {
+    const path = file();
+    copyFileSync(ADDON_PATH, path);
+    return path;
+  };
+
+  it("finds a good one good, and remembers it", () => {
+    const path = copied();
+    expect(probe(path)).toEqual(OK);
+    expect(existsSync(`${path}.probe`)).toBe(true);
+    const begin = performance.now();
+    expect(probe(path)).toEqual(OK);
+    expect(performance.now() - begin).toBeLessThan(30); // no process was started
+  });
+
+  it("does not believe what it remembers of another file", () => {
+    const path = copied();
+    probe(path);
+    truncateSync(path, 10_000);
+    expect(probe(path).ok).toBe(false);
+  });
+
+  it("does not believe a note that somebody else left", () => {
+    const path = copied();
+    truncateSync(path, 10_000);
+    writeFileSync(`${path}.probe`, "ok");
+    expect(probe(path).ok).toBe(false);
+  });
+
+  it.each([100, 5000, 100_000])("gives a reason for one cut to %i bytes", (size) => {
+    const path = copied();
+    truncateSync(path, size);
+    const { ok, code, reason } = probe(path);
+    expect({ ok, code }).not.toMatchObject({ ok: true });
+    expect(reason).not.toBe("");
+  });
+
+  it.skipIf(!isLinux)("survives one that crashes when it is loaded", () => {
+    const path = copied();
+    writeFileSync(path, withCodeReplaced(readFileSync(path)));
+    const { ok, code, reason } = probe(path);
+    expect({ ok, reason }).toEqual({ ok: false, reason: "loading it crashes" });
+    expect(code).toMatch(/^SIG(ILL|SEGV|TRAP)$/);
+  });
+});
+
+describe("probing something else", () => {
+  it.each([
+    ["an empty file", ""],
+    ["a text", "not a library\n"],
+    ["a web page", "<html></html>"],
+  ])("%s", (_, text) => {
+    const path = file();
+    writeFileSync(path, text);
+    expect(probe(path)).toMatchObject({ ok: false, code: "ERR_DLOPEN_FAILED" });
+    expect(existsSync(`${path}.probe`)).toBe(false);
+  });
+
+  it.skipIf(!isLinux)("a library that is no addon", () => {
+    const path = file();
+    const { sharedObjects } = process.report.getReport() as { sharedObjects: string[] };
+    copyFileSync(sharedObjects.find((library) => library.includes("/libm.so")) ?? "", path);
+    expect(probe(path)).toEqual({
+      ok: false,
+      code: "ERR_DLOPEN_FAILED",
+      reason: expect.stringContaining("self-register"),
+    });
+  });
+
+  it("what does not load is refused with the reason and what to do", () => {
+    const path = file();
+    writeFileSync(path, "not a library\n");
+    expect(() => loadAddon(path)).toThrow(
+      /addon\.node does not load here \(ERR_DLOPEN_FAILED: .+\): `npm run build:native`/,
+    );
+    expect(() => loadAddon(`${path}.absent`)).toThrow(/has not been built: `npm run build:native`/);
+  });
+});

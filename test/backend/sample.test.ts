@@ -1,0 +1,107 @@
+/*
+ * Every backend chooses the token that sampler.ts chooses, from whatever logits, and draws the same coins.
+ */
+import { describe, expect, it } from "vitest";
+import type { Context } from "../../src/backend/backend.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { buildSampler, sample } from "../../src/llama2/sampler.js";
+import { candidates } from "../helpers/backends.js";
+import { checkpointFile, type Shape } from "../helpers/checkpoint.js";
+import { seededRandom } from "../helpers/random.js";
+
+// a vocabulary that no vector width divides
+const SHAPE: Shape = [8, 8, 1, 2, 2, 1003, 4];
+const N = SHAPE[5];
+
+/** Logits of many kinds. */
+const KINDS: Record<string, (random: () => number) => number> = {
+  "a few likely ones": (random) => (random() < 0.01 ? 10 * random() : -5 * random()),
+  "a wide range": (random) => 200 * (random() - 0.5),
+  "nearly equal": (random) => 1e-3 * random(),
+  "all equal": () => 0.25,
+  "many ties": (random) => Math.floor(4 * random()),
+  "zeros of both signs": (random) => (random() < 0.5 ? 0 : -0),
+  tiny: (random) => 1e-42 * random(),
+  huge: (random) => 3e38 * (random() - 0.5),
+};
+
+const SETTINGS: [temperature: number, topp: number][] = [
+  [0, 0.9],
+  [1e-40, 0.9],
+  [2 ** -126, 0.9],
+  [1e-5, 0.9],
+  [0.7, 0.9],
+  [1, 0],
+  [1, 1],
+  [1, 0.9],
+  [1, 0.999],
+  [1, 1e-6],
+  [1, 1e-30],
+  [1.3, 0.5],
+  [1e9, 0.001],
+  [1e30, 0.9],
+];
+
+describe.each(candidates)("$name", ({ backend }) => {
+  const source = new Checkpoint(checkpointFile(SHAPE));
+
+  /** `draws` draws from logits of one kind, by this backend and by sampler.ts. */
+  function draw(
+    context: Context,
+    kind: (random: () => number) => number,
+    [temperature, topp]: [number, number],
+    draws: number,
+  ) {
+    const own = buildSampler(N, temperature, topp, 42n);
+    const oracle = buildSampler(N, temperature, topp, 42n);
+    const random = seededRandom(N);
+    for (let i = 0; i < draws; i++) {
+      const logits = Float32Array.from({ length: N }, () => kind(random));
+      // what forward returns is the memory that sample looks at
+      context.forward([{ token: 1, pos: 0, sequence: 0 }], 1).set(logits);
+      expect(context.sample(own, 0), `draw ${i}`).toBe(sample(oracle, logits));
+    }
+    expect(own.rngState).toBe(oracle.rngState);
+  }
+
+  describe.each(Object.entries(KINDS))("%s", (_, kind) => {
+    it.each(SETTINGS)("temperature %d, top-p %d", (temperature, topp) => {
+      const model = backend.load(source, { threads: 1 });
+      const context = model.openContext(1);
+      draw(context, kind, [temperature, topp], 40);
+      context.dispose();
+      model.dispose();
+    });
+  });
+
+  it("probabilities are the reference's bits, whatever the exponent", () => {
+    const model = backend.load(source, { threads: 1 });
+    const context = model.openContext(1);
+    const random = seededRandom(1);
+    for (let i = 0; i < 200; i++) {
+      // from 0 down to where expf gives denormal numbers and zeros
+      const logits = Float32Array.from({ length: N }, () => -110 * random());
+      const own = context.forward([{ token: 1, pos: 0, sequence: 0 }], 1);
+      own.set(logits);
+      context.sample(buildSampler(N, 1, 1, 1n), 0);
+      sample(buildSampler(N, 1, 1, 1n), logits);
+      expect(own).toEqual(logits);
+    }
+    context.dispose();
+    model.dispose();
+  });
+
+  it("from any row of a batch", () => {
+    const model = backend.load(source, { threads: 1 });
+    const context = model.openContext(1);
+    const rows = Math.min(3, model.maxBatch);
+    const batch = Array.from({ length: rows }, (_, pos) => ({ token: pos + 1, pos, sequence: 0 }));
+    for (let row = 0; row < rows; row++) {
+      const logits = context.forward(batch, batch.length).slice(row * N, (row + 1) * N);
+      const token = context.sample(buildSampler(N, 1, 0.9, 5n), row);
+      expect(token).toBe(sample(buildSampler(N, 1, 0.9, 5n), logits));
+    }
+    context.dispose();
+    model.dispose();
+  });
+});

@@ -1,0 +1,52 @@
+/*
+ * Every backend that can run here, the native one once for each instruction set, wasm once for each build: tests of what all of them promise
+ * are written once and run against each.
+ */
+import { existsSync } from "node:fs";
+import type { Backend } from "../../src/backend/backend.js";
+import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.js";
+import { openCpu } from "../../src/backend/cpu/cpu.js";
+import { ts } from "../../src/backend/ts/ts.js";
+import { wasm } from "../../src/backend/wasm/wasm.js";
+
+export interface Candidate {
+  name: string;
+  backend: Backend;
+  /** How many threads are worth trying. */
+  threads: number[];
+}
+
+export const hasAddon = existsSync(ADDON_PATH);
+export const needsAddon = hasAddon ? "" : " (skipped: the native addon has not been built)";
+
+const cpus = (): Candidate[] => {
+  if (!hasAddon) return [];
+  return loadAddon()
+    .isas()
+    .map((isa) => ({ name: `cpu, ${isa}`, backend: withIsa(isa, openCpu), threads: [1, 2, 3, 7] }));
+};
+
+/** Do `work` with LLAMA2_ISA set. */
+export function withIsa<T>(isa: string, work: () => T): T {
+  const before = process.env.LLAMA2_ISA;
+  process.env.LLAMA2_ISA = isa;
+  try {
+    return work();
+  } finally {
+    if (before === undefined) delete process.env.LLAMA2_ISA;
+    else process.env.LLAMA2_ISA = before;
+  }
+}
+
+/** The wasm backend as it is built for one thread, and as it is for several, which share memory. */
+const wasms: Candidate[] = [
+  { name: "wasm", backend: wasm, threads: [1] },
+  { name: "wasm, shared memory", backend: { ...wasm, load: onThreads(3) }, threads: [2, 3, 7] },
+];
+
+/** wasm's `load` that runs on `several` threads where the number is its own choice, or one. */
+function onThreads(several: number): Backend["load"] {
+  return (source, { threads }) => wasm.load(source, { threads: threads > 1 ? threads : several });
+}
+
+export const candidates: Candidate[] = [{ name: "ts", backend: ts, threads: [1] }, ...wasms, ...cpus()];
