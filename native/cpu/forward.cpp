@@ -189,20 +189,22 @@ void Transformer::Pass::rope(float* vec, int size) {
 
 /* Put this thread's rows of k and v into the caches. */
 void Transformer::Pass::remember(int layer) {
-  const int headSize = p.headSize();
+  const size_t headSize = p.headSize();
   const Share rows = rowsOf(p.kvDim());
-  const size_t keys = Matrix::size(p.seqLen, headSize);
-  const size_t values = Matrix::size(headSize, p.seqLen);
   for (int e = 0; e < count_; e++) {
     const KvCache& cache = caches_[batch_[e].sequence];
     const size_t pos = batch_[e].pos;
-    for (int row = rows.begin; row < rows.end; row++) {
+    const float* k = s.k + static_cast<size_t>(e) * p.kvDim();
+    const float* v = s.v + static_cast<size_t>(e) * p.kvDim();
+    for (int row = rows.begin; row < rows.end;) {
       const size_t head = static_cast<size_t>(layer) * p.nKvHeads + row / headSize;
-      const size_t i = row % headSize;
-      const size_t from = static_cast<size_t>(e) * p.kvDim() + row;
-      // row pos and column i of the keys; row i and column pos of the values
-      cache.keyCache[head * keys + (pos / kPanel * headSize + i) * kPanel + pos % kPanel] = s.k[from];
-      cache.valueCache[head * values + (i / kPanel * p.seqLen + pos) * kPanel + i % kPanel] = s.v[from];
+      float* keys = cache.keyCache + head * Matrix::size(p.seqLen, headSize);
+      float* values = cache.valueCache + head * Matrix::size(headSize, p.seqLen);
+      for (size_t i = row % headSize; i < headSize && row < rows.end; i++, row++) {
+        // row pos and column i of the keys; row i and column pos of the values
+        keys[(pos / kPanel * headSize + i) * kPanel + pos % kPanel] = k[row];
+        values[(i / kPanel * p.seqLen + pos) * kPanel + i % kPanel] = v[row];
+      }
     }
   }
 }

@@ -111,6 +111,7 @@ inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
       }
     }
   }
+#pragma GCC unroll 16  // so that the sums need not be an array in memory
   for (int c = 0; c < count; c++) storeRows<panels>(xout.data + c * xout.stride, sum[c], w.d);
 }
 
@@ -144,12 +145,8 @@ inline Int8Panels multiplyInt8Panels(Columns<float>& xout, Int8Vectors x, int co
 }
 
 void matmulInt8(Columns<float> xout, Int8Vectors x, int count, Int8Panels w, bool streamed) {
-  if (count > 1) {
-    multiplyInt8Panels<1, kInt8Columns>(xout, x, count, w);
-  } else {
-    if (!streamed) w = multiplyInt8Panels<2, 1>(xout, x, 1, w);
-    multiplyInt8Panels<1, 1>(xout, x, 1, w);
-  }
+  if (count == 1 && !streamed) w = multiplyInt8Panels<2, 1>(xout, x, 1, w);
+  multiplyInt8Panels<1, kInt8Columns>(xout, x, count, w);
 }
 
 // ----------------------------------------------------------------------------

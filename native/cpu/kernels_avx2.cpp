@@ -1,9 +1,7 @@
 /* AVX2: 16 registers of 8 floats. */
 namespace {
 constexpr int kLanes = 8;
-constexpr int kInFlight = 4;
 constexpr int kColumns = 4;
-constexpr int kPair = 1;
 constexpr int kInt8Columns = 2;
 }  // namespace
 

@@ -1,9 +1,7 @@
 /* AVX-512 with VNNI: 32 registers of 16 floats. */
 namespace {
 constexpr int kLanes = 16;
-constexpr int kInFlight = 4;
-constexpr int kColumns = 8;
-constexpr int kPair = 2;
+constexpr int kColumns = 16;
 constexpr int kInt8Columns = 8;
 }  // namespace
 

@@ -2,9 +2,7 @@
  * The kernels of kernels.h, written once for vectors of any width. Included by kernels_*.cpp only: see vectors.h.
  *
  * Before it is included, `kLanes` and these say what the registers of an instruction set hold:
- *   kInFlight  panels side by side for one vector x in a cache: enough sums to hide the latency of an addition
  *   kColumns   the most vectors x side by side
- *   kPair      panels side by side for several vectors x
  */
 #ifndef LLAMA2_CPU_KERNELS_IMPL_H
 #define LLAMA2_CPU_KERNELS_IMPL_H
@@ -23,18 +21,21 @@ using llama2::Panels;
 
 /*
  * The results of some panels, (panels, 16) in `sums`, become rows of xout, of which the last panel may have fewer
- * than 16: `rows` counts them all.
+ * than 16: `rows` counts them all. Vector by vector, so that sums can stay in registers until here.
  */
 template <int panels>
-inline void storeRows(float* xout, const Floats (*sums)[kPanel / kLanes], int rows) {
-  __builtin_memcpy(xout, sums, (panels - 1) * kPanel * sizeof(float));
+inline void storeRows(float* xout, const Floats (&sums)[panels][kPanel / kLanes], int rows) {
+  constexpr int kSlices = kPanel / kLanes;
+  for (int p = 0; p < panels - 1; p++) {
+    for (int s = 0; s < kSlices; s++) store(xout + p * kPanel + s * kLanes, sums[p][s]);
+  }
   float* last = xout + (panels - 1) * kPanel;
   rows -= (panels - 1) * kPanel;
   if (rows >= kPanel) {
-    __builtin_memcpy(last, sums[panels - 1], kPanel * sizeof(float));
+    for (int s = 0; s < kSlices; s++) store(last + s * kLanes, sums[panels - 1][s]);
   } else {
     float part[kPanel];
-    __builtin_memcpy(part, sums[panels - 1], sizeof part);
+    for (int s = 0; s < kSlices; s++) store(part + s * kLanes, sums[panels - 1][s]);
     for (int r = 0; r < rows; r++) last[r] = part[r];
   }
 }
@@ -52,6 +53,7 @@ inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
       }
     }
   }
+#pragma GCC unroll 16  // so that the sums need not be an array in memory
   for (int c = 0; c < count; c++) storeRows<panels>(xout.data + c * xout.stride, sum[c], w.d);
 }
 
@@ -79,16 +81,13 @@ inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int c
 }
 
 void matmul(Columns<float> xout, Columns<const float> x, int count, Panels w, bool streamed) {
-  if (count > 1) {
-    w = multiplyPanels<kPair, kColumns>(xout, x, count, w);
-    multiplyPanels<1, kColumns>(xout, x, count, w);
-  } else {
-    if (!streamed) {
-      w = multiplyPanels<kInFlight, 1>(xout, x, 1, w);
-      w = multiplyPanels<2, 1>(xout, x, 1, w);
-    }
-    multiplyPanels<1, 1>(xout, x, 1, w);
+  if (count == 1 && !streamed) {
+    // a sum waits for every addition; four panels hide that, and what is left of them goes together too
+    w = multiplyPanels<4, 1>(xout, x, 1, w);
+    w = multiplyPanels<3, 1>(xout, x, 1, w);
+    w = multiplyPanels<2, 1>(xout, x, 1, w);
   }
+  multiplyPanels<1, kColumns>(xout, x, count, w);
 }
 
 // ----------------------------------------------------------------------------

@@ -1,9 +1,7 @@
 /* NEON (arm64): 32 registers of 4 floats. */
 namespace {
 constexpr int kLanes = 4;
-constexpr int kInFlight = 4;
 constexpr int kColumns = 4;
-constexpr int kPair = 1;
 constexpr int kInt8Columns = 2;
 }  // namespace
 

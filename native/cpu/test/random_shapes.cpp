@@ -123,7 +123,7 @@ std::vector<float> run(Transformer& transformer, int sequences, const std::vecto
   const size_t vocabSize = transformer.config().vocabSize;
   std::vector<float> all;
   for (size_t i = 0; i < entries.size();) {
-    const int count = std::min({static_cast<int>(entries.size() - i), uniform(1, most), context.maxBatch()});
+    const int count = std::min({static_cast<int>(entries.size() - i), uniform(1, most), transformer.maxBatch()});
     const std::vector<Entry> batch(entries.begin() + i, entries.begin() + i + count);
     std::vector<float> logits(count * vocabSize);
     transformer.forward(context, batch.data(), count, count, logits.data());
