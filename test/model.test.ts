@@ -129,10 +129,11 @@ describe("generate", () => {
   });
 
   it("refuses a prompt of 10 MB before it encodes any of it", () => {
-    const lookUp = vi.spyOn(model.tokenizer.sortedVocab, "get");
+    const lookUp = vi.spyOn(model.tokenizer.sortedVocab, "get").mockImplementation(() => {
+      throw new Error("something is encoded");
+    });
     const prompt = "Once upon a time ".repeat(620_000);
     expect(() => model.generate(prompt)).toThrow(expect.objectContaining({ code: "E_CONTEXT" }));
-    expect(lookUp).not.toHaveBeenCalled();
     lookUp.mockRestore();
   });
 });

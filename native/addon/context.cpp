@@ -24,7 +24,8 @@ double number(const Napi::Value& value) {
 
 Napi::Function Context::define(Napi::Env env) {
   return DefineClass(env, "Context",
-                     {InstanceMethod<&Context::forward>("forward"), InstanceMethod<&Context::sample>("sample"), InstanceMethod<&Context::dispose>("dispose")});
+                     {InstanceMethod<&Context::forward>("forward"), InstanceMethod<&Context::sample>("sample"),
+                      InstanceMethod<&Context::dispose>("dispose")});
 }
 
 /* new Context(model, sequences) */
@@ -48,7 +49,8 @@ Context::Parts& Context::parts() const {
 /*
  * forward(entries: Int32Array of (count, 3), count, wanted, logits: Float32Array): void
  *
- * An entry is token, position, sequence. The logits of the last `wanted`, (wanted, vocabSize), are written to memory of JavaScript's.
+ * An entry is token, position, sequence. The logits of the last `wanted`, (wanted, vocabSize), are written to memory of
+ * JavaScript's.
  */
 Napi::Value Context::forward(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {

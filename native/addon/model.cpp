@@ -69,7 +69,8 @@ Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
     if (kernels == nullptr) throw BadArgument{"isa"};
     const int threads = info[6].As<Napi::Number>().Int32Value();
     if (threads < 1 || threads > 1024) throw BadArgument{"threads"};
-    return std::make_shared<llama2::Transformer>(config, sharedClassifier, groupSize, fcr.Data(), fci.Data(), *kernels, threads);
+    return std::make_shared<llama2::Transformer>(config, sharedClassifier, groupSize, fcr.Data(), fci.Data(), *kernels,
+                                                 threads);
   });
 }
 
@@ -108,7 +109,8 @@ Napi::Value Model::fillQuantized(const Napi::CallbackInfo& info) {
     if (own->groupSize() == 0) throw BadArgument{"this model is not int8"};
     const Napi::Float32Array scales = floats(info[3], count / own->groupSize());
     const auto offset = static_cast<size_t>(info[4].As<Napi::Number>().Int64Value());
-    if (!own->fillQuantized(name, layer, values.Data(), scales.Data(), count, offset)) throw BadArgument{"fillQuantized"};
+    if (!own->fillQuantized(name, layer, values.Data(), scales.Data(), count, offset))
+      throw BadArgument{"fillQuantized"};
     return info.Env().Undefined();
   });
 }

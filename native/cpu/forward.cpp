@@ -152,7 +152,9 @@ void Transformer::Pass::handOver(const float* x, int count, int n) {
 /* The rounded numbers from vector `first` on. */
 MutableInt8Vectors Transformer::Pass::quantized(int first, const Segments& segments) const {
   const size_t count = segments.count;
-  return {{s.xq + first * segments.bytes(), segments.bytes()}, {s.xs + first * count, count}, {s.xsum + first * count, count}};
+  return {{s.xq + first * segments.bytes(), segments.bytes()},
+          {s.xs + first * count, count},
+          {s.xsum + first * count, count}};
 }
 
 /* This thread's rows of xout (count, d) = w (d, n) @ x (count, n), the vectors that were handed over last. */

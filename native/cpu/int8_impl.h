@@ -99,7 +99,8 @@ inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
       for (int s = 0; s < kSlices; s++) {
         const Floats scale = load<Floats>(w.s + ((size_t)p * segments + segment) * kPanel + s * kLanes);
         for (int c = 0; c < count; c++) {
-          const Floats scaled = __builtin_convertvector(whole[c][p][s], Floats) * scale * x.s.data[c * x.s.stride + segment];
+          const Floats scaled =
+              __builtin_convertvector(whole[c][p][s], Floats) * scale * x.s.data[c * x.s.stride + segment];
           if constexpr (straddling) {
             const Ints ended = lanesOf(w.ends[(size_t)p * segments + segment], s * kLanes);
             sum[c][p][s] = ended ? sum[c][p][s] + scaled : sum[c][p][s];
@@ -133,7 +134,8 @@ inline Int8Panels multiplyInt8Panels(Columns<float>& xout, Int8Vectors x, int co
       const Int8Vectors some = {{x.q.data + c * x.q.stride, x.q.stride},
                                 {x.s.data + c * x.s.stride, x.s.stride},
                                 {x.sum.data + c * x.sum.stride, x.sum.stride}};
-      multiplyInt8Count<panels, most>({xout.data + c * xout.stride, xout.stride}, some, count - c < most ? count - c : most, w);
+      multiplyInt8Count<panels, most>({xout.data + c * xout.stride, xout.stride}, some,
+                                      count - c < most ? count - c : most, w);
     }
     w.q += w.segments.bytes() * rows;
     w.s += (size_t)w.segments.count * rows;

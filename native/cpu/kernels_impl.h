@@ -71,7 +71,8 @@ inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int c
   while (w.d > rows - kPanel) {
     for (int c = 0; c < count; c += most) {
       const int some = count - c < most ? count - c : most;
-      multiplyCount<panels, most>({xout.data + c * xout.stride, xout.stride}, {x.data + c * x.stride, x.stride}, some, w);
+      multiplyCount<panels, most>({xout.data + c * xout.stride, xout.stride}, {x.data + c * x.stride, x.stride}, some,
+                                  w);
     }
     w.data += panels * w.panelStride;
     w.d -= rows;

@@ -76,8 +76,8 @@ float* TransformerWeights::vector(const std::string& name, int layer) {
   return nullptr;
 }
 
-Transformer::Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* fcr,
-                         const float* fci, const Kernels& kernels, int threads)
+Transformer::Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* fcr, const float* fci,
+                         const Kernels& kernels, int threads)
     : config_(config),
       groupSize_(groupSize),
       kernels_(kernels),
@@ -170,11 +170,13 @@ size_t cacheBytes(const Config& p, int sequences) {
 }  // namespace
 
 Context::Context(const Transformer& transformer, int sequences)
-    : stateMemory_(stateBytes(transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads()),
-                   Pages::kLazy),
+    : stateMemory_(
+          stateBytes(transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads()),
+          Pages::kLazy),
       cacheMemory_(cacheBytes(transformer.config(), sequences), Pages::kLazy) {
   Parts state(stateMemory_);
-  state_ = layOutState(state, transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads());
+  state_ =
+      layOutState(state, transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads());
   Parts caches(cacheMemory_);
   caches_ = layOutCaches(caches, transformer.config(), sequences);
 }

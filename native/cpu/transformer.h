@@ -42,9 +42,9 @@ struct Matrix {
 
   float* data;  // float32: (ceil(d / 16), n, 16)
 
-  int8_t* q;           // int8: (ceil(d / 16), segments, quads, 16, 4)
-  float* s;            // (ceil(d / 16), segments, 16)
-  uint16_t* ends;      // (ceil(d / 16), segments), or nullptr: see Int8Panels
+  int8_t* q;       // int8: (ceil(d / 16), segments, quads, 16, 4)
+  float* s;        // (ceil(d / 16), segments, 16)
+  uint16_t* ends;  // (ceil(d / 16), segments), or nullptr: see Int8Panels
   Segments segments;
 
   Matrix() = default;
@@ -66,18 +66,18 @@ struct Matrix {
 };
 
 struct TransformerWeights {
-  Matrix tokenEmbeddingTable;         // (vocabSize, dim)
-  std::vector<float*> rmsAttWeight;   // (nLayers, dim)
-  std::vector<Matrix> wq;             // (nLayers, dim, dim)
-  std::vector<Matrix> wk;             // (nLayers, kvDim, dim)
-  std::vector<Matrix> wv;             // (nLayers, kvDim, dim)
-  std::vector<Matrix> wo;             // (nLayers, dim, dim)
-  std::vector<float*> rmsFfnWeight;   // (nLayers, dim)
-  std::vector<Matrix> w1;             // (nLayers, hiddenDim, dim)
-  std::vector<Matrix> w2;             // (nLayers, dim, hiddenDim)
-  std::vector<Matrix> w3;             // (nLayers, hiddenDim, dim)
-  float* rmsFinalWeight;              // (dim)
-  Matrix wcls;                        // (vocabSize, dim); may be tokenEmbeddingTable
+  Matrix tokenEmbeddingTable;        // (vocabSize, dim)
+  std::vector<float*> rmsAttWeight;  // (nLayers, dim)
+  std::vector<Matrix> wq;            // (nLayers, dim, dim)
+  std::vector<Matrix> wk;            // (nLayers, kvDim, dim)
+  std::vector<Matrix> wv;            // (nLayers, kvDim, dim)
+  std::vector<Matrix> wo;            // (nLayers, dim, dim)
+  std::vector<float*> rmsFfnWeight;  // (nLayers, dim)
+  std::vector<Matrix> w1;            // (nLayers, hiddenDim, dim)
+  std::vector<Matrix> w2;            // (nLayers, dim, hiddenDim)
+  std::vector<Matrix> w3;            // (nLayers, hiddenDim, dim)
+  float* rmsFinalWeight;             // (dim)
+  Matrix wcls;                       // (vocabSize, dim); may be tokenEmbeddingTable
 
   /* The matrix or the vector of that name and layer; nullptr if there is none. */
   Matrix* matrix(const std::string& name, int layer);
@@ -162,15 +162,15 @@ inline size_t attStride(const Config& p) { return static_cast<size_t>(panelsOf(p
 
 /* The numbers of a batch of tokens on their way, a row for each: RunState of transformer.ts. */
 struct RunState {
-  float* x;       // (maxBatch, dim)
-  float* xb;      // (maxBatch, dim)
-  float* xb2;     // (maxBatch, dim)
-  float* hb;      // (maxBatch, hiddenDim)
-  float* hb2;     // (maxBatch, hiddenDim)
-  float* q;       // (maxBatch, dim)
-  float* k;       // (maxBatch, kvDim)
-  float* v;       // (maxBatch, kvDim)
-  float* att;     // (threads, nHeads, seqLen)
+  float* x;    // (maxBatch, dim)
+  float* xb;   // (maxBatch, dim)
+  float* xb2;  // (maxBatch, dim)
+  float* hb;   // (maxBatch, hiddenDim)
+  float* hb2;  // (maxBatch, hiddenDim)
+  float* q;    // (maxBatch, dim)
+  float* k;    // (maxBatch, kvDim)
+  float* v;    // (maxBatch, kvDim)
+  float* att;  // (threads, nHeads, seqLen)
 
   /* What matmul multiplies in an int8 model: one of the above, rounded. The longest has max(dim, hiddenDim) numbers. */
   int8_t* xq;     // (maxBatch, segments, quads, 4)

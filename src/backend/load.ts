@@ -7,6 +7,7 @@ import { BACKENDS, type Backend, type BackendName, type LoadedModel } from "./ba
 import { openCpu } from "./cpu/cpu.js";
 import { checkLimits } from "./limits.js";
 import { ts } from "./ts/ts.js";
+import { wasm } from "./wasm/wasm.js";
 
 /** A model on a backend, and what the choice deserves to be told. */
 export interface Loaded {
@@ -16,14 +17,21 @@ export interface Loaded {
   notes: string[];
 }
 
+/** How to open each backend of this release. */
+const OPEN: Partial<Record<BackendName, () => Backend>> = {
+  cpu: openCpu,
+  wasm: () => wasm,
+  ts: () => ts,
+};
+
 /**
- * Load the weights on the backend that was asked for, or on the best one. A named backend never falls back.
+ * Load the weights on the backend that was asked for, or on the best one that works. A named backend never falls
+ * back; where `auto` does, a note says why.
  * @param context caps the positions a sequence can have; 0: as many as the model was made for
  * @param threads 0: the backend's own choice
  * @throws Llama2Error E_DEVICE_UNAVAILABLE, E_LIMIT, and whatever the source throws
  */
 export function load(source: WeightSource, name: BackendName | "auto", context: number, threads: number): Loaded {
-  const { backend, notes } = choose(name);
   const { seqLen } = source.config;
   const config = { ...source.config, seqLen: context === 0 ? seqLen : Math.min(context, seqLen) };
   const capped: WeightSource = {
@@ -34,32 +42,21 @@ export function load(source: WeightSource, name: BackendName | "auto", context: 
     readQuantized: (tensor, layer, fill) => source.readQuantized(tensor, layer, fill),
   };
   checkLimits(capped);
-  const model = backend.load(capped, { threads });
-  if (threads > model.threads) notes.push(`the ${backend.name} backend runs on one thread`);
-  return { backend: backend.name, model, config, notes };
-}
 
-/** How to open each backend; each says why if it cannot run here. */
-const OPEN: Partial<Record<BackendName, () => Backend>> = {
-  cpu: openCpu,
-  // wasm: between these two
-  ts: () => ts,
-};
-
-/** The backend of that name, or the best that opens, with a note for each better one that did not. */
-function choose(name: BackendName | "auto"): { backend: Backend; notes: string[] } {
-  if (name !== "auto") return { backend: open(name), notes: [] };
-  const notes: string[] = [];
-  for (const candidate of BACKENDS) {
-    if (!OPEN[candidate]) continue;
+  const candidates = name === "auto" ? BACKENDS.filter((candidate) => candidate in OPEN) : [name];
+  const reasons: string[] = [];
+  for (const backend of candidates) {
     try {
-      return { backend: open(candidate), notes };
+      const model = open(backend).load(capped, { threads });
+      const notes = reasons.length > 0 ? [`running on ${backend}: ${reasons.join("; ")}`] : [];
+      if (threads > model.threads) notes.push(`the ${backend} backend runs on one thread`);
+      return { backend, model, config, notes };
     } catch (error) {
-      if (!(error instanceof Llama2Error)) throw error;
-      notes.push(error.message);
+      if (backend === candidates.at(-1) || !cannotRun(error)) throw error;
+      reasons.push(error.message);
     }
   }
-  throw new Error("no backend opens, and ts always does");
+  throw new Error("there is no backend at all");
 }
 
 /** @throws Llama2Error E_DEVICE_UNAVAILABLE */
@@ -71,4 +68,9 @@ function open(name: BackendName): Backend {
     "E_DEVICE_UNAVAILABLE",
     `this release has no ${name} backend. It has ${known}: name one of those, or leave --backend away`,
   );
+}
+
+/** Whether this is the backend's fault, and another may do better. */
+function cannotRun(error: unknown): error is Llama2Error {
+  return error instanceof Llama2Error && (error.code === "E_DEVICE_UNAVAILABLE" || error.code === "E_LIMIT");
 }

@@ -37,7 +37,7 @@ function program(): Command {
     .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
     .addOption(new Option("-m, --mode <mode>", "what to do").choices(["generate", "chat"]).default("generate"))
     .option("-y, --system <text>", "chat: what the model is told first")
-    .option("-N, --stories <n>", "so many stories, at once where that is faster", whole("stories", 1, 100_000), 1)
+    .option("-N, --stories <n>", "so many stories; the backends tell many at once", whole("stories", 1, 100_000), 1)
     .option("--json", "print one JSON object instead of the text")
     .option("--compat", "print exactly run.c's bytes, which lack characters made of several tokens")
     .version(`llama2.ts ${version}`, "--version", "print the version")
@@ -76,7 +76,6 @@ function program(): Command {
     .command("perplexity <model> <file>")
     .description("measure how well a model foretells a text; a line <|end|> separates documents")
     .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
-    .option("-N, --stories <n>", "so many stories, at once where that is faster", whole("stories", 1, 100_000), 1)
     .option("--json", "print one JSON object")
     .action((model, file, flags) => interruptible((signal) => perplexity(model, file, flags, signal)));
   addMachineFlags(perplexityCommand);

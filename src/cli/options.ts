@@ -15,7 +15,7 @@ export interface MachineFlags {
 
 export function addMachineFlags(command: Command): Command {
   return command
-    .option("--backend <name>", "what computes: auto takes the best that works; ts", backendName, "auto")
+    .option("--backend <name>", "what computes: cpu, wasm or ts; auto takes the best that works", backendName, "auto")
     .option("--threads <n>", "how many threads; default: the backend's choice", whole("threads", 1, 1024))
     .option("--context <n>", "cap the context, to save memory", whole("positions", 1, 2 ** 31 - 1));
 }

@@ -7,9 +7,8 @@ import { type Fields, sparseFile } from "../helpers/sparse.js";
 const GOOD: Fields = [8, 6, 2, 2, 1, 7, 5];
 
 /** Open a checkpoint that is right, all zeros, and as large as its header says. */
-function opened(fields: Fields) {
-  const checkpoint = new Checkpoint(sparseFile(fields));
-  return { checkpoint, read: vi.spyOn(checkpoint, "read") };
+function opened(fields: Fields): Checkpoint {
+  return new Checkpoint(sparseFile(fields));
 }
 
 describe("a checkpoint that is right, and too large,", () => {
@@ -25,14 +24,16 @@ describe("a checkpoint that is right, and too large,", () => {
       "this machine has",
     ],
   ])("is refused before it is read when it %s", (_, fields, ...parts) => {
-    const { checkpoint, read } = opened(fields);
+    const checkpoint = opened(fields);
+    vi.spyOn(checkpoint, "read").mockImplementation(() => {
+      throw new Error("it is read");
+    });
     expectRefusal(() => frugally(() => load(checkpoint, "ts", 0, 0)), "E_LIMIT", ...parts);
-    expect(read).not.toHaveBeenCalled();
     checkpoint.close();
   });
 
   it("loads when the context is capped", () => {
-    const { checkpoint } = opened([2, 1, 1, 1, 1, 4, 2 ** 30]);
+    const checkpoint = opened([2, 1, 1, 1, 1, 4, 2 ** 30]);
     const { model, config } = load(checkpoint, "ts", 64, 0);
     expect(config.seqLen).toBe(64);
     const context = model.openContext(1);
@@ -48,7 +49,7 @@ describe("the context", () => {
     [5, 5],
     [9, 5],
   ])("asked for as %i is %i of a model made for 5 positions", (asked, seqLen) => {
-    const { checkpoint } = opened(GOOD);
+    const checkpoint = opened(GOOD);
     expect(load(checkpoint, "ts", asked, 0).config.seqLen).toBe(seqLen);
     checkpoint.close();
   });

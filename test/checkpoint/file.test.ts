@@ -1,10 +1,11 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { InputFile } from "../../src/checkpoint/file.js";
 import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
+import { MAIN } from "../helpers/cli.js";
 import { expectRefusal, frugally } from "../helpers/refusal.js";
 import { tempDir } from "../helpers/temp.js";
 
@@ -30,12 +31,6 @@ describe.each(readers)("what is named as %s", (_, read) => {
     expectRefusal(() => read(path), "E_FORMAT", path, "a directory, expected a file");
   });
 
-  it.skipIf(!posix)("may be a pipe that nobody writes to", () => {
-    const path = join(tempDir(), "pipe.bin");
-    execFileSync("mkfifo", [path]);
-    expectRefusal(() => read(path), "E_FORMAT", path, "a pipe, expected a file");
-  });
-
   it.skipIf(!existsSync("/dev/zero"))("may be a device without an end", () => {
     expectRefusal(() => frugally(() => read("/dev/zero")), "E_FORMAT", "/dev/zero", "a device, expected a file");
   });
@@ -56,6 +51,20 @@ describe.each(readers)("what is named as %s", (_, read) => {
 
   it("may have a name that no file can have", () => {
     expectRefusal(() => read("model\0.bin"), "E_FILE", "cannot open");
+  });
+});
+
+// in a process of its own: who waits for a writer cannot be stopped from within
+describe.skipIf(!posix).each([
+  ["a checkpoint", (pipe: string) => ["logits", pipe, "--tokens", "1"]],
+  ["a tokenizer", (pipe: string) => ["tokenize", "-z", pipe, "text"]],
+])("a pipe that is named as %s", (_, args) => {
+  it("is refused without waiting for somebody who writes to it", () => {
+    const pipe = join(tempDir(), "pipe.bin");
+    execFileSync("mkfifo", [pipe]);
+    const { status, stderr } = spawnSync(process.execPath, [MAIN, ...args(pipe)], { timeout: 20_000 });
+    expect(stderr.toString()).toContain(`${pipe} is a pipe, expected a file (E_FORMAT)`);
+    expect(status).toBe(1);
   });
 });
 

@@ -25,19 +25,24 @@ describe.each(VERSIONS)("hostile headers of version %d", async (version) => {
   });
 
   it("numbers that do not divide each other are refused", () => {
-    expect(refusal(withField("n_heads", 5))).toMatch(/dim 48 is not a multiple of n_heads 5/);
+    expect(refusal(withField("n_heads", 5))).toMatch(/dim 48 is not a multiple of n_heads 5 \(bytes \d+ and \d+\)/);
     expect(refusal(withField("n_kv_heads", 4))).toMatch(/n_heads 6 is not a multiple of n_kv_heads 4/);
-    expect(refusal(withField("n_heads", 16))).toMatch(/head size .* 3 is not a multiple of .* 2/);
+    expect(refusal(withField("n_heads", 16))).toMatch(/head size dim \/ n_heads is 3, expected an even number/);
   });
 
   it("products beyond 2^53 are counted exactly", () => {
+    const [dim, hidden, large] = [2 ** 30 + 2, 2 ** 30 + 1, 2 ** 30 + 3];
     const huge = patched(good, (view) => {
-      for (const [i, value] of [2 ** 30, 2 ** 30, 2 ** 30, 1, 1, 2 ** 30, 2 ** 30].entries()) {
+      for (const [i, value] of [dim, hidden, large, 1, 1, large, large].entries()) {
         view.setInt32(start + 4 * i, value, true);
       }
+      if (version === 2) view.setInt32(37, 1, true); // a scale for each number
     });
-    // wq of all layers alone has 2^90 numbers
-    expect(refusal(huge)).toMatch(/asks for \d{1,3}(,\d{3}){8,9} bytes/);
+    const [d, h, l] = [dim, hidden, large].map(BigInt);
+    const matrices = l * d + l * (4n * d * d + 3n * d * h);
+    const vectors = 2n * l * d + d + (version === 0 ? l * d : 0n); // with version 0's RoPE tables
+    const bytes = (version === 0 ? 28n : 256n) + 4n * vectors + (version === 2 ? 5n : 4n) * matrices;
+    expect(refusal(huge)).toContain(`asks for ${bytes.toLocaleString("en-US")} bytes`);
   });
 });
 

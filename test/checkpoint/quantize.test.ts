@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
@@ -65,8 +65,11 @@ describe("quantize", () => {
   it("refuses to replace the model that it reads", async () => {
     const path = checkpointFile(SHAPES.tiny);
     const before = readFileSync(path);
-    const error = await rejected("E_USAGE", quantize(path, join(dirname(path), ".", "model.bin")));
-    expect(error.message).toContain("would replace");
+    const link = join(tempDir(), "link.bin");
+    symlinkSync(path, link);
+    for (const out of [path, link]) {
+      expect((await rejected("E_USAGE", quantize(path, out))).message).toContain("would replace");
+    }
     expect(readFileSync(path)).toEqual(before);
   });
 

@@ -95,6 +95,18 @@ describe("odd vocabularies", () => {
     expect(decodeAll(path, [1, 259, 262])).toBe("\n<s>\n a");
   });
 
+  it("with nothing but empty pieces still stand for a byte a token", () => {
+    expect(
+      readTokenizer(
+        tokenizerFile([
+          ["", 0],
+          ["", 0],
+          ["", 0],
+        ]),
+      ).maxTokenLength,
+    ).toBe(1);
+  });
+
   it("with a NUL in a piece work, and the NUL is part of it", () => {
     const path = tokenizerFile([...BYTE_VOCAB, [" ", 0], ["a", 0], ["a\0", 5], ["\0", 0]]);
     const tokens = encode(readTokenizer(path), "aa\0", true, false);

@@ -63,12 +63,22 @@ describe.each(NAMES.map((name, i) => [name, i] as const))("%s", (name, field) =>
 describe("heads", () => {
   it("share dim evenly", () => {
     const path = sparseFile([10, 6, 2, 4, 2, 7, 5], checkpointBytes(GOOD));
-    expectRefusal(() => new Checkpoint(path), "E_FORMAT", path, "dim 10 is not a multiple of n_heads 4");
+    expectRefusal(
+      () => new Checkpoint(path),
+      "E_FORMAT",
+      path,
+      "dim 10 is not a multiple of n_heads 4 (bytes 0 and 12)",
+    );
   });
 
   it("share key/value heads evenly", () => {
     const path = sparseFile([24, 6, 2, 6, 4, 7, 5], checkpointBytes(GOOD));
-    expectRefusal(() => new Checkpoint(path), "E_FORMAT", path, "n_heads 6 is not a multiple of n_kv_heads 4");
+    expectRefusal(
+      () => new Checkpoint(path),
+      "E_FORMAT",
+      path,
+      "n_heads 6 is not a multiple of n_kv_heads 4 (bytes 12 and 16)",
+    );
   });
 
   it("are not fewer than key/value heads", () => {
@@ -78,7 +88,13 @@ describe("heads", () => {
 
   it("have a size of pairs, which RoPE turns", () => {
     const path = sparseFile([6, 6, 2, 2, 1, 7, 5], checkpointBytes(GOOD));
-    expectRefusal(() => new Checkpoint(path), "E_FORMAT", path, "head size", "3 is not a multiple of", "2");
+    expectRefusal(
+      () => new Checkpoint(path),
+      "E_FORMAT",
+      path,
+      "head size dim / n_heads is 3, expected an even number",
+      "bytes 0 and 12",
+    );
   });
 });
 

@@ -58,7 +58,8 @@ struct Tensor {
 std::vector<Tensor> randomTensors(const Config& p, bool sharedClassifier) {
   std::vector<Tensor> tensors;
   const auto add = [&](const char* name, int layers, int d, int n) {
-    for (int l = 0; l < layers; l++) tensors.push_back({name, l, strncmp(name, "rms", 3) != 0, numbers(static_cast<size_t>(d) * n)});
+    for (int l = 0; l < layers; l++)
+      tensors.push_back({name, l, strncmp(name, "rms", 3) != 0, numbers(static_cast<size_t>(d) * n)});
   };
   add("tokenEmbeddingTable", 1, p.vocabSize, p.dim);
   add("rmsAttWeight", p.nLayers, 1, p.dim);
@@ -75,7 +76,8 @@ std::vector<Tensor> randomTensors(const Config& p, bool sharedClassifier) {
   return tensors;
 }
 
-/* A size of groups that divides dim, and so every matrix; 0 half of the time. Where it does not divide hiddenDim they straddle. */
+/* A size of groups that divides dim, and so every matrix; 0 half of the time. Where it does not divide hiddenDim they
+ * straddle. */
 int randomGroupSize(const Config& p) {
   if (uniform(0, 1) == 0) return 0;
   int groupSize = uniform(1, p.dim);
