@@ -138,7 +138,7 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * A conversation of at most `steps` positions, which the model reads and writes turn by turn.
+   * A conversation, which the model reads and writes turn by turn.
    * @internal The command line's chat.
    */
   session(): { id: number; end: () => void } {
@@ -183,7 +183,7 @@ export class Model implements AsyncDisposable {
     return Float64Array.from(logprobs);
   }
 
-  /** Free the model and end its thread, after the token it is at. What is still running throws. May be called twice. */
+  /** Free the model and end its thread, after the pass it is at. What is still running throws. May be called twice. */
   dispose(): Promise<void> {
     return this.client.close();
   }

@@ -34,11 +34,13 @@ inline Ints addQuad(Ints sum, Ints w, int32_t x) {
 #elif defined(__AVX2__)
 constexpr int kBias = 0;
 inline Ints addQuad(Ints sum, Ints w, int32_t x) {
-  // unsigned with signed again: |w| times x with w's sign. Two products fit into 16 bits: 2 * 128 * 127 < 2^15.
-  const __m256i magnitude = _mm256_abs_epi8((__m256i)w);
-  const __m256i signedX = _mm256_sign_epi8(_mm256_set1_epi32(x), (__m256i)w);
-  const __m256i pairs = _mm256_maddubs_epi16(magnitude, signedX);
-  return sum + (Ints)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+  // The even and the odd bytes as 16-bit numbers, whose products are added in pairs. (The instruction that multiplies
+  // bytes saturates where both are -128, which activations with a denormal scale can be.)
+  const __m256i all = _mm256_set1_epi32(x);
+  const auto even = [](__m256i v) { return _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8); };
+  const auto odd = [](__m256i v) { return _mm256_srai_epi16(v, 8); };
+  sum += (Ints)_mm256_madd_epi16(even((__m256i)w), even(all));
+  return sum + (Ints)_mm256_madd_epi16(odd((__m256i)w), odd(all));
 }
 #elif defined(__SSE2__)
 constexpr int kBias = 0;

@@ -45,6 +45,9 @@ function program(): Command {
     .addHelpText("after", EXAMPLES)
     .enablePositionalOptions()
     .action(async (model: string | undefined, flags: StoryFlags, command: Command) => {
+      if (flags.compat && (flags.stories > 1 || flags.mode === "chat")) {
+        command.error("error: --compat goes with a single story");
+      }
       if (flags.mode === "generate") return interruptible((signal) => story(model, flags, signal));
       if (flags.json) command.error("error: --json does not go with -m chat");
       if (flags.stories > 1) command.error("error: --stories does not go with -m chat");

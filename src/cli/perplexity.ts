@@ -131,7 +131,7 @@ function readText(path: string): string {
 function table(r: Report): string {
   const cut = r.documentsCut > 0 ? `, ${r.documentsCut} of them cut at the context` : "";
   return `\
-${r.documents} documents${cut}: ${r.tokensScored} tokens scored, ${r.characters} characters
+${r.documents} document${r.documents === 1 ? "" : "s"}${cut}: ${r.tokensScored} tokens scored, ${r.characters} characters
                 nats     bits
 per token     ${r.natsPerToken.toFixed(4)}   ${r.bitsPerToken.toFixed(4)}
 per character ${r.natsPerCharacter.toFixed(4)}   ${r.bitsPerCharacter.toFixed(4)}

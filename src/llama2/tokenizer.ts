@@ -1,5 +1,5 @@
 /*
- * The byte pair encoding (BPE) tokenizer: text to tokens and back. run.c's second part (364), in its order and
+ * The byte pair encoding (BPE) tokenizer: text to tokens and back. run.c's second part (365), in its order and
  * its words, but for the merge loop, which takes time n log n here and n^2 there, for the same tokens.
  *
  * A model does not read letters. Its vocabulary is a list of pieces, from single bytes to whole words, each with
@@ -110,7 +110,7 @@ function byteToken(t: Tokenizer, byte: number): number {
 }
 
 /**
- * The merge loop of encode (run.c 535): join the neighbours whose joint piece has the best score, the leftmost
+ * The merge loop of encode (run.c 537): join the neighbours whose joint piece has the best score, the leftmost
  * ones on a tie, until no neighbours make a piece.
  *
  * run.c looks at all pairs for every merge. A merge changes only the pairs beside it, so keep the candidates in

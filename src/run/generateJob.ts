@@ -28,7 +28,8 @@ export class GenerateJob implements Job {
   private readonly request: GenerateRequest;
   private readonly machine: Machine;
   private readonly begin = performance.now();
-  private readonly tellings: Telling[] = [];
+  private tellings: Telling[] = []; // those that are going on, and those whose end has not been taken
+  private begun = 0; // stories
   // run.c's clock starts when the first forward call returns
   private clockStart = 0;
   private positions = 0; // read since then
@@ -42,14 +43,14 @@ export class GenerateJob implements Job {
     const { seeds } = this.request;
     const { sequences, maxBatch } = this.machine;
     const free = Array.from({ length: sequences }, (_, i) => sequences - 1 - i);
-    const waiting: Waiting[] = []; // for their next pass, the longest first
+    const waiting: Waiting[] = []; // for their next pass, in the order in which they came
     const goOn = (telling: Telling) => {
       if (isWaiting(telling)) waiting.push(telling);
       else free.push(telling.sequence);
     };
     try {
       for (;;) {
-        while (free.length > 0 && this.tellings.length < seeds.length) goOn(this.tell(free.pop() as number));
+        while (free.length > 0 && this.begun < seeds.length) goOn(this.tell(free.pop() as number));
         if (waiting.length === 0) return;
         const batch = takeBatch(waiting, maxBatch);
         this.read(batch);
@@ -70,6 +71,7 @@ export class GenerateJob implements Job {
       taken.push(slice);
       telling.slice = { story: slice.story, tokens: [], logprobs: [], ended: false };
     }
+    if (taken.some(({ ended }) => ended)) this.tellings = this.tellings.filter(isWaiting);
     return taken;
   }
 
@@ -77,7 +79,7 @@ export class GenerateJob implements Job {
   private tell(sequence: number): Telling {
     const { tokens, steps, pos, stop, temperature, topP, seeds } = this.request;
     const { vocabSize, maxBatch } = this.machine;
-    const story = this.tellings.length;
+    const story = this.begun++;
     let prompt = tokens.length - 1; // how much of it is still to come out
     const print = (token: number) => {
       telling.slice.tokens.push(token);

@@ -3,7 +3,7 @@
  *
  * A forward pass is synchronous: while one runs, the thread hears nothing. It runs here and not in the caller's
  * thread, whose event loop stays free. Between two slices this thread looks for messages, so a cancel is heard
- * within one token, and several jobs on one model take turns.
+ * within one pass, and several jobs on one model take turns.
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Context } from "../backend/backend.js";
@@ -43,9 +43,9 @@ function open({ path, backend, threads, context }: Setup): Loaded | undefined {
 
 function serve({ model, config }: Loaded): void {
   const cancelled = new Set<number>();
-  const running = new Set<Promise<void>>();
+  const running = new Map<number, Promise<void>>();
   const sessions = new Map<number, Context>();
-  const idle: Context[] = []; // contexts that nobody uses at the moment
+  let idle: Context | undefined; // one that nobody uses at the moment
 
   /** Run one job to its end, or until it is cancelled. */
   async function drive(id: number, request: Request, context: Context, sequences: number): Promise<void> {
@@ -73,18 +73,37 @@ function serve({ model, config }: Loaded): void {
 
   /** Give a job a context: its session's, one of its own for many stories, or one that is idle. */
   async function start(id: number, session: number | undefined, request: Request): Promise<void> {
-    const sequences = sequencesFor(request);
+    let sequences = session === undefined ? sequencesFor(request) : 1;
     let context = session === undefined ? undefined : sessions.get(session);
     try {
-      context ??= (sequences === 1 && idle.pop()) || model.openContext(sequences);
+      if (!context) [context, sequences] = takeContext(sequences);
     } catch (error) {
       post({ type: "failed", id, error: describe(error) });
       return;
     }
     if (session !== undefined) sessions.set(session, context);
     await drive(id, request, context, sequences);
-    if (sequences > 1) context.dispose();
-    else if (session === undefined) idle.push(context);
+    if (session === undefined) giveBack(context, sequences);
+  }
+
+  /** A context with room for so many sequences, or for fewer if the backend cannot hold them. */
+  function takeContext(sequences: number): [Context, number] {
+    if (sequences === 1 && idle) {
+      const context = idle;
+      idle = undefined;
+      return [context, 1];
+    }
+    try {
+      return [model.openContext(sequences), sequences];
+    } catch (error) {
+      if (sequences === 1 || describe(error).code !== "E_LIMIT") throw error;
+      return takeContext(Math.floor(sequences / 2));
+    }
+  }
+
+  function giveBack(context: Context, sequences: number): void {
+    if (sequences === 1 && !idle) idle = context;
+    else context.dispose();
   }
 
   /** How many stories to tell at once: as many as fit into a batch, and into a quarter of the memory. */
@@ -95,8 +114,9 @@ function serve({ model, config }: Loaded): void {
   }
 
   async function close(): Promise<void> {
-    await Promise.all(running);
-    for (const context of [...idle, ...sessions.values()]) context.dispose();
+    await Promise.all(running.values());
+    idle?.dispose();
+    for (const context of sessions.values()) context.dispose();
     model.dispose();
     port.close();
   }
@@ -105,17 +125,17 @@ function serve({ model, config }: Loaded): void {
     switch (message.type) {
       case "start": {
         const job = start(message.id, message.session, message.request);
-        running.add(job);
-        job.finally(() => running.delete(job));
+        running.set(message.id, job);
+        job.finally(() => running.delete(message.id));
         break;
       }
       case "cancel":
-        cancelled.add(message.id);
+        if (running.has(message.id)) cancelled.add(message.id);
         break;
       case "endSession": {
         const context = sessions.get(message.session);
         sessions.delete(message.session);
-        if (context) idle.push(context);
+        if (context) giveBack(context, 1);
         break;
       }
       case "close":

@@ -55,12 +55,17 @@ export function loadAddon(path: string = ADDON_PATH): Addon {
       "the native addon has not been built: `npm run build:native` builds it",
     );
   }
-  const { ok, code, reason } = probe(path);
-  if (!ok) {
-    throw new Llama2Error(
+  const unusable = (code: string, reason: string) =>
+    new Llama2Error(
       "E_DEVICE_UNAVAILABLE",
       `the native addon ${path} does not load here (${code}: ${reason}): \`npm run build:native\` builds it anew`,
     );
+  const { ok, code, reason } = probe(path);
+  if (!ok) throw unusable(code, reason);
+  try {
+    return createRequire(import.meta.url)(path);
+  } catch (error) {
+    const { code = "EXIT", message } = error as NodeJS.ErrnoException;
+    throw unusable(code, message.split("\n")[0]);
   }
-  return createRequire(import.meta.url)(path);
 }

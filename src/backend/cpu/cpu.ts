@@ -34,7 +34,12 @@ export function openCpu(): Backend {
         const { fcr, fci } = ropeTables(config);
         return new addon.Model(config, source.sharedClassifier, source.groupSize, fcr, fci, isa, threads);
       });
-      fill(model, source);
+      try {
+        fill(model, source);
+      } catch (error) {
+        model.dispose();
+        throw error;
+      }
       return {
         threads,
         maxBatch: model.maxBatch,
@@ -75,7 +80,7 @@ function ropeTables(p: Config): { fcr: Float32Array; fci: Float32Array } {
   return { fcr, fci };
 }
 
-/** Hand all tensors over, in the order of a version-0 file: the reader then goes straight through it. */
+/** Hand all tensors over, each for all layers before the next, as files have them. */
 function fill(model: NativeModel, source: WeightSource): void {
   for (const [name, { layers }] of Object.entries(shapesOf(source.config))) {
     if (name === "wcls" && source.sharedClassifier) continue;

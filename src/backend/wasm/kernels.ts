@@ -1,6 +1,7 @@
 /*
  * An instance of the kernels in assembly/, built by scripts/build-wasm.mjs. Needs nothing but WebAssembly.
  */
+import { Llama2Error } from "../../errors.js";
 import { EXP2_32NDS } from "../../llama2/math.js";
 
 /** What an instance exports, beside the model's globals. Addresses are bytes in its memory. */
@@ -27,17 +28,24 @@ export const PAGE = 65536;
 /** WebAssembly addresses bytes with 32 bits. */
 export const MAX_BYTES = 2 ** 32;
 
-/** A memory for the kernels. `bytes` of it are there at once, the rest when it grows. */
+/**
+ * A memory for the kernels. `bytes` of it are there at once, the rest when it grows.
+ * @throws Llama2Error E_LIMIT if the system does not give it
+ */
 export function createMemory(bytes: number, shared: boolean): WebAssembly.Memory {
-  const memory = new WebAssembly.Memory({
-    initial: Math.ceil(bytes / PAGE),
-    maximum: MAX_BYTES / PAGE,
-    shared,
-  });
+  const memory = allocate({ initial: Math.ceil(bytes / PAGE), maximum: MAX_BYTES / PAGE, shared });
   const table = new BigUint64Array(memory.buffer, 0, EXP2_32NDS.length);
   const bits = new BigUint64Array(EXP2_32NDS.buffer);
   for (let i = 0; i < table.length; i++) table[i] = bits[i] - (BigInt(i) << 47n);
   return memory;
+}
+
+function allocate(descriptor: ConstructorParameters<typeof WebAssembly.Memory>[0]): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory(descriptor);
+  } catch (error) {
+    throw new Llama2Error("E_LIMIT", `there is not enough memory for WebAssembly: ${(error as Error).message}`);
+  }
 }
 
 /** Instantiate the kernels for one thread. */

@@ -56,6 +56,8 @@ export class WasmModel {
   readonly rope: RopeTables;
   /** Where the entries of a forward pass go. */
   readonly batch: number;
+  /** Its threads have gone: nothing can be computed any more. */
+  disposed = false;
 
   constructor(config: Config, kernels: Kernels, memory: WebAssembly.Memory, plan: Plan) {
     this.config = config;
@@ -77,6 +79,7 @@ class WasmContext implements Context {
   private readonly keyCache: number;
   private readonly valueCache: number;
   private readonly logits: number;
+  private disposed = false;
 
   constructor(model: WasmModel, sequences: number) {
     this.model = model;
@@ -87,6 +90,7 @@ class WasmContext implements Context {
   }
 
   forward(entries: readonly Entry[], wanted: number): Float32Array {
+    if (this.disposed || this.model.disposed) throw new Error("this context, or its model, has been disposed");
     const { kernels, memory, rope, batch } = this.model;
     const words = new Int32Array(memory.buffer, batch, 3 * entries.length);
     let at = 0;
@@ -108,7 +112,8 @@ class WasmContext implements Context {
   }
 
   dispose(): void {
-    this.model.arena.free(this.keyCache);
+    if (!this.disposed) this.model.arena.free(this.keyCache);
+    this.disposed = true;
   }
 
   /** The first `rows` rows. In the kernels' memory they are rounded up, so they may have to be moved together. */

@@ -2,7 +2,7 @@
  * A helping thread: its own instance of the kernels, on the memory that all share.
  */
 import { workerData } from "node:worker_threads";
-import { type Globals, instantiate } from "./kernels.js";
+import { ARRIVED_WORD, type Globals, instantiate } from "./kernels.js";
 
 export interface ThreadData {
   module: WebAssembly.Module;
@@ -11,4 +11,10 @@ export interface ThreadData {
 }
 
 const { module, memory, globals } = workerData as ThreadData;
-instantiate(module, memory, globals).work();
+try {
+  instantiate(module, memory, globals).work();
+} catch (error) {
+  // whoever waits for this thread need not wait any longer
+  Atomics.store(new Int32Array(memory.buffer), ARRIVED_WORD, -(2 ** 20));
+  throw error;
+}

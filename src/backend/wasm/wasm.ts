@@ -35,14 +35,13 @@ export const wasm: Backend = {
       throw error;
     }
     const model = new WasmModel(source.config, kernels, memory, plan);
-    let disposed = false;
     return {
       threads,
       maxBatch: MAX_BATCH,
       openContext: (sequences) => model.openContext(sequences),
       dispose() {
-        if (!disposed) kernels.stop();
-        disposed = true;
+        if (!model.disposed) kernels.stop();
+        model.disposed = true;
       },
     };
   },
@@ -102,6 +101,7 @@ function startThread(workerData: ThreadData): Worker {
   // without the process's own flags: some, such as --input-type, are refused for a file
   const worker = new Worker(new URL("./thread.js", import.meta.url), { workerData, execArgv: [] });
   worker.unref(); // it does not keep the process alive
+  worker.on("error", () => {}); // awaitThreads says it; unheard, it would end this thread too
   return worker;
 }
 
@@ -112,11 +112,8 @@ function awaitThreads(memory: WebAssembly.Memory, count: number): void {
   const words = new Int32Array(memory.buffer);
   const deadline = performance.now() + START_MS;
   for (let arrived = 0; arrived < count; arrived = Atomics.load(words, ARRIVED_WORD)) {
-    if (performance.now() > deadline) {
-      throw new Llama2Error(
-        "E_DEVICE_UNAVAILABLE",
-        `only ${arrived} of ${count} threads started. Use fewer: --threads 1`,
-      );
+    if (arrived < 0 || performance.now() > deadline) {
+      throw new Llama2Error("E_DEVICE_UNAVAILABLE", `not all of ${count} threads started. Use fewer: --threads 1`);
     }
     Atomics.wait(words, ARRIVED_WORD, arrived, 1);
   }
