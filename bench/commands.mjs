@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { root } from "../scripts/fingerprint.mjs";
 
 const LLAMA2 = join(root, "dist", "cli", "main.js");
+const TELL = join(root, "bench", "tell.mjs");
 
 /**
  * @typedef {object} Task what is to be told
@@ -48,6 +49,16 @@ export function llama2(backend, threads, task, ...more) {
 /** The same with --json. @param {Task} task */
 export function llama2Json(backend, threads, task) {
   return JSON.parse(llama2(backend, threads, task, "--json").stdout);
+}
+
+/**
+ * The same story in one process for at least `ms`, by the library.
+ * @param {Task} task
+ * @returns {{ tokensPerSecond: number, text: string }}
+ */
+export function tellRepeatedly(backend, threads, task, ms) {
+  const options = JSON.stringify({ ...task, backend, threads, ms });
+  return JSON.parse(execute(process.execPath, [TELL, options]).stdout);
 }
 
 export const quantize = (input, output) => execute(process.execPath, [LLAMA2, "quantize", input, output]);

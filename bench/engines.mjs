@@ -4,8 +4,8 @@
 
 import { Checkpoint } from "../dist/checkpoint/checkpoint.js";
 import { isVector, kvDimOf, shapesOf } from "../dist/llama2/transformer.js";
-import { achieved, countTokens, llama2, llama2Json, reference, startNode, sweep } from "./commands.mjs";
-import { repeatFor, sum } from "./samples.mjs";
+import { achieved, countTokens, llama2, llama2Json, reference, startNode, sweep, tellRepeatedly } from "./commands.mjs";
+import { sum } from "./samples.mjs";
 
 const PROMPT = "Once upon a time";
 /** With BOS 128 tokens: each word is one. */
@@ -49,6 +49,7 @@ export function engine(name, setting) {
   const { model, task, references } = setting;
   const words = name.split(" ");
   const threads = Number(words.at(-1));
+  const decode = model.bytes < SMALL_BYTES ? decodingSmall : decoding;
   const int8Task = { ...task, path: model.int8Path };
   switch (words[0]) {
     case "run":
@@ -58,11 +59,13 @@ export function engine(name, setting) {
     case "runq":
       return runC(references.runq, threads, int8Task, model);
     case "int8":
-      return decoding("cpu", threads, int8Task, model);
+      return () => decode("cpu", threads, int8Task);
     case "ts":
     case "wasm":
     case "cpu":
-      return decoding(words[0], threads, task, model);
+      return () => decode(words[0], threads, task);
+    case "first":
+      return () => decoding(words[1], threads, task);
     case "prefill":
       return () => prefill(threads, task);
     case "at":
@@ -80,16 +83,15 @@ export function engine(name, setting) {
   }
 }
 
-function decoding(backend, threads, task, model) {
-  const once = () => {
-    const run = llama2(backend, threads, task, "--compat");
-    return { value: achieved(run), output: run.stdout };
-  };
-  if (model.bytes >= SMALL_BYTES) return once;
-  return () => {
-    const runs = repeatFor(SMALL_SAMPLE_MS, once);
-    return { value: runs.length / sum(runs.map(({ value }) => 1 / value)), output: runs[0].output };
-  };
+function decoding(backend, threads, task) {
+  const run = llama2(backend, threads, task, "--compat");
+  return { value: achieved(run), output: run.stdout };
+}
+
+/** The same over a second, in one process. */
+function decodingSmall(backend, threads, task) {
+  const { tokensPerSecond, text } = tellRepeatedly(backend, threads, task, SMALL_SAMPLE_MS);
+  return { value: tokensPerSecond, output: `${text}\n` };
 }
 
 function runC(binary, threads, task, model) {

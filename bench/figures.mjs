@@ -71,11 +71,19 @@ function decode(model, small) {
       { ...common, ...named("cpu"), against, sweep, target: target("cpu", small ? undefined : 0.9) },
       { ...common, ...named("int8"), against: `runq ${threads}`, sweep: sweepInt8, target: target("int8") },
     );
-    if (small) continue;
+    if (small) {
+      if (one) figures.push(firstStory("wasm", common, against), firstStory("cpu", common, against));
+      continue;
+    }
     const ownTarget = middle ? undefined : atLeast(2.5);
     figures.push({ ...common, ...named("int8"), against: `cpu ${threads}`, otherTokens: true, target: ownTarget });
   }
   return figures;
+}
+
+/** A tiny model's story in a fresh process: most of it is told before JavaScript and WebAssembly run at their speed. */
+function firstStory(row, common, against) {
+  return { ...common, row, what: `${row}, 1 thread, first story`, ours: `first ${row} 1`, against };
 }
 
 function prefill(model) {

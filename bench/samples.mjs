@@ -31,13 +31,4 @@ export function summary(values) {
 /** Of each round: a machine that slows down slows both. */
 export const ratios = (a, b) => a.map((value, round) => value / b[round]);
 
-/** Call it until `ms` have passed. */
-export function repeatFor(ms, work) {
-  const end = performance.now() + ms;
-  const results = [];
-  do results.push(work());
-  while (performance.now() < end);
-  return results;
-}
-
 export const sum = (values) => values.reduce((a, b) => a + b, 0);

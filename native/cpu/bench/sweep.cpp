@@ -48,18 +48,20 @@ int main(int argc, char** argv) {
   memset(memory.start(), 1, lines * sizeof(Line));  // a page that was never written is no memory
   const auto* data = reinterpret_cast<const Line*>(memory.start());
   llama2::ThreadPool pool(threads);
-  const auto sweep = [&](int thread) {
-    const llama2::Share share(lines, thread, threads);
-    read(data + share.begin, share.end - share.begin);
+  const auto sweep = [&] {
+    pool.run([&](int thread) {
+      const llama2::Share share(lines, thread, threads);
+      read(data + share.begin, share.end - share.begin);
+    });
   };
 
-  pool.run(sweep);
+  sweep();
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   double elapsed = 0;
   double bytes = 0;
   while (elapsed < seconds) {
-    pool.run(sweep);
+    sweep();
     bytes += static_cast<double>(lines) * sizeof(Line);
     elapsed = std::chrono::duration<double>(Clock::now() - start).count();
   }
