@@ -6,7 +6,14 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { quantize } from "../../src/checkpoint/quantize.js";
-import { isVector, type WeightSource } from "../../src/llama2/transformer.js";
+import { mallocQuantized, quantize as quantizeActivations, quantizedRows } from "../../src/llama2/quantize.js";
+import {
+  buildTransformer,
+  forward,
+  isVector,
+  type MatrixName,
+  type WeightSource,
+} from "../../src/llama2/transformer.js";
 import { candidates } from "../helpers/backends.js";
 import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.js";
 import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.js";
@@ -58,6 +65,25 @@ function hostile(source: WeightSource): WeightSource {
           for (let i = 0; i < s.length; i += 2) s[i] *= scales[Math.floor(random() * scales.length)];
         }
         fill(q, s, offset);
+      }),
+  };
+}
+
+/** The same weights, with the scales of some tensors multiplied. */
+function rescaled(source: WeightSource, factors: Partial<Record<MatrixName, number>>): WeightSource {
+  return {
+    config: source.config,
+    sharedClassifier: source.sharedClassifier,
+    groupSize: source.groupSize,
+    read: (name, layer, fill) => source.read(name, layer, fill),
+    readQuantized: (name, layer, fill) =>
+      source.readQuantized(name, layer, (q, s, offset) => {
+        const factor = factors[name] ?? 1;
+        fill(
+          q,
+          s.map((scale) => scale * factor),
+          offset,
+        );
       }),
   };
 }
@@ -115,5 +141,26 @@ describe.each(candidates)("int8 on $name", ({ backend, threads }) => {
       expect(feed(context, entriesOf(tokens), 5, 48)).toEqual(expected);
     });
     file.close();
+  });
+
+  it("activations so small that their scale is denormal, and 127 scales are less than the largest: -128", async () => {
+    const file = await quantized(checkpointFile([64, 64, 1, 2, 2, 48, 40], { seed: 5 }), 16);
+    const source = rescaled(file, { w1: 2 ** -68, w3: 2 ** -68, w2: 2 ** 119 });
+    const tokens = randomTokens(3, 40, 48);
+
+    // the reference does meet -128 on the way
+    const transformer = buildTransformer(source, quantizedRows);
+    const hb = mallocQuantized(64, 16);
+    const met = tokens.map((token, pos) => {
+      forward(transformer, token, pos);
+      quantizeActivations(hb, transformer.state.hb);
+      return hb.q.includes(-128);
+    });
+    expect(met).toContain(true);
+
+    const expected = referenceLogits(source, tokens);
+    withContext(backend, source, {}, (context) => {
+      expect(bits(feed(context, entriesOf(tokens), 5, 48))).toBe(bits(expected));
+    });
   });
 });
