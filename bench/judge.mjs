@@ -3,7 +3,7 @@
  */
 import { ratios, summary } from "./samples.mjs";
 
-/** With a second core for itself, llama2.c's OpenMP build is at least so much faster. Else the machine was busy. */
+/** With a second core for itself, llama2.c's OpenMP build is at least so much faster. Else the machine was busy, its memory perhaps. */
 const TWO_CORES = 1.4;
 
 /**
@@ -48,7 +48,8 @@ function whyNot({ ours, against, otherTokens, threads }, samples) {
   if (threads < 2) return undefined;
   if (!samples["runomp 2"]) return "without --runomp nobody knows whether the machine had two cores for us";
   const gain = summary(ratios(samples["runomp 2"].values, samples["runomp 1"].values)).median;
-  if (gain < TWO_CORES) return `the machine was busy: runomp gained ${gain.toFixed(2)} x from a second thread`;
+  if (gain < TWO_CORES)
+    return `the machine was busy: a second thread made runomp ${gain.toFixed(2)} times as fast, expected ${TWO_CORES}`;
   return undefined;
 }
 

@@ -1,6 +1,7 @@
 /*
  * Figures as text.
  */
+import { ROWS } from "./figures.mjs";
 
 const number = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 const spread = ({ median, min, max }, text = number) => `${text(median)} (${text(min)} to ${text(max)})`;
@@ -61,14 +62,18 @@ function targetsText(figures) {
 export function tableOf({ date, commit, machine, node, references, command, rounds, figures }) {
   const models = [...new Set(figures.map(({ model }) => model))];
   const lines = new Map();
-  for (const figure of figures) {
+  // a figure that has no target and does not count is for those who read the file
+  for (const figure of figures.filter(({ counts, target }) => counts || target)) {
     const key = `${figure.what} | ${AGAINST[figure.against]}`;
     lines.set(key, [...(lines.get(key) ?? []), figure]);
   }
-  const rows = [...lines].map(([key, mine]) => {
-    const cells = models.map((model) => cellOf(mine.find((figure) => figure.model === model)));
-    return `| ${[key, ...cells, targetsText(mine)].join(" | ")} |`;
-  });
+  const placeOf = ([, [{ row, threads }]]) => ROWS.indexOf(row) + threads / 10;
+  const rows = [...lines]
+    .sort((a, b) => placeOf(a) - placeOf(b))
+    .map(([key, mine]) => {
+      const cells = models.map((model) => cellOf(mine.find((figure) => figure.model === model)));
+      return `| ${[key, ...cells, targetsText(mine)].join(" | ")} |`;
+    });
   return `\
 | what | against | ${models.join(" | ")} | target |
 | --- | --- | ${models.map(() => "---").join(" | ")} | --- |
