@@ -35,7 +35,7 @@ struct dim3 {
 
 namespace emulator {
 
-constexpr size_t kMostThreads = 1024;     // in a block
+constexpr size_t kMostThreads = 1024;       // in a block
 constexpr size_t kSharedLimit = 48 * 1024;  // bytes a block gets without asking for more
 
 /* A line of a kernel. Two threads are at the same one if both are equal. */
@@ -68,7 +68,7 @@ struct Block {
   Thread* threads;
   unsigned alive, arrived;
   unsigned exchanging[32];  // lanes of each warp that have come
-  SharedArray arrays[16];
+  SharedArray arrays[64];
   unsigned arrayCount;
   std::unique_ptr<uint64_t[]> dynamic;
   size_t sharedBytes;
@@ -93,6 +93,7 @@ class Grid {
   void run(dim3 grid, unsigned threads, size_t dynamicBytes, const std::function<void()>& kernel) {
     gridDim = grid;
     blockDim = dim3(threads);
+    met_ = 0;
     kernel_ = &kernel;
     dynamicBytes_ = dynamicBytes;
     std::vector<unsigned> order(grid.x * grid.y * grid.z);
@@ -122,12 +123,32 @@ class Grid {
     return t->other;
   }
 
+  /* How many blocks live at the same time, at most. */
+  size_t resident() const { return resident_; }
+
+  /* Let others run: what a thread does that waits for memory to change. */
+  UNWATCHED void yield() {
+    Thread* me = current;
+    ready(me);
+    current = ready_[first_++ % capacity()];  // in turn, whatever the schedule
+    if (current != me) me->fiber.switchTo(current->fiber);
+  }
+
+  /* Where all threads of a launch meet, which must be alive at the same time: grid.sync() of cooperative groups. */
+  UNWATCHED void gridBarrier() {
+    IF_TSAN(__tsan_release(&gridTag_);)
+    const size_t all = static_cast<size_t>(gridDim.x) * blockDim.x;
+    const size_t wanted = (met_++ / all + 1) * all;
+    while (met_ < wanted) yield();
+    IF_TSAN(__tsan_acquire(&gridTag_);)
+  }
+
   UNWATCHED void* sharedArray(const void* declaration, size_t size) {
     Block* b = current->block;
     SharedArray* found = b->arrays;
     while (found != b->arrays + b->arrayCount && found->declaration != declaration) ++found;
     if (found == b->arrays + b->arrayCount) {
-      if (b->arrayCount++ == 16) fail("more than 16 shared arrays", current, current);
+      if (b->arrayCount++ == 64) fail("more than 64 shared arrays, of all kernels together", current, current);
       *found = {declaration, new uint64_t[(size + 15) / 16 * 2], false};
       IF_TSAN(__tsan_release(found->memory);)  // that it was allocated
     }
@@ -188,7 +209,8 @@ class Grid {
       b.dynamic.reset(new uint64_t[(dynamicBytes_ + 15) / 16 * 2]);
       b.sharedBytes = dynamicBytes_;
       fillNan(b.dynamic.get(), dynamicBytes_);
-      IF_ASAN(__asan_poison_memory_region(reinterpret_cast<char*>(b.dynamic.get()) + dynamicBytes_, -dynamicBytes_ % 16);)
+      IF_ASAN(
+          __asan_poison_memory_region(reinterpret_cast<char*>(b.dynamic.get()) + dynamicBytes_, -dynamicBytes_ % 16);)
       for (unsigned j = 0; j < n; j++) {
         Thread& t = b.threads[j];
         t.index = {j, 0, 0};
@@ -314,10 +336,11 @@ class Grid {
   std::unique_ptr<Thread*[]> ready_;  // a ring, from first_ to before last_
   size_t first_ = 0, last_ = 0;
   unsigned alive_ = 0;
+  size_t met_ = 0;  // at barriers of the grid
   size_t dynamicBytes_ = 0;
   const std::function<void()>* kernel_ = nullptr;
   std::string failure_;
-  IF_TSAN(char startTag_ = 0; char endTag_ = 0;)
+  IF_TSAN(char startTag_ = 0; char endTag_ = 0; char gridTag_ = 0;)
 };
 
 }  // namespace emulator

@@ -23,10 +23,11 @@ enum cudaError_t {
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorNotReady = 600,
+  cudaErrorCooperativeLaunchTooLarge = 720,
 };
-enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
+enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
-enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount };
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrL2CacheSize, cudaDevAttrComputeCapabilityMajor };
 constexpr unsigned cudaHostAllocMapped = 2, cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
 
 struct cudaDeviceProp {
@@ -150,7 +151,8 @@ class Runtime {
 
   /* With AddressSanitizer the host cannot touch the device's memory. */
   void protect([[maybe_unused]] bool on) {
-    IF_ASAN(for (const auto& [start, allocation] : allocations_) {
+    IF_ASAN(for (const auto& [start, allocation]
+                 : allocations_) {
       if (on) {
         __asan_poison_memory_region(start, allocation.size);
       } else {
@@ -186,6 +188,8 @@ inline const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidDevice";
     case cudaErrorNotReady:
       return "cudaErrorNotReady";
+    case cudaErrorCooperativeLaunchTooLarge:
+      return "cudaErrorCooperativeLaunchTooLarge";
     default:
       return "cudaErrorInvalidValue";
   }
@@ -204,6 +208,22 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int devic
   // few multiprocessors, so that small matrices take several rounds of a grid
   *properties = {"emulator", 7, 5, 2, emulator::Runtime::get().total};
   return cudaSetDevice(device);
+}
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int device) {
+  cudaDeviceProp properties;
+  const cudaError_t status = cudaGetDeviceProperties(&properties, device);
+  *value = which == cudaDevAttrMultiProcessorCount ? properties.multiProcessorCount
+           : which == cudaDevAttrL2CacheSize       ? 1 << 20
+                                                   : properties.major;
+  return status;
+}
+/* So many that a grid which fills the device has all of its blocks alive at the same time. */
+template <class Kernel>
+inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel*, int, size_t) {
+  cudaDeviceProp properties;
+  const cudaError_t status = cudaGetDeviceProperties(&properties, 0);
+  *blocks = static_cast<int>(emulator::Grid::get().resident()) / properties.multiProcessorCount;
+  return status;
 }
 inline cudaError_t cudaDriverGetVersion(int* version) {
   *version = 12000;
@@ -265,8 +285,9 @@ inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t size, cudaMemcpyKind kind, cudaStream_t stream) {
   auto& runtime = emulator::Runtime::get();
-  const bool toDevice = kind == cudaMemcpyHostToDevice;
-  if (runtime.isDevice(to, size) != toDevice || runtime.isDevice(from, size) == toDevice) return cudaErrorInvalidValue;
+  const bool toDevice = kind != cudaMemcpyDeviceToHost, fromDevice = kind != cudaMemcpyHostToDevice;
+  if (runtime.isDevice(to, size) != toDevice || runtime.isDevice(from, size) != fromDevice)
+    return cudaErrorInvalidValue;
   runtime.enqueue(stream, [=, &runtime] { runtime.onDevice([&] { memcpy(to, from, size); }); });
   return cudaSuccess;
 }

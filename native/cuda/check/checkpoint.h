@@ -1,0 +1,78 @@
+/*
+ * Models for the check: seeded random ones of any shape, made on the spot, and files of llama2.c.
+ *
+ * `seeded` gives the numbers of test/helpers/checkpoint.ts; what llama2.c's run.c computes from those is known, and the
+ * check compares (test/golden/forced-logits.json).
+ */
+#ifndef LLAMA2_CHECK_CHECKPOINT_H
+#define LLAMA2_CHECK_CHECKPOINT_H
+
+#include <string>
+#include <vector>
+
+#include "../model.h"
+
+namespace llama2::check {
+
+using cuda::Config;
+using cuda::KvPrecision;
+using cuda::Options;
+using cuda::Precision;
+
+struct Tensor {
+  std::string name;  // in TransformerWeights
+  int layer;
+  int d, n;  // (d, n); a vector has d = 1
+  std::vector<float> values;
+
+  bool isMatrix() const { return name.compare(0, 3, "rms") != 0; }
+};
+
+struct Checkpoint {
+  std::string name;
+  Config config;
+  bool sharedClassifier;
+  std::vector<Tensor> tensors;
+  std::vector<float> fcr, fci;  // (seqLen, headSize / 2)
+};
+
+/* dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen */
+struct Shape {
+  std::string name;
+  int dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen;
+  int groupSize = 0;  // of int8
+  bool untied = false;
+
+  Config config() const { return {dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, 1e-5f}; }
+};
+
+/* Those whose speed is measured. */
+const std::vector<Shape>& speedShapes();
+/* The shape of that name, among those and those of the tests; throws if there is none. */
+Shape shapeOf(const std::string& name);
+
+Checkpoint seeded(const Shape& shape, uint32_t seed, bool untied);
+/* A version-0 checkpoint. */
+Checkpoint readCheckpoint(const std::string& path);
+void writeCheckpoint(const Checkpoint& checkpoint, const std::string& path);
+
+/* The angles of `ropeAngles`, with C's own functions, which run.c calls as well. */
+void ropeAngles(const Config& p, std::vector<float>& fcr, std::vector<float>& fci);
+
+/* "15M fp16" */
+std::string describe(const std::string& name, Precision precision);
+const char* nameOf(Precision precision);
+Precision precisionOf(const std::string& name);
+constexpr Precision kPrecisions[] = {Precision::kFp32, Precision::kFp16, Precision::kInt8};
+
+/* Options for a model whose int8 groups have so many numbers. */
+Options optionsOf(const Config& config, Precision precision, int groupSize, bool sharedClassifier);
+
+/* Put a model on the device, in pieces. */
+std::unique_ptr<cuda::Transformer> load(const Checkpoint& checkpoint, const Options& options);
+/* The same for speed alone: random numbers, the same ones again and again. */
+std::unique_ptr<cuda::Transformer> loadRandom(const Shape& shape, const Options& options);
+
+}  // namespace llama2::check
+
+#endif

@@ -1,0 +1,99 @@
+/*
+ * What the check says: one line of JSON for each thing that was tested or measured, as soon as it is known, so that
+ * nothing is lost if the program is stopped. scripts/gpu-check.py gathers the lines.
+ */
+#ifndef LLAMA2_CHECK_REPORT_H
+#define LLAMA2_CHECK_REPORT_H
+
+#include <math.h>
+#include <stdio.h>
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace llama2::check {
+
+/* One line. It is printed when it is complete, that is, when the object ends. */
+class Line {
+ public:
+  explicit Line(const std::string& what) { text("what", what); }
+  ~Line() {
+    printf("{%s}\n", fields_.c_str());
+    fflush(stdout);
+  }
+  Line(const Line&) = delete;
+
+  Line& number(const char* key, double value) {
+    char digits[32];
+    snprintf(digits, sizeof digits, "%.7g", value);
+    return field(key, std::isfinite(value) ? digits : "null");
+  }
+  Line& text(const char* key, const std::string& value) {
+    std::string quoted = "\"";
+    for (const char c : value) {
+      if (c == '"' || c == '\\') quoted += '\\';
+      quoted += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+    }
+    return field(key, quoted + "\"");
+  }
+  Line& yes(const char* key, bool value) { return field(key, value ? "true" : "false"); }
+
+  /* Of several samples: the one in the middle, the least and the largest. */
+  Line& samples(std::vector<double> all, const char* unit) {
+    std::sort(all.begin(), all.end());
+    const double median = (all[(all.size() - 1) / 2] + all[all.size() / 2]) / 2;
+    return number("median", median).number("min", all.front()).number("max", all.back()).text("unit", unit);
+  }
+
+ private:
+  Line& field(const char* key, const std::string& value) {
+    fields_ += (fields_.empty() ? "\"" : ",\"") + std::string(key) + "\":" + value;
+    return *this;
+  }
+  std::string fields_;
+};
+
+/* How much there is to do, and until when. */
+class Settings {
+ public:
+  Settings(bool small, double seconds) : small(small), seconds_(seconds) {}
+
+  const bool small;  // tiny shapes and few repetitions: for the emulator, and for sanitizers
+  int samples() const { return small ? 2 : 7; }
+
+  /* Is there time for what takes about so many seconds? If not, says that it is skipped. */
+  bool allows(const std::string& what, double seconds = 0) const {
+    if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() + seconds < seconds_)
+      return true;
+    Line(what).text("skipped", "no time left");
+    return false;
+  }
+
+ private:
+  const double seconds_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+inline double secondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/* Did a check hold? Its line says so; a section in which one did not ends with an error. */
+class Verdicts {
+ public:
+  bool add(Line& line, bool ok) {
+    line.yes("ok", ok);
+    all_ = all_ && ok;
+    return ok;
+  }
+  bool all() const { return all_; }
+
+ private:
+  bool all_ = true;
+};
+
+}  // namespace llama2::check
+
+#endif

@@ -1,0 +1,229 @@
+/* What must not change a result: another run, neighbours in a batch, a device that was full. And the sampler. */
+#include <string.h>
+
+#include <random>
+
+#include "hold.h"
+#include "reference.h"
+#include "sections.h"
+
+namespace llama2::check {
+
+namespace {
+
+using cuda::Context;
+using cuda::Entry;
+using cuda::Sequence;
+using cuda::Wanted;
+
+std::mt19937 random(12);
+int uniform(int least, int most) { return least + static_cast<int>(random() % (most - least + 1)); }
+float number() { return static_cast<float>(random()) / 4294967296.0f; }
+
+/* FNV-1a, over bytes. */
+uint64_t hashOf(const void* data, size_t size, uint64_t hash = 0xcbf29ce484222325) {
+  const auto* bytes = static_cast<const unsigned char*>(data);
+  for (size_t i = 0; i < size; i++) hash = (hash ^ bytes[i]) * 0x100000001b3;
+  return hash;
+}
+
+/* Decode some steps; (steps, count) tokens. */
+std::vector<int32_t> decode(Context& context, std::vector<Sequence>& sequences, int steps) {
+  std::vector<int32_t> all;
+  const int count = static_cast<int>(sequences.size());
+  context.decode(sequences.data(), count, steps);
+  for (int step = 0; step < steps; step++) {
+    const int32_t* tokens = context.tokens(step);
+    all.insert(all.end(), tokens, tokens + count);
+  }
+  context.finish(sequences.data());
+  return all;
+}
+
+/* A prompt, and then what follows it, drawn: one number for all bits of it. */
+uint64_t story(cuda::Transformer& transformer, int steps) {
+  const int vocabSize = transformer.config().vocabSize;
+  Context context(transformer, 2);
+  std::vector<Entry> prompt;
+  for (int pos = 0; pos < 9; pos++) prompt.push_back({(pos * 7919 + 1) % vocabSize, pos, 0});
+  std::vector<float> logits(prompt.size() * vocabSize);
+  context.forward(prompt.data(), static_cast<int>(prompt.size()), Wanted::kAll, logits.data());
+  std::vector<Sequence> sequences = {{{5, 9, 0}, 1.0f, 0.9f, 42, -1}, {{7, 0, 1}, 0.0f, 0.9f, 1, -1}};
+  const auto tokens = decode(context, sequences, steps);
+  const Entry last = sequences[0].next;
+  std::vector<float> after(vocabSize);
+  context.forward(&last, 1, Wanted::kLast, after.data());
+  uint64_t hash = hashOf(logits.data(), logits.size() * sizeof(float));
+  hash = hashOf(tokens.data(), tokens.size() * sizeof(int32_t), hash);
+  return hashOf(after.data(), after.size() * sizeof(float), hash);
+}
+
+}  // namespace
+
+/* The same bits, run after run, on a context of its own each. */
+bool checkRepeats(const Settings& settings) {
+  Verdicts verdicts;
+  const int runs = settings.small ? 3 : 20;
+  std::vector<Shape> shapes = {shapeOf("gqa")};
+  if (!settings.small) shapes = {shapeOf("gqa"), shapeOf("260K"), shapeOf("15M")};
+  for (const Shape& shape : shapes) {
+    for (const Precision precision : kPrecisions) {
+      const std::string name = describe(shape.name, precision) + ", again";
+      if (!settings.allows(name, settings.small ? 0 : 1)) continue;
+      const Options options = optionsOf(shape.config(), precision, shape.groupSize, true);
+      const auto transformer = load(seeded(shape, 2, false), options);
+      const uint64_t first = story(*transformer, 16);
+      int equal = 1;
+      for (int run = 1; run < runs; run++) equal += story(*transformer, 16) == first;
+      Line line(name);
+      verdicts.add(line.number("runs", runs).number("equal", equal), equal == runs);
+    }
+  }
+  return verdicts.all();
+}
+
+/* A sequence gives the same logits and tokens alone, and beside others, in whatever slot. */
+bool checkSlots(const Settings& settings) {
+  Verdicts verdicts;
+  const int slots = settings.small ? 9 : 33;
+  std::vector<Shape> shapes = {shapeOf("gqa")};
+  if (!settings.small) shapes = {shapeOf("gqa"), shapeOf("15M")};
+  for (const Shape& shape : shapes) {
+    for (const Precision precision : kPrecisions) {
+      const std::string name = describe(shape.name, precision) + ", alone and among " + std::to_string(slots);
+      if (!settings.allows(name, settings.small ? 0 : 1)) continue;
+      const Options options = optionsOf(shape.config(), precision, shape.groupSize, true);
+      const auto transformer = load(seeded(shape, 4, false), options);
+      std::vector<Sequence> starts;
+      for (int slot = 0; slot < slots; slot++) {
+        starts.push_back({{uniform(0, shape.vocabSize - 1), 0, slot}, slot % 3 ? 0.9f : 0.0f, 0.9f, 77u + slot, -1});
+      }
+      Context context(*transformer, slots);
+      const int steps = 12;
+      std::vector<Sequence> sequences = starts;
+      const auto together = decode(context, sequences, steps);
+      std::vector<Entry> next;
+      for (const Sequence& s : sequences) next.push_back(s.next);
+      std::vector<float> logits(static_cast<size_t>(slots) * shape.vocabSize);
+      context.forward(next.data(), slots, Wanted::kAll, logits.data());
+
+      int equal = 0;
+      const int tried[] = {0, 1, slots / 2, slots - 1};
+      for (const int slot : tried) {
+        Context other(*transformer, 2);
+        std::vector<Sequence> alone = {starts[slot]};
+        alone[0].next.slot = 1;
+        const auto tokens = decode(other, alone, steps);
+        bool same = alone[0].rngState == sequences[slot].rngState;
+        for (int step = 0; step < steps; step++) same = same && tokens[step] == together[step * slots + slot];
+        std::vector<float> row(shape.vocabSize);
+        other.forward(&alone[0].next, 1, Wanted::kLast, row.data());
+        equal += same && memcmp(row.data(), &logits[static_cast<size_t>(slot) * shape.vocabSize], 4 * row.size()) == 0;
+      }
+      Line line(name);
+      verdicts.add(line.number("tried", 4).number("equal", equal), equal == 4);
+    }
+  }
+  return verdicts.all();
+}
+
+/* The same tokens as the reference's sampler for the same logits: flat and peaked ones, ties, every kind of setting. */
+bool checkSampler(const Settings& settings) {
+  Verdicts verdicts;
+  struct Draws {
+    int count, vocabSize;
+    float temperature, topp, spread;
+  };
+  const Draws all[] = {
+      {30000, 512, 1.0f, 0.9f, 4},  {20000, 512, 1.0f, 1.0f, 4},      {12000, 2048, 0.7f, 0.95f, 6},
+      {8000, 300, 1.5f, 0.5f, 0},   {8000, 2048, 1.0f, 0.0f, 0.001f}, {2000, 97, 1e-39f, 0.9f, 4},
+      {6000, 9000, 1.0f, 0.9f, 9},  {2000, 97, 1.0f, 1e-6f, 0.01f},   {6000, 32000, 1.0f, 0.9f, 8},
+      {4000, 32000, 1.0f, 1.0f, 3}, {2000, 32000, 0.0f, 0.9f, 3},
+  };
+  for (const Draws& d : all) {
+    char name[96];
+    const int count = settings.small ? std::max(8, d.count / (d.vocabSize > 4000 ? 2000 : 500)) : d.count;
+    snprintf(name, sizeof name, "%d draws of %d, temperature %g, top-p %g, spread %g", count, d.vocabSize,
+             d.temperature, d.topp, d.spread);
+    if (!settings.allows(name, settings.small ? 0 : 1)) continue;
+    const Shape shape = {"", 4, 4, 1, 1, 1, d.vocabSize, 4};
+    const Options options = optionsOf(shape.config(), Precision::kFp32, 0, true);
+    const auto transformer = load(seeded(shape, 1, false), options);
+    Context context(*transformer, 1);
+    ReferenceSampler reference(d.vocabSize);
+    Sequence sequence = {{0, 0, 0}, d.temperature, d.topp, 42, -1};
+    uint64_t state = 42;
+    int equal = 0, drawn = 0;
+    const auto start = std::chrono::steady_clock::now();
+    std::vector<float> logits(d.vocabSize);
+    for (; drawn < count && (drawn % 64 != 0 || settings.allows(name)); drawn++) {
+      for (float& logit : logits) logit = d.spread * (number() + number() - 1);
+      for (int i = drawn % 7; i < d.vocabSize; i += 7) logits[i] = roundf(logits[i]);  // ties
+      sequence.next = {0, 0, 0};
+      const int token = context.sample(logits.data(), sequence);
+      equal += token == reference.sample(logits, d.temperature, d.topp, state) && sequence.rngState == state;
+    }
+    Line line(name);
+    line.number("draws", drawn).number("equal", equal).number("seconds", secondsSince(start));
+    verdicts.add(line, equal == drawn && drawn > 0);
+  }
+  return verdicts.all();
+}
+
+namespace {
+
+/* What `work` is refused with: its message if the code is right, else what happened instead. */
+template <class Work>
+std::string refusalOf(Work work, bool& refused) {
+  try {
+    work();
+  } catch (const cuda::Error& error) {
+    refused = error.code == cuda::Code::kLimit;
+    return error.what();
+  }
+  refused = false;
+  return "it was not refused";
+}
+
+}  // namespace
+
+/* A model and a context that do not fit are refused with the numbers; afterwards what fits works as before. */
+bool checkMemory(const Settings& settings) {
+  Verdicts verdicts;
+  const Shape shape = shapeOf(settings.small ? "gqa" : "15M");
+  const Options options = optionsOf(shape.config(), Precision::kFp32, 0, true);
+  const Checkpoint checkpoint = seeded(shape, 6, false);
+  const auto sane = [&] { return story(*load(checkpoint, options), 8); };
+  const uint64_t expected = sane();
+  const auto refuses = [&](const std::string& what, const auto& work) {
+    bool refused;
+    const std::string message = refusalOf(work, refused);
+    const size_t before = freeBytes();
+    const bool recovers = sane() == expected;
+    Line line(what);
+    line.text("message", message).yes("recovers", recovers);
+    const bool numbers = message.find(" GB free") != std::string::npos;
+    verdicts.add(line.yes("numbers", numbers).yes("freed", freeBytes() == before), refused && numbers && recovers);
+  };
+
+  Shape large = shapeOf("7B");
+  large.nLayers = 4000;
+  refuses("a model larger than the card",
+          [&] { loadRandom(large, optionsOf(large.config(), Precision::kFp16, 0, false)); });
+  const auto transformer = load(checkpoint, options);
+  refuses("a context larger than the card", [&] { Context context(*transformer, 1 << 20); });
+  {
+    // nearly everything is taken by somebody else
+    const size_t needed = cuda::estimateMemory(shape.config(), options, 1).total();
+    const Hold hold(freeBytes() - needed / 2);
+    bool refused;
+    const std::string message = refusalOf([&] { load(checkpoint, options); }, refused);
+    Line line("a model beside another program's memory");
+    verdicts.add(line.text("message", message), refused);
+  }
+  Line line("the same model once there is room");
+  verdicts.add(line, sane() == expected);
+  return verdicts.all();
+}
+
+}  // namespace llama2::check

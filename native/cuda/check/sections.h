@@ -1,0 +1,31 @@
+/* The sections of the check. Each returns whether all that it checked held; those that only measure return true. */
+#ifndef LLAMA2_CHECK_SECTIONS_H
+#define LLAMA2_CHECK_SECTIONS_H
+
+#include "report.h"
+
+namespace llama2::check {
+
+// correct.cpp: the forward pass and decoding against the reference
+bool checkLogits(const Settings& settings);
+bool checkBatches(const Settings& settings);
+bool checkText(const Settings& settings);
+// same.cpp: what must not change a result
+bool checkRepeats(const Settings& settings);
+bool checkSlots(const Settings& settings);
+bool checkSampler(const Settings& settings);
+bool checkMemory(const Settings& settings);
+// speed.cpp
+bool measureDecode(const Settings& settings);
+bool measurePrefill(const Settings& settings);
+bool measureBatch(const Settings& settings);
+// micro.cu, handoff.cu, persistent.cu, phases.cu: what the design of kernels rests on
+bool measureBandwidth(const Settings& settings);
+bool measureLaunches(const Settings& settings);
+bool measureHandOff(const Settings& settings);
+bool measurePersistent(const Settings& settings);
+bool measurePhases(const Settings& settings);
+
+}  // namespace llama2::check
+
+#endif
