@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     testTimeout: 120_000,
+    hookTimeout: 120_000,
     // Tests are written against src/ and run against what was built from it: the code that a user has, at its speed.
     // (`npm test` builds first. Run by itself, vitest tests the last build.)
     alias: [{ find: /^((?:\.\.\/)+)src\/(.*)$/, replacement: "$1dist/$2" }],

@@ -1,4 +1,6 @@
-// npm run build:native: build the native addon, and say loudly what is missing if that does not work.
+/*
+ * npm run build:native: builds the native addon, and says loudly what is missing if that does not work.
+ */
 import { buildNative } from "./native.mjs";
 
 const why = buildNative({ loud: true });

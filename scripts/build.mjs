@@ -1,13 +1,29 @@
 /*
- * Builds dist/ from src/.
+ * Builds everything that can be built here: dist/ from src/, the WebAssembly kernels among it, and the native addon
+ * where a compiler is.
  */
 import { spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { product, root } from "./fingerprint.mjs";
+import { buildNative } from "./native.mjs";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
-const tsc = fileURLToPath(new URL("../node_modules/typescript/bin/tsc", import.meta.url));
+const dist = product("dist", ["src", "scripts/build.mjs", "scripts/build-wasm.mjs", "tsconfig.json", "package.json"]);
 
-rmSync(`${root}/dist`, { recursive: true, force: true });
-const { status } = spawnSync(process.execPath, [tsc], { cwd: root, stdio: "inherit" });
-process.exit(status ?? 1);
+/** Whether `npm run build` would change nothing. */
+export const isBuilt = () => dist.isFresh();
+
+async function build() {
+  rmSync(join(root, "dist"), { recursive: true, force: true });
+  const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+  const { status } = spawnSync(process.execPath, [tsc], { cwd: root, stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+  const { buildWasm } = await import("./build-wasm.mjs"); // needs what `npm ci` installs
+  await buildWasm();
+  dist.markFresh();
+  const why = buildNative();
+  if (why) console.error(`llama2.ts: no native cpu backend (${why}); wasm remains, the same bit for bit`);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await build();

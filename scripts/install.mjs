@@ -1,8 +1,11 @@
-// npm runs this after an install: build the native addon where that is possible. Never downloads, never fails.
+/*
+ * npm runs this after an install: builds the native addon where that is possible. Never downloads, never fails.
+ */
 import { buildNative } from "./native.mjs";
 
-const why = buildNative({ loud: false });
-if (why)
-  console.error(
-    `llama2.ts: no native cpu backend (${why}); it runs on the ts backend, slower and bit for bit the same`,
-  );
+try {
+  const why = buildNative();
+  if (why) console.error(`llama2.ts: no native cpu backend (${why}); wasm remains, the same bit for bit`);
+} catch (error) {
+  console.error(`llama2.ts: no native cpu backend (${error.message}); wasm remains, the same bit for bit`);
+}

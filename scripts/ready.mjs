@@ -1,15 +1,12 @@
 /*
  * Makes a checkout ready to run: installs what package-lock.json asks for if that is missing or older, and builds
- * if a source is newer than the last build. Says so on stderr, since both take some seconds; does nothing else.
+ * what is older than its sources. Says so on stderr, since that takes some seconds; else does nothing.
  */
 import { spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-
-const root = fileURLToPath(new URL("..", import.meta.url));
-const stampFile = join(root, "dist", ".built-from");
+import { isBuilt } from "./build.mjs";
+import { root } from "./fingerprint.mjs";
 
 /** Run npm quietly; show what it said only if it failed, and end with its exit code. */
 function npm(...args) {
@@ -24,34 +21,17 @@ function npm(...args) {
   process.exit(run.status || 1);
 }
 
-const newer = (a, b) => statSync(a).mtimeMs > statSync(b).mtimeMs;
-
-function installed() {
+function isInstalled() {
   const lock = join(root, "package-lock.json");
   const mark = join(root, "node_modules", ".package-lock.json"); // npm writes it at the end
-  return existsSync(mark) && !newer(lock, mark);
+  return existsSync(mark) && statSync(mark).mtimeMs >= statSync(lock).mtimeMs;
 }
 
-/** A fingerprint of everything that a build reads: paths, sizes and times. */
-function sources() {
-  const hash = createHash("sha256");
-  const add = (path) => {
-    const stat = statSync(path);
-    if (stat.isDirectory()) for (const name of readdirSync(path).sort()) add(join(path, name));
-    else hash.update(`${path}\0${stat.size}\0${stat.mtimeMs}\0`);
-  };
-  for (const name of ["src", "scripts/build.mjs", "tsconfig.json", "package.json"]) add(join(root, name));
-  return hash.digest("hex");
-}
-
-const built = () => existsSync(stampFile) && readFileSync(stampFile, "utf8") === sources();
-
-if (!installed()) {
+if (!isInstalled()) {
   process.stderr.write("llama2.ts: installing its packages, once ...\n");
   npm("ci");
 }
-if (!built()) {
+if (!isBuilt()) {
   process.stderr.write("llama2.ts: building ...\n");
   npm("run", "build");
-  writeFileSync(stampFile, sources());
 }

@@ -138,7 +138,7 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * A conversation of at most `steps` positions, which the model reads and writes turn by turn.
+   * A conversation, which the model reads and writes turn by turn.
    * @internal The command line's chat.
    */
   session(): { id: number; end: () => void } {
@@ -183,7 +183,7 @@ export class Model implements AsyncDisposable {
     return Float64Array.from(logprobs);
   }
 
-  /** Free the model and end its thread, after the token it is at. What is still running throws. May be called twice. */
+  /** Free the model and end its thread, after the pass it is at. What is still running throws. May be called twice. */
   dispose(): Promise<void> {
     return this.client.close();
   }
@@ -253,6 +253,20 @@ export class Generation implements AsyncIterable<string> {
    * @internal
    */
   async *slices({ session, pos = 0, stop = BOS }: { session?: number; pos?: number; stop?: number } = {}) {
+    for await (const slice of this.stories([this.seed], { session, pos, stop })) {
+      this.tokens.push(...slice.tokens);
+      yield slice;
+    }
+  }
+
+  /**
+   * A story for each seed, told at once where the backend can; slices of different stories come mingled.
+   * @internal
+   */
+  async *stories(
+    seeds: readonly bigint[],
+    { session, pos = 0, stop = BOS }: { session?: number; pos?: number; stop?: number } = {},
+  ): AsyncGenerator<Slice, void> {
     const { temperature = 1, topP = 0.9, signal, onToken } = this.options;
     const request = {
       type: "generate",
@@ -261,16 +275,15 @@ export class Generation implements AsyncIterable<string> {
       // the last prompt token is read for the first new one
       steps: Math.min(this.model.config.seqLen, pos + this.promptTokens.length - 1 + this.maxTokens),
       stop,
-      sampling: { temperature, topP, seed: this.seed },
+      temperature,
+      topP,
+      seeds,
       logprobs: onToken !== undefined,
     } as const;
-    const output = this.client.request<Slice>(request, { session, signal });
+    const output = this.client.request<Slice[]>(request, { session, signal });
     try {
       let next = await output.next();
-      for (; !next.done; next = await output.next()) {
-        this.tokens.push(...next.value.tokens);
-        yield next.value;
-      }
+      for (; !next.done; next = await output.next()) yield* next.value;
       if (next.value) this.timings = { loadMs: this.model.loadMs, ...next.value };
     } finally {
       await output.return(undefined); // cancels it if the loop was left early

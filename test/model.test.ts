@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Checkpoint } from "../src/checkpoint/checkpoint.js";
 import { loadModel, type Model, type Token } from "../src/index.js";
 import { buildTransformer, forward } from "../src/llama2/transformer.js";
@@ -82,14 +82,16 @@ describe("generate", () => {
   it("stops when its signal says so, throws the reason, and leaves the model usable", async () => {
     const controller = new AbortController();
     const reason = new Error("enough");
-    const story = model.generate("", { temperature: 0, signal: controller.signal });
+    const slow = await loadModel(undefined, { backend: "ts" });
+    const story = slow.generate("", { temperature: 0, signal: controller.signal });
     let pieces = 0;
     const reading = (async () => {
       for await (const _ of story) if (++pieces === 2) controller.abort(reason);
     })();
     await expect(reading).rejects.toBe(reason);
     expect(story.tokens.length).toBeLessThan(100);
-    expect(await collect(model.generate("Once upon a time", { temperature: 0, maxTokens: 4 }))).toBe(", there was a");
+    expect(await collect(slow.generate("Once upon a time", { temperature: 0, maxTokens: 4 }))).toBe(", there was a");
+    await slow.dispose();
   });
 
   it("may be left in the middle", async () => {
@@ -126,6 +128,15 @@ describe("generate", () => {
     const story = model.generate([1, ...new Array(511).fill(5)], { temperature: 0 });
     await collect(story);
     expect(story.tokens.length).toBe(513);
+  });
+
+  it("refuses a prompt of 10 MB before it encodes any of it", () => {
+    const lookUp = vi.spyOn(model.tokenizer.sortedVocab, "get").mockImplementation(() => {
+      throw new Error("something is encoded");
+    });
+    const prompt = "Once upon a time ".repeat(620_000);
+    expect(() => model.generate(prompt)).toThrow(expect.objectContaining({ code: "E_CONTEXT" }));
+    lookUp.mockRestore();
   });
 });
 
@@ -189,11 +200,12 @@ describe("dispose", () => {
   });
 
   it("ends what is running, and whatever comes after", async () => {
-    const model = await loadModel();
-    const ended = expect(collect(model.generate("", { temperature: 0 }))).rejects.toThrow("disposed");
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    const model = await loadModel(undefined, { backend: "ts" });
+    const story = (async () => {
+      for await (const _ of model.generate("", { temperature: 0 })) model.dispose();
+    })();
+    await expect(story).rejects.toThrow("disposed");
     await model.dispose();
-    await ended;
     await expect(collect(model.generate("x"))).rejects.toThrow("disposed");
   });
 
@@ -225,9 +237,8 @@ describe("in a process of its own", () => {
   it("process.exit in the middle of a token is clean", async () => {
     const { code, stderr } = await runScript(`
       import { loadModel } from "llama2.ts";
-      const model = await loadModel();
-      setTimeout(() => process.exit(7), 60);
-      for await (const piece of model.generate("", { temperature: 0 }));`);
+      const model = await loadModel(undefined, { backend: "ts" });
+      for await (const piece of model.generate("", { temperature: 0 })) process.exit(7);`);
     expect({ code, stderr }).toEqual({ code: 7, stderr: "" });
   });
 

@@ -24,8 +24,8 @@ double number(const Napi::Value& value) {
 
 Napi::Function Context::define(Napi::Env env) {
   return DefineClass(env, "Context",
-                     {InstanceAccessor<&Context::maxBatch>("maxBatch"), InstanceMethod<&Context::forward>("forward"),
-                      InstanceMethod<&Context::sample>("sample"), InstanceMethod<&Context::dispose>("dispose")});
+                     {InstanceMethod<&Context::forward>("forward"), InstanceMethod<&Context::sample>("sample"),
+                      InstanceMethod<&Context::dispose>("dispose")});
 }
 
 /* new Context(model, sequences) */
@@ -46,15 +46,11 @@ Context::Parts& Context::parts() const {
   return *parts_;
 }
 
-/* maxBatch: number */
-Napi::Value Context::maxBatch(const Napi::CallbackInfo& info) {
-  return guarded<Napi::Value>(info.Env(), [&] { return Napi::Number::New(info.Env(), parts().context.maxBatch()); });
-}
-
 /*
- * forward(entries: Int32Array of (count, 3), count, wanted: 0 none | 1 last | 2 all, logits: Float32Array): void
+ * forward(entries: Int32Array of (count, 3), count, wanted, logits: Float32Array): void
  *
- * An entry is token, position, sequence. The logits, (rows wanted, vocabSize), are written to memory of JavaScript's.
+ * An entry is token, position, sequence. The logits of the last `wanted`, (wanted, vocabSize), are written to memory of
+ * JavaScript's.
  */
 Napi::Value Context::forward(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
@@ -62,14 +58,13 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
     const Parts& own = parts();
     const llama2::Config& p = own.transformer->config();
     const double count = number(info[1]);
-    if (!(count >= 1 && count <= own.context.maxBatch())) throw BadArgument{"the size of a batch"};
+    if (!(count >= 1 && count <= own.transformer->maxBatch())) throw BadArgument{"the size of a batch"};
     const int entries = static_cast<int>(count);
     const int wanted = static_cast<int>(number(info[2]));
-    if (wanted < 0 || wanted > 2) throw BadArgument{"which logits are wanted"};
-    const size_t rows = wanted == 0 ? 0 : wanted == 1 ? 1 : entries;
+    if (wanted < 0 || wanted > entries) throw BadArgument{"how many logits are wanted"};
 
     const auto* numbers = elements<int32_t>(info[0], napi_int32_array, size_t{3} * entries);
-    float* logits = elements<float>(info[3], napi_float32_array, rows * p.vocabSize);
+    float* logits = elements<float>(info[3], napi_float32_array, static_cast<size_t>(wanted) * p.vocabSize);
     const auto* batch = reinterpret_cast<const llama2::Entry*>(numbers);
     for (int e = 0; e < entries; e++) {
       const auto [token, pos, sequence] = batch[e];
@@ -77,7 +72,7 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
       if (pos < 0 || pos >= p.seqLen) throw BadArgument{"a position outside the context"};
       if (sequence < 0 || sequence >= own.context.sequences()) throw BadArgument{"a sequence that is none"};
     }
-    own.transformer->forward(parts_->context, batch, entries, static_cast<llama2::Wanted>(wanted), logits);
+    own.transformer->forward(parts_->context, batch, entries, wanted, logits);
     return info.Env().Undefined();
   });
 }
@@ -89,7 +84,7 @@ Napi::Value Context::sample(const Napi::CallbackInfo& info) {
     Parts& own = parts();
     const int vocabSize = own.transformer->config().vocabSize;
     const double row = number(info[1]);
-    if (!(row >= 0 && row < own.context.maxBatch())) throw BadArgument{"a row that is none"};
+    if (!(row >= 0 && row < own.transformer->maxBatch())) throw BadArgument{"a row that is none"};
     const size_t first = static_cast<size_t>(row) * vocabSize;
     float* logits = elements<float>(info[0], napi_float32_array, first + vocabSize) + first;
     const auto temperature = static_cast<float>(number(info[2]));

@@ -29,35 +29,48 @@ llama2::Config configOf(const Napi::Object& object) {
   return p;
 }
 
-Napi::Float32Array floats(const Napi::Value& value, size_t size) {
-  if (!value.IsTypedArray()) throw BadArgument{"expected a Float32Array"};
+template <typename Array>
+Array typed(const Napi::Value& value, napi_typedarray_type type, size_t size) {
+  if (!value.IsTypedArray()) throw BadArgument{"expected a typed array"};
   const auto array = value.As<Napi::TypedArray>();
-  if (array.TypedArrayType() != napi_float32_array) throw BadArgument{"expected a Float32Array"};
-  if (array.ElementLength() < size) throw BadArgument{"a Float32Array is too short"};
-  return array.As<Napi::Float32Array>();
+  if (array.TypedArrayType() != type) throw BadArgument{"a typed array of another type"};
+  if (array.ElementLength() < size) throw BadArgument{"a typed array is too short"};
+  return array.As<Array>();
+}
+
+Napi::Float32Array floats(const Napi::Value& value, size_t size) {
+  return typed<Napi::Float32Array>(value, napi_float32_array, size);
 }
 
 }  // namespace
 
 Napi::Function Model::define(Napi::Env env) {
-  return DefineClass(env, "Model", {InstanceMethod<&Model::fill>("fill"), InstanceMethod<&Model::dispose>("dispose")});
+  return DefineClass(env, "Model",
+                     {InstanceMethod<&Model::fill>("fill"), InstanceMethod<&Model::fillQuantized>("fillQuantized"),
+                      InstanceAccessor<&Model::maxBatch>("maxBatch"), InstanceMethod<&Model::dispose>("dispose")});
 }
 
-/* new Model(config, sharedClassifier, fcr, fci, isa, threads) */
+/* new Model(config, sharedClassifier, groupSize, fcr, fci, isa, threads) */
 Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
   Value().TypeTag(&kModelTag);
   transformer_ = guarded<std::shared_ptr<llama2::Transformer>>(info.Env(), [&] {
-    if (info.Length() != 6 || !info[0].IsObject() || !info[5].IsNumber()) throw BadArgument{"new Model"};
+    if (info.Length() != 7 || !info[0].IsObject() || !info[2].IsNumber() || !info[6].IsNumber()) {
+      throw BadArgument{"new Model"};
+    }
     const llama2::Config config = configOf(info[0].As<Napi::Object>());
     const bool sharedClassifier = info[1].ToBoolean();
+    const int groupSize = info[2].As<Napi::Number>().Int32Value();
+    // beyond it the whole sums of a group could leave int32
+    if (groupSize < 0 || groupSize > 1 << 16) throw BadArgument{"groupSize"};
     const size_t angles = static_cast<size_t>(config.seqLen) * (config.headSize() / 2);
-    const Napi::Float32Array fcr = floats(info[2], angles);
-    const Napi::Float32Array fci = floats(info[3], angles);
-    const llama2::Kernels* kernels = llama2::chooseKernels(info[4].ToString());
+    const Napi::Float32Array fcr = floats(info[3], angles);
+    const Napi::Float32Array fci = floats(info[4], angles);
+    const llama2::Kernels* kernels = llama2::chooseKernels(info[5].ToString());
     if (kernels == nullptr) throw BadArgument{"isa"};
-    const int threads = info[5].As<Napi::Number>().Int32Value();
+    const int threads = info[6].As<Napi::Number>().Int32Value();
     if (threads < 1 || threads > 1024) throw BadArgument{"threads"};
-    return std::make_shared<llama2::Transformer>(config, sharedClassifier, fcr.Data(), fci.Data(), *kernels, threads);
+    return std::make_shared<llama2::Transformer>(config, sharedClassifier, groupSize, fcr.Data(), fci.Data(), *kernels,
+                                                 threads);
   });
 }
 
@@ -82,6 +95,29 @@ Napi::Value Model::fill(const Napi::CallbackInfo& info) {
     if (!transformer()->fill(name, layer, values.Data(), values.ElementLength(), offset)) throw BadArgument{"fill"};
     return info.Env().Undefined();
   });
+}
+
+/* fillQuantized(name, layer, values: Int8Array, scales: Float32Array, offset): void */
+Napi::Value Model::fillQuantized(const Napi::CallbackInfo& info) {
+  return guarded<Napi::Value>(info.Env(), [&] {
+    if (info.Length() != 5 || !info[1].IsNumber() || !info[4].IsNumber()) throw BadArgument{"fillQuantized"};
+    const std::string name = info[0].ToString();
+    const int layer = info[1].As<Napi::Number>().Int32Value();
+    const auto values = typed<Napi::Int8Array>(info[2], napi_int8_array, 0);
+    const size_t count = values.ElementLength();
+    const auto own = transformer();
+    if (own->groupSize() == 0) throw BadArgument{"this model is not int8"};
+    const Napi::Float32Array scales = floats(info[3], count / own->groupSize());
+    const auto offset = static_cast<size_t>(info[4].As<Napi::Number>().Int64Value());
+    if (!own->fillQuantized(name, layer, values.Data(), scales.Data(), count, offset))
+      throw BadArgument{"fillQuantized"};
+    return info.Env().Undefined();
+  });
+}
+
+/* maxBatch: number */
+Napi::Value Model::maxBatch(const Napi::CallbackInfo& info) {
+  return guarded<Napi::Value>(info.Env(), [&] { return Napi::Number::New(info.Env(), transformer()->maxBatch()); });
 }
 
 /* dispose(): void - free the weights, once no context needs them. May be called twice. */

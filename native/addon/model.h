@@ -21,6 +21,8 @@ class Model : public Napi::ObjectWrap<Model> {
 
  private:
   Napi::Value fill(const Napi::CallbackInfo& info);
+  Napi::Value fillQuantized(const Napi::CallbackInfo& info);
+  Napi::Value maxBatch(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   std::shared_ptr<llama2::Transformer> transformer_;

@@ -28,7 +28,7 @@ class Transformer::Pass {
         thread_(thread),
         threads_(transformer.threads()) {}
 
-  void forward(Wanted wanted, float* logits);
+  void forward(int wanted, float* logits);
 
  private:
   /* The rows of a matrix of d rows that are this thread's. */
@@ -41,7 +41,9 @@ class Transformer::Pass {
   }
 
   void rmsnorm(float* o, const float* x, const float* weight, int first, int count);
+  void handOver(const float* x, int count, int n);
   void matmul(float* xout, const float* x, int count, const Matrix& w);
+  MutableInt8Vectors quantized(int first, const Segments& segments) const;
   void rope(float* vec, int size);
   void remember(int layer);
   void attention(int layer);
@@ -61,11 +63,11 @@ class Transformer::Pass {
   const int thread_, threads_;
 };
 
-void Transformer::forward(Context& context, const Entry* batch, int count, Wanted wanted, float* logits) noexcept {
+void Transformer::forward(Context& context, const Entry* batch, int count, int wanted, float* logits) noexcept {
   pool_.run([&](int thread) { Pass(*this, context, batch, count, thread).forward(wanted, logits); });
 }
 
-void Transformer::Pass::forward(Wanted wanted, float* logits) {
+void Transformer::Pass::forward(int wanted, float* logits) {
   // copy the token embeddings into x
   const Share mine(count_, thread_, threads_);
   for (int e = mine.begin; e < mine.end; e++) {
@@ -76,7 +78,7 @@ void Transformer::Pass::forward(Wanted wanted, float* logits) {
   for (int l = 0; l < p.nLayers; l++) {
     // attention rmsnorm: of the tokens whose x this thread has copied, or that the barrier below handed over
     rmsnorm(s.xb, s.x, w.rmsAttWeight[l], 0, count_);
-    barrier();  // xb
+    handOver(s.xb, count_, p.dim);
 
     // qkv matmuls for these positions
     matmul(s.q, s.xb, count_, w.wq[l]);
@@ -91,7 +93,7 @@ void Transformer::Pass::forward(Wanted wanted, float* logits) {
 
     // multihead attention
     attention(l);
-    barrier();  // xb
+    handOver(s.xb, count_, p.dim);
 
     // final matmul of the attention, and the residual connection back into x
     matmul(s.xb2, s.xb, count_, w.wo[l]);
@@ -100,7 +102,7 @@ void Transformer::Pass::forward(Wanted wanted, float* logits) {
 
     // ffn rmsnorm
     rmsnorm(s.xb, s.x, w.rmsFfnWeight[l], 0, count_);
-    barrier();  // xb
+    handOver(s.xb, count_, p.dim);
 
     // the feed-forward network: w2(silu(w1(x)) * w3(x))
     matmul(s.hb, s.xb, count_, w.w1[l]);
@@ -110,20 +112,20 @@ void Transformer::Pass::forward(Wanted wanted, float* logits) {
       const size_t at = static_cast<size_t>(e) * p.hiddenDim + rows.begin;
       kernels_.swiglu(s.hb + at, s.hb2 + at, rows.end - rows.begin);
     }
-    barrier();  // hb; and nobody reads xb any more
+    handOver(s.hb, count_, p.hiddenDim);  // and nobody reads xb any more
 
     // final matmul to get the output of the ffn, and the residual connection
     matmul(s.xb, s.hb, count_, w.w2[l]);
     residual(s.xb);
     barrier();  // x
   }
-  if (wanted == Wanted::kNone) return;
+  if (wanted == 0) return;
 
   // final rmsnorm, and the classifier into logits
-  const int first = wanted == Wanted::kLast ? count_ - 1 : 0;
-  rmsnorm(s.x, s.x, w.rmsFinalWeight, first, count_ - first);
-  barrier();  // x
-  matmul(logits, s.x + static_cast<size_t>(first) * p.dim, count_ - first, w.wcls);
+  rmsnorm(s.x, s.x, w.rmsFinalWeight, count_ - wanted, wanted);
+  const float* x = s.x + static_cast<size_t>(count_ - wanted) * p.dim;
+  handOver(x, wanted, p.dim);
+  matmul(logits, x, wanted, w.wcls);
 }
 
 /* This thread's tokens of those from `first` on. */
@@ -135,12 +137,38 @@ void Transformer::Pass::rmsnorm(float* o, const float* x, const float* weight, i
   }
 }
 
-/* This thread's rows of xout (count, d) = w (d, n) @ x (count, n). */
+/* From here on all threads may multiply with x (count, n), which some have written. In an int8 model it is rounded. */
+void Transformer::Pass::handOver(const float* x, int count, int n) {
+  barrier();  // x; and nobody reads xq any more
+  const int groupSize = transformer_.groupSize_;
+  if (groupSize == 0) return;
+  const Share mine(count, thread_, threads_);
+  const Segments segments = segmentsOf(n, groupSize);
+  const Columns<const float> from = {x + static_cast<size_t>(mine.begin) * n, static_cast<size_t>(n)};
+  kernels_.quantize(quantized(mine.begin, segments), from, mine.end - mine.begin, segments, groupSize);
+  barrier();  // xq
+}
+
+/* The rounded numbers from vector `first` on. */
+MutableInt8Vectors Transformer::Pass::quantized(int first, const Segments& segments) const {
+  const size_t count = segments.count;
+  return {{s.xq + first * segments.bytes(), segments.bytes()},
+          {s.xs + first * count, count},
+          {s.xsum + first * count, count}};
+}
+
+/* This thread's rows of xout (count, d) = w (d, n) @ x (count, n), the vectors that were handed over last. */
 void Transformer::Pass::matmul(float* xout, const float* x, int count, const Matrix& w) {
   const Share rows = rowsOf(w.d);
-  const Panels mine = {w.data + rows.begin / kPanel * w.panelStride(), w.panelStride(), rows.end - rows.begin, w.n};
-  kernels_.matmul({xout + rows.begin, static_cast<size_t>(w.d)}, {x, static_cast<size_t>(w.n)}, count, mine,
-                  transformer_.streamed_);
+  const Columns<float> out = {xout + rows.begin, static_cast<size_t>(w.d)};
+  const bool streamed = transformer_.streamed_;
+  if (w.groupSize == 0) {
+    kernels_.matmul(out, {x, static_cast<size_t>(w.n)}, count, w.panels(rows.begin, rows.end), streamed);
+  } else {
+    const MutableInt8Vectors xq = quantized(0, w.segments);
+    const Int8Vectors in = {{xq.q.data, xq.q.stride}, {xq.s.data, xq.s.stride}, {xq.sum.data, xq.sum.stride}};
+    kernels_.matmulInt8(out, in, count, w.int8Panels(rows.begin, rows.end), streamed);
+  }
 }
 
 /* Turn each pair of numbers in this thread's rows of vec (count, size) by its token's angle. */
@@ -163,20 +191,22 @@ void Transformer::Pass::rope(float* vec, int size) {
 
 /* Put this thread's rows of k and v into the caches. */
 void Transformer::Pass::remember(int layer) {
-  const int headSize = p.headSize();
+  const size_t headSize = p.headSize();
   const Share rows = rowsOf(p.kvDim());
-  const size_t keys = Matrix::size(p.seqLen, headSize);
-  const size_t values = Matrix::size(headSize, p.seqLen);
   for (int e = 0; e < count_; e++) {
     const KvCache& cache = caches_[batch_[e].sequence];
     const size_t pos = batch_[e].pos;
-    for (int row = rows.begin; row < rows.end; row++) {
+    const float* k = s.k + static_cast<size_t>(e) * p.kvDim();
+    const float* v = s.v + static_cast<size_t>(e) * p.kvDim();
+    for (int row = rows.begin; row < rows.end;) {
       const size_t head = static_cast<size_t>(layer) * p.nKvHeads + row / headSize;
-      const size_t i = row % headSize;
-      const size_t from = static_cast<size_t>(e) * p.kvDim() + row;
-      // row pos and column i of the keys; row i and column pos of the values
-      cache.keyCache[head * keys + (pos / kPanel * headSize + i) * kPanel + pos % kPanel] = s.k[from];
-      cache.valueCache[head * values + (i / kPanel * p.seqLen + pos) * kPanel + i % kPanel] = s.v[from];
+      float* keys = cache.keyCache + head * Matrix::size(p.seqLen, headSize);
+      float* values = cache.valueCache + head * Matrix::size(headSize, p.seqLen);
+      for (size_t i = row % headSize; i < headSize && row < rows.end; i++, row++) {
+        // row pos and column i of the keys; row i and column pos of the values
+        keys[(pos / kPanel * headSize + i) * kPanel + pos % kPanel] = k[row];
+        values[(i / kPanel * p.seqLen + pos) * kPanel + i % kPanel] = v[row];
+      }
     }
   }
 }
@@ -198,7 +228,7 @@ void Transformer::Pass::attend(int layer, int entry, int firstHead, int endHead)
   const KvCache& cache = caches_[batch_[entry].sequence];
   const float* q = s.q + static_cast<size_t>(entry) * p.dim;
   float* xb = s.xb + static_cast<size_t>(entry) * p.dim;
-  const size_t attStride = static_cast<size_t>(panelsOf(p.seqLen)) * kPanel;
+  const size_t attStride = llama2::attStride(p);
   float* att = s.att + static_cast<size_t>(thread_) * p.nHeads * attStride;
 
   const auto forEachGroup = [&](auto&& work) {

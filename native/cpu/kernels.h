@@ -16,6 +16,7 @@
 #define LLAMA2_CPU_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 namespace llama2 {
 
@@ -49,6 +50,44 @@ struct Columns {
   size_t stride;
 };
 
+/*
+ * int8: src/llama2/quantize.ts.
+ *
+ * A sum ends where a group of w or a group of x ends, is scaled, and added to the float32 sum. Where the group size
+ * divides n both end together, in all rows; where it does not, w's groups straddle rows and end elsewhere in each.
+ * Either way a group can end only after a multiple of gcd(n, groupSize) columns. So many columns are a *segment*:
+ * the whole numbers of one are always summed up together.
+ *
+ * The instructions that multiply bytes take four neighbouring columns at once, a quad. A segment is padded with zeros
+ * to whole quads.
+ */
+struct Segments {
+  int count;    // segments of a row
+  int columns;  // columns of a segment
+  int quads;    // quads of a segment: ceil(columns / 4)
+
+  size_t bytes() const { return static_cast<size_t>(count) * quads * 4; }  // of a row
+};
+
+/* An int8 matrix in panels, or some panels of one. */
+struct Int8Panels {
+  const int8_t* q;       // (ceil(d / 16), segments, quads, 16, 4)
+  const float* s;        // (ceil(d / 16), segments, 16) the scale of each row in each segment
+  const uint16_t* ends;  // (ceil(d / 16), segments) bit r: the sum of row r ends with this segment; nullptr: all do
+  int d;                 // rows
+  Segments segments;
+};
+
+/* Int8 activations. */
+template <typename Q, typename S, typename Sum>
+struct Int8Columns {
+  Columns<Q> q;      // (segments, quads, 4)
+  Columns<S> s;      // (segments) the scale of each segment
+  Columns<Sum> sum;  // (segments) the sum of each segment's q
+};
+using Int8Vectors = Int8Columns<const int8_t, const float, const int32_t>;
+using MutableInt8Vectors = Int8Columns<int8_t, float, int32_t>;
+
 struct Kernels {
   /* The name of the instruction set: base, avx2, avx512 or neon. */
   const char* name;
@@ -59,6 +98,14 @@ struct Kernels {
    * `streamed` says that w comes from memory rather than from a cache: one panel at a time is then best.
    */
   void (*matmul)(Columns<float> xout, Columns<const float> x, int count, Panels w, bool streamed);
+
+  /* The same with int8 weights and activations. */
+  void (*matmulInt8)(Columns<float> xout, Int8Vectors x, int count, Int8Panels w, bool streamed);
+
+  /*
+   * xq = x, each of `count` vectors in groups of groupSize numbers, of which the last may be shorter.
+   */
+  void (*quantize)(MutableInt8Vectors xq, Columns<const float> x, int count, Segments segments, int groupSize);
 
   /* o (size) = x (size) scaled to a root mean square of one, times weight (size). o may be x. */
   void (*rmsnorm)(float* o, const float* x, const float* weight, int size, float eps);

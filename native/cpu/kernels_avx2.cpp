@@ -1,11 +1,11 @@
 /* AVX2: 16 registers of 8 floats. */
 namespace {
 constexpr int kLanes = 8;
-constexpr int kInFlight = 4;
 constexpr int kColumns = 4;
-constexpr int kPair = 1;
+constexpr int kInt8Columns = 2;
 }  // namespace
 
-#include "kernels_impl.h"
+#include "int8_impl.h"
 
-const llama2::Kernels llama2::kAvx2Kernels = {"avx2", matmul, rmsnorm, softmax, swiglu, add, argmax, atLeast};
+const llama2::Kernels llama2::kAvx2Kernels = {"avx2",  matmul, matmulInt8, quantize, rmsnorm,
+                                              softmax, swiglu, add,        argmax,   atLeast};

@@ -1,11 +1,11 @@
-/* AVX-512: 32 registers of 16 floats. */
+/* AVX-512 with VNNI: 32 registers of 16 floats. */
 namespace {
 constexpr int kLanes = 16;
-constexpr int kInFlight = 4;
-constexpr int kColumns = 8;
-constexpr int kPair = 2;
+constexpr int kColumns = 16;
+constexpr int kInt8Columns = 8;
 }  // namespace
 
-#include "kernels_impl.h"
+#include "int8_impl.h"
 
-const llama2::Kernels llama2::kAvx512Kernels = {"avx512", matmul, rmsnorm, softmax, swiglu, add, argmax, atLeast};
+const llama2::Kernels llama2::kAvx512Kernels = {"avx512", matmul, matmulInt8, quantize, rmsnorm,
+                                                softmax,  swiglu, add,        argmax,   atLeast};

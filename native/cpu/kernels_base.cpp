@@ -1,11 +1,12 @@
-/* What every processor of its kind has: SSE2 on x86-64, elsewhere what the compiler makes of it. 16 registers of 4 floats. */
+/* What every processor of its kind has: SSE2 on x86-64, elsewhere what the compiler makes of it. 16 registers of 4
+ * floats. */
 namespace {
 constexpr int kLanes = 4;
-constexpr int kInFlight = 2;
 constexpr int kColumns = 2;
-constexpr int kPair = 1;
+constexpr int kInt8Columns = 1;
 }  // namespace
 
-#include "kernels_impl.h"
+#include "int8_impl.h"
 
-const llama2::Kernels llama2::kBaseKernels = {"base", matmul, rmsnorm, softmax, swiglu, add, argmax, atLeast};
+const llama2::Kernels llama2::kBaseKernels = {"base",  matmul, matmulInt8, quantize, rmsnorm,
+                                              softmax, swiglu, add,        argmax,   atLeast};

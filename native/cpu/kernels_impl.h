@@ -2,9 +2,7 @@
  * The kernels of kernels.h, written once for vectors of any width. Included by kernels_*.cpp only: see vectors.h.
  *
  * Before it is included, `kLanes` and these say what the registers of an instruction set hold:
- *   kInFlight  panels side by side for one vector x in a cache: enough sums to hide the latency of an addition
  *   kColumns   the most vectors x side by side
- *   kPair      panels side by side for several vectors x
  */
 #ifndef LLAMA2_CPU_KERNELS_IMPL_H
 #define LLAMA2_CPU_KERNELS_IMPL_H
@@ -21,33 +19,42 @@ using llama2::Panels;
 // ----------------------------------------------------------------------------
 // matmul
 
+/*
+ * The results of some panels, (panels, 16) in `sums`, become rows of xout, of which the last panel may have fewer
+ * than 16: `rows` counts them all. Vector by vector, so that sums can stay in registers until here.
+ */
+template <int panels>
+inline void storeRows(float* xout, const Floats (&sums)[panels][kPanel / kLanes], int rows) {
+  constexpr int kSlices = kPanel / kLanes;
+  for (int p = 0; p < panels - 1; p++) {
+    for (int s = 0; s < kSlices; s++) store(xout + p * kPanel + s * kLanes, sums[p][s]);
+  }
+  float* last = xout + (panels - 1) * kPanel;
+  rows -= (panels - 1) * kPanel;
+  if (rows >= kPanel) {
+    for (int s = 0; s < kSlices; s++) store(last + s * kLanes, sums[panels - 1][s]);
+  } else {
+    float part[kPanel];
+    for (int s = 0; s < kSlices; s++) store(part + s * kLanes, sums[panels - 1][s]);
+    for (int r = 0; r < rows; r++) last[r] = part[r];
+  }
+}
+
 /* Some panels times some vectors: `panels` * `count` * 16 sums side by side, all in registers. */
 template <int panels, int count>
 inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
   constexpr int kSlices = kPanel / kLanes;
-  Floats sum[panels][count][kSlices] = {};
+  Floats sum[count][panels][kSlices] = {};
   for (int j = 0; j < w.n; j++) {
     for (int p = 0; p < panels; p++) {
       for (int s = 0; s < kSlices; s++) {
         const Floats column = load<Floats>(w.data + p * w.panelStride + j * kPanel + s * kLanes);
-        for (int c = 0; c < count; c++) sum[p][c][s] += column * x.data[c * x.stride + j];
+        for (int c = 0; c < count; c++) sum[c][p][s] += column * x.data[c * x.stride + j];
       }
     }
   }
-  for (int c = 0; c < count; c++) {
-    float* out = xout.data + c * xout.stride;
-    for (int p = 0; p < panels - 1; p++) __builtin_memcpy(out + p * kPanel, sum[p][c], sizeof sum[p][c]);
-    // only the last panel can have fewer than 16 rows
-    const int rows = w.d - (panels - 1) * kPanel;
-    float* last = out + (panels - 1) * kPanel;
-    if (rows >= kPanel) {
-      __builtin_memcpy(last, sum[panels - 1][c], sizeof sum[panels - 1][c]);
-    } else {
-      float part[kPanel];
-      __builtin_memcpy(part, sum[panels - 1][c], sizeof part);
-      for (int r = 0; r < rows; r++) last[r] = part[r];
-    }
-  }
+#pragma GCC unroll 16  // so that the sums need not be an array in memory
+  for (int c = 0; c < count; c++) storeRows<panels>(xout.data + c * xout.stride, sum[c], w.d);
 }
 
 /* multiply for a `count` that is known at run time, 1 to `most`. */
@@ -64,7 +71,8 @@ inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int c
   while (w.d > rows - kPanel) {
     for (int c = 0; c < count; c += most) {
       const int some = count - c < most ? count - c : most;
-      multiplyCount<panels, most>({xout.data + c * xout.stride, xout.stride}, {x.data + c * x.stride, x.stride}, some, w);
+      multiplyCount<panels, most>({xout.data + c * xout.stride, xout.stride}, {x.data + c * x.stride, x.stride}, some,
+                                  w);
     }
     w.data += panels * w.panelStride;
     w.d -= rows;
@@ -74,16 +82,13 @@ inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int c
 }
 
 void matmul(Columns<float> xout, Columns<const float> x, int count, Panels w, bool streamed) {
-  if (count > 1) {
-    w = multiplyPanels<kPair, kColumns>(xout, x, count, w);
-    multiplyPanels<1, kColumns>(xout, x, count, w);
-  } else {
-    if (!streamed) {
-      w = multiplyPanels<kInFlight, 1>(xout, x, 1, w);
-      w = multiplyPanels<2, 1>(xout, x, 1, w);
-    }
-    multiplyPanels<1, 1>(xout, x, 1, w);
+  if (count == 1 && !streamed) {
+    // a sum waits for every addition; four panels hide that, and what is left of them goes together too
+    w = multiplyPanels<4, 1>(xout, x, 1, w);
+    w = multiplyPanels<3, 1>(xout, x, 1, w);
+    w = multiplyPanels<2, 1>(xout, x, 1, w);
   }
+  multiplyPanels<1, kColumns>(xout, x, count, w);
 }
 
 // ----------------------------------------------------------------------------

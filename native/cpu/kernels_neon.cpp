@@ -1,11 +1,11 @@
 /* NEON (arm64): 32 registers of 4 floats. */
 namespace {
 constexpr int kLanes = 4;
-constexpr int kInFlight = 4;
 constexpr int kColumns = 4;
-constexpr int kPair = 1;
+constexpr int kInt8Columns = 2;
 }  // namespace
 
-#include "kernels_impl.h"
+#include "int8_impl.h"
 
-const llama2::Kernels llama2::kNeonKernels = {"neon", matmul, rmsnorm, softmax, swiglu, add, argmax, atLeast};
+const llama2::Kernels llama2::kNeonKernels = {"neon",  matmul, matmulInt8, quantize, rmsnorm,
+                                              softmax, swiglu, add,        argmax,   atLeast};

@@ -41,24 +41,37 @@ class Memory {
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  /* The next `count` numbers of this memory, from a new cache line on. The caller keeps within `bytes`. */
-  template <typename T>
-  T* take(size_t count) {
-    T* taken = reinterpret_cast<T*>(start_ + used_);
-    used_ += sizeFor<T>(count);
-    return taken;
-  }
-
-  /* How many bytes `take` uses up. */
-  template <typename T>
-  static constexpr size_t sizeFor(size_t count) {
-    return (count * sizeof(T) + kCacheLine - 1) / kCacheLine * kCacheLine;
-  }
+  char* start() const { return start_; }
 
  private:
   void* block_;
   char* start_;
-  size_t used_ = 0;
+};
+
+/*
+ * Deals out a block of memory, part by part. Without a block it only counts, so that the same code that lays things
+ * out says how large the block must be.
+ */
+class Parts {
+ public:
+  Parts() : next_(nullptr) {}
+  explicit Parts(const Memory& memory) : next_(memory.start()) {}
+
+  /* Room for `count` of T, from a new cache line on. */
+  template <typename T>
+  T* take(size_t count) {
+    const size_t bytes = (count * sizeof(T) + kCacheLine - 1) / kCacheLine * kCacheLine;
+    T* const taken = reinterpret_cast<T*>(next_);
+    if (next_ != nullptr) next_ += bytes;
+    bytes_ += bytes;
+    return taken;
+  }
+
+  size_t bytes() const { return bytes_; }
+
+ private:
+  char* next_;
+  size_t bytes_ = 0;
 };
 
 }  // namespace llama2

@@ -5,12 +5,13 @@
 #include <string.h>
 
 #include <algorithm>
-#include <functional>
+#include <array>
+#include <utility>
 
 namespace llama2 {
 
 Sampler::Sampler(const Kernels& kernels, int vocabSize)
-    : kernels_(kernels), vocabSize_(vocabSize), indices_(vocabSize), probindex_(vocabSize) {}
+    : kernels_(kernels), vocabSize_(vocabSize), indices_(vocabSize), probindex_(vocabSize), spare_(vocabSize) {}
 
 int Sampler::sample(float* logits, float temperature, float topp, float coin) {
   const int greedy = kernels_.argmax(logits, vocabSize_);
@@ -34,23 +35,48 @@ int Sampler::sampleMult(const float* probabilities, float coin) const {
 namespace {
 
 /*
- * A candidate as one number: the larger, the earlier it comes. Above the bits of its probability, whose order is
- * that of floats since they are not negative; below its index, turned round, so that the lower comes first on a tie.
+ * A candidate as one number: the smaller, the earlier it comes. Above, how far the bits of its probability are below
+ * those of 1, since floats that are not negative are ordered as their bits are; below, its index, for ties.
  */
+constexpr uint32_t kOne = 0x3f800000;
+
 uint64_t candidate(float probability, int index) {
   uint32_t bits;
   memcpy(&bits, &probability, sizeof bits);
-  return uint64_t{bits} << 32 | (0xffffffff - static_cast<uint32_t>(index));
+  return uint64_t{kOne - bits} << 32 | static_cast<uint32_t>(index);
 }
 
 float probabilityOf(uint64_t candidate) {
-  const uint32_t bits = static_cast<uint32_t>(candidate >> 32);
+  const uint32_t bits = kOne - static_cast<uint32_t>(candidate >> 32);
   float probability;
   memcpy(&probability, &bits, sizeof probability);
   return probability;
 }
 
-int indexOf(uint64_t candidate) { return static_cast<int>(0xffffffff - static_cast<uint32_t>(candidate)); }
+int indexOf(uint64_t candidate) { return static_cast<int>(static_cast<uint32_t>(candidate)); }
+
+/*
+ * Sort candidates that are in the order of their indices, with room for as many in `spare`. A nucleus can have most of
+ * a large vocabulary, and comparing so many would take longer than a forward pass: they are dealt out by digits, the
+ * lowest first, each time keeping the order so far.
+ */
+void sortCandidates(std::vector<uint64_t>& candidates, std::vector<uint64_t>& spare, int count) {
+  constexpr int kDigit = 11, kDigits = 3, kFirst = 32;  // bits: 3 digits from bit 32 on
+  constexpr uint64_t kMask = (1 << kDigit) - 1;
+  constexpr int kWorthIt = 256;
+  if (count < kWorthIt) return std::sort(candidates.begin(), candidates.begin() + count);
+
+  std::array<std::array<int, kMask + 1>, kDigits> places = {};
+  for (int i = 0; i < count; i++) {
+    for (int d = 0; d < kDigits; d++) places[d][candidates[i] >> (kFirst + d * kDigit) & kMask]++;
+  }
+  for (int d = 0; d < kDigits; d++) {
+    int place = 0;
+    for (int& entry : places[d]) place += std::exchange(entry, place);
+    for (int i = 0; i < count; i++) spare[places[d][candidates[i] >> (kFirst + d * kDigit) & kMask]++] = candidates[i];
+    candidates.swap(spare);
+  }
+}
 
 }  // namespace
 
@@ -61,18 +87,12 @@ int Sampler::sampleTopp(const float* probabilities, float topp, float coin) {
   if (n0 == 0) return kernels_.argmax(probabilities, vocabSize_);
   for (int i = 0; i < n0; i++) probindex_[i] = candidate(probabilities[indices_[i]], indices_[i]);
 
+  sortCandidates(probindex_, spare_, n0);
+
   // truncate the list where the cumulative probability exceeds topp
-  const auto first = probindex_.begin();
-  int sorted = 0;  // how many of the list are in order: mostly a few are enough
   float cumulativeProb = 0;
   int lastIdx = n0 - 1;  // in case of rounding errors consider all elements
   for (int i = 0; i < n0; i++) {
-    if (i == sorted) {
-      const int next = std::min(n0, std::max(64, 4 * sorted));
-      if (next < n0) std::nth_element(first + sorted, first + next, first + n0, std::greater<>());
-      std::sort(first + sorted, first + next, std::greater<>());
-      sorted = next;
-    }
     cumulativeProb += probabilityOf(probindex_[i]);
     if (cumulativeProb > topp) {
       lastIdx = i;

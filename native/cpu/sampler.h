@@ -28,7 +28,8 @@ class Sampler {
   const Kernels& kernels_;
   const int vocabSize_;
   std::vector<int> indices_;         // (vocabSize)
-  std::vector<uint64_t> probindex_;  // (vocabSize) candidates, most likely first: see sampleTopp
+  std::vector<uint64_t> probindex_;  // (vocabSize) candidates for top-p
+  std::vector<uint64_t> spare_;      // (vocabSize) room to sort them
 };
 
 }  // namespace llama2

@@ -9,52 +9,14 @@ namespace llama2 {
 
 namespace {
 
-/* Every number of the weights, once: of a shared classifier too. Panels round rows up, hence size(). */
-struct Sizes {
-  size_t vector, dimDim, kvDimDim, hiddenDim, dimHidden, vocabDim, angles;
+// ----------------------------------------------------------------------------
+// weights
 
-  explicit Sizes(const Config& p)
-      : vector(p.dim),
-        dimDim(Matrix::size(p.dim, p.dim)),
-        kvDimDim(Matrix::size(p.kvDim(), p.dim)),
-        hiddenDim(Matrix::size(p.hiddenDim, p.dim)),
-        dimHidden(Matrix::size(p.dim, p.hiddenDim)),
-        vocabDim(Matrix::size(p.vocabSize, p.dim)),
-        angles(static_cast<size_t>(p.seqLen) * (p.headSize() / 2)) {}
-
-  size_t bytes(int nLayers, bool sharedClassifier) const {
-    const auto size = Memory::sizeFor<float>;
-    const size_t layer = 2 * size(vector) + 2 * size(dimDim) + 2 * size(kvDimDim) + 2 * size(hiddenDim) + size(dimHidden);
-    return nLayers * layer + (sharedClassifier ? 1 : 2) * size(vocabDim) + size(vector) + 2 * size(angles);
-  }
-};
-
-/* What the caches of a processor hold for certain. */
-constexpr size_t kCacheBytes = size_t{4} << 20;
-
-constexpr int kMaxBatch = 64;
-
-/* So many tokens at once that the weights are read rarely, but not so many that a pass takes longer than a blink. */
-int maxBatchFor(const Config& p) {
-  const double layer = 2.0 * p.dim * p.dim + 2.0 * p.dim * p.kvDim() + 3.0 * p.dim * p.hiddenDim;
-  const double multiplications = p.nLayers * layer + static_cast<double>(p.vocabSize) * p.dim;
-  return static_cast<int>(std::clamp(1e10 / multiplications, 8.0, static_cast<double>(kMaxBatch)));
-}
-
-}  // namespace
-
-Transformer::Transformer(const Config& config, bool sharedClassifier, const float* fcr, const float* fci,
-                         const Kernels& kernels, int threads)
-    : config_(config),
-      kernels_(kernels),
-      streamed_(Sizes(config).bytes(config.nLayers, sharedClassifier) > kCacheBytes),
-      memory_(Sizes(config).bytes(config.nLayers, sharedClassifier), Pages::kHuge),
-      pool_(threads) {
-  const Config& p = config_;
-  const auto vector = [&] { return memory_.take<float>(p.dim); };
-  const auto matrix = [&](int d, int n) { return Matrix{memory_.take<float>(Matrix::size(d, n)), d, n}; };
-  // in the order in which a forward pass reads them
-  TransformerWeights& w = weights_;
+/* In the order in which a forward pass reads them. */
+TransformerWeights layOutWeights(Parts& memory, const Config& p, bool sharedClassifier, int groupSize) {
+  const auto vector = [&] { return memory.take<float>(p.dim); };
+  const auto matrix = [&](int d, int n) { return Matrix(memory, d, n, groupSize); };
+  TransformerWeights w;
   w.tokenEmbeddingTable = matrix(p.vocabSize, p.dim);
   for (int l = 0; l < p.nLayers; l++) {
     w.rmsAttWeight.push_back(vector());
@@ -69,42 +31,90 @@ Transformer::Transformer(const Config& config, bool sharedClassifier, const floa
   }
   w.rmsFinalWeight = vector();
   w.wcls = sharedClassifier ? w.tokenEmbeddingTable : matrix(p.vocabSize, p.dim);
+  return w;
+}
 
-  const size_t angles = static_cast<size_t>(p.seqLen) * (p.headSize() / 2);
-  fcr_ = memory_.take<float>(angles);
-  fci_ = memory_.take<float>(angles);
-  memcpy(fcr_, fcr, angles * sizeof(float));
-  memcpy(fci_, fci, angles * sizeof(float));
+size_t weightBytes(const Config& p, bool sharedClassifier, int groupSize) {
+  Parts counted;
+  layOutWeights(counted, p, sharedClassifier, groupSize);
+  return counted.bytes();
+}
+
+/* What the caches of a processor hold for certain. */
+constexpr size_t kCacheBytes = size_t{4} << 20;
+
+constexpr int kMaxBatch = 64;
+
+/* So many tokens at once that the weights are read rarely, but not so many that a pass takes longer than a blink. */
+int maxBatchFor(const Config& p) {
+  const double layer = 2.0 * p.dim * p.dim + 2.0 * p.dim * p.kvDim() + 3.0 * p.dim * p.hiddenDim;
+  const double multiplications = p.nLayers * layer + static_cast<double>(p.vocabSize) * p.dim;
+  return static_cast<int>(std::clamp(1e10 / multiplications, 8.0, static_cast<double>(kMaxBatch)));
+}
+
+size_t angles(const Config& p) { return static_cast<size_t>(p.seqLen) * (p.headSize() / 2); }
+
+}  // namespace
+
+Matrix* TransformerWeights::matrix(const std::string& name, int layer) {
+  if (name == "tokenEmbeddingTable") return &tokenEmbeddingTable;
+  if (name == "wq") return &wq[layer];
+  if (name == "wk") return &wk[layer];
+  if (name == "wv") return &wv[layer];
+  if (name == "wo") return &wo[layer];
+  if (name == "w1") return &w1[layer];
+  if (name == "w2") return &w2[layer];
+  if (name == "w3") return &w3[layer];
+  if (name == "wcls") return &wcls;
+  return nullptr;
+}
+
+float* TransformerWeights::vector(const std::string& name, int layer) {
+  if (name == "rmsAttWeight") return rmsAttWeight[layer];
+  if (name == "rmsFfnWeight") return rmsFfnWeight[layer];
+  if (name == "rmsFinalWeight") return rmsFinalWeight;
+  return nullptr;
+}
+
+Transformer::Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* fcr, const float* fci,
+                         const Kernels& kernels, int threads)
+    : config_(config),
+      groupSize_(groupSize),
+      kernels_(kernels),
+      bytes_(weightBytes(config, sharedClassifier, groupSize)),
+      streamed_(bytes_ > kCacheBytes),
+      maxBatch_(maxBatchFor(config)),
+      memory_(bytes_, Pages::kHuge),
+      fcr_(fcr, fcr + angles(config)),
+      fci_(fci, fci + angles(config)),
+      pool_(threads) {
+  Parts parts(memory_);
+  weights_ = layOutWeights(parts, config, sharedClassifier, groupSize);
 }
 
 bool Transformer::fill(const std::string& name, int layer, const float* values, size_t count, size_t offset) {
-  TransformerWeights& w = weights_;
-  const auto vector = [&](float* to) {
-    const size_t size = config_.dim;
-    if (offset > size || count > size - offset) return false;
-    std::copy_n(values, count, to + offset);
-    return true;
-  };
-  const auto matrix = [&](Matrix& to) {
-    const size_t size = static_cast<size_t>(to.d) * to.n;
-    if (offset > size || count > size - offset) return false;
-    to.fill(values, count, offset);
-    return true;
-  };
   if (layer < 0 || layer >= config_.nLayers) return false;
-  if (name == "tokenEmbeddingTable") return matrix(w.tokenEmbeddingTable);
-  if (name == "rmsAttWeight") return vector(w.rmsAttWeight[layer]);
-  if (name == "wq") return matrix(w.wq[layer]);
-  if (name == "wk") return matrix(w.wk[layer]);
-  if (name == "wv") return matrix(w.wv[layer]);
-  if (name == "wo") return matrix(w.wo[layer]);
-  if (name == "rmsFfnWeight") return vector(w.rmsFfnWeight[layer]);
-  if (name == "w1") return matrix(w.w1[layer]);
-  if (name == "w2") return matrix(w.w2[layer]);
-  if (name == "w3") return matrix(w.w3[layer]);
-  if (name == "rmsFinalWeight") return vector(w.rmsFinalWeight);
-  if (name == "wcls") return matrix(w.wcls);
-  return false;
+  const auto fits = [&](size_t size) { return offset <= size && count <= size - offset; };
+  if (float* vector = weights_.vector(name, layer)) {
+    if (!fits(config_.dim)) return false;
+    std::copy_n(values, count, vector + offset);
+    return true;
+  }
+  Matrix* matrix = weights_.matrix(name, layer);
+  if (matrix == nullptr || groupSize_ != 0 || !fits(static_cast<size_t>(matrix->d) * matrix->n)) return false;
+  matrix->fill(values, count, offset);
+  return true;
+}
+
+bool Transformer::fillQuantized(const std::string& name, int layer, const int8_t* values, const float* scales,
+                                size_t count, size_t offset) {
+  if (layer < 0 || layer >= config_.nLayers || groupSize_ == 0) return false;
+  Matrix* matrix = weights_.matrix(name, layer);
+  if (matrix == nullptr || count % groupSize_ != 0 || offset % groupSize_ != 0) return false;
+  const size_t size = static_cast<size_t>(matrix->d) * matrix->n;
+  if (offset > size || count > size - offset) return false;
+  matrix->fillQuantized(values, scales, count, offset);
+  return true;
 }
 
 // ----------------------------------------------------------------------------
@@ -112,46 +122,63 @@ bool Transformer::fill(const std::string& name, int layer, const float* values, 
 
 namespace {
 
-/* The stride of a row of scores. */
-size_t attStride(const Config& p) { return static_cast<size_t>(panelsOf(p.seqLen)) * kPanel; }
-
-size_t keyCacheSize(const Config& p) { return static_cast<size_t>(p.nLayers) * p.nKvHeads * Matrix::size(p.seqLen, p.headSize()); }
-
-size_t valueCacheSize(const Config& p) {
-  return static_cast<size_t>(p.nLayers) * p.nKvHeads * Matrix::size(p.headSize(), p.seqLen);
+RunState layOutState(Parts& memory, const Config& p, int groupSize, int maxBatch, int threads) {
+  const auto rows = [&](size_t size) { return memory.take<float>(maxBatch * size); };
+  RunState s = {};
+  s.x = rows(p.dim);
+  s.xb = rows(p.dim);
+  s.xb2 = rows(p.dim);
+  s.hb = rows(p.hiddenDim);
+  s.hb2 = rows(p.hiddenDim);
+  s.q = rows(p.dim);
+  s.k = rows(p.kvDim());
+  s.v = rows(p.kvDim());
+  s.att = memory.take<float>(static_cast<size_t>(threads) * p.nHeads * attStride(p));
+  if (groupSize != 0) {
+    const Segments dim = segmentsOf(p.dim, groupSize);
+    const Segments hiddenDim = segmentsOf(p.hiddenDim, groupSize);
+    const size_t segments = std::max(dim.count, hiddenDim.count);
+    s.xq = memory.take<int8_t>(maxBatch * std::max(dim.bytes(), hiddenDim.bytes()));
+    s.xs = memory.take<float>(maxBatch * segments);
+    s.xsum = memory.take<int32_t>(maxBatch * segments);
+  }
+  return s;
 }
 
-size_t cacheBytes(const Config& p) {
-  return Memory::sizeFor<float>(keyCacheSize(p)) + Memory::sizeFor<float>(valueCacheSize(p));
+size_t stateBytes(const Config& p, int groupSize, int maxBatch, int threads) {
+  Parts counted;
+  layOutState(counted, p, groupSize, maxBatch, threads);
+  return counted.bytes();
 }
 
-size_t stateBytes(const Config& p, int maxBatch, int threads) {
-  const auto rows = [&](int size) { return Memory::sizeFor<float>(static_cast<size_t>(maxBatch) * size); };
-  return 4 * rows(p.dim) + 2 * rows(p.hiddenDim) + 2 * rows(p.kvDim()) +
-         Memory::sizeFor<float>(static_cast<size_t>(threads) * p.nHeads * attStride(p));
+std::vector<KvCache> layOutCaches(Parts& memory, const Config& p, int sequences) {
+  const size_t heads = static_cast<size_t>(p.nLayers) * p.nKvHeads;
+  std::vector<KvCache> caches(sequences);
+  for (KvCache& cache : caches) {
+    cache.keyCache = memory.take<float>(heads * Matrix::size(p.seqLen, p.headSize()));
+    cache.valueCache = memory.take<float>(heads * Matrix::size(p.headSize(), p.seqLen));
+  }
+  return caches;
+}
+
+size_t cacheBytes(const Config& p, int sequences) {
+  Parts counted;
+  layOutCaches(counted, p, 1);
+  return counted.bytes() * sequences;
 }
 
 }  // namespace
 
 Context::Context(const Transformer& transformer, int sequences)
-    : maxBatch_(maxBatchFor(transformer.config())),
-      stateMemory_(stateBytes(transformer.config(), maxBatch_, transformer.threads()), Pages::kLazy),
-      cacheMemory_(cacheBytes(transformer.config()) * sequences, Pages::kLazy) {
-  const Config& p = transformer.config();
-  const auto rows = [&](int size) { return stateMemory_.take<float>(static_cast<size_t>(maxBatch_) * size); };
-  state_.x = rows(p.dim);
-  state_.xb = rows(p.dim);
-  state_.xb2 = rows(p.dim);
-  state_.q = rows(p.dim);
-  state_.hb = rows(p.hiddenDim);
-  state_.hb2 = rows(p.hiddenDim);
-  state_.k = rows(p.kvDim());
-  state_.v = rows(p.kvDim());
-  state_.att = stateMemory_.take<float>(static_cast<size_t>(transformer.threads()) * p.nHeads * attStride(p));
-  for (int i = 0; i < sequences; i++) {
-    float* keyCache = cacheMemory_.take<float>(keyCacheSize(p));
-    caches_.push_back({keyCache, cacheMemory_.take<float>(valueCacheSize(p))});
-  }
+    : stateMemory_(
+          stateBytes(transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads()),
+          Pages::kLazy),
+      cacheMemory_(cacheBytes(transformer.config(), sequences), Pages::kLazy) {
+  Parts state(stateMemory_);
+  state_ =
+      layOutState(state, transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads());
+  Parts caches(cacheMemory_);
+  caches_ = layOutCaches(caches, transformer.config(), sequences);
 }
 
 }  // namespace llama2

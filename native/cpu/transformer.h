@@ -31,34 +31,57 @@ struct Config {
   int kvMul() const { return nHeads / nKvHeads; }
 };
 
-/* A matrix of d rows and n columns, in panels. */
+/* Pieces of rows within which the sums of an int8 matmul do not end: see kernels.h. */
+Segments segmentsOf(int n, int groupSize);
+
+/* A matrix of d rows and n columns, in panels: float32, or int8 if groupSize is not 0. */
 struct Matrix {
-  float* data;  // (ceil(d / 16), n, 16)
   int d;
   int n;
+  int groupSize;
+
+  float* data;  // float32: (ceil(d / 16), n, 16)
+
+  int8_t* q;       // int8: (ceil(d / 16), segments, quads, 16, 4)
+  float* s;        // (ceil(d / 16), segments, 16)
+  uint16_t* ends;  // (ceil(d / 16), segments), or nullptr: see Int8Panels
+  Segments segments;
+
+  Matrix() = default;
+  Matrix(Parts& memory, int d, int n, int groupSize);
 
   size_t panelStride() const { return static_cast<size_t>(n) * kPanel; }
+  /* How many numbers a float32 matrix takes. */
   static size_t size(int d, int n) { return static_cast<size_t>(panelsOf(d)) * n * kPanel; }
 
   /* Put the next `count` numbers into place. They follow each other row by row, and the first belongs at `offset`. */
   void fill(const float* values, size_t count, size_t offset);
+  /* The same for int8: whole groups, with a scale each. */
+  void fillQuantized(const int8_t* values, const float* scales, size_t count, size_t offset);
   /* xout (n) = row `row` */
   void copyRow(float* xout, int row) const;
+  /* Those of the panels that rows `begin` to before `end` are in; `begin` is a multiple of 16. */
+  Panels panels(int begin, int end) const;
+  Int8Panels int8Panels(int begin, int end) const;
 };
 
 struct TransformerWeights {
-  Matrix tokenEmbeddingTable;         // (vocabSize, dim)
-  std::vector<float*> rmsAttWeight;   // (nLayers, dim)
-  std::vector<Matrix> wq;             // (nLayers, dim, dim)
-  std::vector<Matrix> wk;             // (nLayers, kvDim, dim)
-  std::vector<Matrix> wv;             // (nLayers, kvDim, dim)
-  std::vector<Matrix> wo;             // (nLayers, dim, dim)
-  std::vector<float*> rmsFfnWeight;   // (nLayers, dim)
-  std::vector<Matrix> w1;             // (nLayers, hiddenDim, dim)
-  std::vector<Matrix> w2;             // (nLayers, dim, hiddenDim)
-  std::vector<Matrix> w3;             // (nLayers, hiddenDim, dim)
-  float* rmsFinalWeight;              // (dim)
-  Matrix wcls;                        // (vocabSize, dim); may be tokenEmbeddingTable
+  Matrix tokenEmbeddingTable;        // (vocabSize, dim)
+  std::vector<float*> rmsAttWeight;  // (nLayers, dim)
+  std::vector<Matrix> wq;            // (nLayers, dim, dim)
+  std::vector<Matrix> wk;            // (nLayers, kvDim, dim)
+  std::vector<Matrix> wv;            // (nLayers, kvDim, dim)
+  std::vector<Matrix> wo;            // (nLayers, dim, dim)
+  std::vector<float*> rmsFfnWeight;  // (nLayers, dim)
+  std::vector<Matrix> w1;            // (nLayers, hiddenDim, dim)
+  std::vector<Matrix> w2;            // (nLayers, dim, hiddenDim)
+  std::vector<Matrix> w3;            // (nLayers, hiddenDim, dim)
+  float* rmsFinalWeight;             // (dim)
+  Matrix wcls;                       // (vocabSize, dim); may be tokenEmbeddingTable
+
+  /* The matrix or the vector of that name and layer; nullptr if there is none. */
+  Matrix* matrix(const std::string& name, int layer);
+  float* vector(const std::string& name, int layer);
 };
 
 /* A token to read: which, where it stands, and in which sequence of the context. */
@@ -68,20 +91,17 @@ struct Entry {
   int32_t sequence;
 };
 
-/* Which entries' logits a forward pass computes. */
-enum class Wanted { kNone, kLast, kAll };
-
 class Context;
 
 /* The weights, and the threads that work with them. One forward pass at a time, whatever the context. */
 class Transformer {
  public:
   /*
-   * fcr and fci are the cosines and sines of the RoPE angles, (seqLen, headSize / 2) each, from `ropeAngles`.
-   * Throws std::bad_alloc, std::system_error.
+   * groupSize is 0 for float32 matrices. fcr and fci are the cosines and sines of the RoPE angles,
+   * (seqLen, headSize / 2) each, from `ropeAngles`. Throws std::bad_alloc, std::system_error.
    */
-  Transformer(const Config& config, bool sharedClassifier, const float* fcr, const float* fci, const Kernels& kernels,
-              int threads);
+  Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* fcr, const float* fci,
+              const Kernels& kernels, int threads);
 
   /*
    * Put the next numbers of a tensor into place, by its name in TransformerWeights and its layer. The numbers are
@@ -89,14 +109,21 @@ class Transformer {
    * there is no such tensor or it is not that large.
    */
   bool fill(const std::string& name, int layer, const float* values, size_t count, size_t offset);
+  /* The same for an int8 matrix: whole groups, with a scale each. */
+  bool fillQuantized(const std::string& name, int layer, const int8_t* values, const float* scales, size_t count,
+                     size_t offset);
 
   /*
-   * Read the entries of a batch, at most context.maxBatch(), and write the wanted logits, (rows, vocabSize).
+   * Read the entries of a batch, at most maxBatch(), and write the logits of the last `wanted`, (wanted, vocabSize).
    * The caller has checked that tokens, positions and sequences are in range.
    */
-  void forward(Context& context, const Entry* batch, int count, Wanted wanted, float* logits) noexcept;
+  void forward(Context& context, const Entry* batch, int count, int wanted, float* logits) noexcept;
+
+  /* The most entries of a batch. */
+  int maxBatch() const { return maxBatch_; }
 
   const Config& config() const { return config_; }
+  int groupSize() const { return groupSize_; }
   const Kernels& kernels() const { return kernels_; }
   int threads() const { return pool_.threads(); }
 
@@ -104,12 +131,15 @@ class Transformer {
   class Pass;
 
   const Config config_;
+  const int groupSize_;
   const Kernels& kernels_;
-  const bool streamed_;  // the weights are more than the caches hold
+  const size_t bytes_;   // of the weights
+  const bool streamed_;  // they are more than the caches hold
+  const int maxBatch_;
   Memory memory_;
   TransformerWeights weights_;
-  float* fcr_;  // (seqLen, headSize / 2)
-  float* fci_;  // (seqLen, headSize / 2)
+  const std::vector<float> fcr_;  // (seqLen, headSize / 2)
+  const std::vector<float> fci_;  // (seqLen, headSize / 2)
   ThreadPool pool_;
 };
 
@@ -127,17 +157,25 @@ struct KvCache {
   float* valueCache;
 };
 
+/* From the scores of one head to those of the next: whole panels of positions. */
+inline size_t attStride(const Config& p) { return static_cast<size_t>(panelsOf(p.seqLen)) * kPanel; }
+
 /* The numbers of a batch of tokens on their way, a row for each: RunState of transformer.ts. */
 struct RunState {
-  float* x;       // (maxBatch, dim)
-  float* xb;      // (maxBatch, dim)
-  float* xb2;     // (maxBatch, dim)
-  float* hb;      // (maxBatch, hiddenDim)
-  float* hb2;     // (maxBatch, hiddenDim)
-  float* q;       // (maxBatch, dim)
-  float* k;       // (maxBatch, kvDim)
-  float* v;       // (maxBatch, kvDim)
-  float* att;     // (threads, nHeads, seqLen)
+  float* x;    // (maxBatch, dim)
+  float* xb;   // (maxBatch, dim)
+  float* xb2;  // (maxBatch, dim)
+  float* hb;   // (maxBatch, hiddenDim)
+  float* hb2;  // (maxBatch, hiddenDim)
+  float* q;    // (maxBatch, dim)
+  float* k;    // (maxBatch, kvDim)
+  float* v;    // (maxBatch, kvDim)
+  float* att;  // (threads, nHeads, seqLen)
+
+  /* What matmul multiplies in an int8 model: one of the above, rounded. The longest has max(dim, hiddenDim) numbers. */
+  int8_t* xq;     // (maxBatch, segments, quads, 4)
+  float* xs;      // (maxBatch, segments)
+  int32_t* xsum;  // (maxBatch, segments)
 };
 
 /* Sequences being read. It must not outlive its transformer's use, and is used by one thread at a time. */
@@ -147,12 +185,10 @@ class Context {
   Context(const Transformer& transformer, int sequences);
 
   int sequences() const { return static_cast<int>(caches_.size()); }
-  int maxBatch() const { return maxBatch_; }
 
  private:
   friend class Transformer;
 
-  const int maxBatch_;
   Memory stateMemory_;
   Memory cacheMemory_;
   RunState state_;

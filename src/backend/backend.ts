@@ -20,6 +20,8 @@ export interface Backend {
 export interface LoadedModel {
   /** How many threads it really uses. */
   readonly threads: number;
+  /** The most entries that one call of `forward` takes. */
+  readonly maxBatch: number;
   /** Room for so many sequences, each with a KV cache of `config.seqLen` positions. */
   openContext(sequences: number): Context;
   dispose(): void;
@@ -32,21 +34,18 @@ export interface Entry {
   sequence: number;
 }
 
-/** Which entries' logits a forward pass shall compute. */
-export type Wanted = "none" | "last" | "all";
-
 /** Sequences being read: their KV caches and the state beside them. They do not affect each other. */
 export interface Context {
-  /** The most entries that one call of `forward` takes. */
-  readonly maxBatch: number;
   /**
    * Read the entries: consecutive positions of one sequence (a prompt), one position of each of several (many
    * stories at once), or any mixture, as long as what stands before an entry in its sequence has been read by
-   * earlier calls, or stands before it in `batch`. The bits do not depend on how entries are batched.
+   * earlier calls, or stands before it in `batch`. At most the model's `maxBatch`. The bits do not depend on how entries are
+   * batched.
    *
-   * Returns the wanted logits, a row of vocabSize for each, in memory that the next call overwrites.
+   * Returns the logits of the last `wanted` entries, a row of vocabSize for each, in memory that the next call
+   * overwrites. The classifier, a model's largest matrix, is computed for these only.
    */
-  forward(batch: readonly Entry[], wanted: Wanted): Float32Array;
+  forward(batch: readonly Entry[], wanted: number): Float32Array;
   /** Choose a token from row `row` of the last logits, as `sample` of sampler.ts does, which uses them up. */
   sample(sampler: Sampler, row: number): number;
   dispose(): void;

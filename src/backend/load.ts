@@ -1,12 +1,13 @@
 /*
- * Choosing a backend, and refusing what no backend could hold.
+ * Choosing a backend.
  */
-import { totalmem } from "node:os";
 import { Llama2Error } from "../errors.js";
-import { type Config, isVector, kvDimOf, shapesOf, type WeightSource } from "../llama2/transformer.js";
+import type { Config, WeightSource } from "../llama2/transformer.js";
 import { BACKENDS, type Backend, type BackendName, type LoadedModel } from "./backend.js";
 import { openCpu } from "./cpu/cpu.js";
+import { checkLimits } from "./limits.js";
 import { ts } from "./ts/ts.js";
+import { wasm } from "./wasm/wasm.js";
 
 /** A model on a backend, and what the choice deserves to be told. */
 export interface Loaded {
@@ -16,14 +17,21 @@ export interface Loaded {
   notes: string[];
 }
 
+/** How to open each backend of this release. */
+const OPEN: Partial<Record<BackendName, () => Backend>> = {
+  cpu: openCpu,
+  wasm: () => wasm,
+  ts: () => ts,
+};
+
 /**
- * Load the weights on the backend that was asked for, or on the best one. A named backend never falls back.
+ * Load the weights on the backend that was asked for, or on the best one that works. A named backend never falls
+ * back; where `auto` does, a note says why.
  * @param context caps the positions a sequence can have; 0: as many as the model was made for
  * @param threads 0: the backend's own choice
  * @throws Llama2Error E_DEVICE_UNAVAILABLE, E_LIMIT, and whatever the source throws
  */
 export function load(source: WeightSource, name: BackendName | "auto", context: number, threads: number): Loaded {
-  const { backend, notes } = choose(name);
   const { seqLen } = source.config;
   const config = { ...source.config, seqLen: context === 0 ? seqLen : Math.min(context, seqLen) };
   const capped: WeightSource = {
@@ -33,33 +41,22 @@ export function load(source: WeightSource, name: BackendName | "auto", context: 
     read: (tensor, layer, fill) => source.read(tensor, layer, fill),
     readQuantized: (tensor, layer, fill) => source.readQuantized(tensor, layer, fill),
   };
-  checkMemory(capped);
-  const model = backend.load(capped, { threads });
-  if (threads > model.threads) notes.push(`the ${backend.name} backend runs on one thread`);
-  return { backend: backend.name, model, config, notes };
-}
+  checkLimits(capped);
 
-/** How to open each backend; each says why if it cannot run here. */
-const OPEN: Partial<Record<BackendName, () => Backend>> = {
-  cpu: openCpu,
-  // wasm: between these two
-  ts: () => ts,
-};
-
-/** The backend of that name, or the best that opens, with a note for each better one that did not. */
-function choose(name: BackendName | "auto"): { backend: Backend; notes: string[] } {
-  if (name !== "auto") return { backend: open(name), notes: [] };
-  const notes: string[] = [];
-  for (const candidate of BACKENDS) {
-    if (!OPEN[candidate]) continue;
+  const candidates = name === "auto" ? BACKENDS.filter((candidate) => candidate in OPEN) : [name];
+  const reasons: string[] = [];
+  for (const backend of candidates) {
     try {
-      return { backend: open(candidate), notes };
+      const model = open(backend).load(capped, { threads });
+      const notes = reasons.length > 0 ? [`running on ${backend}: ${reasons.join("; ")}`] : [];
+      if (threads > model.threads) notes.push(`the ${backend} backend runs on one thread`);
+      return { backend, model, config, notes };
     } catch (error) {
-      if (!(error instanceof Llama2Error)) throw error;
-      notes.push(`${error.message}`);
+      if (backend === candidates.at(-1) || !cannotRun(error)) throw error;
+      reasons.push(error.message);
     }
   }
-  throw new Error("no backend opens, and ts always does");
+  throw new Error("there is no backend at all");
 }
 
 /** @throws Llama2Error E_DEVICE_UNAVAILABLE */
@@ -73,48 +70,7 @@ function open(name: BackendName): Backend {
   );
 }
 
-/** Float32 cannot count further: position 2^24 + 1 would get the RoPE angles of position 2^24. */
-const MAX_POSITIONS = 2 ** 24;
-
-/** A typed array holds no more; real tensors are far smaller. */
-const MAX_NUMBERS = 2 ** 32;
-/** Every layer takes some memory beside its numbers; real models have a hundred. */
-const MAX_LAYERS = 2 ** 12;
-
-/** @throws Llama2Error E_LIMIT if the context is too long, or the model too large for this machine */
-function checkMemory(source: WeightSource): void {
-  const p = source.config;
-  if (p.seqLen > MAX_POSITIONS) {
-    throw new Llama2Error(
-      "E_LIMIT",
-      `a context of ${p.seqLen} positions is more than the ${MAX_POSITIONS} that float32 can tell apart. Cap it: --context 4096`,
-    );
-  }
-  const tensors = tensorsOf(source);
-  const largest = Math.max(...tensors.map(({ d, n }) => d * n));
-  if (largest > MAX_NUMBERS || p.nLayers > MAX_LAYERS) {
-    throw new Llama2Error(
-      "E_LIMIT",
-      `the model has ${p.nLayers} layers and tensors of up to ${largest} numbers. More than ${MAX_LAYERS} and ${MAX_NUMBERS} cannot be loaded`,
-    );
-  }
-  const weights = tensors.reduce((sum, { layers, d, n, bytes }) => sum + layers * d * n * bytes, 0);
-  const cache = 4 * p.seqLen * (2 * p.nLayers * kvDimOf(p) + p.nHeads);
-  const memory = Math.min(totalmem(), process.constrainedMemory() || Infinity);
-  if (weights + cache > memory) {
-    const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
-    throw new Llama2Error(
-      "E_LIMIT",
-      `the weights need ${gb(weights)} and a context of ${p.seqLen} positions ${gb(cache)}, but this machine has ${gb(memory)}.${
-        weights < memory ? ` A shorter context needs less: --context ${Math.min(2048, Math.ceil(p.seqLen / 4))}` : ""
-      }`,
-    );
-  }
-}
-
-/** The shapes of the tensors that are there, and how many bytes each of their numbers takes. */
-function tensorsOf({ config, sharedClassifier, groupSize }: WeightSource) {
-  return Object.entries(shapesOf(config))
-    .filter(([name]) => name !== "wcls" || !sharedClassifier)
-    .map(([name, shape]) => ({ ...shape, bytes: groupSize === 0 || isVector(name) ? 4 : 1 + 4 / groupSize }));
+/** Whether this is the backend's fault, and another may do better. */
+function cannotRun(error: unknown): error is Llama2Error {
+  return error instanceof Llama2Error && (error.code === "E_DEVICE_UNAVAILABLE" || error.code === "E_LIMIT");
 }

@@ -32,7 +32,13 @@ const TIMEOUT_MS = 20_000;
 /** Can the native file at `path` be loaded? */
 export function probe(path: string): ProbeResult {
   const memory = `${path}.probe`;
-  const key = keyOf(path);
+  let key: string;
+  try {
+    key = keyOf(path);
+  } catch (error) {
+    const { code = "EXIT", message } = error as NodeJS.ErrnoException;
+    return { ok: false, code, reason: message };
+  }
   if (recall(memory) === key) return { ok: true, code: "", reason: "" };
   const result = loadInChild(path);
   if (result.ok) remember(memory, key);

@@ -36,11 +36,12 @@ export class InputFile {
 
   /**
    * Fill `into` with the bytes from `position` on.
-   * @throws Llama2Error E_FORMAT if the file ends before, because someone shortened it meanwhile
+   * @throws Llama2Error E_FORMAT if the file ends before, because someone shortened it meanwhile; E_FILE if the disk
+   *   or network it is on fails
    */
   read(into: Uint8Array, position: number): void {
     for (let done = 0; done < into.length; ) {
-      const n = readSync(this.fd, into, done, into.length - done, position + done);
+      const n = this.readSome(into.subarray(done), position + done);
       if (n === 0) {
         throw new Llama2Error(
           "E_FORMAT",
@@ -53,6 +54,15 @@ export class InputFile {
 
   close(): void {
     closeSync(this.fd);
+  }
+
+  /** Read at least one byte into `into`, and return how many; 0 at the end of the file. */
+  private readSome(into: Uint8Array, position: number): number {
+    try {
+      return readSync(this.fd, into, 0, into.length, position);
+    } catch (error) {
+      throw new Llama2Error("E_FILE", `cannot read ${this.path} at byte ${position}: ${(error as Error).message}`);
+    }
   }
 }
 

@@ -115,12 +115,12 @@ function parseVersion(view: DataView, refuse: Refuse): 0 | 1 | 2 {
 
 /** The seven int32 that begin at byte `start`. */
 function parseFields(view: DataView, start: number, vocabSize: number, refuse: Refuse) {
+  const at = (field: (typeof FIELDS)[number]) => start + 4 * FIELDS.indexOf(field);
   const positive = (field: (typeof FIELDS)[number], value?: number) => {
-    const at = start + 4 * FIELDS.indexOf(field);
-    const found = view.getInt32(at, true);
+    const found = view.getInt32(at(field), true);
     const n = value ?? found;
     if (n >= 1 && n <= 0x7fffffff) return n;
-    throw refuse(`${field} at byte ${at} is ${found}, expected a positive number`);
+    throw refuse(`${field} at byte ${at(field)} is ${found}, expected a positive number`);
   };
   const p = {
     dim: positive("dim"),
@@ -131,12 +131,19 @@ function parseFields(view: DataView, start: number, vocabSize: number, refuse: R
     vocabSize: positive("vocab_size", vocabSize),
     seqLen: positive("seq_len"),
   };
-  const divides = (what: string, a: number, by: string, b: number) => {
-    if (a % b !== 0) throw refuse(`${what} ${a} is not a multiple of ${by} ${b}`);
-  };
-  divides("dim", p.dim, "n_heads", p.nHeads);
-  divides("n_heads", p.nHeads, "n_kv_heads", p.nKvHeads);
-  divides("the head size dim / n_heads =", p.dim / p.nHeads, "RoPE's pair,", 2);
+  if (p.dim % p.nHeads !== 0) {
+    const bytes = `bytes ${at("dim")} and ${at("n_heads")}`;
+    throw refuse(`dim ${p.dim} is not a multiple of n_heads ${p.nHeads} (${bytes})`);
+  }
+  if (p.nHeads % p.nKvHeads !== 0) {
+    const bytes = `bytes ${at("n_heads")} and ${at("n_kv_heads")}`;
+    throw refuse(`n_heads ${p.nHeads} is not a multiple of n_kv_heads ${p.nKvHeads} (${bytes})`);
+  }
+  const headSize = p.dim / p.nHeads;
+  if (headSize % 2 !== 0) {
+    const bytes = `bytes ${at("dim")} and ${at("n_heads")}`;
+    throw refuse(`the head size dim / n_heads is ${headSize}, expected an even number: RoPE turns pairs (${bytes})`);
+  }
   return p;
 }
 

@@ -57,6 +57,7 @@ export class OutputFile {
 
 /** The place that `path` names, through links. What is there already must be a file. */
 function resolveTarget(path: string): string {
+  if (path === "") throw cannotWrite('""', "that is no name");
   const stat = attempt(path, () => statSync(path, { throwIfNoEntry: false }));
   if (!stat) return path;
   if (!stat.isFile()) throw cannotWrite(path, stat.isDirectory() ? "it is a directory" : "it is no regular file");
@@ -88,5 +89,4 @@ function reasonOf({ code, message }: NodeJS.ErrnoException): string {
   }
 }
 
-const cannotWrite = (path: string, why: string) =>
-  new Llama2Error("E_FILE", `cannot write ${path === "" ? '""' : path}: ${why}`);
+const cannotWrite = (path: string, why: string) => new Llama2Error("E_FILE", `cannot write ${path}: ${why}`);

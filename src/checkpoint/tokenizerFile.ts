@@ -5,14 +5,14 @@ import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Llama2Error } from "../errors.js";
-import { buildTokenizer, type Tokenizer } from "../llama2/tokenizer.js";
+import { buildTokenizer, EOS, type Tokenizer } from "../llama2/tokenizer.js";
 import { bytesText, InputFile } from "./file.js";
 
 /** The folder of the bundled model, its tokenizer and its card. */
 export const PACKAGE_MODELS = fileURLToPath(new URL("../../models/", import.meta.url));
 
-/** Larger than any real vocabulary by far. */
-const MAX_BYTES = 1 << 28;
+/** 16 MiB, three times as large as the largest real vocabularies. */
+const MAX_BYTES = 1 << 24;
 
 /**
  * Read a tokenizer file: uint32 longest piece, then for each token float32 score, int32 length, bytes. How many
@@ -23,7 +23,10 @@ export function readTokenizer(path: string): Tokenizer {
   const file = new InputFile(path);
   try {
     if (file.size > MAX_BYTES) {
-      throw new Llama2Error("E_FORMAT", `${path} is no tokenizer: it has ${bytesText(file.size)}`);
+      throw new Llama2Error(
+        "E_FORMAT",
+        `${path} is no tokenizer: it has ${bytesText(file.size)}, and tokenizers have at most ${bytesText(MAX_BYTES)}`,
+      );
     }
     const bytes = new Uint8Array(file.size);
     file.read(bytes, 0);
@@ -39,8 +42,6 @@ export function parseTokenizer(bytes: Uint8Array, path: string): Tokenizer {
   // latin1 makes one character of each byte
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < 12) throw refuse(`it has ${bytesText(bytes.length)}, less than a single token needs`);
-
   const vocab: string[] = [];
   const scores: number[] = [];
   // the longest piece, in the first four bytes, is counted anew: some files have it wrong
@@ -56,6 +57,9 @@ export function parseTokenizer(bytes: Uint8Array, path: string): Tokenizer {
     scores.push(view.getFloat32(at, true));
     vocab.push(text.slice(at + 8, at + 8 + length));
     at += 8 + length;
+  }
+  if (vocab.length <= EOS) {
+    throw refuse(`it has ${vocab.length} tokens in ${bytesText(bytes.length)}, expected unknown, BOS and EOS at least`);
   }
   return buildTokenizer(vocab, Float32Array.from(scores));
 }

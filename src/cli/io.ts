@@ -4,12 +4,12 @@
 import { once } from "node:events";
 import { Llama2Error } from "../errors.js";
 
-/** Larger than any text a model could read. */
-const MAX_STDIN = 1 << 26;
+/** 16 MiB: larger than any text a model could read at once, and what the tokenizer takes in its stride. */
+export const MAX_TEXT_BYTES = 1 << 24;
 
 /**
  * All of standard input.
- * @throws Llama2Error E_LIMIT beyond 64 MiB; the signal's reason
+ * @throws Llama2Error E_LIMIT beyond MAX_TEXT_BYTES; the signal's reason
  */
 export async function readStdin(signal: AbortSignal): Promise<Buffer> {
   signal.addEventListener("abort", () => process.stdin.destroy(signal.reason));
@@ -17,7 +17,7 @@ export async function readStdin(signal: AbortSignal): Promise<Buffer> {
   let size = 0;
   for await (const chunk of process.stdin) {
     size += chunk.length;
-    if (size > MAX_STDIN) throw new Llama2Error("E_LIMIT", `standard input has more than ${MAX_STDIN} bytes`);
+    if (size > MAX_TEXT_BYTES) throw new Llama2Error("E_LIMIT", `standard input has more than ${MAX_TEXT_BYTES} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

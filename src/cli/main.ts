@@ -4,12 +4,14 @@
  */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
+import { MAX_GROUP_SIZE } from "../checkpoint/header.js";
 import { Llama2Error } from "../errors.js";
 import { chat } from "./chat.js";
 import { endQuietlyWithReader, Interrupted, interruptible, tell } from "./io.js";
 import { logits } from "./logits.js";
 import { addMachineFlags, decimal, seed, whole } from "./options.js";
 import { perplexity } from "./perplexity.js";
+import { quantize } from "./quantize.js";
 import { type StoryFlags, story } from "./story.js";
 import { detokenize, tokenize } from "./tokenize.js";
 
@@ -35,6 +37,7 @@ function program(): Command {
     .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
     .addOption(new Option("-m, --mode <mode>", "what to do").choices(["generate", "chat"]).default("generate"))
     .option("-y, --system <text>", "chat: what the model is told first")
+    .option("-N, --stories <n>", "so many stories; the backends tell many at once", whole("stories", 1, 100_000), 1)
     .option("--json", "print one JSON object instead of the text")
     .option("--compat", "print exactly run.c's bytes, which lack characters made of several tokens")
     .version(`llama2.ts ${version}`, "--version", "print the version")
@@ -42,8 +45,12 @@ function program(): Command {
     .addHelpText("after", EXAMPLES)
     .enablePositionalOptions()
     .action(async (model: string | undefined, flags: StoryFlags, command: Command) => {
+      if (flags.compat && (flags.stories > 1 || flags.mode === "chat")) {
+        command.error("error: --compat goes with a single story");
+      }
       if (flags.mode === "generate") return interruptible((signal) => story(model, flags, signal));
       if (flags.json) command.error("error: --json does not go with -m chat");
+      if (flags.stories > 1) command.error("error: --stories does not go with -m chat");
       return chat(model, flags);
     });
   addMachineFlags(llama2);
@@ -75,6 +82,15 @@ function program(): Command {
     .option("--json", "print one JSON object")
     .action((model, file, flags) => interruptible((signal) => perplexity(model, file, flags, signal)));
   addMachineFlags(perplexityCommand);
+  llama2
+    .command("quantize <in> <out>")
+    .description("write a model as int8: a quarter of the size, and faster")
+    .option(
+      "--group-size <n>",
+      "weights that share a scale; default: 64, or less for small models",
+      whole("weights", 1, MAX_GROUP_SIZE),
+    )
+    .action((input, output, flags) => interruptible((signal) => quantize(input, output, flags, signal)));
 
   for (const command of [llama2, ...llama2.commands]) command.exitOverride();
   return llama2;

@@ -4,6 +4,7 @@
  */
 import { type Command, InvalidArgumentError } from "commander";
 import { BACKENDS, type BackendName } from "../backend/backend.js";
+import { Llama2Error } from "../errors.js";
 
 /** The flags of every command that runs a model. */
 export interface MachineFlags {
@@ -14,7 +15,7 @@ export interface MachineFlags {
 
 export function addMachineFlags(command: Command): Command {
   return command
-    .option("--backend <name>", "what computes: auto takes the best that works; ts", backendName, "auto")
+    .option("--backend <name>", "what computes: cpu, wasm or ts; auto takes the best that works", backendName, "auto")
     .option("--threads <n>", "how many threads; default: the backend's choice", whole("threads", 1, 1024))
     .option("--context <n>", "cap the context, to save memory", whole("positions", 1, 2 ** 31 - 1));
 }
@@ -52,12 +53,15 @@ export function seed(text: string): bigint {
   throw new InvalidArgumentError("Expected a whole number from -2^63 to 2^64-1.");
 }
 
-/** Reads token ids, separated by commas or white space. */
+/**
+ * Reads token ids, separated by commas or white space.
+ * @throws Llama2Error E_USAGE
+ */
 export function tokenIds(text: string): number[] {
   const words = text.split(/[\s,]+/).filter((word) => word !== "");
   return words.map((word) => {
     const id = Number(word);
     if (/^\d+$/.test(word) && id < 2 ** 31) return id;
-    throw new InvalidArgumentError(`"${word.slice(0, 40)}" is no token id.`);
+    throw new Llama2Error("E_USAGE", `"${word.slice(0, 40)}" is no token id, expected whole numbers`);
   });
 }

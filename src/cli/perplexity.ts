@@ -1,13 +1,12 @@
 /*
  * llama2 perplexity: how well a model foretells a text.
  */
-
-import { InputFile } from "../checkpoint/file.js";
+import { bytesText, InputFile } from "../checkpoint/file.js";
 import { Llama2Error } from "../errors.js";
 import { encode } from "../llama2/tokenizer.js";
 import type { Model } from "../model.js";
 import { TextStream } from "../text.js";
-import { print, tell } from "./io.js";
+import { MAX_TEXT_BYTES, print, tell } from "./io.js";
 import { openModel } from "./model.js";
 import type { MachineFlags } from "./options.js";
 
@@ -35,8 +34,7 @@ export async function perplexity(
   flags: PerplexityFlags,
   signal: AbortSignal,
 ): Promise<void> {
-  const documents = splitDocuments(readText(file));
-  if (documents.length === 0) throw new Llama2Error("E_FORMAT", `${file} has no text`);
+  const documents = readDocuments(file);
   const model = await openModel(path, flags, flags.tokenizer, signal);
   try {
     const report = await measure(model, documents, signal);
@@ -77,6 +75,26 @@ async function measure(model: Model, documents: string[], signal: AbortSignal): 
   };
 }
 
+/** More than a set of held-out text ever has. */
+const MAX_FILE_BYTES = 1 << 28;
+
+/**
+ * The documents of a file, as byte strings.
+ * @throws Llama2Error E_FILE, E_FORMAT if there are none, E_LIMIT
+ */
+function readDocuments(path: string): string[] {
+  const documents = splitDocuments(readText(path));
+  if (documents.length === 0) throw new Llama2Error("E_FORMAT", `${path} has no text in it`);
+  for (const [i, { length }] of documents.entries()) {
+    if (length <= MAX_TEXT_BYTES) continue;
+    throw new Llama2Error(
+      "E_LIMIT",
+      `document ${i + 1} of ${path} has ${bytesText(length)}, expected at most ${bytesText(MAX_TEXT_BYTES)}. A line <|end|> separates documents`,
+    );
+  }
+  return documents;
+}
+
 /** Documents are separated by a line `<|end|>`. The file's last newline belongs to none, empty ones do not count. */
 function splitDocuments(text: string): string[] {
   const documents = text
@@ -96,6 +114,12 @@ function countCharacters(model: Model, [bos, ...scored]: number[]): number {
 function readText(path: string): string {
   const file = new InputFile(path);
   try {
+    if (file.size > MAX_FILE_BYTES) {
+      throw new Llama2Error(
+        "E_LIMIT",
+        `${path} has ${bytesText(file.size)}, expected at most ${bytesText(MAX_FILE_BYTES)}`,
+      );
+    }
     const bytes = Buffer.alloc(file.size);
     file.read(bytes, 0);
     return bytes.toString("latin1");
@@ -107,7 +131,7 @@ function readText(path: string): string {
 function table(r: Report): string {
   const cut = r.documentsCut > 0 ? `, ${r.documentsCut} of them cut at the context` : "";
   return `\
-${r.documents} documents${cut}: ${r.tokensScored} tokens scored, ${r.characters} characters
+${r.documents} document${r.documents === 1 ? "" : "s"}${cut}: ${r.tokensScored} tokens scored, ${r.characters} characters
                 nats     bits
 per token     ${r.natsPerToken.toFixed(4)}   ${r.bitsPerToken.toFixed(4)}
 per character ${r.natsPerCharacter.toFixed(4)}   ${r.bitsPerCharacter.toFixed(4)}

@@ -7,6 +7,7 @@ import { TextStream } from "../text.js";
 import { print, readStdin, tell } from "./io.js";
 import { openModel } from "./model.js";
 import type { MachineFlags } from "./options.js";
+import { printStories } from "./stories.js";
 
 export interface StoryFlags extends MachineFlags {
   temperature: number;
@@ -17,6 +18,7 @@ export interface StoryFlags extends MachineFlags {
   tokenizer?: string;
   mode: "generate" | "chat";
   system?: string;
+  stories: number;
   json?: boolean;
   compat?: boolean;
 }
@@ -30,7 +32,8 @@ export async function story(path: string | undefined, flags: StoryFlags, signal:
     const { temperature, topP, seed } = flags;
     const generation = model.generate(tokens, { temperature, topP, seed, maxTokens, signal });
     tellSeed(flags.seed, generation.seed);
-    if (flags.json) await printJson(model, generation);
+    if (flags.stories > 1) await printStories(model, generation, flags.stories, flags.json ?? false);
+    else if (flags.json) await printJson(model, generation);
     else await printText(model, generation, flags.compat ?? false);
     tellSpeed(generation);
   } finally {

@@ -1,7 +1,6 @@
 /*
  * llama2 tokenize and llama2 detokenize: text to token ids and back.
  */
-
 import { Checkpoint } from "../checkpoint/checkpoint.js";
 import { findTokenizer, readTokenizer } from "../checkpoint/tokenizerFile.js";
 import { Llama2Error } from "../errors.js";
@@ -31,8 +30,8 @@ export async function tokenize(text: string, flags: TokenizeFlags, signal: Abort
 }
 
 export async function detokenize(ids: string, flags: { tokenizer?: string }, signal: AbortSignal): Promise<void> {
-  const tokenizer = openTokenizer(flags.tokenizer);
   const tokens = tokenIds(ids === "-" ? (await readStdin(signal)).toString() : ids);
+  const tokenizer = openTokenizer(flags.tokenizer);
   let text = new TextStream(tokenizer, -1);
   let all = "";
   for (const token of tokens) {

@@ -3,7 +3,7 @@
  */
 import { encode, type Tokenizer } from "./tokenizer.js";
 
-/** run.c 802: chat. Render user and system prompts into the Llama 2 Chat schema. An empty system prompt is none. */
+/** run.c 843, in chat: render user and system prompts into the Llama 2 Chat schema. An empty system prompt is none. */
 export function renderPrompt(user: string, system = ""): string {
   return system === "" ? `[INST] ${user} [/INST]` : `[INST] <<SYS>>\n${system}\n<</SYS>>\n\n${user} [/INST]`;
 }

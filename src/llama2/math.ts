@@ -29,7 +29,7 @@ const EXP2_32NDS_BITS = `
   3ff8ace5422aa0db 3ff93737b0cdc5e5 3ff9c49182a3f090 3ffa5503b23e255d
   3ffae89f995ad3ad 3ffb7f76f2fb5e47 3ffc199bdd85529c 3ffcb720dcef9069
   3ffd5818dcfba487 3ffdfc97337b9b5f 3ffea4afa2a490da 3fff50765b6e4540`;
-const EXP2_32NDS = new Float64Array(
+export const EXP2_32NDS = new Float64Array(
   BigUint64Array.from(EXP2_32NDS_BITS.trim().split(/\s+/), (bits) => BigInt(`0x${bits}`)).buffer,
 );
 
@@ -49,7 +49,7 @@ export function roundf(x: number): number {
   return Math.trunc(x + Math.sign(x) / 2);
 }
 
-/** C's `rintf`: the nearest whole number, halves to the even one. For |x| < 2^31. */
+/** C's `rintf`: the nearest whole number, halves to the even one. For |x| < 2^51; a zero has no sign. */
 export function rintf(x: number): number {
   return x + ROUND - ROUND;
 }

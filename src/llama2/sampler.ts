@@ -132,7 +132,8 @@ export function sample(sampler: Sampler, logits: Float32Array): number {
   }
   // flip a (float) coin (this is our source of entropy for sampling)
   const coin = randomF32(sampler);
-  // So near to 0 that the division below overflows, where run.c would go on with NaN: the limit is greedy.
+  // So near to 0 that the division below overflows, or that the temperature itself has lost its digits, where run.c
+  // would go on with NaN: the limit is greedy.
   if (temperature < FLT_MIN || !Number.isFinite(f32(logits[greedy] / temperature))) {
     return greedy;
   }

@@ -1,5 +1,5 @@
 /*
- * The byte pair encoding (BPE) tokenizer: text to tokens and back. run.c's second part (364), in its order and
+ * The byte pair encoding (BPE) tokenizer: text to tokens and back. run.c's second part (365), in its order and
  * its words, but for the merge loop, which takes time n log n here and n^2 there, for the same tokens.
  *
  * A model does not read letters. Its vocabulary is a list of pieces, from single bytes to whole words, each with
@@ -25,13 +25,13 @@ export interface Tokenizer {
   vocabScores: Float32Array; // (vocabSize)
   sortedVocab: Map<string, number>; // piece -> token, run.c's sorted list
   vocabSize: number;
-  maxTokenLength: number; // bytes of the longest piece
+  maxTokenLength: number; // bytes of the longest piece, and so the most bytes of text that a token stands for
 }
 
 /** run.c 385: build_tokenizer, from pieces that have been read. Of equal pieces the lowest token is found. */
 export function buildTokenizer(vocab: string[], vocabScores: Float32Array): Tokenizer {
   const sortedVocab = new Map<string, number>();
-  let maxTokenLength = 0;
+  let maxTokenLength = 1; // a token may stand for a byte whatever the pieces are
   for (let i = vocab.length - 1; i >= 0; i--) {
     sortedVocab.set(vocab[i], i);
     maxTokenLength = Math.max(maxTokenLength, vocab[i].length);
@@ -70,6 +70,9 @@ export function strLookup(t: Tokenizer, str: string): number {
 export function encode(t: Tokenizer, text: string, bos: boolean, eos: boolean): number[] {
   const tokens: number[] = [];
 
+  // add optional BOS (=1) token, if desired
+  if (bos) tokens.push(BOS);
+
   // add_dummy_prefix is true by default, so prepend a space, but only if text != ""
   if (text !== "") {
     tokens.push(Math.max(strLookup(t, " "), UNK));
@@ -95,7 +98,7 @@ export function encode(t: Tokenizer, text: string, bos: boolean, eos: boolean): 
   }
 
   const merged = mergePairs(t, tokens);
-  if (bos) merged.unshift(BOS);
+  // add optional EOS (=2) token, if desired
   if (eos) merged.push(EOS);
   return merged;
 }
@@ -107,7 +110,7 @@ function byteToken(t: Tokenizer, byte: number): number {
 }
 
 /**
- * The merge loop of encode (run.c 535): join the neighbours whose joint piece has the best score, the leftmost
+ * The merge loop of encode (run.c 537): join the neighbours whose joint piece has the best score, the leftmost
  * ones on a tie, until no neighbours make a piece.
  *
  * run.c looks at all pairs for every merge. A merge changes only the pairs beside it, so keep the candidates in

@@ -149,8 +149,8 @@ export interface WeightSource {
   ): void;
 }
 
-export const kvDimOf = (p: Config): number => (p.dim * p.nKvHeads) / p.nHeads;
 export const headSizeOf = (p: Config): number => p.dim / p.nHeads;
+export const kvDimOf = (p: Config): number => headSizeOf(p) * p.nKvHeads;
 
 /** run.c 77: malloc_run_state. */
 export function mallocRunState(p: Config): RunState {
@@ -295,7 +295,7 @@ export const rows: MatrixLayout<Rows> = {
 
 /**
  * The angles by which RoPE turns a query or key at position `pos`: their cosines into fcr, their sines into fci,
- * (headSize / 2) each. run.c computes them inside its loop (257); they are the same in every head and layer.
+ * (headSize / 2) each. run.c computes them inside its loop (265); they are the same in every head and layer.
  *
  * The first pair of numbers of a head turns by one radian a position, the last by about 1/ropeTheta: like the
  * hands of a clock, fast ones tell near positions apart and slow ones far ones.

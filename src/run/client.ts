@@ -56,6 +56,7 @@ export class WorkerClient {
   ): Promise<{ client: WorkerClient; info: LoadedInfo }> {
     signal?.throwIfAborted();
     const client = new WorkerClient(setup);
+    const whileLoading = new AbortController(); // takes the signal's listener away in the end
     try {
       const info = await new Promise<LoadedInfo>((resolve, reject) => {
         client.worker.on("message", (message: FromWorker) => {
@@ -68,13 +69,15 @@ export class WorkerClient {
           }
         });
         client.exited.then(() => reject(client.death));
-        signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+        signal?.addEventListener("abort", () => reject(signal.reason), { signal: whileLoading.signal });
       });
       client.rest();
       return { client, info };
     } catch (error) {
       await client.worker.terminate();
       throw error;
+    } finally {
+      whileLoading.abort();
     }
   }
 
@@ -115,8 +118,8 @@ export class WorkerClient {
     this.worker.ref();
     const abort = () => inbox.end({ answered: false, error: signal?.reason });
     signal?.addEventListener("abort", abort, { once: true });
-    this.send({ type: "start", id, session, request });
     try {
+      this.send({ type: "start", id, session, request });
       for (let output = await inbox.take(); output; output = await inbox.take()) {
         signal?.throwIfAborted();
         yield output as T;
@@ -135,7 +138,7 @@ export class WorkerClient {
     this.send({ type: "endSession", session });
   }
 
-  /** End the worker, after the token it is at. May be called twice. */
+  /** End the worker, after the pass it is at. May be called twice. */
   async close(): Promise<void> {
     this.death ??= new Error("the model was disposed");
     for (const [id, inbox] of this.inboxes) {

@@ -13,14 +13,19 @@ export interface Setup {
   context: number; // 0: the model's
 }
 
-/** Run the generation loop: read `tokens` from position `pos` on and write until `steps` or the token `stop`. */
+/**
+ * Run the generation loop: read `tokens` from position `pos` on and write until `steps` or the token `stop`. For each
+ * seed there is a story; those that fit into a batch are told at once.
+ */
 export interface GenerateRequest {
   type: "generate";
   tokens: readonly number[];
   pos: number;
   steps: number;
   stop: number;
-  sampling: { temperature: number; topP: number; seed: bigint };
+  temperature: number;
+  topP: number;
+  seeds: readonly bigint[];
   logprobs: boolean;
 }
 
@@ -40,15 +45,18 @@ export interface ScoreRequest {
 
 export type Request = GenerateRequest | LogitsRequest | ScoreRequest;
 
-/** Tokens that came in one slice of time, oldest first. */
+/** Tokens of one story that came in one slice of time, oldest first. */
 export interface Slice {
+  story: number;
   tokens: number[];
-  /** Natural log-probabilities from the raw logits, NaN for tokens of the prompt. Empty unless asked for. */
+  /** Natural log-probabilities from the raw logits. NaN for tokens of the prompt, and unless asked for. */
   logprobs: number[];
+  /** No more will come. */
+  ended: boolean;
 }
 
 /** What comes out of a generate, logits or score request, piece by piece. */
-export type Output = Slice | Float32Array | Float64Array;
+export type Output = Slice[] | Float32Array | Float64Array;
 
 /** Where the time of one generation went, in milliseconds. */
 export interface Timings {

@@ -3,11 +3,12 @@
  * The oracle is always src/llama2/, or what run.c computed.
  */
 import { describe, expect, it } from "vitest";
-import type { Backend, Context, Entry, Wanted } from "../../src/backend/backend.js";
+import type { Entry } from "../../src/backend/backend.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { buildTransformer, forward, type WeightSource } from "../../src/llama2/transformer.js";
+import type { WeightSource } from "../../src/llama2/transformer.js";
 import { candidates } from "../helpers/backends.js";
 import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.js";
+import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.js";
 import {
   type ForcedLogits,
   forcedTokens,
@@ -21,51 +22,6 @@ import {
 } from "../helpers/golden.js";
 import { seededRandom } from "../helpers/random.js";
 
-/** A context of a fresh model, for as long as `work` runs. */
-function withContext<T>(
-  backend: Backend,
-  source: WeightSource,
-  { threads = 0, sequences = 1 },
-  work: (context: Context) => T,
-): T {
-  const model = backend.load(source, { threads });
-  const context = model.openContext(sequences);
-  try {
-    return work(context);
-  } finally {
-    context.dispose();
-    model.dispose();
-  }
-}
-
-/** Feed the entries, in batches of at most `most`; the logits of all of them. */
-function feed(context: Context, entries: Entry[], most: number, vocabSize: number): Float32Array {
-  const all = new Float32Array(entries.length * vocabSize);
-  const size = Math.min(most, context.maxBatch);
-  for (let i = 0; i < entries.length; i += size) {
-    all.set(context.forward(entries.slice(i, i + size), "all"), i * vocabSize);
-  }
-  return all;
-}
-
-const entriesOf = (tokens: number[], sequence = 0): Entry[] => tokens.map((token, pos) => ({ token, pos, sequence }));
-const bytesOf = (floats: Float32Array) => new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
-/** Bits are compared, so that -0 is not 0. */
-const bits = (floats: Float32Array) => sha256(bytesOf(floats));
-
-/** The reference's logits after each of `tokens`. */
-function referenceLogits(source: WeightSource, tokens: number[]): Float32Array {
-  const transformer = buildTransformer(source);
-  const all = new Float32Array(tokens.length * source.config.vocabSize);
-  for (const [pos, token] of tokens.entries()) all.set(forward(transformer, token, pos), pos * source.config.vocabSize);
-  return all;
-}
-
-function randomTokens(seed: number, count: number, vocabSize: number): number[] {
-  const random = seededRandom(seed);
-  return Array.from({ length: count }, () => Math.floor(random() * vocabSize));
-}
-
 /** The same weights, each times `factor`: large ones saturate softmax and expf, tiny ones are denormal in products. */
 function scaled(source: WeightSource, factor: number): WeightSource {
   const { config, sharedClassifier, groupSize } = source;
@@ -73,6 +29,7 @@ function scaled(source: WeightSource, factor: number): WeightSource {
     config,
     sharedClassifier,
     groupSize,
+    readQuantized: source.readQuantized,
     read: (name, layer, fill) =>
       source.read(name, layer, (values, offset) =>
         fill(
@@ -181,10 +138,10 @@ describe.each(candidates)("$name", ({ backend, threads }) => {
       const expected = referenceLogits(source, tokens);
       withContext(backend, source, {}, (context) => {
         const size = Math.min(5, context.maxBatch);
-        const rowsOf = (wanted: Wanted) => context.forward(entriesOf(tokens).slice(0, size), wanted);
-        rowsOf("none");
-        expect(rowsOf("last").slice(0, vocabSize)).toEqual(row(expected, size - 1));
-        expect(rowsOf("all")).toEqual(expected.slice(0, size * vocabSize));
+        const rowsOf = (wanted: number) => context.forward(entriesOf(tokens).slice(0, size), wanted);
+        rowsOf(0);
+        expect(rowsOf(1)).toEqual(row(expected, size - 1));
+        expect(rowsOf(size)).toEqual(expected.slice(0, size * vocabSize));
       });
     });
 
@@ -204,7 +161,7 @@ describe.each(candidates)("$name", ({ backend, threads }) => {
             batch.push({ token: texts[sequence][pos], pos, sequence });
           }
           if (batch.length === 0) continue;
-          const logits = context.forward(batch, "all");
+          const logits = context.forward(batch, batch.length);
           for (const [i, { pos, sequence }] of batch.entries()) {
             expect(bits(row(logits, i)), `sequence ${sequence}, position ${pos}`).toBe(
               bits(row(expected[sequence], pos)),

@@ -58,14 +58,14 @@ describe("in a package whose addon is", () => {
     checkpoint = checkpointFile(SHAPES.tiny);
   });
 
-  /** What `load` says in a copy of the package in which build/ is what `build` makes of it. */
-  async function loadIn(build: (release: string) => void, name: string) {
+  /** What `load` says in a copy of the package whose addon, and kernels, are what `spoil` makes of them. */
+  async function loadIn(spoil: (addon: string, kernels: string) => void, name: string) {
     const root = tempDir();
     cpSync(join(ROOT, "dist"), join(root, "dist"), { recursive: true });
     cpSync(join(ROOT, "package.json"), join(root, "package.json"));
     symlinkSync(join(ROOT, "node_modules"), join(root, "node_modules"), "junction");
     mkdirSync(join(root, "build", "Release"), { recursive: true });
-    build(join(root, "build", "Release", "llama2_cpu.node"));
+    spoil(join(root, "build", "Release", "llama2_cpu.node"), join(root, "dist", "backend", "wasm", "kernels.wasm"));
     const { stdout, stderr } = await runScript(`
       import { load } from "${root}/dist/backend/load.js";
       import { Checkpoint } from "${root}/dist/checkpoint/checkpoint.js";
@@ -82,20 +82,30 @@ describe("in a package whose addon is", () => {
 
   it("absent: auto runs the next backend and says why", async () => {
     const { backend, notes } = await loadIn(() => {}, "auto");
-    expect(backend).toBe("ts");
-    expect(notes).toEqual([expect.stringMatching(/native addon has not been built/)]);
+    expect(backend).toBe("wasm");
+    expect(notes).toEqual([expect.stringMatching(/^running on wasm: .*native addon has not been built/)]);
   });
 
   it("broken: auto runs the next backend and says why", async () => {
     const { backend, notes } = await loadIn(broken, "auto");
-    expect(backend).toBe("ts");
+    expect(backend).toBe("wasm");
     expect(notes).toEqual([expect.stringMatching(/does not load here \(ERR_DLOPEN_FAILED: .+\)/)]);
+  });
+
+  it("broken, like the kernels: auto runs ts and says why, in one line", async () => {
+    const spoil = (addon: string, kernels: string) => {
+      broken(addon);
+      broken(kernels);
+    };
+    const { backend, notes } = await loadIn(spoil, "auto");
+    expect(backend).toBe("ts");
+    expect(notes).toEqual([expect.stringMatching(/^running on ts: .*does not load.*; .*WebAssembly kernels cannot/)]);
   });
 
   it.each([
     ["absent", () => {}],
     ["broken", broken],
-  ])("%s: cpu, when it is named, never falls back", async (_, build) => {
-    expect(await loadIn(build, "cpu")).toMatchObject({ code: "E_DEVICE_UNAVAILABLE" });
+  ])("%s: cpu, when it is named, never falls back", async (_, spoil) => {
+    expect(await loadIn(spoil, "cpu")).toMatchObject({ code: "E_DEVICE_UNAVAILABLE" });
   });
 });

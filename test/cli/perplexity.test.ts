@@ -57,7 +57,7 @@ describe("perplexity", () => {
   it("prints a table for people", async () => {
     const { stdout, code } = await llama2(["perplexity", bundled, textFile(first)]);
     expect(code).toBe(0);
-    expect(stdout.toString()).toMatch(/1 document.*\n +nats +bits\nper token +\d\.\d{4} +\d\.\d{4}\nper character/);
+    expect(stdout.toString()).toMatch(/^1 document: .*\n +nats +bits\nper token +\d\.\d{4} +\d\.\d{4}\nper character/);
   });
 
   it("refuses a file without text", async () => {

@@ -119,7 +119,7 @@ describe("an end before the end", () => {
   it("Ctrl-C ends it also while it waits for standard input", async () => {
     const child = spawn(process.execPath, [MAIN, "-i", "-"], { stdio: ["pipe", "ignore", "ignore"] });
     const code = new Promise((resolve) => child.on("close", resolve));
-    setTimeout(() => child.kill("SIGINT"), 500);
+    setTimeout(() => child.kill("SIGINT"), 2000);
     expect(await code).toBe(130);
   });
 

@@ -1,5 +1,5 @@
 /*
- * Every backend that can run here, the native one once for each instruction set: tests of what all of them promise
+ * Every backend that can run here, the native one once for each instruction set, wasm once for each build: tests of what all of them promise
  * are written once and run against each.
  */
 import { existsSync } from "node:fs";
@@ -7,6 +7,7 @@ import type { Backend } from "../../src/backend/backend.js";
 import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.js";
 import { openCpu } from "../../src/backend/cpu/cpu.js";
 import { ts } from "../../src/backend/ts/ts.js";
+import { wasm } from "../../src/backend/wasm/wasm.js";
 
 export interface Candidate {
   name: string;
@@ -37,4 +38,15 @@ export function withIsa<T>(isa: string, work: () => T): T {
   }
 }
 
-export const candidates: Candidate[] = [{ name: "ts", backend: ts, threads: [1] }, ...cpus()];
+/** The wasm backend as it is built for one thread, and as it is for several, which share memory. */
+const wasms: Candidate[] = [
+  { name: "wasm", backend: wasm, threads: [1] },
+  { name: "wasm, shared memory", backend: { ...wasm, load: onThreads(3) }, threads: [2, 3, 7] },
+];
+
+/** wasm's `load` that runs on `several` threads where the number is its own choice, or one. */
+function onThreads(several: number): Backend["load"] {
+  return (source, { threads }) => wasm.load(source, { threads: threads > 1 ? threads : several });
+}
+
+export const candidates: Candidate[] = [{ name: "ts", backend: ts, threads: [1] }, ...wasms, ...cpus()];

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { panels } from "../../src/backend/ts/panels.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
-import { generate, type Machine } from "../../src/llama2/generate.js";
+import { generate, type Pass } from "../../src/llama2/generate.js";
 import { buildSampler, sample } from "../../src/llama2/sampler.js";
 import { BOS, decode, EOS, encode } from "../../src/llama2/tokenizer.js";
 import { buildTransformer, forward } from "../../src/llama2/transformer.js";
@@ -18,25 +18,34 @@ import {
   sharedGolden,
 } from "../helpers/golden.js";
 
-/** A machine that writes down what it is asked, and samples what it is told. */
-function scripted(samples: number[], maxBatch = 1) {
+/** Drive a loop to its end: do each pass, and hand over what `sample` says. */
+function drive(loop: ReturnType<typeof generate>, read: (pass: Pass) => void, sample: () => number): void {
+  for (let step = loop.next(NaN); !step.done; ) {
+    read(step.value);
+    step = loop.next(step.value.sample ? sample() : NaN);
+  }
+}
+
+/** What a loop prints and reads, and where it wants a token, which is the next of `samples`. */
+function run(samples: number[], promptTokens: number[], steps: number, options: Parameters<typeof generate>[3] = {}) {
+  const printed: number[] = [];
   const read: [token: number, pos: number][] = [];
-  const classified: number[] = [];
-  const machine: Machine = {
-    maxBatch,
-    forward(tokens, pos, classify) {
+  const sampledAt: number[] = [];
+  drive(
+    generate(promptTokens, steps, (token) => printed.push(token), options),
+    ({ tokens, pos, sample }) => {
       read.push(...tokens.map((token, i): [number, number] => [token, pos + i]));
-      if (classify) classified.push(pos + tokens.length - 1);
+      if (sample) sampledAt.push(pos + tokens.length - 1);
     },
-    sample: () => samples.shift() ?? 99,
-  };
-  return { machine, read, classified };
+    () => samples.shift() ?? 99,
+  );
+  return { printed, read, sampledAt };
 }
 
 describe("the generation loop", () => {
-  it("reads the prompt, then what it sampled, and yields all but the first token", () => {
-    const { machine, read, classified } = scripted([20, 21, 22]);
-    expect([...generate(machine, [BOS, 10, 11], 5)]).toEqual([10, 11, 20, 21, 22]);
+  it("reads the prompt, then what it sampled, and prints all but the first token", () => {
+    const { printed, read, sampledAt } = run([20, 21, 22], [BOS, 10, 11], 5);
+    expect(printed).toEqual([10, 11, 20, 21, 22]);
     expect(read).toEqual([
       [BOS, 0],
       [10, 1],
@@ -44,28 +53,28 @@ describe("the generation loop", () => {
       [20, 3],
       [21, 4],
     ]);
-    expect(classified).toEqual([2, 3, 4]);
+    expect(sampledAt).toEqual([2, 3, 4]);
   });
 
-  it("stops at BOS and does not yield it", () => {
-    expect([...generate(scripted([20, BOS, 21]).machine, [BOS], 9)]).toEqual([20]);
+  it("stops at BOS and does not print it", () => {
+    expect(run([20, BOS, 21], [BOS], 9).printed).toEqual([20]);
   });
 
   it("cuts a prompt that is longer than the steps, as run.c does", () => {
-    const { machine, read } = scripted([]);
-    expect([...generate(machine, [BOS, 10, 11, 12, 13], 2)]).toEqual([10, 11]);
+    const { printed, read } = run([], [BOS, 10, 11, 12, 13], 2);
+    expect(printed).toEqual([10, 11]);
     expect(read.length).toBe(2);
   });
 
   it.each([2, 3, 4, 8])("gives the same when a machine reads %i tokens at once", (maxBatch) => {
-    const { machine, read } = scripted([20, 21], maxBatch);
-    expect([...generate(machine, [BOS, 10, 11, 12], 5)]).toEqual([10, 11, 12, 20, 21]);
+    const { printed, read } = run([20, 21], [BOS, 10, 11, 12], 5, { maxBatch });
+    expect(printed).toEqual([10, 11, 12, 20, 21]);
     expect(read.map(([, pos]) => pos)).toEqual([0, 1, 2, 3, 4]);
   });
 
   it("goes on where a conversation is, up to the token that ends an answer", () => {
-    const { machine, read } = scripted([20, BOS, EOS, 21]);
-    expect([...generate(machine, [EOS, BOS, 10], 99, { pos: 7, stop: EOS })]).toEqual([BOS, 10, 20, BOS]);
+    const { printed, read } = run([20, BOS, EOS, 21], [EOS, BOS, 10], 99, { pos: 7, stop: EOS });
+    expect(printed).toEqual([BOS, 10, 20, BOS]);
     expect(read.map(([, pos]) => pos)).toEqual([7, 8, 9, 10, 11]);
   });
 });
@@ -76,16 +85,14 @@ function checkStory(modelPath: string, tokenizerPath: string, c: GenerateCase): 
   const tokenizer = readTokenizer(tokenizerPath);
   const sampler = buildSampler(tokenizer.vocabSize, c.temperature, c.topp, BigInt(c.seed));
   const seen: Uint8Array[] = [];
-  const machine: Machine = {
-    maxBatch: 1,
-    forward([token], pos) {
-      seen.push(new Uint8Array(forward(transformer, token, pos).slice().buffer));
-    },
-    sample: () => sample(sampler, transformer.state.logits),
-  };
   const promptTokens = encode(tokenizer, toByteString(c.prompt), true, false);
   expect(promptTokens).toEqual(c.prompt_tokens);
-  const tokens = [promptTokens[0], ...generate(machine, promptTokens, c.steps)];
+  const tokens = [promptTokens[0]];
+  drive(
+    generate(promptTokens, c.steps, (token) => tokens.push(token)),
+    ({ tokens: [token], pos }) => seen.push(new Uint8Array(forward(transformer, token, pos).slice().buffer)),
+    () => sample(sampler, transformer.state.logits),
+  );
   const text = tokens.slice(1).map((token, i) => decode(tokenizer, tokens[i], token));
   expect(tokens).toEqual(c.tokens);
   expect(Buffer.from(text.join(""), "latin1").toString()).toBe(c.text);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { cosf, expf, f32, powf, sinf } from "../../src/llama2/math.js";
+import { cosf, expf, f32, powf, rintf, roundf, sinf } from "../../src/llama2/math.js";
 import { ropeAngles } from "../../src/llama2/transformer.js";
 import { golden, sha256 } from "../helpers/golden.js";
 
@@ -44,5 +44,19 @@ describe("glibc's float functions, bit for bit", () => {
       for (let i = 0; i < 64; i++) all.set([cos[i], sin[i]], pos * 128 + 2 * i);
     }
     expect(sha256(new Uint8Array(all.buffer))).toBe(goldens.angles);
+  });
+});
+
+describe("whole numbers", () => {
+  it("roundf takes halves away from zero", () => {
+    const xs = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, -0, 3, NaN, Infinity, 2 ** 24 + 2];
+    expect(xs.map(roundf)).toEqual([1, 2, 3, -1, -2, -3, 127, -0, 3, NaN, Infinity, 2 ** 24 + 2]);
+    // the float32 below a half, which must not be lifted to 1 by adding a half to it
+    expect(roundf(0.49999997019767761)).toBe(0);
+  });
+
+  it("rintf takes halves to the even number", () => {
+    const xs = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 0.49999997019767761, 3, NaN];
+    expect(xs.map(rintf)).toEqual([0, 2, 2, 0, -2, -2, 126, 0, 3, NaN]);
   });
 });

@@ -13,14 +13,16 @@ export const ADDON_PATH = fileURLToPath(new URL("../../../build/Release/llama2_c
 
 /** Weights and threads. */
 export interface NativeModel {
+  /** The most entries that one call of `forward` takes. */
+  readonly maxBatch: number;
   fill(name: string, layer: number, values: Float32Array, offset: number): void;
+  fillQuantized(name: string, layer: number, values: Int8Array, scales: Float32Array, offset: number): void;
   dispose(): void;
 }
 
 /** Sequences being read. It keeps its model alive. */
 export interface NativeContext {
-  readonly maxBatch: number;
-  /** entries: (count, 3) token, position, sequence; wanted: 0 none, 1 last, 2 all; logits: (rows wanted, vocabSize) */
+  /** entries: (count, 3) token, position, sequence; logits: (wanted, vocabSize), of the last `wanted` */
   forward(entries: Int32Array, count: number, wanted: number, logits: Float32Array): void;
   /** `coin` in [0, 1) is used only if the temperature is not 0. */
   sample(logits: Float32Array, row: number, temperature: number, topp: number, coin: number): number;
@@ -33,6 +35,7 @@ export interface Addon {
   Model: new (
     config: Config,
     sharedClassifier: boolean,
+    groupSize: number, // 0: float32
     fcr: Float32Array, // (seqLen, headSize / 2)
     fci: Float32Array, // (seqLen, headSize / 2)
     isa: string,
@@ -52,12 +55,17 @@ export function loadAddon(path: string = ADDON_PATH): Addon {
       "the native addon has not been built: `npm run build:native` builds it",
     );
   }
-  const { ok, code, reason } = probe(path);
-  if (!ok) {
-    throw new Llama2Error(
+  const unusable = (code: string, reason: string) =>
+    new Llama2Error(
       "E_DEVICE_UNAVAILABLE",
       `the native addon ${path} does not load here (${code}: ${reason}): \`npm run build:native\` builds it anew`,
     );
+  const { ok, code, reason } = probe(path);
+  if (!ok) throw unusable(code, reason);
+  try {
+    return createRequire(import.meta.url)(path);
+  } catch (error) {
+    const { code = "EXIT", message } = error as NodeJS.ErrnoException;
+    throw unusable(code, message.split("\n")[0]);
   }
-  return createRequire(import.meta.url)(path);
 }

@@ -7,12 +7,15 @@ import { randomF32 } from "../../llama2/sampler.js";
 import {
   type Config,
   headSizeOf,
+  isVector,
   kvDimOf,
+  type MatrixName,
   ropeAngles,
+  shapesOf,
   type TensorName,
   type WeightSource,
 } from "../../llama2/transformer.js";
-import type { Backend, Context, Wanted } from "../backend.js";
+import type { Backend, Context } from "../backend.js";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.js";
 
 /**
@@ -29,11 +32,17 @@ export function openCpu(): Backend {
       const threads = wanted === 0 ? defaultThreads(config) : wanted;
       const model = outOfMemory(() => {
         const { fcr, fci } = ropeTables(config);
-        return new addon.Model(config, source.sharedClassifier, fcr, fci, isa, threads);
+        return new addon.Model(config, source.sharedClassifier, source.groupSize, fcr, fci, isa, threads);
       });
-      fill(model, source);
+      try {
+        fill(model, source);
+      } catch (error) {
+        model.dispose();
+        throw error;
+      }
       return {
         threads,
+        maxBatch: model.maxBatch,
         openContext: (sequences) => outOfMemory(() => openContext(addon, model, config, sequences)),
         dispose: () => model.dispose(),
       };
@@ -71,49 +80,38 @@ function ropeTables(p: Config): { fcr: Float32Array; fci: Float32Array } {
   return { fcr, fci };
 }
 
-/** Hand all tensors over, in the order of a version-0 file: the reader then goes straight through it. */
+/** Hand all tensors over, each for all layers before the next, as files have them. */
 function fill(model: NativeModel, source: WeightSource): void {
-  const tensor = (name: TensorName, layers = source.config.nLayers) => {
+  for (const [name, { layers }] of Object.entries(shapesOf(source.config))) {
+    if (name === "wcls" && source.sharedClassifier) continue;
     for (let l = 0; l < layers; l++) {
-      source.read(name, l, (values, offset) => model.fill(name, l, values, offset));
+      if (source.groupSize === 0 || isVector(name)) {
+        source.read(name as TensorName, l, (values, offset) => model.fill(name, l, values, offset));
+      } else {
+        source.readQuantized(name as MatrixName, l, (values, scales, offset) =>
+          model.fillQuantized(name, l, values, scales, offset),
+        );
+      }
     }
-  };
-  tensor("tokenEmbeddingTable", 1);
-  tensor("rmsAttWeight");
-  tensor("wq");
-  tensor("wk");
-  tensor("wv");
-  tensor("wo");
-  tensor("rmsFfnWeight");
-  tensor("w1");
-  tensor("w2");
-  tensor("w3");
-  tensor("rmsFinalWeight", 1);
-  if (!source.sharedClassifier) tensor("wcls", 1);
+  }
 }
-
-/** The numbers by which native code knows what is wanted. */
-const WANTED: Record<Wanted, number> = { none: 0, last: 1, all: 2 };
 
 function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, sequences: number): Context {
   const native: NativeContext = new addon.Context(model, sequences);
-  const { maxBatch } = native;
-  const entries = new Int32Array(3 * maxBatch);
+  const entries = new Int32Array(3 * model.maxBatch);
   let logits = new Float32Array(vocabSize); // grows when more rows are wanted
   let last = logits;
   return {
-    maxBatch,
     forward(batch, wanted) {
-      const rows = wanted === "none" ? 0 : wanted === "last" ? 1 : batch.length;
-      if (rows * vocabSize > logits.length) logits = new Float32Array(rows * vocabSize);
-      if (rows * vocabSize !== last.length) last = logits.subarray(0, rows * vocabSize);
+      if (wanted * vocabSize > logits.length) logits = new Float32Array(wanted * vocabSize);
+      if (wanted * vocabSize !== last.length) last = logits.subarray(0, wanted * vocabSize);
       for (let e = 0; e < batch.length; e++) {
         const { token, pos, sequence } = batch[e];
         entries[3 * e] = token;
         entries[3 * e + 1] = pos;
         entries[3 * e + 2] = sequence;
       }
-      native.forward(entries, batch.length, WANTED[wanted], last);
+      native.forward(entries, batch.length, wanted, last);
       return last;
     },
     sample(sampler, row) {

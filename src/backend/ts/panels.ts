@@ -34,7 +34,21 @@ export function matmul(xout: Float32Array, x: Float32Array, { data: w, d, n }: P
     let sum5 = 0;
     let sum6 = 0;
     let sum7 = 0;
-    for (let j = 0; j < n; j++, at += PANEL) {
+    // two columns a step: half as much counting
+    let j = 0;
+    for (; j + 1 < n; j += 2, at += 2 * PANEL) {
+      const x0 = x[j];
+      const x1 = x[j + 1];
+      sum0 = f32(f32(sum0 + f32(w[at] * x0)) + f32(w[at + 8] * x1));
+      sum1 = f32(f32(sum1 + f32(w[at + 1] * x0)) + f32(w[at + 9] * x1));
+      sum2 = f32(f32(sum2 + f32(w[at + 2] * x0)) + f32(w[at + 10] * x1));
+      sum3 = f32(f32(sum3 + f32(w[at + 3] * x0)) + f32(w[at + 11] * x1));
+      sum4 = f32(f32(sum4 + f32(w[at + 4] * x0)) + f32(w[at + 12] * x1));
+      sum5 = f32(f32(sum5 + f32(w[at + 5] * x0)) + f32(w[at + 13] * x1));
+      sum6 = f32(f32(sum6 + f32(w[at + 6] * x0)) + f32(w[at + 14] * x1));
+      sum7 = f32(f32(sum7 + f32(w[at + 7] * x0)) + f32(w[at + 15] * x1));
+    }
+    for (; j < n; j++, at += PANEL) {
       const xj = x[j];
       sum0 = f32(sum0 + f32(w[at] * xj));
       sum1 = f32(sum1 + f32(w[at + 1] * xj));

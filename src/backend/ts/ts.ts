@@ -23,15 +23,15 @@ function loadWith<M>(source: WeightSource, layout: MatrixLayout<M>): LoadedModel
   const weights = memoryMapWeights(source, layout);
   return {
     threads: 1,
+    maxBatch: 1,
     openContext(sequences) {
       const transformers = Array.from({ length: sequences }, () => {
         return { config, weights, state: mallocRunState(config), layout };
       });
       let logits: Float32Array = new Float32Array();
       return {
-        maxBatch: 1,
         forward([{ token, pos, sequence }], wanted) {
-          logits = forward(transformers[sequence], token, pos, wanted !== "none");
+          logits = forward(transformers[sequence], token, pos, wanted > 0);
           return logits;
         },
         sample: (sampler) => sample(sampler, logits),

@@ -25,7 +25,7 @@ const busyWorker = (path: string) => {
     ${prelude(path)}
     const context = load().openContext(1);
     parentPort.postMessage("begun");
-    for (;;) context.forward(batch, "all");
+    for (;;) context.forward(batch, batch.length);
   })()`;
   return `
     const worker = new Worker(${JSON.stringify(script)}, { eval: true });
@@ -54,13 +54,13 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
   it("process.exit() with nothing disposed of", async () => {
     const script = `${prelude(path)}
       const context = load().openContext(2);
-      context.forward(batch, "last");
+      context.forward(batch, 1);
       process.exit(8);`;
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 8, stdout: "" });
   });
 
   it("the end of the script with nothing disposed of", async () => {
-    const script = `${prelude(path)} globalThis.kept = load().openContext(2); kept.forward(batch, "last");`;
+    const script = `${prelude(path)} globalThis.kept = load().openContext(2); kept.forward(batch, 1);`;
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "" });
   });
 
@@ -70,9 +70,9 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
       const [first, second] = [model.openContext(1), model.openContext(1)];
       first.dispose(); first.dispose();
       model.dispose(); model.dispose();
-      second.forward(batch, "last"); // keeps what it needs
+      second.forward(batch, 1); // keeps what it needs
       second.dispose();
-      for (const call of [() => first.forward(batch, "last"), () => model.openContext(1)]) {
+      for (const call of [() => first.forward(batch, 1), () => model.openContext(1)]) {
         try { call(); console.log("no error"); } catch (error) { console.log(error.message); }
       }`;
     const stdout = "this context has been disposed\nthis model has been disposed\n";
@@ -83,11 +83,11 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
     const script = `${prelude(path)}
       let context = load().openContext(1); // nobody holds the model
       gc();
-      const before = context.forward(batch, "last").slice();
+      const before = context.forward(batch, 1).slice();
       gc();
-      console.log(context.forward(batch, "last").every((x, i) => x === before[i]));
+      console.log(context.forward(batch, 1).every((x, i) => x === before[i]));
       context = undefined;
-      for (let i = 0; i < 30; i++) { load().openContext(4).forward(batch, "none"); gc(); await new Promise(setImmediate); }
+      for (let i = 0; i < 30; i++) { load().openContext(4).forward(batch, 0); gc(); await new Promise(setImmediate); }
       console.log(process.memoryUsage().rss < 1e9); // 30 models would take 2 GB`;
     expect(await runScript(script, 60_000)).toEqual({ ...CLEAN, code: 0, stdout: "true\ntrue\n" });
   });
@@ -96,9 +96,9 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
     const script = `${prelude(path)}
       ${busyWorker(path)}
       const context = load().openContext(1);
-      const before = context.forward(batch, "last").slice();
+      const before = context.forward(batch, 1).slice();
       await worker.terminate();
-      console.log(context.forward(batch, "last").every((x, i) => x === before[i]));`;
+      console.log(context.forward(batch, 1).every((x, i) => x === before[i]));`;
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "true\n" });
   });
 
@@ -108,11 +108,11 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
       const { Model, Context } = loadAddon();
       const model = load();
       const context = model.openContext(1);
-      const entry = (token, pos, sequence) => () => context.forward([{ token, pos, sequence }], "last");
+      const entry = (token, pos, sequence) => () => context.forward([{ token, pos, sequence }], 1);
       const calls = [
         entry(-1, 0, 0), entry(2000, 0, 0), entry(0, -1, 0), entry(0, 128, 0), entry(0, 0, 1), entry(0, 0, -1),
-        () => context.forward([], "last"),
-        () => context.forward([...batch, batch[0]], "last"),
+        () => context.forward([], 1),
+        () => context.forward([...batch, batch[0]], 1),
         () => context.sample({ temperature: 0 }, 1),
         () => new Model(), () => new Context(), () => new Context(context, 1), () => new Model({}, 1, 2, 3, 4, 5), () => new Context({}, 1),
         () => model.openContext(0), () => Model(),

@@ -1,0 +1,34 @@
+/*
+ * Interleaved samples, and what is made of them.
+ */
+
+/**
+ * Take samples of all engines in turn, A B C A B C ...: what else the machine does meets all of them alike. The first
+ * round warms up and does not count.
+ * @param {Map<string, () => { value: number, output?: string }>} engines output: what was told, to be compared
+ * @returns {Record<string, { values: number[], outputs: Set<string> }>}
+ */
+export function interleave(engines, rounds, onRound) {
+  const samples = Object.fromEntries([...engines.keys()].map((name) => [name, { values: [], outputs: new Set() }]));
+  for (let round = 0; round <= rounds; round++) {
+    onRound(round);
+    for (const [name, engine] of engines) {
+      const { value, output } = engine();
+      if (round > 0) samples[name].values.push(value);
+      if (output !== undefined) samples[name].outputs.add(output);
+    }
+  }
+  return samples;
+}
+
+export function summary(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  const median = sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+  return { median, min: sorted[0], max: sorted[sorted.length - 1] };
+}
+
+/** Of each round: a machine that slows down slows both. */
+export const ratios = (a, b) => a.map((value, round) => value / b[round]);
+
+export const sum = (values) => values.reduce((a, b) => a + b, 0);

@@ -1,0 +1,26 @@
+/*
+ * tell.mjs OPTIONS: tells one story again and again for some time, in one process, and prints how fast: the stories of
+ * tiny models are over before JavaScript and WebAssembly run at their speed. OPTIONS: see tellRepeatedly in commands.mjs.
+ */
+import { loadModel } from "../dist/index.js";
+import { decode, safePrintf } from "../dist/llama2/tokenizer.js";
+
+const { path, tokenizer, prompt, steps, backend, threads, ms } = JSON.parse(process.argv[2]);
+const model = await loadModel(path, { tokenizer, backend, threads });
+const end = performance.now() + ms;
+let stories = 0;
+let inverses = 0; // the sum of 1 / (tok/s); every story has the same number of tokens
+let tokens = [];
+do {
+  const maxTokens = steps - model.encodePrompt(prompt).length + 1;
+  const generation = model.generate(prompt, { temperature: 0, seed: 1, maxTokens });
+  for await (const _ of generation);
+  tokens = generation.tokens;
+  stories++;
+  inverses += 1 / generation.timings.tokensPerSecond;
+} while (performance.now() < end);
+// as run.c prints it
+const pieces = tokens.slice(1).map((token, i) => safePrintf(decode(model.tokenizer, tokens[i], token)));
+const text = Buffer.from(pieces.join(""), "latin1").toString();
+await model.dispose();
+console.log(JSON.stringify({ tokensPerSecond: stories / inverses, text }));

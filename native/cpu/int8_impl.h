@@ -1,0 +1,216 @@
+/*
+ * The int8 kernels of kernels.h, for vectors of any width. Included by kernels_*.cpp only: see vectors.h.
+ *
+ * Beside what kernels_impl.h asks for: kInt8Columns, the most vectors x side by side.
+ */
+#ifndef LLAMA2_CPU_INT8_IMPL_H
+#define LLAMA2_CPU_INT8_IMPL_H
+
+#include "kernels_impl.h"
+
+namespace {
+
+using llama2::Int8Panels;
+using llama2::Int8Vectors;
+using llama2::MutableInt8Vectors;
+using llama2::Segments;
+
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+typedef int8_t Bytes __attribute__((vector_size(kLanes)));
+
+// ----------------------------------------------------------------------------
+// matmulInt8
+
+/*
+ * sum + w * x in each lane: four products of bytes, w's own and x's the same in all lanes. The result is too large by
+ * kBias times the sum of x's bytes.
+ */
+#if defined(__AVX512VNNI__)
+constexpr int kBias = 128;  // the instruction multiplies unsigned with signed bytes: w is taken as w + 128
+inline Ints addQuad(Ints sum, Ints w, int32_t x) {
+  const __m512i unsignedW = _mm512_xor_si512((__m512i)w, _mm512_set1_epi8(-128));
+  return (Ints)_mm512_dpbusd_epi32((__m512i)sum, unsignedW, _mm512_set1_epi32(x));
+}
+#elif defined(__AVX2__)
+constexpr int kBias = 0;
+inline Ints addQuad(Ints sum, Ints w, int32_t x) {
+  // The even and the odd bytes as 16-bit numbers, whose products are added in pairs. (The instruction that multiplies
+  // bytes saturates where both are -128, which activations with a denormal scale can be.)
+  const __m256i all = _mm256_set1_epi32(x);
+  const auto even = [](__m256i v) { return _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8); };
+  const auto odd = [](__m256i v) { return _mm256_srai_epi16(v, 8); };
+  sum += (Ints)_mm256_madd_epi16(even((__m256i)w), even(all));
+  return sum + (Ints)_mm256_madd_epi16(odd((__m256i)w), odd(all));
+}
+#elif defined(__SSE2__)
+constexpr int kBias = 0;
+inline Ints addQuad(Ints sum, Ints w, int32_t x) {
+  // the even and the odd bytes as 16-bit numbers, whose products are added in pairs
+  const __m128i all = _mm_set1_epi32(x);
+  const auto even = [](__m128i v) { return _mm_srai_epi16(_mm_slli_epi16(v, 8), 8); };
+  const auto odd = [](__m128i v) { return _mm_srai_epi16(v, 8); };
+  sum += (Ints)_mm_madd_epi16(even((__m128i)w), even(all));
+  return sum + (Ints)_mm_madd_epi16(odd((__m128i)w), odd(all));
+}
+#else
+constexpr int kBias = 0;
+inline Ints addQuad(Ints sum, Ints w, int32_t x) {
+  // a byte goes to the top, and comes down again with its sign
+  for (int shift = 24; shift >= 0; shift -= 8) sum += ((w << shift) >> 24) * ((int32_t)((uint32_t)x << shift) >> 24);
+  return sum;
+}
+#endif
+
+/* All bits of the lanes from row `row` on whose bit is set in `ends`. */
+inline Ints lanesOf(unsigned ends, int row) {
+  Ints lanes = {};
+  for (int lane = 0; lane < kLanes; lane++) lanes[lane] = -(int)(ends >> (row + lane) & 1);
+  return lanes;
+}
+
+/* Some panels times some vectors, as `multiply`. `straddling`: rows' sums end at segments of their own. */
+template <int panels, int count, bool straddling>
+inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
+  constexpr int kSlices = kPanel / kLanes;
+  const int segments = w.segments.count;
+  const int quads = w.segments.quads;
+  const size_t panelBytes = w.segments.bytes() * kPanel;
+  Floats sum[count][panels][kSlices] = {};
+  Ints whole[count][panels][kSlices] = {};
+  for (int segment = 0; segment < segments; segment++) {
+    for (int c = 0; c < count; c++) {
+      const int bias = kBias * x.sum.data[c * x.sum.stride + segment];
+      for (int p = 0; p < panels; p++) {
+        for (int s = 0; s < kSlices; s++) whole[c][p][s] = (straddling ? whole[c][p][s] : Ints{}) - bias;
+      }
+    }
+    for (int quad = segment * quads; quad < (segment + 1) * quads; quad++) {
+      for (int p = 0; p < panels; p++) {
+        for (int s = 0; s < kSlices; s++) {
+          Ints column;
+          __builtin_memcpy(&column, w.q + p * panelBytes + (quad * kPanel + s * kLanes) * 4, sizeof column);
+          for (int c = 0; c < count; c++) {
+            int32_t xj;
+            __builtin_memcpy(&xj, x.q.data + c * x.q.stride + quad * 4, sizeof xj);
+            whole[c][p][s] = addQuad(whole[c][p][s], column, xj);
+          }
+        }
+      }
+    }
+    for (int p = 0; p < panels; p++) {
+      for (int s = 0; s < kSlices; s++) {
+        const Floats scale = load<Floats>(w.s + ((size_t)p * segments + segment) * kPanel + s * kLanes);
+        for (int c = 0; c < count; c++) {
+          const Floats scaled =
+              __builtin_convertvector(whole[c][p][s], Floats) * scale * x.s.data[c * x.s.stride + segment];
+          if constexpr (straddling) {
+            const Ints ended = lanesOf(w.ends[(size_t)p * segments + segment], s * kLanes);
+            sum[c][p][s] = ended ? sum[c][p][s] + scaled : sum[c][p][s];
+            whole[c][p][s] &= ~ended;
+          } else {
+            sum[c][p][s] += scaled;
+          }
+        }
+      }
+    }
+  }
+#pragma GCC unroll 16  // so that the sums need not be an array in memory
+  for (int c = 0; c < count; c++) storeRows<panels>(xout.data + c * xout.stride, sum[c], w.d);
+}
+
+/* multiplyInt8 for a `count` that is known at run time, 1 to `most`. */
+template <int panels, int most>
+inline void multiplyInt8Count(Columns<float> xout, Int8Vectors x, int count, Int8Panels w) {
+  if (count == most) {
+    return w.ends ? multiplyInt8<panels, most, true>(xout, x, w) : multiplyInt8<panels, most, false>(xout, x, w);
+  }
+  if constexpr (most > 1) multiplyInt8Count<panels, most - 1>(xout, x, count, w);
+}
+
+/* As multiplyPanels. */
+template <int panels, int most>
+inline Int8Panels multiplyInt8Panels(Columns<float>& xout, Int8Vectors x, int count, Int8Panels w) {
+  constexpr int rows = panels * kPanel;
+  while (w.d > rows - kPanel) {
+    for (int c = 0; c < count; c += most) {
+      const Int8Vectors some = {{x.q.data + c * x.q.stride, x.q.stride},
+                                {x.s.data + c * x.s.stride, x.s.stride},
+                                {x.sum.data + c * x.sum.stride, x.sum.stride}};
+      multiplyInt8Count<panels, most>({xout.data + c * xout.stride, xout.stride}, some,
+                                      count - c < most ? count - c : most, w);
+    }
+    w.q += w.segments.bytes() * rows;
+    w.s += (size_t)w.segments.count * rows;
+    if (w.ends) w.ends += (size_t)w.segments.count * panels;
+    w.d -= rows;
+    xout.data += rows;
+  }
+  return w;
+}
+
+void matmulInt8(Columns<float> xout, Int8Vectors x, int count, Int8Panels w, bool streamed) {
+  if (count == 1 && !streamed) w = multiplyInt8Panels<2, 1>(xout, x, 1, w);
+  multiplyInt8Panels<1, kInt8Columns>(xout, x, count, w);
+}
+
+// ----------------------------------------------------------------------------
+// quantize
+
+/* x / scale, rounded to whole numbers, halves away from zero. What is no number or infinite becomes 0. */
+inline Ints rounded(Floats x, float scale) {
+  const Floats quotient = x / scale;
+  const Floats finite = quotient - quotient == 0 ? quotient : Floats{};
+  const Ints towardsZero = __builtin_convertvector(finite, Ints);
+  const Floats rest = finite - __builtin_convertvector(towardsZero, Floats);
+  // a comparison is -1 where it holds
+  return towardsZero - (rest >= 0.5f) + (rest <= -0.5f);
+}
+
+/*
+ * Some numbers of one segment, at most kLanes, into q, which wraps as C's int8_t does, and zeros up to a whole quad.
+ * Returns their sum.
+ */
+inline int quantizeSome(int8_t* q, const float* x, int size, float scale) {
+  Floats values = {};
+  __builtin_memcpy(&values, x, size * sizeof(float));
+  const Bytes bytes = __builtin_convertvector(rounded(values, scale), Bytes);
+  __builtin_memcpy(q, &bytes, (size + 3) / 4 * 4);
+  int sum = 0;
+  for (int i = 0; i < size; i++) sum += bytes[i];
+  return sum;
+}
+
+/* The largest magnitude; NaN if one is. */
+inline float largest(const float* x, int size) {
+  float max = 0;
+  bool isNumber = true;
+  for (int i = 0; i < size; i++) {
+    const float magnitude = __builtin_fabsf(x[i]);
+    max = magnitude > max ? magnitude : max;
+    isNumber &= x[i] == x[i];
+  }
+  return isNumber ? max : __builtin_nanf("");
+}
+
+void quantize(MutableInt8Vectors xq, Columns<const float> x, int count, Segments segments, int groupSize) {
+  const int n = segments.count * segments.columns;
+  for (int c = 0; c < count; c++) {
+    const float* row = x.data + c * x.stride;
+    float scale = 0;
+    for (int segment = 0; segment < segments.count; segment++) {
+      const int begin = segment * segments.columns;
+      if (begin % groupSize == 0) scale = largest(row + begin, groupSize < n - begin ? groupSize : n - begin) / 127.0f;
+      int8_t* q = xq.q.data + c * xq.q.stride + segment * segments.quads * 4;
+      int sum = 0;
+      int i = 0;
+      for (; i + kLanes <= segments.columns; i += kLanes) sum += quantizeSome(q + i, row + begin + i, kLanes, scale);
+      if (i < segments.columns) sum += quantizeSome(q + i, row + begin + i, segments.columns - i, scale);
+      xq.s.data[c * xq.s.stride + segment] = scale;
+      xq.sum.data[c * xq.sum.stride + segment] = sum;
+    }
+  }
+}
+
+}  // namespace
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * Build the WebAssembly kernels: the same source twice, once for threads that share a memory, once without, for
+ * one thread and for places that have no SharedArrayBuffer.
+ */
+import { fileURLToPath } from "node:url";
+import asc from "assemblyscript/asc";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+// the stub runtime is empty: nothing is allocated in AssemblyScript. 65536 pages are all that 32 bits can address.
+const COMMON = "-O3 --noAssert --runtime stub --enable simd --importMemory --maximumMemory 65536";
+const BUILDS = {
+  "kernels.wasm": COMMON,
+  "kernels-shared.wasm": `${COMMON} --enable threads --sharedMemory`,
+};
+
+export async function buildWasm() {
+  for (const [name, flags] of Object.entries(BUILDS)) {
+    const files = ["src/backend/wasm/assembly/index.ts", "--outFile", `dist/backend/wasm/${name}`];
+    const { error, stderr } = await asc.main([...files, "--baseDir", root, ...flags.split(" ")]);
+    if (error) throw new Error(`the WebAssembly kernels do not compile\n${stderr}`);
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await buildWasm();

@@ -1,0 +1,70 @@
+/*
+ * What no backend could hold is refused before anything is allocated.
+ */
+import { totalmem } from "node:os";
+import { Llama2Error } from "../errors.js";
+import { type Config, isVector, kvDimOf, shapesOf, type WeightSource } from "../llama2/transformer.js";
+
+/** Float32 cannot count further: position 2^24 + 1 would get the RoPE angles of position 2^24. */
+const MAX_POSITIONS = 2 ** 24;
+/** Real models have up to about 130. Each is a dozen objects, however small its tensors are. */
+const MAX_LAYERS = 2 ** 12;
+/** The most numbers that an array of Node 20 holds. */
+const MAX_NUMBERS = 2 ** 32;
+
+/**
+ * @param source with the context as its `config.seqLen`
+ * @throws Llama2Error E_LIMIT if the model is too large for any machine, or for this one
+ */
+export function checkLimits(source: WeightSource): void {
+  const p = source.config;
+  if (p.seqLen > MAX_POSITIONS) {
+    throw new Llama2Error(
+      "E_LIMIT",
+      `a context of ${p.seqLen} positions is more than the ${MAX_POSITIONS} that float32 can tell apart. Cap it: --context 4096`,
+    );
+  }
+  if (p.nLayers > MAX_LAYERS) {
+    throw new Llama2Error("E_LIMIT", `the model has ${p.nLayers} layers, and ${MAX_LAYERS} can be handled`);
+  }
+  const tensors = tensorsOf(source);
+  const largest = Math.max(...tensors.map(({ d, n }) => d * n));
+  if (largest > MAX_NUMBERS) {
+    throw new Llama2Error("E_LIMIT", `a matrix of the model has ${largest} numbers, and ${MAX_NUMBERS} can be handled`);
+  }
+  const keys = p.nLayers * p.seqLen * kvDimOf(p);
+  if (keys > MAX_NUMBERS) {
+    throw new Llama2Error(
+      "E_LIMIT",
+      `a context of ${p.seqLen} positions needs ${keys} keys, and ${MAX_NUMBERS} can be handled. Cap it: --context ${shorter(p)}`,
+    );
+  }
+  const weights = tensors.reduce((sum, { layers, d, n, bytes }) => sum + layers * d * n * bytes, 0);
+  const cache = sequenceBytes(p);
+  const memory = machineMemory();
+  if (weights + cache > memory) {
+    const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+    throw new Llama2Error(
+      "E_LIMIT",
+      `the weights need ${gb(weights)} and a context of ${p.seqLen} positions ${gb(cache)}, but this machine has ${gb(memory)}.${
+        weights < memory ? ` A shorter context needs less: --context ${shorter(p)}` : ""
+      }`,
+    );
+  }
+}
+
+/** Bytes that a sequence takes: its KV cache and its attention scores. */
+export const sequenceBytes = (p: Config): number => 4 * p.seqLen * (2 * p.nLayers * kvDimOf(p) + p.nHeads);
+
+/** Bytes of memory that this process could have at most. */
+export const machineMemory = (): number => Math.min(totalmem(), process.constrainedMemory() || Infinity);
+
+/** A context to try instead. */
+const shorter = (p: Config): number => Math.min(2048, Math.ceil(p.seqLen / 4));
+
+/** The shapes of the tensors that are there, and how many bytes each of their numbers takes. */
+function tensorsOf({ config, sharedClassifier, groupSize }: WeightSource) {
+  return Object.entries(shapesOf(config))
+    .filter(([name]) => name !== "wcls" || !sharedClassifier)
+    .map(([name, shape]) => ({ ...shape, bytes: groupSize === 0 || isVector(name) ? 4 : 1 + 4 / groupSize }));
+}

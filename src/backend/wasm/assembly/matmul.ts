@@ -1,0 +1,138 @@
+/*
+ * Matrices in panels of sixteen rows, and the one kernel that multiplies them.
+ *
+ * A float32 sum in run.c's order is a chain: each addition waits for the one before, and no row can be split. So
+ * each lane of a vector adds a row of its own. Four vectors are sixteen rows, whose numbers lie side by side,
+ * column by column:
+ *
+ *     row 0:  a0 a1 a2 ...
+ *     row 1:  b0 b1 b2 ...     ->   a0 b0 .. p0  a1 b1 .. p1  a2 b2 .. p2 ...
+ *     row 15: p0 p1 p2 ...
+ *
+ * so that the weights are read as one straight stream. Rows past the last one are zeros.
+ *
+ * The weights are what takes time to read. With several x to multiply, each panel is used for all of them while
+ * it is in the cache: a batch of tokens costs hardly more than one.
+ */
+import { thread, threads } from "./model";
+
+/** How many rows a panel has, and how many bytes a column of it takes. */
+export const PANEL = 16;
+export const COLUMN: usize = 64;
+
+export function panelsOf(d: i32): i32 {
+  return (d + PANEL - 1) / PANEL;
+}
+
+/** The bytes of a row of n numbers, with room for the next multiple of 16. */
+export function rowBytes(n: i32): usize {
+  return <usize>panelsOf(n) * COLUMN;
+}
+
+/** The bytes of a matrix of d rows and n columns. */
+export function matrixBytes(d: i32, n: i32): usize {
+  return <usize>panelsOf(d) * n * COLUMN;
+}
+
+/** Where the number at row i and column j lies in a matrix w of n columns. */
+export function element(w: usize, i: i32, j: i32, n: i32): usize {
+  return w + <usize>((i >> 4) * n + j) * COLUMN + ((i & 15) << 2);
+}
+
+/** Of `count` things, those from firstOf(count) to lastOf(count) - 1 are this thread's share. */
+export function firstOf(count: i32): i32 {
+  return <i32>((<i64>count * thread) / threads);
+}
+export function lastOf(count: i32): i32 {
+  return <i32>((<i64>count * (thread + 1)) / threads);
+}
+
+/** The rows of a result of d numbers that this thread's matmul computes: from firstRow to lastRow - 1. */
+export function firstRow(d: i32): i32 {
+  return firstOf(panelsOf(d)) * PANEL;
+}
+export function lastRow(d: i32): i32 {
+  return min(lastOf(panelsOf(d)) * PANEL, d);
+}
+
+/** run.c 217: matmul. w (d, n) @ x (n) -> xout (d), for `count` rows of x; of the rows of w this thread's share. */
+export function matmul(xout: usize, x: usize, w: usize, n: i32, d: i32, count: i32): void {
+  const xBytes = rowBytes(n);
+  const xoutBytes = rowBytes(d);
+  const panelBytes = <usize>n * COLUMN;
+  const last = lastOf(panelsOf(d));
+  for (let panel = firstOf(panelsOf(d)); panel < last; panel++) {
+    const wPanel = w + panel * panelBytes;
+    let xAt = x;
+    let xoutAt = xout + panel * COLUMN;
+    let rest = count;
+    for (; rest >= 2; rest -= 2) {
+      panelTimesTwo(xoutAt, xoutAt + xoutBytes, xAt, xAt + xBytes, wPanel, n);
+      xAt += 2 * xBytes;
+      xoutAt += 2 * xoutBytes;
+    }
+    if (rest > 0) panelTimes(xoutAt, xAt, wPanel, n);
+  }
+}
+
+/** xout (16) = the panel w (16, n) @ x (n) */
+export function panelTimes(xout: usize, x: usize, w: usize, n: i32): void {
+  let sum0 = f32x4.splat(0);
+  let sum1 = f32x4.splat(0);
+  let sum2 = f32x4.splat(0);
+  let sum3 = f32x4.splat(0);
+  for (const end = x + ((<usize>n) << 2); x < end; x += 4, w += COLUMN) {
+    const xj = v128.load_splat<f32>(x);
+    sum0 = f32x4.add(sum0, f32x4.mul(v128.load(w), xj));
+    sum1 = f32x4.add(sum1, f32x4.mul(v128.load(w, 16), xj));
+    sum2 = f32x4.add(sum2, f32x4.mul(v128.load(w, 32), xj));
+    sum3 = f32x4.add(sum3, f32x4.mul(v128.load(w, 48), xj));
+  }
+  v128.store(xout, sum0);
+  v128.store(xout, sum1, 16);
+  v128.store(xout, sum2, 32);
+  v128.store(xout, sum3, 48);
+}
+
+/** The same for two x at once: eight sums are as many as fit into the registers beside the weights. */
+function panelTimesTwo(xoutA: usize, xoutB: usize, xA: usize, xB: usize, w: usize, n: i32): void {
+  let a0 = f32x4.splat(0);
+  let a1 = f32x4.splat(0);
+  let a2 = f32x4.splat(0);
+  let a3 = f32x4.splat(0);
+  let b0 = f32x4.splat(0);
+  let b1 = f32x4.splat(0);
+  let b2 = f32x4.splat(0);
+  let b3 = f32x4.splat(0);
+  for (const end = xA + ((<usize>n) << 2); xA < end; xA += 4, xB += 4, w += COLUMN) {
+    const a = v128.load_splat<f32>(xA);
+    const b = v128.load_splat<f32>(xB);
+    const w0 = v128.load(w);
+    a0 = f32x4.add(a0, f32x4.mul(w0, a));
+    b0 = f32x4.add(b0, f32x4.mul(w0, b));
+    const w1 = v128.load(w, 16);
+    a1 = f32x4.add(a1, f32x4.mul(w1, a));
+    b1 = f32x4.add(b1, f32x4.mul(w1, b));
+    const w2 = v128.load(w, 32);
+    a2 = f32x4.add(a2, f32x4.mul(w2, a));
+    b2 = f32x4.add(b2, f32x4.mul(w2, b));
+    const w3 = v128.load(w, 48);
+    a3 = f32x4.add(a3, f32x4.mul(w3, a));
+    b3 = f32x4.add(b3, f32x4.mul(w3, b));
+  }
+  v128.store(xoutA, a0);
+  v128.store(xoutA, a1, 16);
+  v128.store(xoutA, a2, 32);
+  v128.store(xoutA, a3, 48);
+  v128.store(xoutB, b0);
+  v128.store(xoutB, b1, 16);
+  v128.store(xoutB, b2, 32);
+  v128.store(xoutB, b3, 48);
+}
+
+/** xout (n) = row i of w */
+export function copyRow(xout: usize, w: usize, i: i32, n: i32): void {
+  for (let j = 0; j < n; j++) {
+    store<f32>(xout + (j << 2), load<f32>(element(w, i, j, n)));
+  }
+}

@@ -1,0 +1,76 @@
+/*
+ * The model that this instance of the kernels computes, under run.c's names. An instance serves one model, so
+ * these are plain globals; TypeScript sets them by name, once, before anything runs (kernels.ts).
+ *
+ * Pointers are addresses in the memory that all threads share. A "row of n numbers" there has room for the next
+ * multiple of 16, because matmul writes its results by sixteens.
+ */
+
+// ----------------------------------------------------------------------------
+// Config
+
+export let dim: i32 = 0;
+export let hiddenDim: i32 = 0;
+export let nLayers: i32 = 0;
+export let nHeads: i32 = 0;
+export let nKvHeads: i32 = 0;
+export let vocabSize: i32 = 0;
+export let seqLen: i32 = 0;
+export let normEps: f32 = 0;
+export let groupSize: i32 = 0; // how many weights share a scale; 0: they are float32
+
+// ----------------------------------------------------------------------------
+// TransformerWeights: the first layer's; those of the next layers follow. Matrices are in panels (matmul.ts).
+
+export let tokenEmbeddingTable: usize = 0; // (vocabSize, dim)
+export let rmsAttWeight: usize = 0; // (layer, dim)
+export let wq: usize = 0; // (layer, dim, dim)
+export let wk: usize = 0; // (layer, kvDim, dim)
+export let wv: usize = 0; // (layer, kvDim, dim)
+export let wo: usize = 0; // (layer, dim, dim)
+export let rmsFfnWeight: usize = 0; // (layer, dim)
+export let w1: usize = 0; // (layer, hiddenDim, dim)
+export let w2: usize = 0; // (layer, dim, hiddenDim)
+export let w3: usize = 0; // (layer, hiddenDim, dim)
+export let rmsFinalWeight: usize = 0; // (dim)
+export let wcls: usize = 0; // (vocabSize, dim)
+
+// ----------------------------------------------------------------------------
+// RunState: a row for each entry of a batch
+
+export let x: usize = 0; // (entry, dim)
+export let xb: usize = 0; // (entry, dim)
+export let xb2: usize = 0; // (entry, dim)
+export let hb: usize = 0; // (entry, hiddenDim)
+export let hb2: usize = 0; // (entry, hiddenDim)
+export let q: usize = 0; // (entry, dim)
+export let k: usize = 0; // (entry, kvDim)
+export let v: usize = 0; // (entry, kvDim)
+
+export let att: usize = 0; // (thread, seqLen): the scores of the head that a thread is at
+export let headXb: usize = 0; // (thread, headSize): what that head brings back
+
+export let xq: usize = 0; // (entry, dim or hiddenDim): in an int8 model, the x of the next matmul (quantize.ts)
+export let xs: usize = 0; // (entry, groups): and its scales
+export let ivals: usize = 0; // (thread, 16): the sums that a thread is at
+
+export let fcr: usize = 0; // (pos, headSize / 2): ropeAngles' cosines, of the positions that were met so far
+export let fci: usize = 0; // (pos, headSize / 2): and sines
+
+export let batch: usize = 0; // (entry, 3): i32 token, pos, sequence
+export let probindex: usize = 0; // (vocabSize): the sampler's candidates, 8 bytes each
+
+// ----------------------------------------------------------------------------
+// this thread, and how many there are
+
+export let thread: i32 = 0;
+export let threads: i32 = 1;
+export let patience: i32 = 0; // how often a waiting thread looks before it sleeps
+
+export function headSizeOf(): i32 {
+  return dim / nHeads;
+}
+
+export function kvDimOf(): i32 {
+  return headSizeOf() * nKvHeads;
+}

@@ -1,0 +1,222 @@
+/*
+ * int8: matrices of a model whose weights are groups of whole numbers with a scale each, as llama2/quantize.ts, bit
+ * for bit. The x of a matmul is quantized too, by all threads, before it.
+ *
+ * The panels have sixteen rows as well, but the columns go in pairs, because one instruction multiplies pairs of
+ * int16 numbers and adds the two products:
+ *
+ *     row 0:  a0 a1 a2 a3 ...
+ *     row 1:  b0 b1 b2 b3 ...     ->   a0 a1 b0 b1 .. p0 p1  a2 a3 b2 b3 .. p2 p3 ...
+ *
+ * Behind the panels come the scales: as a matrix (d, n / groupSize) in panels where rows are whole groups, else as
+ * they are in the checkpoint, by numbers counted through all rows.
+ */
+import { element, firstOf, lastOf, matrixBytes, PANEL, panelsOf, rowBytes } from "./matmul";
+import { groupSize, ivals, thread, xq, xs } from "./model";
+
+/** The bytes of a pair of columns of a panel. */
+const PAIR: usize = 32;
+
+const Q_MAX: f32 = 127;
+
+function pairsOf(n: i32): i32 {
+  return (n + 1) / 2;
+}
+
+function groupsOf(n: i32): i32 {
+  return (n + groupSize - 1) / groupSize;
+}
+
+/** Every row begins with a group, and no group ends within a pair of columns: the usual case, and the fast one. */
+function rowsAreWholeGroups(n: i32): bool {
+  return n % groupSize === 0 && groupSize % 2 === 0;
+}
+
+function panelsBytes(d: i32, n: i32): usize {
+  return <usize>panelsOf(d) * pairsOf(n) * PAIR;
+}
+
+/** The bytes of an int8 matrix of d rows and n columns. */
+export function int8Bytes(d: i32, n: i32): usize {
+  const scales = rowsAreWholeGroups(n) ? matrixBytes(d, n / groupSize) : rowBytes(<i32>((<i64>d * n) / groupSize));
+  return panelsBytes(d, n) + scales;
+}
+
+// ----------------------------------------------------------------------------
+// the activations: xq (entry, n) int16 numbers that an int8 could hold, xs (entry, groups) scales
+
+/** runq.c 145: quantize. x (count, n) -> xq, xs. The threads share the groups. */
+export function quantize(x: usize, n: i32, count: i32): void {
+  const groups = groupsOf(n);
+  const last = lastOf(count * groups);
+  for (let item = firstOf(count * groups); item < last; item++) {
+    const e = item / groups;
+    const start = (item % groups) * groupSize;
+    const end = min(start + groupSize, n);
+    const from = x + e * rowBytes(n);
+    const to = xq + ((e * pairsOf(n)) << 2);
+
+    // find the max absolute value in the current group; max keeps NaN
+    let wmax: f32 = 0;
+    for (let j = start; j < end; j++) {
+      wmax = max<f32>(wmax, abs<f32>(load<f32>(from + (j << 2))));
+    }
+
+    // calculate and write the scaling factor, and the quantized values
+    const scale = wmax / Q_MAX;
+    store<f32>(xs + (item << 2), scale);
+    for (let j = start; j < end; j++) {
+      store<i16>(to + (j << 1), toInt8(load<f32>(from + (j << 2)) / scale));
+    }
+  }
+}
+
+/** C's roundf, half away from zero, into an int8. What a group of zeros gives, x / 0, is stored as 0. */
+function toInt8(x: f32): i8 {
+  if (!(abs<f32>(x) < Infinity)) return 0;
+  const whole = trunc<f32>(x);
+  return <i8>(<i32>(abs<f32>(x - whole) >= 0.5 ? whole + copysign<f32>(1, x) : whole));
+}
+
+// ----------------------------------------------------------------------------
+// matmul
+
+/** runq.c 317: matmul. w (d, n) @ xq (count, n) -> xout (count, d); of the rows of w this thread's share. */
+export function matmul(xout: usize, w: usize, n: i32, d: i32, count: i32): void {
+  const scales = w + panelsBytes(d, n);
+  const last = lastOf(panelsOf(d));
+  for (let panel = firstOf(panelsOf(d)); panel < last; panel++) {
+    const wPanel = w + panel * panelsBytes(PANEL, n);
+    for (let e = 0; e < count; e++) {
+      const xoutAt = xout + e * rowBytes(d) + panel * rowBytes(PANEL);
+      const xqAt = xq + ((e * pairsOf(n)) << 2);
+      const xsAt = xs + ((e * groupsOf(n)) << 2);
+      if (rowsAreWholeGroups(n)) {
+        panelTimes(xoutAt, xqAt, xsAt, wPanel, scales + panel * matrixBytes(PANEL, n / groupSize), n);
+      } else {
+        const first = panel * PANEL;
+        straddlingPanelTimes(xoutAt, xqAt, xsAt, wPanel, scales, n, first, min(PANEL, d - first));
+      }
+    }
+  }
+}
+
+/** The products of four rows, from w on, with a pair of columns. */
+function dot(w: usize, xPair: v128): v128 {
+  return i32x4.dot_i16x8_s(v128.load_ext<i8>(w), xPair);
+}
+
+/** xout (16) = the panel w (16, n) with the scales s (16, n / groupSize) @ xq (n), group after group */
+function panelTimes(xout: usize, xq: usize, xs: usize, w: usize, s: usize, n: i32): void {
+  let val0 = f32x4.splat(0);
+  let val1 = f32x4.splat(0);
+  let val2 = f32x4.splat(0);
+  let val3 = f32x4.splat(0);
+  const groupBytes = (<usize>groupSize) << 1;
+  for (const end = xq + ((<usize>n) << 1); xq < end; xs += 4, s += 64) {
+    let sum0 = i32x4.splat(0);
+    let sum1 = i32x4.splat(0);
+    let sum2 = i32x4.splat(0);
+    let sum3 = i32x4.splat(0);
+    for (const groupEnd = xq + groupBytes; xq < groupEnd; xq += 4, w += PAIR) {
+      const xPair = v128.load_splat<i32>(xq);
+      sum0 = i32x4.add(sum0, dot(w, xPair));
+      sum1 = i32x4.add(sum1, dot(w + 8, xPair));
+      sum2 = i32x4.add(sum2, dot(w + 16, xPair));
+      sum3 = i32x4.add(sum3, dot(w + 24, xPair));
+    }
+    const xScale = v128.load_splat<f32>(xs);
+    val0 = f32x4.add(val0, scaled(sum0, v128.load(s), xScale));
+    val1 = f32x4.add(val1, scaled(sum1, v128.load(s, 16), xScale));
+    val2 = f32x4.add(val2, scaled(sum2, v128.load(s, 32), xScale));
+    val3 = f32x4.add(val3, scaled(sum3, v128.load(s, 48), xScale));
+  }
+  v128.store(xout, val0);
+  v128.store(xout, val1, 16);
+  v128.store(xout, val2, 32);
+  v128.store(xout, val3, 48);
+}
+
+function scaled(ival: v128, wScale: v128, xScale: v128): v128 {
+  return f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(ival), wScale), xScale);
+}
+
+/**
+ * The same where groups straddle rows, so that each row's end at other columns: the whole numbers of sixteen rows are
+ * summed together, column by column, and wherever groups may end, each row is looked at by itself. `first` is the
+ * number of the first of the `rows` rows.
+ */
+function straddlingPanelTimes(
+  xout: usize,
+  xq: usize,
+  xs: usize,
+  w: usize,
+  s: usize,
+  n: i32,
+  first: i32,
+  rows: i32,
+): void {
+  memory.fill(xout, 0, rowBytes(PANEL));
+  const sums = ivals + thread * rowBytes(PANEL);
+  const run = gcd(n, groupSize); // every end of a group, of w's or of x's, is a multiple of this
+  let sum0 = i32x4.splat(0);
+  let sum1 = i32x4.splat(0);
+  let sum2 = i32x4.splat(0);
+  let sum3 = i32x4.splat(0);
+  for (let j = 0; j < n; ) {
+    for (const end = j + run; j < end; j++) {
+      // of the pair, this column only
+      const xj = v128.and(v128.load_splat<i32>(xq + ((j >> 1) << 2)), i32x4.splat(j & 1 ? 0xffff0000 : 0xffff));
+      const wPair = w + (j >> 1) * PAIR;
+      sum0 = i32x4.add(sum0, dot(wPair, xj));
+      sum1 = i32x4.add(sum1, dot(wPair + 8, xj));
+      sum2 = i32x4.add(sum2, dot(wPair + 16, xj));
+      sum3 = i32x4.add(sum3, dot(wPair + 24, xj));
+    }
+    v128.store(sums, sum0);
+    v128.store(sums, sum1, 16);
+    v128.store(sums, sum2, 32);
+    v128.store(sums, sum3, 48);
+    addEndedGroups(xout, sums, xs, s, n, first, rows, j);
+    sum0 = v128.load(sums);
+    sum1 = v128.load(sums, 16);
+    sum2 = v128.load(sums, 32);
+    sum3 = v128.load(sums, 48);
+  }
+}
+
+/** For those rows whose group, or that of x, ends before column j: add its sum to the row's result, and begin anew. */
+function addEndedGroups(xout: usize, sums: usize, xs: usize, s: usize, n: i32, first: i32, rows: i32, j: i32): void {
+  const xScale = load<f32>(xs + (((j - 1) / groupSize) << 2));
+  const xEnds = j % groupSize === 0 || j === n;
+  for (let row = 0; row < rows; row++) {
+    const end = <u32>(first + row) * n + j; // counted through all rows
+    if (!xEnds && end % groupSize !== 0) continue;
+    const at = row << 2;
+    const wScale = load<f32>(s + (((end - 1) / groupSize) << 2));
+    store<f32>(xout + at, load<f32>(xout + at) + <f32>load<i32>(sums + at) * wScale * xScale);
+    store<i32>(sums + at, 0);
+  }
+}
+
+function gcd(a: i32, b: i32): i32 {
+  while (b !== 0) {
+    const rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+/** runq.c 139: dequantize. xout (n) = row i of w (d, n) */
+export function copyRow(xout: usize, w: usize, i: i32, n: i32, d: i32): void {
+  const scales = w + panelsBytes(d, n);
+  const panel = w + (i / PANEL) * panelsBytes(PANEL, n) + ((i % PANEL) << 1);
+  for (let j = 0; j < n; j++) {
+    const s = rowsAreWholeGroups(n)
+      ? element(scales, i, j / groupSize, n / groupSize)
+      : scales + (((<u32>i * n + j) / groupSize) << 2);
+    const q = load<i8>(panel + (j >> 1) * PAIR + (j & 1));
+    store<f32>(xout + (j << 2), <f32>q * load<f32>(s));
+  }
+}

@@ -1,0 +1,58 @@
+/*
+ * An instance of the kernels in assembly/, built by scripts/build-wasm.mjs. Needs nothing but WebAssembly.
+ */
+import { Llama2Error } from "../../errors.js";
+import { EXP2_32NDS } from "../../llama2/math.js";
+
+/** What an instance exports, beside the model's globals. Addresses are bytes in its memory. */
+export interface Kernels {
+  /** Read `count` entries, which lie at `batch`; the logits of the last `classified` go to `logits`. */
+  forward(keyCache: number, valueCache: number, logits: number, count: number, classified: number): void;
+  sample(logits: number, temperature: number, topp: number, coin: number): number;
+  /** A helping thread: do a share of every forward pass, until `stop`. */
+  work(): void;
+  stop(): void;
+}
+
+/** The globals of assembly/model.ts by name: the model's shape, where its arrays lie, and which thread this is. */
+export type Globals = Record<string, number>;
+
+/** Below this address lies what has a fixed place: expf's table (math.ts), the threads' meeting place (team.ts), the job (index.ts). */
+export const FIXED_BYTES = 1024;
+
+/** How many threads wait for the others, in 32-bit words (team.ts). */
+export const ARRIVED_WORD = 64;
+
+export const PAGE = 65536;
+
+/** WebAssembly addresses bytes with 32 bits. */
+export const MAX_BYTES = 2 ** 32;
+
+/**
+ * A memory for the kernels. `bytes` of it are there at once, the rest when it grows.
+ * @throws Llama2Error E_LIMIT if the system does not give it
+ */
+export function createMemory(bytes: number, shared: boolean): WebAssembly.Memory {
+  const memory = allocate({ initial: Math.ceil(bytes / PAGE), maximum: MAX_BYTES / PAGE, shared });
+  const table = new BigUint64Array(memory.buffer, 0, EXP2_32NDS.length);
+  const bits = new BigUint64Array(EXP2_32NDS.buffer);
+  for (let i = 0; i < table.length; i++) table[i] = bits[i] - (BigInt(i) << 47n);
+  return memory;
+}
+
+function allocate(descriptor: ConstructorParameters<typeof WebAssembly.Memory>[0]): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory(descriptor);
+  } catch (error) {
+    throw new Llama2Error("E_LIMIT", `there is not enough memory for WebAssembly: ${(error as Error).message}`);
+  }
+}
+
+/** Instantiate the kernels for one thread. */
+export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, globals: Globals): Kernels {
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  for (const [name, value] of Object.entries(globals)) {
+    (exports[name] as WebAssembly.Global).value = value;
+  }
+  return exports as unknown as Kernels;
+}

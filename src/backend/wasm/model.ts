@@ -1,0 +1,131 @@
+/*
+ * A model in the memory of the kernels, and the contexts in which it reads. Needs nothing but WebAssembly, so it
+ * runs wherever that does; wasm.ts adds what Node has, threads.
+ */
+import { randomF32, type Sampler } from "../../llama2/sampler.js";
+import { type Config, headSizeOf, isVector, ropeAngles, type WeightSource } from "../../llama2/transformer.js";
+import type { Context, Entry } from "../backend.js";
+import { Arena } from "./arena.js";
+import type { Kernels } from "./kernels.js";
+import { readMatrix, rowBytes } from "./panels.js";
+import { type Plan, planContext } from "./plan.js";
+
+/** Read all weights into the places that the plan gives them. */
+export function loadWeights(source: WeightSource, memory: WebAssembly.Memory, plan: Plan): void {
+  for (const { name, layer, d, n, address } of plan.tensors) {
+    if (isVector(name)) {
+      const w = new Float32Array(memory.buffer, address, n);
+      source.read(name, layer, (values, offset) => w.set(values, offset));
+    } else {
+      readMatrix(source, { name, layer, d, n, address }, memory.buffer);
+    }
+  }
+}
+
+/** The RoPE tables in the kernels' memory, made by the reference, row by row as far as positions go. */
+class RopeTables {
+  private readonly memory: WebAssembly.Memory;
+  private readonly config: Config;
+  private readonly fcr: number;
+  private readonly fci: number;
+  private rows = 0;
+
+  constructor(memory: WebAssembly.Memory, config: Config, { globals }: Plan) {
+    this.memory = memory;
+    this.config = config;
+    this.fcr = globals.fcr;
+    this.fci = globals.fci;
+  }
+
+  /** Have the rows up to that of `pos`. */
+  reach(pos: number): void {
+    const half = headSizeOf(this.config) / 2;
+    for (; this.rows <= pos; this.rows++) {
+      const row = (table: number) => new Float32Array(this.memory.buffer, table + 4 * half * this.rows, half);
+      ropeAngles(row(this.fcr), row(this.fci), this.rows, this.config);
+    }
+  }
+}
+
+/** A model whose weights are there. */
+export class WasmModel {
+  readonly config: Config;
+  readonly kernels: Kernels;
+  readonly memory: WebAssembly.Memory;
+  readonly arena: Arena;
+  readonly rope: RopeTables;
+  /** Where the entries of a forward pass go. */
+  readonly batch: number;
+  /** Its threads have gone: nothing can be computed any more. */
+  disposed = false;
+
+  constructor(config: Config, kernels: Kernels, memory: WebAssembly.Memory, plan: Plan) {
+    this.config = config;
+    this.kernels = kernels;
+    this.memory = memory;
+    this.arena = new Arena(memory, plan.bytes);
+    this.rope = new RopeTables(memory, config, plan);
+    this.batch = plan.globals.batch;
+  }
+
+  /** @throws Llama2Error E_LIMIT if the memory cannot hold it */
+  openContext(sequences: number): Context {
+    return new WasmContext(this, sequences);
+  }
+}
+
+class WasmContext implements Context {
+  private readonly model: WasmModel;
+  private readonly keyCache: number;
+  private readonly valueCache: number;
+  private readonly logits: number;
+  private disposed = false;
+
+  constructor(model: WasmModel, sequences: number) {
+    this.model = model;
+    const { keyCache, valueCache, logits } = planContext(model.config, sequences);
+    this.keyCache = model.arena.allocate(keyCache + valueCache + logits);
+    this.valueCache = this.keyCache + keyCache;
+    this.logits = this.valueCache + valueCache;
+  }
+
+  forward(entries: readonly Entry[], wanted: number): Float32Array {
+    if (this.disposed || this.model.disposed) throw new Error("this context, or its model, has been disposed");
+    const { kernels, memory, rope, batch } = this.model;
+    const words = new Int32Array(memory.buffer, batch, 3 * entries.length);
+    let at = 0;
+    for (const { token, pos, sequence } of entries) {
+      rope.reach(pos);
+      words[at++] = token;
+      words[at++] = pos;
+      words[at++] = sequence;
+    }
+    kernels.forward(this.keyCache, this.valueCache, this.logits, entries.length, wanted);
+    return this.rowsOfLogits(wanted);
+  }
+
+  sample(sampler: Sampler, row: number): number {
+    const { kernels, config } = this.model;
+    const { temperature, topp } = sampler;
+    const coin = temperature === 0 ? 0 : randomF32(sampler);
+    return kernels.sample(this.logits + row * rowBytes(config.vocabSize), temperature, topp, coin);
+  }
+
+  dispose(): void {
+    if (!this.disposed) this.model.arena.free(this.keyCache);
+    this.disposed = true;
+  }
+
+  /** The first `rows` rows. In the kernels' memory they are rounded up, so they may have to be moved together. */
+  private rowsOfLogits(rows: number): Float32Array {
+    const { vocabSize } = this.model.config;
+    const stride = rowBytes(vocabSize) / 4;
+    const padded = new Float32Array(this.model.memory.buffer, this.logits, rows * stride);
+    if (stride === vocabSize || rows <= 1) return padded.subarray(0, rows * vocabSize);
+    const logits = new Float32Array(rows * vocabSize);
+    for (let row = 0; row < rows; row++) {
+      logits.set(padded.subarray(row * stride, row * stride + vocabSize), row * vocabSize);
+    }
+    return logits;
+  }
+}

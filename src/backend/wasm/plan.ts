@@ -1,0 +1,100 @@
+/*
+ * Where everything of a model lies in the kernels' memory, worked out before there is any.
+ */
+import {
+  type Config,
+  headSizeOf,
+  isVector,
+  kvDimOf,
+  type Shape,
+  shapesOf,
+  type TensorName,
+  type WeightSource,
+} from "../../llama2/transformer.js";
+import { FIXED_BYTES, type Globals } from "./kernels.js";
+import { matrixBytes, PANEL, rowBytes, weightBytes } from "./panels.js";
+
+/** The most entries in one forward pass. More would hardly be faster: the weights are read once for all of them. */
+export const MAX_BATCH = 64;
+
+/** A tensor of one layer, of d rows and n columns, and where it lies. */
+export interface Tensor {
+  name: TensorName;
+  layer: number;
+  d: number;
+  n: number;
+  address: number;
+}
+
+export interface Plan {
+  globals: Globals;
+  tensors: Tensor[];
+  /** All of the model. What lies behind it is for contexts. */
+  bytes: number;
+}
+
+export function planModel(source: WeightSource, threads: number): Plan {
+  const p = source.config;
+  const headSize = headSizeOf(p);
+  const kvDim = kvDimOf(p);
+  let bytes = FIXED_BYTES;
+  const allocate = (size: number) => {
+    const address = bytes;
+    bytes += rowBytes(size / 4);
+    return address;
+  };
+  const groups = (n: number) => (source.groupSize === 0 ? 0 : Math.ceil(n / source.groupSize));
+  const widest = Math.max(p.dim, p.hiddenDim);
+
+  const state = {
+    x: allocate(MAX_BATCH * rowBytes(p.dim)),
+    xb: allocate(MAX_BATCH * rowBytes(p.dim)),
+    xb2: allocate(MAX_BATCH * rowBytes(p.dim)),
+    hb: allocate(MAX_BATCH * rowBytes(p.hiddenDim)),
+    hb2: allocate(MAX_BATCH * rowBytes(p.hiddenDim)),
+    q: allocate(MAX_BATCH * rowBytes(p.dim)),
+    k: allocate(MAX_BATCH * rowBytes(kvDim)),
+    v: allocate(MAX_BATCH * rowBytes(kvDim)),
+    att: allocate(threads * rowBytes(p.seqLen)),
+    headXb: allocate(threads * rowBytes(headSize)),
+    xq: allocate(MAX_BATCH * 4 * Math.ceil(widest / 2)),
+    xs: allocate(MAX_BATCH * 4 * groups(widest)),
+    ivals: allocate(threads * 4 * PANEL),
+    batch: allocate(MAX_BATCH * 12),
+    probindex: allocate(8 * p.vocabSize),
+    fcr: allocate(2 * p.seqLen * headSize),
+    fci: allocate(2 * p.seqLen * headSize),
+  };
+
+  const weights: Record<string, number> = {};
+  const tensors: Tensor[] = [];
+  for (const [name, { layers, d, n }] of Object.entries(shapesOf(p)) as [TensorName, Shape][]) {
+    if (name === "wcls" && source.sharedClassifier) continue;
+    const size = isVector(name) ? rowBytes(n) : weightBytes(d, n, source.groupSize);
+    weights[name] = allocate(layers * size);
+    for (let layer = 0; layer < layers; layer++) {
+      tensors.push({ name, layer, d, n, address: weights[name] + layer * size });
+    }
+  }
+  weights.wcls ??= weights.tokenEmbeddingTable;
+
+  const { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps } = p;
+  const shape = { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps, groupSize: source.groupSize };
+  return { globals: { ...shape, ...state, ...weights }, tensors, bytes };
+}
+
+/** The arrays of a context with room for `sequences`: how many bytes each takes. */
+export function planContext(p: Config, sequences: number) {
+  const heads = sequences * p.nLayers * p.nKvHeads;
+  return {
+    keyCache: heads * matrixBytes(p.seqLen, headSizeOf(p)), // (sequence, layer, head, seqLen, headSize)
+    valueCache: heads * matrixBytes(headSizeOf(p), p.seqLen), // (sequence, layer, head, headSize, seqLen)
+    logits: MAX_BATCH * rowBytes(p.vocabSize), // (entry, vocabSize)
+  };
+}
+
+/** What a model takes, with a context for one sequence. */
+export function bytesNeeded(source: WeightSource, threads: number): number {
+  const { keyCache, valueCache, logits } = planContext(source.config, 1);
+  return planModel(source, threads).bytes + keyCache + valueCache + logits;
+}

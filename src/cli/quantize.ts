@@ -1,0 +1,32 @@
+/*
+ * llama2 quantize: from float32 to int8.
+ */
+import { statSync } from "node:fs";
+import { quantize as quantizeFile } from "../checkpoint/quantize.js";
+import { tell } from "./io.js";
+
+export interface QuantizeFlags {
+  groupSize?: number;
+}
+
+/** Write the int8 model OUT from the float32 model IN, and tell how small it is. */
+export async function quantize(
+  inPath: string,
+  outPath: string,
+  { groupSize }: QuantizeFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  const live = process.stderr.isTTY;
+  const onProgress = (written: number, total: number) => {
+    if (live) process.stderr.write(`\r${outPath}: ${Math.floor((100 * written) / total)} %`);
+  };
+  try {
+    const header = await quantizeFile(inPath, outPath, { groupSize, signal, onProgress });
+    if (live) process.stderr.write("\r\x1b[K");
+    const mb = (path: string) => `${(statSync(path).size / 1e6).toFixed(1)} MB`;
+    tell(`${outPath}: ${mb(outPath)} in groups of ${header.groupSize}, from ${mb(inPath)}`);
+  } catch (error) {
+    if (live) process.stderr.write("\n");
+    throw error;
+  }
+}

@@ -1,0 +1,79 @@
+/*
+ * llama2 -N: many stories at once.
+ */
+import type { Generation, Model } from "../model.js";
+import { TextStream } from "../text.js";
+import { print, tell } from "./io.js";
+
+/** Between two stories. */
+const SEPARATOR = "<|end|>\n";
+
+/**
+ * Print `count` stories in order, of which story k has the seed of the generation plus k. The first that is not
+ * finished is printed as it comes; those after it wait for their turn.
+ */
+export async function printStories(model: Model, generation: Generation, count: number, json: boolean): Promise<void> {
+  const seeds = Array.from({ length: count }, (_, k) => storySeed(generation.seed, k));
+  const [first] = generation.promptTokens;
+  const stories = seeds.map((seed) => {
+    return {
+      seed,
+      tokens: [first],
+      stream: new TextStream(model.tokenizer, first),
+      text: "",
+      printed: 0,
+      ended: false,
+    };
+  });
+  const progress = Progress.ifAsked(count);
+  let current = 0;
+  try {
+    for await (const { story: k, tokens, ended } of generation.stories(seeds)) {
+      const story = stories[k];
+      story.tokens.push(...tokens);
+      story.text += tokens.map((token) => story.stream.push(token)).join("");
+      if (ended) {
+        story.ended = true;
+        story.text += story.stream.end();
+        progress?.finished();
+      }
+      for (; current < count; current++) {
+        const { seed, tokens, text, printed, ended } = stories[current];
+        if (!json) await print(text.slice(printed));
+        stories[current].printed = text.length;
+        if (!ended) break;
+        if (json) await print(`${JSON.stringify({ tokens, text, seed: `${seed}` })}\n`);
+        else await print(current + 1 < count ? `\n${SEPARATOR}` : "\n");
+      }
+    }
+  } finally {
+    progress?.end();
+    if (current < count && !json) await print("\n"); // it was interrupted within a story
+  }
+}
+
+/** The seed of story k: the first seed plus k, wrapped at 2^64, where 0 is no seed and is skipped. */
+export function storySeed(first: bigint, k: number): bigint {
+  const seed = first + BigInt(k);
+  return seed < 2n ** 64n ? seed : seed - 2n ** 64n + 1n;
+}
+
+/** How many stories are finished, on a terminal on which the stories themselves are not seen. */
+class Progress {
+  private readonly count: number;
+  private done = 0;
+
+  static ifAsked(count: number): Progress | undefined {
+    return process.stderr.isTTY && !process.stdout.isTTY ? new Progress(count) : undefined;
+  }
+  private constructor(count: number) {
+    this.count = count;
+  }
+  finished(): void {
+    this.done++;
+    process.stderr.write(`\r${this.done} of ${this.count} stories `);
+  }
+  end(): void {
+    tell("");
+  }
+}

@@ -1,0 +1,160 @@
+/*
+ * Stories: one, or many at once. Each runs the loop of generate.ts; here their passes are put together into batches,
+ * because a pass over the weights takes hardly longer for several tokens than for one.
+ */
+import type { Entry } from "../backend/backend.js";
+import { generate, type Pass } from "../llama2/generate.js";
+import { buildSampler, type Sampler } from "../llama2/sampler.js";
+import type { Job, Machine } from "./job.js";
+import { checkFinite, logSumExp } from "./logits.js";
+import type { GenerateRequest, Slice } from "./protocol.js";
+
+/** A story that is being told. */
+interface Telling {
+  sequence: number; // its place in the context
+  slice: Slice; // what has come out and is not yet taken
+  sampler: Sampler;
+  loop: Generator<Pass, void, number>;
+  pass: Pass | undefined; // what it wants to have read next; undefined at its end
+  logprob: number; // of the token sampled last, if asked for
+}
+
+/** One that is not at its end. */
+type Waiting = Telling & { pass: Pass };
+const isWaiting = (telling: Telling): telling is Waiting => telling.pass !== undefined;
+
+export class GenerateJob implements Job {
+  readonly timings = { firstTokenMs: 0, prefillMs: 0, decodeMs: 0, sampleMs: 0, tokensPerSecond: 0 };
+  private readonly request: GenerateRequest;
+  private readonly machine: Machine;
+  private readonly begin = performance.now();
+  private tellings: Telling[] = []; // those that are going on, and those whose end has not been taken
+  private begun = 0; // stories
+  // run.c's clock starts when the first forward call returns
+  private clockStart = 0;
+  private positions = 0; // read since then
+
+  constructor(request: GenerateRequest, machine: Machine) {
+    this.request = request;
+    this.machine = machine;
+  }
+
+  *run(): Generator<void, void> {
+    const { seeds } = this.request;
+    const { sequences, maxBatch } = this.machine;
+    const free = Array.from({ length: sequences }, (_, i) => sequences - 1 - i);
+    const waiting: Waiting[] = []; // for their next pass, in the order in which they came
+    const goOn = (telling: Telling) => {
+      if (isWaiting(telling)) waiting.push(telling);
+      else free.push(telling.sequence);
+    };
+    try {
+      for (;;) {
+        while (free.length > 0 && this.begun < seeds.length) goOn(this.tell(free.pop() as number));
+        if (waiting.length === 0) return;
+        const batch = takeBatch(waiting, maxBatch);
+        this.read(batch);
+        for (const telling of batch) goOn(telling);
+        yield;
+      }
+    } finally {
+      const elapsed = performance.now() - this.clockStart;
+      if (this.positions > 0 && elapsed > 0) this.timings.tokensPerSecond = (this.positions / elapsed) * 1000;
+    }
+  }
+
+  take(): Slice[] {
+    const taken: Slice[] = [];
+    for (const telling of this.tellings) {
+      const { slice } = telling;
+      if (slice.tokens.length === 0 && !slice.ended) continue;
+      taken.push(slice);
+      telling.slice = { story: slice.story, tokens: [], logprobs: [], ended: false };
+    }
+    if (taken.some(({ ended }) => ended)) this.tellings = this.tellings.filter(isWaiting);
+    return taken;
+  }
+
+  /** Begin the next story. */
+  private tell(sequence: number): Telling {
+    const { tokens, steps, pos, stop, temperature, topP, seeds } = this.request;
+    const { vocabSize, maxBatch } = this.machine;
+    const story = this.begun++;
+    let prompt = tokens.length - 1; // how much of it is still to come out
+    const print = (token: number) => {
+      telling.slice.tokens.push(token);
+      telling.slice.logprobs.push(prompt-- > 0 ? NaN : telling.logprob);
+    };
+    const telling: Telling = {
+      sequence,
+      slice: { story, tokens: [], logprobs: [], ended: false },
+      sampler: buildSampler(vocabSize, temperature, topP, seeds[story]),
+      loop: generate(tokens, steps, print, { pos, stop, maxBatch }),
+      pass: undefined,
+      logprob: NaN,
+    };
+    this.tellings.push(telling);
+    resume(telling, NaN); // the loop's first `next` takes no token
+    return telling;
+  }
+
+  /** Read the passes of a batch, and let each story go on with the token that it asked for. */
+  private read(batch: Waiting[]): void {
+    const silent: Entry[] = []; // nobody wants their logits
+    const wanted: Entry[] = [];
+    for (const { pass, sequence } of batch) {
+      const entries = pass.tokens.map((token, i) => ({ token, pos: pass.pos + i, sequence }));
+      if (pass.sample) wanted.push(entries.pop() as Entry);
+      silent.push(...entries);
+    }
+    const logits = this.forward([...silent, ...wanted], wanted.length);
+    let row = 0;
+    for (const telling of batch) {
+      resume(telling, telling.pass.sample ? this.sample(telling, logits, row++) : NaN);
+    }
+  }
+
+  private forward(entries: Entry[], wanted: number): Float32Array {
+    const start = performance.now();
+    const logits = this.machine.context.forward(entries, wanted);
+    const end = performance.now();
+    const promptEnd = this.request.pos + this.request.tokens.length;
+    this.timings[entries.every(({ pos }) => pos < promptEnd) ? "prefillMs" : "decodeMs"] += end - start;
+    if (this.clockStart === 0) this.clockStart = end;
+    else this.positions += entries.length;
+    return logits;
+  }
+
+  /** Choose a story's next token from its row of logits. */
+  private sample(telling: Waiting, logits: Float32Array, row: number): number {
+    const start = performance.now();
+    const { context, vocabSize } = this.machine;
+    const mine = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+    const { pos, tokens } = telling.pass;
+    checkFinite(mine, pos + tokens.length - 1);
+    const raw = this.request.logprobs ? mine.slice() : undefined; // sampling uses the logits up
+    const token = context.sample(telling.sampler, row);
+    if (raw) telling.logprob = raw[token] - logSumExp(raw);
+    const end = performance.now();
+    this.timings.sampleMs += end - start;
+    if (this.timings.firstTokenMs === 0) this.timings.firstTokenMs = end - this.begin;
+    return token;
+  }
+}
+
+/** Let a story go on with the token that was sampled for it. */
+function resume(telling: Telling, token: number): void {
+  const { value, done } = telling.loop.next(token);
+  telling.pass = value ?? undefined;
+  telling.slice.ended = done ?? false;
+}
+
+/** Take the passes that fit together from the front. */
+function takeBatch(waiting: Waiting[], maxBatch: number): Waiting[] {
+  let size = 0;
+  const tooMuch = waiting.findIndex(({ pass }) => {
+    size += pass.tokens.length;
+    return size > maxBatch;
+  });
+  return waiting.splice(0, tooMuch < 0 ? waiting.length : tooMuch);
+}

@@ -1,0 +1,72 @@
+import { describe, expect, it } from "vitest";
+import { load } from "../../src/backend/load.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { type Config, DEFAULTS, type WeightSource } from "../../src/llama2/transformer.js";
+import { SHAPES } from "../helpers/checkpoint.js";
+import { thrown } from "../helpers/errors.js";
+import { patched, versionFile } from "../helpers/versions.js";
+
+/** A model that exists on paper: nothing of it may be read. */
+function paper(config: Partial<Config>, groupSize = 0): WeightSource {
+  const read = () => {
+    throw new Error("the weights of a model that is too large were read");
+  };
+  const llama7B = {
+    dim: 4096,
+    hiddenDim: 11008,
+    nLayers: 32,
+    nHeads: 32,
+    nKvHeads: 32,
+    vocabSize: 32000,
+    seqLen: 2048,
+  };
+  return {
+    config: { ...llama7B, ...DEFAULTS, ...config },
+    sharedClassifier: false,
+    groupSize,
+    read,
+    readQuantized: read,
+  };
+}
+
+const refusal = (source: WeightSource, context = 0) => {
+  return thrown("E_LIMIT", () => load(source, "ts", context, 1)).message;
+};
+
+describe("what no machine can hold is refused before anything is read", () => {
+  it("by the bytes of the weights, which are fewer in int8", () => {
+    const nLayers = 4000;
+    const gb = (groupSize: number) => {
+      return Number(/weights need ([\d.]+) GB/.exec(refusal(paper({ nLayers }, groupSize), 16))?.[1]);
+    };
+    const numbers = nLayers * (4 * 4096 * 4096 + 3 * 4096 * 11008) + 2 * 32000 * 4096;
+    const norms = (2 * nLayers + 1) * 4096;
+    expect(gb(0)).toBeCloseTo((4 * (numbers + norms)) / 1e9, 0);
+    expect(gb(64)).toBeCloseTo(((1 + 4 / 64) * numbers + 4 * norms) / 1e9, 0);
+    expect(gb(1)).toBeCloseTo((5 * numbers + 4 * norms) / 1e9, 0);
+  });
+
+  it("by the context, which a shorter one mends", () => {
+    expect(refusal(paper({ nLayers: 1, seqLen: 2 ** 24, vocabSize: 2 }))).toMatch(/--context 2048/);
+  });
+
+  it("by a context that float32 cannot count", () => {
+    expect(refusal(paper({ seqLen: 2 ** 30 }))).toMatch(/1073741824 positions.*--context/);
+  });
+
+  // their files do not grow with the context
+  it.each([1, 2] as const)("in a file of version %d, which runs with a shorter context", async (version) => {
+    const path = patched(await versionFile(version, SHAPES.tiny), (view) => view.setInt32(32, 2 ** 30, true));
+    const checkpoint = new Checkpoint(path);
+    expect(refusal(checkpoint)).toMatch(/1073741824 positions.*--context/);
+    expect(load(checkpoint, "ts", 16, 1).config.seqLen).toBe(16);
+    checkpoint.close();
+  });
+
+  it("by the length of an array, and the number of layers", () => {
+    expect(refusal(paper({ dim: 2 ** 16, hiddenDim: 2 ** 17, nLayers: 1 }, 64))).toMatch(/8589934592 numbers/);
+    expect(refusal(paper({ dim: 2, hiddenDim: 1, nHeads: 1, nKvHeads: 1, nLayers: 2 ** 30 }))).toMatch(
+      /1073741824 layers/,
+    );
+  });
+});

@@ -1,0 +1,56 @@
+import { describe, expect, it, vi } from "vitest";
+import { load } from "../../src/backend/load.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { expectRefusal, frugally } from "../helpers/refusal.js";
+import { type Fields, sparseFile } from "../helpers/sparse.js";
+
+const GOOD: Fields = [8, 6, 2, 2, 1, 7, 5];
+
+/** Open a checkpoint that is right, all zeros, and as large as its header says. */
+function opened(fields: Fields): Checkpoint {
+  return new Checkpoint(sparseFile(fields));
+}
+
+describe("a checkpoint that is right, and too large,", () => {
+  it.each<[what: string, fields: Fields, ...parts: string[]]>([
+    ["has more positions than float32 can count", [2, 1, 1, 1, 1, 4, 2 ** 30], "1073741824", "16777216", "--context"],
+    ["has more layers than can be handled", [2, 1, 4097, 1, 1, 4, 1], "4097 layers", "4096"],
+    ["has a matrix larger than an array can be", [4, 1, 1, 1, 1, 2 ** 30 + 1, 1], "4294967300", "4294967296"],
+    ["has keys larger than an array can be", [8, 1, 33, 1, 1, 4, 2 ** 24], "4429185024", "--context 2048"],
+    [
+      "has weights larger than this machine",
+      [2 ** 15, 2 ** 15, 64, 1, 1, 4, 1],
+      "the weights need",
+      "this machine has",
+    ],
+  ])("is refused before it is read when it %s", (_, fields, ...parts) => {
+    const checkpoint = opened(fields);
+    vi.spyOn(checkpoint, "read").mockImplementation(() => {
+      throw new Error("it is read");
+    });
+    expectRefusal(() => frugally(() => load(checkpoint, "ts", 0, 0)), "E_LIMIT", ...parts);
+    checkpoint.close();
+  });
+
+  it("loads when the context is capped", () => {
+    const checkpoint = opened([2, 1, 1, 1, 1, 4, 2 ** 30]);
+    const { model, config } = load(checkpoint, "ts", 64, 0);
+    expect(config.seqLen).toBe(64);
+    const context = model.openContext(1);
+    expect(context.forward([{ token: 3, pos: 63, sequence: 0 }], 1)).toEqual(new Float32Array(4));
+    checkpoint.close();
+  });
+});
+
+describe("the context", () => {
+  it.each([
+    [0, 5],
+    [3, 3],
+    [5, 5],
+    [9, 5],
+  ])("asked for as %i is %i of a model made for 5 positions", (asked, seqLen) => {
+    const checkpoint = opened(GOOD);
+    expect(load(checkpoint, "ts", asked, 0).config.seqLen).toBe(seqLen);
+    checkpoint.close();
+  });
+});

@@ -1,0 +1,115 @@
+import { cpSync, rmSync, symlinkSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { wasm } from "../../src/backend/wasm/wasm.js";
+import { buildTransformer, type Config, forward, type WeightSource } from "../../src/llama2/transformer.js";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
+import { runScript } from "../helpers/child.js";
+import { ROOT } from "../helpers/golden.js";
+import { randomModel } from "../helpers/sources.js";
+import { tempDir } from "../helpers/temp.js";
+
+it("takes as many threads as it is told, or by the model's size", () => {
+  const threads = (shape: keyof typeof SHAPES, told: number) => {
+    const model = wasm.load(randomModel(SHAPES[shape]), { threads: told });
+    model.dispose();
+    return model.threads;
+  };
+  expect(threads("260K", 3)).toBe(3);
+  expect(threads("260K", 0)).toBe(1);
+  expect(threads("15M", 0)).toBe(Math.min(availableParallelism(), 25));
+});
+
+it("without its kernels, auto runs the next backend and says why; by name it is refused", async () => {
+  const root = tempDir();
+  for (const name of ["dist", "package.json"]) cpSync(join(ROOT, name), join(root, name), { recursive: true });
+  symlinkSync(join(ROOT, "node_modules"), join(root, "node_modules"), "junction");
+  rmSync(join(root, "dist/backend/wasm/kernels.wasm"));
+  const { stdout } = await runScript(`
+    import { load } from "${root}/dist/backend/load.js";
+    import { Checkpoint } from "${root}/dist/checkpoint/checkpoint.js";
+    const source = new Checkpoint(${JSON.stringify(checkpointFile(SHAPES.tiny))});
+    const { backend, notes } = load(source, "auto", 0, 0);
+    console.log(backend, notes.some((note) => /WebAssembly kernels cannot be used: ENOENT/.test(note)));
+    try {
+      load(source, "wasm", 0, 0);
+    } catch ({ code }) {
+      console.log(code);
+    }`);
+  expect(stdout).toBe("ts true\nE_DEVICE_UNAVAILABLE\n");
+});
+
+describe("contexts of a model", () => {
+  const source = randomModel(SHAPES["260K"]);
+  const tokens = [1, 17, 400, 3, 3, 250];
+
+  it("do not affect each other", () => {
+    const transformer = buildTransformer(source);
+    const expected = tokens.map((token, pos) => forward(transformer, token, pos).slice());
+    const model = wasm.load(source, { threads: 1 });
+    const [a, b] = [model.openContext(1), model.openContext(3)];
+    for (const [pos, token] of tokens.entries()) {
+      expect(a.forward([{ token, pos, sequence: 0 }], 1)).toEqual(expected[pos]);
+      expect(b.forward([{ token: 511 - token, pos, sequence: 0 }], 1)).not.toEqual(expected[pos]);
+    }
+    model.dispose();
+  });
+
+  it("leave their room to those that are opened later, if it is enough", () => {
+    const model = wasm.load(source, { threads: 1 });
+    const before = model.openContext(1);
+    const kept = model.openContext(1);
+    before.dispose();
+    for (const [pos, token] of tokens.entries()) {
+      const expected = kept.forward([{ token, pos, sequence: 0 }], 1).slice();
+      // 0.3 GB each: not even fourteen fit at once, nor one where the first was
+      for (let sequences = 500; sequences > 490; sequences--) {
+        const context = model.openContext(sequences);
+        const batch = Array.from({ length: 10 }, (_, sequence) => ({ token: 2, pos, sequence }));
+        expect(context.forward(batch, 1)).not.toEqual(expected);
+        context.dispose();
+      }
+      expect(kept.forward([{ token, pos, sequence: 0 }], 1)).toEqual(expected);
+    }
+    model.dispose();
+  });
+});
+
+describe("a model that WebAssembly cannot address", () => {
+  const tooEarly = () => {
+    throw new Error("read before the size was checked");
+  };
+  /** A source with nothing to read. */
+  const source = (config: Partial<Config>): WeightSource => ({
+    config: {
+      ...{ dim: 4096, hiddenDim: 11008, nLayers: 32, nHeads: 32, nKvHeads: 32, vocabSize: 32000, seqLen: 2048 },
+      ...{ normEps: 1e-5, ropeTheta: 10000 },
+      ...config,
+    },
+    sharedClassifier: false,
+    groupSize: 0,
+    read: tooEarly,
+    readQuantized: tooEarly,
+  });
+
+  it("is refused before anything is read, with the way out", () => {
+    expect(() => wasm.load(source({}), { threads: 1 })).toThrow(
+      expect.objectContaining({ code: "E_LIMIT", message: expect.stringMatching(/4 GiB.*--context/) }),
+    );
+  });
+
+  it("or only without its context", () => {
+    const load = (config: Partial<Config>) => () => wasm.load(source(config), { threads: 1 });
+    expect(load({ nLayers: 2 })).toThrow("read before the size was checked");
+    expect(load({ nLayers: 2, seqLen: 2 ** 16 })).toThrow(expect.objectContaining({ code: "E_LIMIT" }));
+  });
+
+  it("or too many sequences: refused, and the next smaller context works", () => {
+    const model = wasm.load(randomModel(SHAPES["260K"]), { threads: 1 });
+    expect(() => model.openContext(20_000)).toThrow(expect.objectContaining({ code: "E_LIMIT" }));
+    const context = model.openContext(1);
+    expect(context.forward([{ token: 1, pos: 0, sequence: 0 }], 1).every(Number.isFinite)).toBe(true);
+    model.dispose();
+  });
+});

@@ -1,0 +1,101 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it, vi } from "vitest";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { InputFile } from "../../src/checkpoint/file.js";
+import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
+import { MAIN } from "../helpers/cli.js";
+import { expectRefusal, frugally } from "../helpers/refusal.js";
+import { tempDir } from "../helpers/temp.js";
+
+const posix = process.platform !== "win32";
+const isRoot = process.getuid?.() === 0;
+
+/** Whatever reads a file of a stranger. */
+const readers: [what: string, read: (path: string) => unknown][] = [
+  ["a checkpoint", (path) => new Checkpoint(path)],
+  ["a tokenizer", readTokenizer],
+];
+
+describe.each(readers)("what is named as %s", (_, read) => {
+  it("may be an empty file", () => {
+    const path = join(tempDir(), "empty.bin");
+    writeFileSync(path, "");
+    expectRefusal(() => frugally(() => read(path)), "E_FORMAT", path, /empty|0 bytes/);
+  });
+
+  it("may be a directory", () => {
+    const path = join(tempDir(), "folder.bin");
+    mkdirSync(path);
+    expectRefusal(() => read(path), "E_FORMAT", path, "a directory, expected a file");
+  });
+
+  it.skipIf(!existsSync("/dev/zero"))("may be a device without an end", () => {
+    expectRefusal(() => frugally(() => read("/dev/zero")), "E_FORMAT", "/dev/zero", "a device, expected a file");
+  });
+
+  it("may not exist", () => {
+    const path = join(tempDir(), "nothing.bin");
+    expectRefusal(() => read(path), "E_FILE", `cannot open ${path}: there is no such file`);
+    expectRefusal(() => read(join(path, "within.bin")), "E_FILE", "there is no such file");
+    expectRefusal(() => read(""), "E_FILE", 'cannot open ""');
+  });
+
+  it.skipIf(!posix || isRoot)("may be somebody else's", () => {
+    const path = join(tempDir(), "secret.bin");
+    writeFileSync(path, "secret");
+    chmodSync(path, 0);
+    expectRefusal(() => read(path), "E_FILE", path, "no permission to read it");
+  });
+
+  it("may have a name that no file can have", () => {
+    expectRefusal(() => read("model\0.bin"), "E_FILE", "cannot open");
+  });
+});
+
+// in a process of its own: who waits for a writer cannot be stopped from within
+describe.skipIf(!posix).each([
+  ["a checkpoint", (pipe: string) => ["logits", pipe, "--tokens", "1"]],
+  ["a tokenizer", (pipe: string) => ["tokenize", "-z", pipe, "text"]],
+])("a pipe that is named as %s", (_, args) => {
+  it("is refused without waiting for somebody who writes to it", () => {
+    const pipe = join(tempDir(), "pipe.bin");
+    execFileSync("mkfifo", [pipe]);
+    const { status, stderr } = spawnSync(process.execPath, [MAIN, ...args(pipe)], { timeout: 20_000 });
+    expect(stderr.toString()).toContain(`${pipe} is a pipe, expected a file (E_FORMAT)`);
+    expect(status).toBe(1);
+  });
+});
+
+describe("InputFile", () => {
+  it("says where a file ends that was shortened after it was opened", () => {
+    const path = join(tempDir(), "file");
+    writeFileSync(path, "0123456789");
+    const file = new InputFile(path);
+    truncateSync(path, 6);
+    expectRefusal(() => file.read(new Uint8Array(5), 4), "E_FORMAT", path, "it had 10 bytes", "ends at byte 6");
+    file.close();
+  });
+
+  // a file of the kernel that can be opened, but not read: as a failing disk
+  const unreadable = "/sys/class/net/lo/speed";
+  it.skipIf(!existsSync(unreadable))("says what failed when a file that is open cannot be read", () => {
+    const file = new InputFile(unreadable);
+    expectRefusal(() => file.read(new Uint8Array(5), 0), "E_FILE", `cannot read ${unreadable} at byte 0`, "EINVAL");
+    file.close();
+  });
+
+  it("leaves no file open that it refuses", () => {
+    const folder = tempDir();
+    const close = vi.spyOn(InputFile.prototype, "close");
+    expectRefusal(() => new InputFile(folder), "E_FORMAT");
+    expect(close).toHaveBeenCalledTimes(1);
+    close.mockClear();
+    const path = join(folder, "page.bin");
+    writeFileSync(path, "<html>");
+    expectRefusal(() => new Checkpoint(path), "E_FORMAT");
+    expectRefusal(() => readTokenizer(path), "E_FORMAT");
+    expect(close).toHaveBeenCalledTimes(2);
+  });
+});

@@ -1,0 +1,120 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { findTokenizer, PACKAGE_MODELS } from "../../src/checkpoint/tokenizerFile.js";
+import { expectRefusal } from "../helpers/refusal.js";
+import { tempDir } from "../helpers/temp.js";
+import { tokenizerFile, vocabOf } from "../helpers/tokenizer.js";
+
+const VOCAB = 300;
+const BUNDLED_VOCAB = 2048;
+
+describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
+  const start = process.cwd();
+  let folder: string; // of the model
+  let current: string; // the current folder
+  let model: string;
+  const put = (where: string, name: string, size = VOCAB) => tokenizerFile(vocabOf(size), name, where);
+  const found = (vocabSize = VOCAB) => findTokenizer(model, vocabSize).path;
+
+  beforeEach(() => {
+    folder = tempDir();
+    current = tempDir();
+    process.chdir(current);
+    model = join(folder, "stories.v2.bin");
+  });
+  afterEach(() => process.chdir(start));
+
+  it("is STEM.tokenizer.bin beside it, before all others", () => {
+    const own = put(folder, "stories.v2.tokenizer.bin");
+    put(folder, "tokenizer.bin");
+    put(folder, "tok300.bin");
+    put(current, "tokenizer.bin");
+    expect(found()).toBe(own);
+  });
+
+  it("is STEM.tokenizer.bin also where MODEL does not end in .bin", () => {
+    model = join(folder, "stories");
+    const own = put(folder, "stories.tokenizer.bin");
+    expect(found()).toBe(own);
+  });
+
+  it("is tokenizer.bin beside it, before the current folder's and tok*.bin", () => {
+    const beside = put(folder, "tokenizer.bin");
+    put(current, "tokenizer.bin");
+    put(folder, "tok300.bin");
+    expect(found()).toBe(beside);
+  });
+
+  it("is tokenizer.bin of the current folder, before tok*.bin beside it", () => {
+    put(current, "tokenizer.bin");
+    put(folder, "tok300.bin");
+    expect(found()).toBe("tokenizer.bin");
+  });
+
+  it("is the one tok*.bin beside it that has its size", () => {
+    put(folder, "tok512.bin", 512);
+    const fitting = put(folder, "tok300.bin");
+    expect(found()).toBe(fitting);
+  });
+
+  it("is the one tokenizer*.bin beside it that has its size", () => {
+    const fitting = put(folder, "tokenizer-small.bin");
+    expect(found()).toBe(fitting);
+  });
+
+  it("is the bundled one that has its size, when none beside it has", () => {
+    put(folder, "tok300.bin");
+    expect(found(BUNDLED_VOCAB)).toBe(join(PACKAGE_MODELS, "tok2048.bin"));
+  });
+
+  it("is not tok*.bin of the current folder", () => {
+    put(current, "tok300.bin");
+    expectRefusal(found, "E_FORMAT", "found no tokenizer");
+  });
+
+  it("is looked for further where tokenizer.bin has another size", () => {
+    put(folder, "tokenizer.bin", 512);
+    put(current, "tokenizer.bin", 301);
+    const fitting = put(folder, "tok300.bin");
+    expect(found()).toBe(fitting);
+  });
+
+  it("is not among files that are no tokenizers, whatever they are called", () => {
+    mkdirSync(join(folder, "tokenizer.bin"));
+    writeFileSync(join(folder, "stories.v2.tokenizer.bin"), "");
+    writeFileSync(join(folder, "tok1.bin"), "<html>");
+    writeFileSync(join(folder, "tok2.bin"), "not a tokenizer, but long enough for one");
+    put(folder, "mytok.bin");
+    put(folder, "token.bin.bak");
+    const fitting = put(folder, "tok300.bin");
+    expect(found()).toBe(fitting);
+  });
+
+  it("is asked for when two in one place have its size, with both", () => {
+    const one = put(folder, "tok300.bin");
+    const two = put(folder, "tokenizer-b.bin");
+    put(folder, "tok512.bin", 512);
+    expectRefusal(found, "E_FORMAT", model, "vocabulary of 300", `${one}, ${two}. `, "-z");
+  });
+
+  it("is asked for when there is none, with the counts that were found", () => {
+    const beside = put(folder, "tokenizer.bin", 512);
+    const other = put(folder, "tok299.bin", 299);
+    expectRefusal(
+      found,
+      "E_FORMAT",
+      model,
+      "vocabulary has 300 tokens",
+      `${beside} has 512`,
+      `${other} has 299`,
+      `tok2048.bin has ${BUNDLED_VOCAB}`,
+      "-z",
+    );
+  });
+
+  it("is asked for when the model's folder does not exist", () => {
+    model = join(folder, "nowhere", "model.bin");
+    expectRefusal(found, "E_FORMAT", "found no tokenizer", model);
+  });
+});

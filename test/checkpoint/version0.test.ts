@@ -1,0 +1,121 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { expectRefusal, frugally } from "../helpers/refusal.js";
+import { checkpointBytes, type Fields, sparseFile } from "../helpers/sparse.js";
+import { tempDir } from "../helpers/temp.js";
+
+const NAMES = ["dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"];
+const INT_MIN = -(2 ** 31);
+const INT_MAX = 2 ** 31 - 1;
+
+/** A small model that is right. */
+const GOOD: Fields = [8, 6, 2, 2, 1, 7, 5];
+const but = (field: number, value: number): Fields => GOOD.with(field, value) as unknown as Fields;
+const bytesOf = (n: bigint) => n.toLocaleString("en-US");
+
+function fileWith(bytes: Uint8Array | string): string {
+  const path = join(tempDir(), "model.bin");
+  writeFileSync(path, bytes);
+  return path;
+}
+
+describe("a file that is something else", () => {
+  it.each([
+    ["an HTML page", "<!DOCTYPE html>\n<html><body>404</body></html>", "an HTML page"],
+    ["an HTML page that begins late", "\r\n\t <html lang='en'>", "an HTML page"],
+    [
+      "a Git LFS pointer",
+      "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 60816028\n",
+      "Git LFS pointer",
+    ],
+    ["a zip file", "PK\x03\x04 and so on, for longer than a header has", "a zip file"],
+    ["a GGUF file", "GGUF\x03\0\0\0 and so on, for longer than a header", "a GGUF file"],
+  ])("is named: %s", (_, content, name) => {
+    const path = fileWith(content);
+    expectRefusal(() => new Checkpoint(path), "E_FORMAT", path, name);
+  });
+
+  it("is told from a checkpoint when it is text", () => {
+    const path = fileWith("Once upon a time, there was a little girl named Lily. She loved to play outside.");
+    expectRefusal(() => frugally(() => new Checkpoint(path)), "E_FORMAT", path, "not a llama2.c checkpoint");
+  });
+});
+
+describe.each(NAMES.map((name, i) => [name, i] as const))("%s", (name, field) => {
+  it.each(field === 5 ? [0, INT_MIN] : [0, -1, INT_MIN])("cannot be %i", (value) => {
+    const path = sparseFile(but(field, value), checkpointBytes(GOOD));
+    expectRefusal(
+      () => frugally(() => new Checkpoint(path)),
+      "E_FORMAT",
+      path,
+      `${name} at byte ${4 * field} is ${value}, expected`,
+    );
+  });
+
+  it("cannot be INT_MAX in a file that has not the size for it", () => {
+    const path = sparseFile(but(field, INT_MAX), checkpointBytes(GOOD));
+    expectRefusal(() => frugally(() => new Checkpoint(path)), "E_FORMAT", path, new RegExp(`${name}.* ${INT_MAX}`));
+  });
+});
+
+describe("heads", () => {
+  it("share dim evenly", () => {
+    const path = sparseFile([10, 6, 2, 4, 2, 7, 5], checkpointBytes(GOOD));
+    expectRefusal(
+      () => new Checkpoint(path),
+      "E_FORMAT",
+      path,
+      "dim 10 is not a multiple of n_heads 4 (bytes 0 and 12)",
+    );
+  });
+
+  it("share key/value heads evenly", () => {
+    const path = sparseFile([24, 6, 2, 6, 4, 7, 5], checkpointBytes(GOOD));
+    expectRefusal(
+      () => new Checkpoint(path),
+      "E_FORMAT",
+      path,
+      "n_heads 6 is not a multiple of n_kv_heads 4 (bytes 12 and 16)",
+    );
+  });
+
+  it("are not fewer than key/value heads", () => {
+    const path = sparseFile([8, 6, 2, 2, 4, 7, 5], checkpointBytes(GOOD));
+    expectRefusal(() => new Checkpoint(path), "E_FORMAT", path, "n_heads 2 is not a multiple of n_kv_heads 4");
+  });
+
+  it("have a size of pairs, which RoPE turns", () => {
+    const path = sparseFile([6, 6, 2, 2, 1, 7, 5], checkpointBytes(GOOD));
+    expectRefusal(
+      () => new Checkpoint(path),
+      "E_FORMAT",
+      path,
+      "head size dim / n_heads is 3, expected an even number",
+      "bytes 0 and 12",
+    );
+  });
+});
+
+describe("sizes beyond 2^53", () => {
+  const huge: [what: string, fields: Fields][] = [
+    ["everything as large as it can be", [INT_MAX - 1, INT_MAX, INT_MAX, 1, 1, -INT_MAX, INT_MAX]],
+    // in float64, dim * n_kv_heads / n_heads is a fraction here
+    ["as many key/value heads as there are", [992648712, 1, 1, 496324356, 496324356, 1, 1]],
+    // in 64 bits, the sizes of the layers alone come out as 0
+    ["products that wrap", [2 ** 30, 2 ** 30, 2 ** 30, 1, 1, 1, 1]],
+  ];
+
+  it.each(huge)("are computed exactly: %s", (_, fields) => {
+    expect(checkpointBytes(fields)).toBeGreaterThan(2n ** 53n);
+    const path = sparseFile(fields, 1000);
+    expectRefusal(
+      () => frugally(() => new Checkpoint(path), { bytes: 1 << 16 }),
+      "E_FORMAT",
+      path,
+      `has 1,000 bytes`,
+      `asks for ${bytesOf(checkpointBytes(fields))} bytes`,
+    );
+  });
+});

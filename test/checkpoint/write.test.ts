@@ -1,0 +1,166 @@
+import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { quantizeWeights, writeCheckpoint } from "../../src/checkpoint/write.js";
+import type { WeightSource } from "../../src/llama2/transformer.js";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
+import { rejected } from "../helpers/errors.js";
+import { golden, hasShared, needsShared, sha256, sharedFile, sharedGolden } from "../helpers/golden.js";
+import { tempDir } from "../helpers/temp.js";
+
+interface Exported {
+  bytes: number;
+  sha256: string;
+}
+
+const goldens = golden<{
+  cases: { shape: string; seed: number; untied: boolean; v1: Exported; v2: (Exported & { group_size: number })[] }[];
+}>("export-int8.json").cases;
+
+/** Write the checkpoint `path` as another version, and sum up the file. */
+async function exported(path: string, version: 1 | 2, groupSize = 0): Promise<Exported> {
+  const out = join(tempDir(), "out.bin");
+  const source = new Checkpoint(path);
+  await writeCheckpoint(out, { ...source.header, version, groupSize }, source);
+  source.close();
+  const bytes = readFileSync(out);
+  return { bytes: bytes.length, sha256: sha256(bytes) };
+}
+
+describe("files are export.py's, byte for byte", () => {
+  it.each(goldens)("shape $shape, untied: $untied", async ({ shape, seed, untied, v1, v2 }) => {
+    const path = checkpointFile(SHAPES[shape], { seed, untied });
+    expect(await exported(path, 1)).toEqual(v1);
+    for (const { group_size, bytes, sha256 } of v2) {
+      expect(await exported(path, 2, group_size)).toEqual({ bytes, sha256 });
+    }
+  });
+
+  it.skipIf(!hasShared)(`stories260K, also in groups that straddle rows${needsShared}`, async () => {
+    const { exports } = sharedGolden<{ exports: (Omit<(typeof goldens)[0], "shape"> & { source: string })[] }>(
+      "export-int8.json",
+    );
+    const path = sharedFile("models/stories260K.bin");
+    const stories = exports.filter(({ source }) => source === "stories260K");
+    expect(stories.flatMap(({ v2 }) => v2.map((v) => v.group_size))).toEqual([64, 32, 4]);
+    for (const { v1, v2 } of stories) {
+      expect(await exported(path, 1)).toEqual(v1);
+      for (const { group_size, bytes, sha256 } of v2) {
+        expect(await exported(path, 2, group_size)).toEqual({ bytes, sha256 });
+      }
+    }
+  });
+});
+
+describe("weights", () => {
+  it("are rounded half to even", () => {
+    const { q, s } = quantizeWeights(Float32Array.of(127, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, -127), 8);
+    expect([...q]).toEqual([127, 0, 2, 2, 0, -2, -2, -127]);
+    expect([...s]).toEqual([1]);
+  });
+
+  it("are zeros in a group of zeros", () => {
+    const { q, s } = quantizeWeights(Float32Array.of(0, -0, 254, 1), 2);
+    expect([...q]).toEqual([0, 0, 127, 0]);
+    expect([...s]).toEqual([0, 2]);
+  });
+
+  it("come in pieces of any size", async () => {
+    const checkpoint = new Checkpoint(checkpointFile(SHAPES.gqa));
+    const inPieces = (piece: number): WeightSource => ({
+      ...{ config: checkpoint.config, sharedClassifier: true, groupSize: 0 },
+      readQuantized: () => {},
+      read: (name, layer, fill) =>
+        checkpoint.read(name, layer, (values, offset) => {
+          for (let at = 0; at < values.length; at += piece) fill(values.subarray(at, at + piece), offset + at);
+        }),
+    });
+    const sums = [];
+    for (const piece of [1, 7, 1000, 1 << 20]) {
+      const out = join(tempDir(), "out.bin");
+      await writeCheckpoint(out, { ...checkpoint.header, version: 2, groupSize: 16 }, inPieces(piece));
+      sums.push(sha256(readFileSync(out)));
+    }
+    expect(new Set(sums).size).toBe(1);
+  });
+
+  it.each([NaN, Infinity])("that are %d are refused by name", async (broken) => {
+    const checkpoint = new Checkpoint(checkpointFile(SHAPES.tiny));
+    const source: WeightSource = {
+      ...{ config: checkpoint.config, sharedClassifier: true, groupSize: 0 },
+      readQuantized: () => {},
+      read: (name, layer, fill) =>
+        checkpoint.read(name, layer, (values, offset) => {
+          if (name === "w2" && layer === 1) values[5] = broken;
+          fill(values, offset);
+        }),
+    };
+    const out = join(tempDir(), "out.bin");
+    const writing = writeCheckpoint(out, { ...checkpoint.header, version: 2, groupSize: 8 }, source);
+    expect((await rejected("E_NUMERIC", writing)).message).toContain("w2 of layer 1");
+    expect(readdirSync(dirname(out))).toEqual([]);
+  });
+});
+
+describe("a file is there as a whole or not at all", () => {
+  const source = new Checkpoint(checkpointFile(SHAPES.tiny));
+  const header = { ...source.header, version: 1 } as const;
+
+  it("tells how much is written, and has no name until all is", async () => {
+    const out = join(tempDir(), "out.bin");
+    const steps: [number, number][] = [];
+    const names = new Set<string>();
+    const onProgress = (written: number, total: number) => {
+      steps.push([written, total]);
+      for (const name of readdirSync(dirname(out))) names.add(name);
+    };
+    await writeCheckpoint(out, header, source, { onProgress });
+    expect([...names]).toEqual([expect.stringMatching(/^out\.bin\.[0-9a-f]{8}\.part$/)]);
+    expect(readdirSync(dirname(out))).toEqual(["out.bin"]);
+    const { size } = statSync(out);
+    expect(steps.at(-1)).toEqual([size, size]);
+    expect(steps.every(([written, total], i) => total === size && written > (steps[i - 1]?.[0] ?? 0))).toBe(true);
+  });
+
+  it("an abort or an error leaves what was there", async () => {
+    const out = join(tempDir(), "out.bin");
+    writeFileSync(out, "the old file");
+    const controller = new AbortController();
+    const stopped = writeCheckpoint(out, header, source, {
+      signal: controller.signal,
+      onProgress: () => controller.abort(new Error("enough")),
+    });
+    await expect(stopped).rejects.toThrow("enough");
+    const failing = writeCheckpoint(out, header, source, {
+      onProgress: (written) => {
+        if (written > 2000) throw new Error("no more");
+      },
+    });
+    await expect(failing).rejects.toThrow("no more");
+    expect(readFileSync(out, "utf8")).toBe("the old file");
+    expect(readdirSync(dirname(out))).toEqual(["out.bin"]);
+  });
+
+  it("replaces a file, also through a link, and nothing but a file", async () => {
+    const folder = tempDir();
+    const [out, link] = [join(folder, "out.bin"), join(folder, "link.bin")];
+    writeFileSync(out, "the old file");
+    symlinkSync(out, link);
+    await writeCheckpoint(link, header, source);
+    expect(readdirSync(folder).sort()).toEqual(["link.bin", "out.bin"]);
+    expect(new Checkpoint(out).header).toEqual(header);
+    const message = (path: string) => rejected("E_FILE", writeCheckpoint(path, header, source)).then((e) => e.message);
+    expect(await message(folder)).toContain("it is a directory");
+    expect(await message("/dev/null")).toContain("it is no regular file");
+    expect(await message(join(folder, "none", "out.bin"))).toContain("there is no such folder");
+    expect(await message("")).toContain("no name");
+  });
+
+  it("of two that are written at once, one wins and is whole", async () => {
+    const out = join(tempDir(), "out.bin");
+    await Promise.all([1, 2, 3].map(() => writeCheckpoint(out, header, source)));
+    expect(readdirSync(dirname(out))).toEqual(["out.bin"]);
+    expect(new Checkpoint(out).header).toEqual(header);
+  });
+});

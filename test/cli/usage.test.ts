@@ -1,0 +1,131 @@
+/*
+ * Arguments that make no sense are refused before anything is read: the model and tokenizer named here do not exist.
+ */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { llama2 } from "../helpers/cli.js";
+import { tempDir } from "../helpers/temp.js";
+
+const MISSING = join(tempDir(), "missing.bin");
+
+async function expectUsage(args: string[], ...parts: (string | RegExp)[]): Promise<void> {
+  const { code, stdout, stderr } = await llama2(args);
+  for (const part of [...parts, /error|E_USAGE/]) expect(stderr).toMatch(part);
+  expect(stderr).not.toMatch(/cannot open|^ {4}at /m);
+  expect(stdout.toString()).toBe("");
+  expect(code).toBe(2);
+}
+
+describe.concurrent("a value that makes no sense ends with exit code 2:", () => {
+  it.each([
+    ["-t", "NaN", "-1", "-0.1", "Infinity", "1e999", "abc", "", "0x10", "1,5"],
+    ["-p", "NaN", "-0.1", "1.1", "Infinity", "abc", ""],
+    ["-s", "1.5", "abc", "", "1e3", "-9223372036854775809", "18446744073709551616"],
+    ["-n", "-1", "2147483648", "1.5", "abc", "", "1e3", "NaN"],
+    ["--context", "0", "-1", "2147483648", "abc"],
+    ["--threads", "0", "-1", "1.5", "abc", "1e9"],
+    ["--backend", "gpu", ""],
+    ["--mode", "talk", ""],
+  ])("%s", async (flag, ...values) => {
+    for (const value of values)
+      await expectUsage([MISSING, flag, value], `option '`, flag, `argument '${value}' is invalid`);
+  });
+
+  it("in other commands, too", async () => {
+    await expectUsage(["logits", MISSING, "--tokens", "1", "--context", "0"], "--context", "from 1");
+    await expectUsage(["perplexity", MISSING, MISSING, "--threads", "x"], "--threads");
+  });
+});
+
+describe.concurrent("arguments that make no sense end with exit code 2:", () => {
+  it.each([
+    ["a flag that does not exist", [MISSING, "--temprature", "1"], "unknown option '--temprature'"],
+    ["a flag of another command", ["tokenize", "--pieces", "-t", "1", "text"], "unknown option '-t'"],
+    ["a flag without its value", [MISSING, "-n"], "'-n, --steps <n>' argument missing"],
+    ["a second model", [MISSING, MISSING], "too many arguments"],
+    ["--json with a chat", [MISSING, "-m", "chat", "--json"], "--json"],
+    ["logits without tokens", ["logits", MISSING], "--tokens"],
+    ["logits with none", ["logits", MISSING, "--tokens", " , "], "no tokens"],
+    ["logits without a model", ["logits", "--tokens", "1"], "missing required argument"],
+    ["perplexity without a file", ["perplexity", MISSING], "missing required argument"],
+    ["detokenize with what is no id", ["detokenize", "-z", MISSING, "1,two"], '"two" is no token id'],
+    ["detokenize with an id that is negative", ["detokenize", "-z", MISSING, "--", "1,-2"], '"-2" is no token id'],
+  ])("%s", (_, args, part) => expectUsage(args, part));
+
+  it("a list of tokens whose file has something else", async () => {
+    const list = join(tempDir(), "tokens.txt");
+    writeFileSync(list, "1 2\n3 x");
+    await expectUsage(["logits", MISSING, "--tokens", list], '"x" is no token id');
+  });
+
+  it("a token that the model does not have", async () => {
+    await expectUsage(["detokenize", "2048"], "2048 is no token");
+  });
+});
+
+describe.concurrent("values at the edge of sense are taken:", () => {
+  const story = async (...args: string[]) => {
+    const { code, stdout, stderr } = await llama2(["--json", "-n", "24", ...args]);
+    expect(stderr).not.toContain("error");
+    expect(code).toBe(0);
+    return JSON.parse(stdout.toString()) as { tokens: number[]; seed: string };
+  };
+
+  it("a temperature so small that it is greedy", async () => {
+    const greedy = await story("-t", "0", "-s", "1");
+    expect(greedy.tokens.length).toBe(25);
+    for (const t of ["1e-40", "1e-46", "1e-308"]) {
+      expect((await story("-t", t, "-s", "1")).tokens, t).toEqual(greedy.tokens);
+    }
+  });
+
+  it("a temperature so large that all tokens are alike, of which top-p would keep none", async () => {
+    for (const args of [
+      ["-t", "1e9", "-p", "0.001"],
+      ["-t", "1e308", "-p", "1e-30"],
+    ]) {
+      const { tokens } = await story(...args, "-s", "1");
+      expect(tokens.every((token) => Number.isInteger(token) && token >= 0 && token < 2048)).toBe(true);
+    }
+  });
+
+  it("top-p 0 and 1, which switch it off", async () => {
+    const off = await story("-p", "0", "-s", "7", "-t", "1.5");
+    expect((await story("-p", "1", "-s", "7", "-t", "1.5")).tokens).toEqual(off.tokens);
+    expect((await story("-p", "0.5", "-s", "7", "-t", "1.5")).tokens).not.toEqual(off.tokens);
+  });
+
+  it("seeds of 64 bits, exactly", async () => {
+    const stories = await Promise.all(["9223372036854775808", "9223372036854775809"].map((s) => story("-s", s)));
+    expect(stories.map(({ seed }) => seed)).toEqual(["9223372036854775808", "9223372036854775809"]);
+    expect(stories[0].tokens).not.toEqual(stories[1].tokens);
+  });
+
+  it("negative seeds, which wrap as in C", async () => {
+    for (const [negative, same] of [
+      ["-1", "18446744073709551615"],
+      ["-9223372036854775808", "9223372036854775808"],
+    ]) {
+      const wrapped = await story("-s", negative);
+      expect(wrapped.seed).toBe(same);
+      expect(wrapped.tokens).toEqual((await story("-s", same)).tokens);
+    }
+  });
+
+  it("seed 0, which is the clock, and told", async () => {
+    const { code, stdout, stderr } = await llama2(["-n", "16", "-s", "0"]);
+    const [, seed] = /^seed: (\d+)$/m.exec(stderr) ?? [];
+    expect(Number(seed)).toBeGreaterThan(0);
+    expect((await llama2(["-n", "16", "-s", seed])).stdout.toString()).toBe(stdout.toString());
+    expect(code).toBe(0);
+  });
+
+  it("steps 0 and beyond the context, which are the context", async () => {
+    const all = await story("-s", "3", "-n", "0", "--context", "40", "-t", "0");
+    expect(all.tokens.length).toBeLessThanOrEqual(41);
+    for (const n of ["41", "2147483647"]) {
+      expect((await story("-s", "3", "-n", n, "--context", "40", "-t", "0")).tokens).toEqual(all.tokens);
+    }
+  });
+});

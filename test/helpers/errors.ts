@@ -1,0 +1,28 @@
+/*
+ * Errors that are thrown on purpose.
+ */
+import { expect } from "vitest";
+import { type ErrorCode, Llama2Error } from "../../src/errors.js";
+
+/** The typed error that `action` throws, which must have this code. */
+export function thrown(code: ErrorCode, action: () => unknown): Llama2Error {
+  try {
+    action();
+  } catch (error) {
+    expect(error).toBeInstanceOf(Llama2Error);
+    expect((error as Llama2Error).code).toBe(code);
+    return error as Llama2Error;
+  }
+  throw new Error(`nothing was thrown, expected ${code}`);
+}
+
+/** The same for what `promise` is rejected with. */
+export async function rejected(code: ErrorCode, promise: Promise<unknown>): Promise<Llama2Error> {
+  const error = await promise.then(
+    () => new Error(`nothing was thrown, expected ${code}`),
+    (reason: unknown) => reason,
+  );
+  return thrown(code, () => {
+    throw error;
+  });
+}

@@ -1,0 +1,58 @@
+/*
+ * Feeding tokens to a backend, and to the reference.
+ */
+import type { Backend, Context, Entry } from "../../src/backend/backend.js";
+import { quantizedRows } from "../../src/llama2/quantize.js";
+import { buildTransformer, forward, type MatrixLayout, rows, type WeightSource } from "../../src/llama2/transformer.js";
+import { sha256 } from "./golden.js";
+import { seededRandom } from "./random.js";
+
+/** A context, and how many entries its model takes at once. */
+type Opened = Context & { maxBatch: number };
+
+/** A context of a fresh model, for as long as `work` runs. */
+export function withContext<T>(
+  backend: Backend,
+  source: WeightSource,
+  { threads = 0, sequences = 1 },
+  work: (context: Opened) => T,
+): T {
+  const model = backend.load(source, { threads });
+  const context = Object.assign(model.openContext(sequences), { maxBatch: model.maxBatch });
+  try {
+    return work(context);
+  } finally {
+    context.dispose();
+    model.dispose();
+  }
+}
+
+/** Feed the entries, in batches of at most `most`; the logits of all of them. */
+export function feed(context: Opened, entries: Entry[], most: number, vocabSize: number): Float32Array {
+  const all = new Float32Array(entries.length * vocabSize);
+  const size = Math.min(most, context.maxBatch);
+  for (let i = 0; i < entries.length; i += size) {
+    all.set(context.forward(entries.slice(i, i + size), Math.min(size, entries.length - i)), i * vocabSize);
+  }
+  return all;
+}
+
+export const entriesOf = (tokens: number[], sequence = 0): Entry[] =>
+  tokens.map((token, pos) => ({ token, pos, sequence }));
+export const bytesOf = (floats: Float32Array) => new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
+/** Bits are compared, so that -0 is not 0. */
+export const bits = (floats: Float32Array) => sha256(bytesOf(floats));
+
+/** The reference's logits after each of `tokens`. */
+export function referenceLogits(source: WeightSource, tokens: number[]): Float32Array {
+  const layout = source.groupSize === 0 ? rows : quantizedRows;
+  const transformer = buildTransformer<never>(source, layout as MatrixLayout<never>);
+  const all = new Float32Array(tokens.length * source.config.vocabSize);
+  for (const [pos, token] of tokens.entries()) all.set(forward(transformer, token, pos), pos * source.config.vocabSize);
+  return all;
+}
+
+export function randomTokens(seed: number, count: number, vocabSize: number): number[] {
+  const random = seededRandom(seed);
+  return Array.from({ length: count }, () => Math.floor(random() * vocabSize));
+}

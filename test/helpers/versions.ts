@@ -1,0 +1,45 @@
+/*
+ * The same seeded model as a file of each version.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { quantize } from "../../src/checkpoint/quantize.js";
+import { writeCheckpoint } from "../../src/checkpoint/write.js";
+import { type CheckpointOptions, checkpointFile, type Shape } from "./checkpoint.js";
+import { tempDir } from "./temp.js";
+
+export const VERSIONS = [0, 1, 2] as const;
+export type Version = (typeof VERSIONS)[number];
+
+export async function versionFile(
+  version: Version,
+  shape: Shape,
+  { groupSize, ...options }: CheckpointOptions & { groupSize?: number } = {},
+): Promise<string> {
+  const source = checkpointFile(shape, options);
+  if (version === 0) return source;
+  const path = join(tempDir(), `version${version}.bin`);
+  if (version === 2) {
+    await quantize(source, path, { groupSize });
+  } else {
+    const checkpoint = new Checkpoint(source);
+    await writeCheckpoint(path, { ...checkpoint.header, version }, checkpoint);
+    checkpoint.close();
+  }
+  return path;
+}
+
+/** A file with these bytes. */
+export function fileOf(bytes: Uint8Array | string): string {
+  const path = join(tempDir(), "model.bin");
+  writeFileSync(path, bytes);
+  return path;
+}
+
+/** A copy of a file, in which `patch` has changed some bytes. */
+export function patched(path: string, patch: (view: DataView) => void): string {
+  const bytes = new Uint8Array(readFileSync(path));
+  patch(new DataView(bytes.buffer));
+  return fileOf(bytes);
+}
