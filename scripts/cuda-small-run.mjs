@@ -49,7 +49,7 @@ export function smallRun(seed) {
 
   const token = () => uniform(0, vocab - 1);
   commands.push("context 3");
-  commands.push(`forward 2 4 ${[0, 1, 2, 3].map((pos) => `${token()} ${pos} 0`).join(" ")}`);
+  commands.push(`forward 4 4 ${[0, 1, 2, 3].map((pos) => `${token()} ${pos} 0`).join(" ")}`);
   commands.push(`forward 1 3 ${[0, 1, 2].map((slot) => `${token()} ${slot === 0 ? 4 : 0} ${slot}`).join(" ")}`);
   commands.push(`decode 3 1 ${token()} 5 0 0 0 1 -1`);
   commands.push(`decode 4 2 ${token()} 1 1 1 0.9 7 -1 ${token()} 1 2 0.8 1 9 ${token()}`);

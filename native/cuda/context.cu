@@ -109,16 +109,16 @@ void Context::Parts::send(const Entry* batch, int count) {
   transformer.stream.toDevice(s.entries.get(), entries.get(), count);
 }
 
-void Context::forward(const Entry* batch, int count, Wanted wanted, float* logits) {
+void Context::forward(const Entry* batch, int count, int wanted, float* logits) {
   Parts& own = *parts_;
   if (count < 1 || count > own.maxBatch) throw std::invalid_argument("the size of a batch");
+  if (wanted < 0 || wanted > count) throw std::invalid_argument("how many logits are wanted");
   for (int e = 0; e < count; e++) checkEntry(batch[e], own.p, own.slots);
   own.send(batch, count);
   own.forward(count);
-  if (wanted != Wanted::kNone) {
-    const int first = wanted == Wanted::kLast ? count - 1 : 0;
-    own.classify(first, count - first);
-    own.transformer.stream.toHost(logits, own.s.logits.get(), static_cast<size_t>(count - first) * own.p.vocabSize);
+  if (wanted > 0) {
+    own.classify(count - wanted, wanted);
+    own.transformer.stream.toHost(logits, own.s.logits.get(), static_cast<size_t>(wanted) * own.p.vocabSize);
   }
   own.transformer.stream.wait();
 }

@@ -135,9 +135,6 @@ struct Entry {
   int32_t slot;
 };
 
-/* Which entries' logits a forward pass computes. */
-enum class Wanted { kNone, kLast, kAll };
-
 /* A slot that goes on by itself: what it reads next, and how it chooses what follows. Sampler of sampler.ts. */
 struct Sequence {
   Entry next;         // the token to read, not yet in the cache
@@ -161,11 +158,11 @@ class Context {
   int maxBatch() const;
 
   /*
-   * Read the entries of a batch, at most maxBatch(), and write the wanted logits, (rows, vocabSize). What stands
-   * before an entry in its slot has been read by earlier calls, or stands before it in the batch. Tokens, positions
-   * and slots that are out of range are refused with std::invalid_argument.
+   * Read the entries of a batch, at most maxBatch(), and write the logits of the last `wanted`, (wanted, vocabSize).
+   * What stands before an entry in its slot has been read by earlier calls, or stands before it in the batch. Tokens,
+   * positions and slots that are out of range are refused with std::invalid_argument.
    */
-  void forward(const Entry* batch, int count, Wanted wanted, float* logits);
+  void forward(const Entry* batch, int count, int wanted, float* logits);
 
   /*
    * Let the sequences, each of another slot, go on for `steps` tokens, at most maxSteps(): read, choose, read what

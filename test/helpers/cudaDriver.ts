@@ -63,9 +63,9 @@ export class CudaDriver {
     this.#say("context", slots);
   }
 
-  forward(entries: readonly Entry[], wanted: "none" | "last" | "all" = "all"): this {
+  forward(entries: readonly Entry[], wanted = entries.length): this {
     const flat = entries.flatMap(({ token, pos, slot }) => [token, pos, slot]);
-    return this.#say("forward", ["none", "last", "all"].indexOf(wanted), entries.length, ...flat);
+    return this.#say("forward", wanted, entries.length, ...flat);
   }
 
   decode(steps: number, sequences: readonly Sequence[]): this {

@@ -83,7 +83,7 @@ struct Block {
 class Grid {
  public:
   static Grid& get() {
-    static Grid grid;
+    static Grid& grid = *new Grid;
     return grid;
   }
 

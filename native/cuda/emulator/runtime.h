@@ -60,8 +60,9 @@ inline size_t settingOr(const char* name, size_t otherwise) {
 
 class Runtime {
  public:
+  /* Never destroyed: whatever ends later may still free its memory. */
   static Runtime& get() {
-    static Runtime runtime;
+    static Runtime& runtime = *new Runtime;
     return runtime;
   }
 

@@ -92,11 +92,10 @@ Entry entry(std::istream& in) {
 }
 
 void forward(std::istream& in) {
-  const Wanted wanted = static_cast<Wanted>(next<int>(in));
+  const int wanted = next<int>(in);
   std::vector<Entry> batch(next<int>(in));
   for (Entry& e : batch) e = entry(in);
-  const size_t rows = wanted == Wanted::kNone ? 0 : wanted == Wanted::kLast ? 1 : batch.size();
-  std::vector<float> out(rows * transformer->config().vocabSize);
+  std::vector<float> out(static_cast<size_t>(wanted) * transformer->config().vocabSize);
   context->forward(batch.data(), static_cast<int>(batch.size()), wanted, out.data());
   logits.write(reinterpret_cast<const char*>(out.data()), static_cast<std::streamsize>(out.size() * sizeof(float)));
 }
