@@ -16,7 +16,6 @@ namespace {
 using cuda::Context;
 using cuda::Entry;
 using cuda::Sequence;
-using cuda::Wanted;
 
 /* numerics.md's limits: max |difference| / max |reference| of a position. */
 double limitOf(const Options& o) {
@@ -69,7 +68,8 @@ std::vector<float> forward(Context& context, const std::vector<Entry>& entries, 
   std::vector<float> rows(entries.size() * vocabSize);
   for (size_t done = 0; done < entries.size();) {
     const size_t some = std::min<size_t>(entries.size() - done, most);
-    context.forward(entries.data() + done, static_cast<int>(some), Wanted::kAll, rows.data() + done * vocabSize);
+    context.forward(entries.data() + done, static_cast<int>(some), static_cast<int>(some),
+                    rows.data() + done * vocabSize);
     done += some;
   }
   return rows;

@@ -143,11 +143,11 @@ class Measurement {
   /* A way, with so many blocks: the time of a phase, and whether the numbers are right. */
   template <Way way>
   void measure(const std::string& what, unsigned blocks, unsigned cluster) {
-    run(what, blocks, cluster, handOff<way>, true);
+    runIfItCan(what, blocks, cluster, handOff<way>, true);
   }
   template <Way way>
   void measureBarrier(const std::string& what, unsigned blocks, unsigned cluster) {
-    run(what, blocks, cluster, barriers<way>, false);
+    runIfItCan(what, blocks, cluster, barriers<way>, false);
   }
 
   void measureKernels(const std::string& what, unsigned blocks, bool early) {
@@ -169,6 +169,16 @@ class Measurement {
   }
 
  private:
+  /* A card may refuse so many blocks together; anything that fails later is an error. */
+  void runIfItCan(const std::string& what, unsigned blocks, unsigned cluster, void (*kernel)(HandOff), bool hands) {
+    const HandOff none = {numbers_.get(), tagged_.get(), counter_.get(), failed_.get(), 0};
+    const Launch how = {dim3(blocks), kThreads, 0, stream_.get(), false};
+    const cudaError_t status = launchTogether(how, cluster, kernel, none);
+    if (status == cudaSuccess) return run(what, blocks, cluster, kernel, hands);
+    cudaGetLastError();
+    Line(what).text("skipped", cudaGetErrorString(status));
+  }
+
   void run(const std::string& what, unsigned blocks, unsigned cluster, void (*kernel)(HandOff), bool hands) {
     const int few = settings_.small ? 3 : 500, many = settings_.small ? 7 : 2500;
     std::vector<double> each;

@@ -14,7 +14,6 @@ namespace {
 using cuda::Context;
 using cuda::Entry;
 using cuda::Sequence;
-using cuda::Wanted;
 
 std::mt19937 random(12);
 int uniform(int least, int most) { return least + static_cast<int>(random() % (most - least + 1)); }
@@ -47,12 +46,12 @@ uint64_t story(cuda::Transformer& transformer, int steps) {
   std::vector<Entry> prompt;
   for (int pos = 0; pos < 9; pos++) prompt.push_back({(pos * 7919 + 1) % vocabSize, pos, 0});
   std::vector<float> logits(prompt.size() * vocabSize);
-  context.forward(prompt.data(), static_cast<int>(prompt.size()), Wanted::kAll, logits.data());
+  context.forward(prompt.data(), static_cast<int>(prompt.size()), static_cast<int>(prompt.size()), logits.data());
   std::vector<Sequence> sequences = {{{5, 9, 0}, 1.0f, 0.9f, 42, -1}, {{7, 0, 1}, 0.0f, 0.9f, 1, -1}};
   const auto tokens = decode(context, sequences, steps);
   const Entry last = sequences[0].next;
   std::vector<float> after(vocabSize);
-  context.forward(&last, 1, Wanted::kLast, after.data());
+  context.forward(&last, 1, 1, after.data());
   uint64_t hash = hashOf(logits.data(), logits.size() * sizeof(float));
   hash = hashOf(tokens.data(), tokens.size() * sizeof(int32_t), hash);
   return hashOf(after.data(), after.size() * sizeof(float), hash);
@@ -105,7 +104,7 @@ bool checkSlots(const Settings& settings) {
       std::vector<Entry> next;
       for (const Sequence& s : sequences) next.push_back(s.next);
       std::vector<float> logits(static_cast<size_t>(slots) * shape.vocabSize);
-      context.forward(next.data(), slots, Wanted::kAll, logits.data());
+      context.forward(next.data(), slots, slots, logits.data());
 
       int equal = 0;
       const int tried[] = {0, 1, slots / 2, slots - 1};
@@ -117,7 +116,7 @@ bool checkSlots(const Settings& settings) {
         bool same = alone[0].rngState == sequences[slot].rngState;
         for (int step = 0; step < steps; step++) same = same && tokens[step] == together[step * slots + slot];
         std::vector<float> row(shape.vocabSize);
-        other.forward(&alone[0].next, 1, Wanted::kLast, row.data());
+        other.forward(&alone[0].next, 1, 1, row.data());
         equal += same && memcmp(row.data(), &logits[static_cast<size_t>(slot) * shape.vocabSize], 4 * row.size()) == 0;
       }
       Line line(name);

@@ -15,7 +15,6 @@ namespace {
 using cuda::Context;
 using cuda::Entry;
 using cuda::Sequence;
-using cuda::Wanted;
 
 double bytesOf(Precision precision, int groupSize) {
   return precision == Precision::kFp32 ? 4 : precision == Precision::kFp16 ? 2 : 1 + 4.0 / groupSize;
@@ -154,8 +153,7 @@ bool measurePrefill(const Settings& settings) {
         const auto start = std::chrono::steady_clock::now();
         for (int done = 0; done < tokens;) {
           const int some = std::min(context.maxBatch(), tokens - done);
-          const Wanted wanted = done + some == tokens ? Wanted::kLast : Wanted::kNone;
-          context.forward(&entries[done], some, wanted, logits.data());
+          context.forward(&entries[done], some, done + some == tokens ? 1 : 0, logits.data());
           done += some;
         }
         if (sample >= 0) speeds.push_back(tokens / secondsSince(start));  // the first one warms up
