@@ -57,9 +57,9 @@ void measureDecode(const Settings& settings, const Limits& limits, const Shape& 
   const auto begin = std::chrono::steady_clock::now();
   const auto transformer = loadRandom(shape, options);
   Context context(*transformer, 1);
-  decodeSpeed(context, 0, std::min(16, p.seqLen), 0.0f);
+  decodeSpeed(context, 0, std::min(settings.small ? 2 : 16, p.seqLen), 0.0f);
   const double loaded = secondsSince(begin);
-  const int window = std::min(32, p.seqLen / 2);
+  const int window = settings.small ? 6 : std::min(32, p.seqLen / 2);
   const Stretch stretches[] = {
       {"first 32", 0, window, 0.0f},
       {"last 32", p.seqLen - window, window, 0.0f},
@@ -115,7 +115,7 @@ bool measureDecode(const Settings& settings) {
                               {"42M", {fp32, fp16, int8}},
                               {"1B", {fp16, int8, fp32}},
                               {"7B", {fp32}}};
-  if (settings.small) wishes = {{"gqa", {fp32, fp16, int8}}};
+  if (settings.small) wishes = {{"tiny", {fp32, fp16, int8}}};
   for (const Wish& wish : wishes) {
     const Shape shape = shapeOf(wish.shape);
     for (const Precision precision : wish.precisions) {
@@ -130,7 +130,7 @@ bool measureDecode(const Settings& settings) {
 bool measurePrefill(const Settings& settings) {
   std::vector<std::pair<Shape, Precision>> wishes;
   if (settings.small) {
-    wishes = {{shapeOf("gqa"), Precision::kFp32}};
+    wishes = {{shapeOf("tiny"), Precision::kFp32}};
   } else {
     for (const char* shape : {"15M", "110M"}) {
       for (const Precision precision : kPrecisions) wishes.push_back({shapeOf(shape), precision});

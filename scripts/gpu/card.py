@@ -1,0 +1,60 @@
+"""What the check runs on. Everything here only reads: no setting of a card is ever changed."""
+import datetime
+import json
+import os
+import platform
+import subprocess
+
+FIELDS = [
+    "name", "driver_version", "compute_cap", "memory.total", "memory.free", "clocks.sm", "clocks.mem", "clocks.max.sm",
+    "clocks.max.mem", "temperature.gpu", "power.draw", "power.limit", "mig.mode.current", "persistence_mode",
+    "utilization.gpu",
+]
+
+
+def output_of(command):
+    """What it prints, or None if it is not there or fails."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def read_card():
+    """As nvidia-smi has it now; None where there is none."""
+    text = output_of(["nvidia-smi", "--query-gpu=" + ",".join(FIELDS), "--format=csv,noheader"])
+    if not text:
+        return None
+    values = [value.strip() for value in text.splitlines()[0].split(",")]
+    return dict(zip(FIELDS, values))
+
+
+def architecture(card):
+    """What to compile for: the card's own, else Hopper."""
+    return "sm_" + (card["compute_cap"].replace(".", "") if card else "90")
+
+
+def read_host(root):
+    """The machine beside the card, and the sources: a bundle says which commit it was packed from."""
+    commit = output_of(["git", "-C", root, "rev-parse", "HEAD"])
+    if commit and output_of(["git", "-C", root, "status", "--porcelain"]) != "":
+        commit += "+"
+    if not commit:
+        try:
+            with open(os.path.join(root, "build-gpu", "manifest.json")) as file:
+                commit = json.load(file)["commit"]
+        except (OSError, KeyError, ValueError):
+            commit = None
+    cpu = None
+    try:
+        with open("/proc/cpuinfo") as file:
+            cpu = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), None)
+    except OSError:
+        pass
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return {
+        "date": now.isoformat(timespec="seconds"),
+        "commit": commit,
+        "host": {"cpu": cpu, "cores": os.cpu_count(), "system": platform.platform()},
+    }

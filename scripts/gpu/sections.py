@@ -1,0 +1,145 @@
+"""
+The sections of the check, the most important first, and how each is run: in a process of its own, which may fail, crash
+or hang without taking the others along. What it has said until then is kept.
+"""
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+
+# Name, and the most seconds that it gets of those that are left.
+SECTIONS = [
+    ("bandwidth", 25), ("launches", 15), ("logits", 90), ("text", 30), ("memory", 30), ("decode", 130), ("handoff", 25),
+    ("persistent", 20), ("phases", 30), ("repeats", 30), ("slots", 25), ("batches", 25), ("sampler", 60), ("prefill", 40),
+    ("batch", 60),
+]
+CHECKS = ["reference", "logits", "text", "stories", "memory", "repeats", "slots", "batches", "sampler", "memcheck",
+          "racecheck", "addon"]
+# Sections under compute-sanitizer, which makes everything many times slower.
+SANITIZED = ["logits", "batches", "slots", "sampler"]
+
+
+class Runner:
+    def __init__(self, program, deadline, small, env):
+        self.program = program
+        self.deadline = deadline
+        self.small = small
+        self.env = {**os.environ, **env}
+        self.done = []
+
+    def left(self):
+        return self.deadline - time.monotonic()
+
+    def skip(self, name, why):
+        self.add({"name": name, "status": "skipped", "why": why, "results": []})
+
+    def add(self, section):
+        self.done.append(section)
+        results = section["results"]
+        checked = [r for r in results if "ok" in r]
+        said = f"{section['status']:8}{section['name']:12}"
+        if checked:
+            said += f" {sum(r['ok'] for r in checked)} of {len(checked)} right"
+        said += "".join(f"  {r['what']}: {r.get('message', 'wrong')}" for r in checked if not r["ok"])[:300]
+        print(f"{said}  {section.get('why', '')}  {section.get('seconds', 0):.1f} s", flush=True)
+
+    def run(self, name, command, most):
+        """A command that prints lines of JSON. It is told how long it has, and stopped soon after."""
+        if self.left() < 5:
+            return self.skip(name, "no time left")
+        limit = min(most, self.left() - 3)
+        command = [part.replace("{seconds}", f"{limit:.0f}") for part in command]
+        start = time.monotonic()
+        results, other = [], []
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.env) as child:
+            stopped = threading.Event()
+
+            def stop():
+                stopped.set()
+                child.kill()
+
+            timer = threading.Timer(min(limit + 20, self.left()), stop)
+            timer.start()
+            for line in child.stdout:
+                try:
+                    result = json.loads(line)
+                    results.append(result if isinstance(result, dict) else {"what": line.strip()})
+                except ValueError:
+                    other.append(line.rstrip())
+            child.wait()
+            timer.cancel()
+        code = child.returncode
+        wrong = any(r.get("ok") is False for r in results)
+        if stopped.is_set():
+            status = "stopped"
+        elif code == 0 and not wrong:
+            status = "skipped" if results and all("skipped" in r for r in results) else "ok"
+        else:
+            status = "failed" if code in (0, 1) else "crashed"
+        section = {"name": name, "status": status, "seconds": round(time.monotonic() - start, 1), "exit": code,
+                   "command": " ".join(command), "results": results}
+        if other:
+            section["output"] = other[-40:]
+        self.add(section)
+
+    def run_section(self, name, most, prefix=(), as_name=None, small=None):
+        small = self.small if small is None else small
+        command = [*prefix, self.program, name, "--seconds", "{seconds}"] + (["--small"] if small else [])
+        self.run(as_name or name, command, most)
+
+    # ------------------------------------------------------------------------
+    # what needs more than one call
+
+    def run_reference(self, golden, folder):
+        """That the reference here gives run.c's bits, before anything is compared to it."""
+        start = time.monotonic()
+        results = []
+        for case in golden["cases"]:
+            if self.small and case["shape"] == "15M":
+                continue
+            path = os.path.join(folder, "reference.bin")
+            call = [self.program, "reference", case["shape"], case["seed"], int(case["untied"]), case["positions"], path]
+            code = subprocess.run([str(word) for word in call], env=self.env).returncode
+            with open(path, "rb") as file:
+                same = hashlib.sha256(file.read()).hexdigest() == case["sha256"]
+            results.append({"what": f"{case['shape']}, seed {case['seed']}, as run.c", "ok": code == 0 and same})
+        status = "ok" if all(r["ok"] for r in results) else "failed"
+        self.add({"name": "reference", "status": status, "seconds": round(time.monotonic() - start, 1), "results": results})
+
+    def run_stories(self, stories):
+        """Greedy text of trained models: run.c's, or another token only where run.c itself all but hesitates."""
+        start = time.monotonic()
+        results = []
+        for name, model, tokens in stories:
+            steps = min(len(tokens) - 1, 24 if self.small else 255)
+            done = subprocess.run([self.program, "story", model, str(steps)], stdout=subprocess.PIPE, text=True, env=self.env)
+            try:
+                said = json.loads(done.stdout.splitlines()[-1])
+                told = [int(token) for token in said["tokens"].split()]
+                equal = told == tokens[1 : steps + 1]
+                results.append({"what": name, "equal": equal, "gap": said["gap"], "ok": equal or said["gap"] < 4e-4})
+            except (ValueError, KeyError, IndexError):
+                results.append({"what": name, "ok": False, "message": done.stdout[-300:]})
+        if not results:
+            return self.skip("stories", "no model is here")
+        status = "ok" if all(r["ok"] for r in results) else "failed"
+        self.add({"name": "stories", "status": status, "seconds": round(time.monotonic() - start, 1), "results": results})
+
+    def run_sanitizer(self, tool, most):
+        """compute-sanitizer over small shapes: errors of memory, or races within shared memory."""
+        if shutil.which("compute-sanitizer") is None:
+            return self.skip(tool, "compute-sanitizer is not here")
+        prefix = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9"]
+        parts = []
+        for name in SANITIZED:
+            self.run_section(name, most / len(SANITIZED), prefix, tool, small=True)
+            parts.append(self.done.pop())
+        bad = [p["status"] for p in parts if p["status"] not in ("ok", "skipped")]
+        results = [{"what": n, "ok": p["status"] == "ok"} if p["status"] != "skipped" else {"what": n, "skipped": p.get("why", "")}
+                   for n, p in zip(SANITIZED, parts)]
+        output = [line for p in parts for line in p.get("output", [])][-60:]
+        self.add({"name": tool, "status": bad[0] if bad else parts[0]["status"], "results": results, "output": output,
+                  "seconds": round(sum(p.get("seconds", 0) for p in parts), 1)})
