@@ -79,7 +79,7 @@ def run_all(runner, wanted, folder, arguments, peers):
     if wanted("peers"):
         run_peers(runner, peers, folder)
     if wanted("addon"):
-        run_addon(runner, ROOT, read_json("test/golden/bundled-model.json"))
+        run_addon(runner, ROOT, folder, read_json("test/golden/bundled-model.json"))
     for tool in ("memcheck", "racecheck"):
         if wanted(tool):
             runner.skip(tool, "under emulation") if arguments.emulate else runner.run_sanitizer(tool, 60)
@@ -97,21 +97,28 @@ def main():
         return 2
     report = {"schema": 1, **read_host(ROOT), "command": " ".join(["python3", "scripts/gpu-check.py", *sys.argv[1:]]),
               "emulated": arguments.emulate, "card": read_card(), "device": None, "sections": [], "status": "failed"}
+
+    def save():
+        report["seconds"] = round(time.monotonic() - start, 1)
+        write(report, arguments.out)
+
     only = arguments.only.split(",") if arguments.only else None
     with tempfile.TemporaryDirectory(prefix="llama2-gpu-") as folder:
         try:
             arch = "emulator" if arguments.emulate else arguments.arch or architecture(report["card"])
             program, report["build"] = build(arguments.native, arguments.build or folder, arguments.emulate, arch)
             print(f"built for {arch} in {report['build']['seconds']} s", flush=True)
-            runner = Runner(program, start + arguments.seconds, arguments.small, EMULATOR if arguments.emulate else {})
+            environment = EMULATOR if arguments.emulate else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+            runner = Runner(program, start + arguments.seconds, arguments.small, environment, save)
             code = check(runner, report, lambda name: only is None or name in only, folder, arguments, peers)
         except BuildError as error:
             report["error"] = str(error)
             print(error, file=sys.stderr)
             code = 1
-    report["seconds"] = round(time.monotonic() - start, 1)
-    write(report, arguments.out)
+    save()
     print(table(report))
+    out = results_file(report, arguments.out)
+    print(f"results: {out}" if out else "results: not written, since this measured no GPU; --out writes them")
     return code
 
 
@@ -135,15 +142,21 @@ def check(runner, report, wanted, folder, arguments, peers):
     return 0 if good else 1
 
 
+def results_file(report, out):
+    """Where the results go; None for a rehearsal."""
+    if out or report["emulated"] or "--small" in report["command"] or report["device"] is None:
+        return out
+    return os.path.join(ROOT, "bench", "results", f"gpu-{report['date'][:10]}.json")
+
+
 def write(report, out):
-    if out is None:
-        if report["emulated"] or "--small" in report["command"] or report["status"] == "no device":
-            return print("results: not written, since this is no measurement of a GPU; --out writes them")
-        out = os.path.join(ROOT, "bench", "results", f"gpu-{report['date'][:10]}.json")
-    with open(out, "w") as file:
+    path = results_file(report, out)
+    if path is None:
+        return
+    with open(path + ".part", "w") as file:
         json.dump(report, file, indent=1)
         file.write("\n")
-    return print(f"results: {out}")
+    os.replace(path + ".part", path)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What is run if it was brought along: other programs, the addon under Node; and a profiler, if the box has one."""
 import csv
+import gzip
 import io
-import json
 import os
 import re
 import shlex
@@ -55,12 +55,7 @@ def run_peers(runner, peers, folder):
 
 
 def ours_once(runner, peer):
-    call = [runner.program, "speed", peer["shape"], peer["precision"], str(STEPS)]
-    done = subprocess.run(call, stdout=subprocess.PIPE, text=True, env=runner.env)
-    try:
-        return json.loads(done.stdout.splitlines()[-1])["tokPerSecond"]
-    except (ValueError, KeyError, IndexError):
-        return None
+    return runner.ask(["speed", peer["shape"], peer["precision"], str(STEPS)], 60).get("tokPerSecond")
 
 
 def theirs_once(command):
@@ -74,13 +69,22 @@ def theirs_once(command):
     return float(found[-1][0] or found[-1][1]) if found else None
 
 
-def run_addon(runner, root, golden):
+def unpack_node(packed, folder):
+    """The Node that was brought along, or None."""
+    if not os.path.exists(packed):
+        return None
+    node = os.path.join(folder, "node")
+    with gzip.open(packed) as source, open(node, "wb") as to:
+        shutil.copyfileobj(source, to)
+    os.chmod(node, 0o755)
+    return node
+
+
+def run_addon(runner, root, folder, golden):
     """The real addon in Node: the bundled model's greedy text through the command line. No test runner is needed."""
     brought = os.path.join(root, "build-gpu", "app")
     app = brought if os.path.exists(brought) else root
-    node = os.path.join(root, "build-gpu", "node")
-    if not os.path.exists(node):
-        node = shutil.which("node")
+    node = unpack_node(os.path.join(root, "build-gpu", "node.gz"), folder) or shutil.which("node")
     main = os.path.join(app, "dist", "cli", "main.js")
     addon = os.path.join(app, "build-cuda", "Release", "llama2_cuda.node")
     for what, there in (("Node", node), ("dist/", os.path.exists(main)), ("the built addon", os.path.exists(addon))):

@@ -80,8 +80,20 @@ size_t freeBytes() {
   return available;
 }
 
-Hold::Hold(size_t bytes) { check(cudaMalloc(&memory_, bytes), "cudaMalloc"); }
-Hold::~Hold() { cudaFree(memory_); }
+Hold::Hold(size_t left) {
+  for (size_t piece = size_t{1} << 30; piece >= size_t{1} << 18;) {
+    void* memory = nullptr;
+    if (freeBytes() >= left + piece && cudaMalloc(&memory, piece) == cudaSuccess) {
+      pieces_.push_back(memory);
+    } else {
+      cudaGetLastError();  // the driver keeps something to itself
+      piece /= 2;
+    }
+  }
+}
+Hold::~Hold() {
+  for (void* piece : pieces_) cudaFree(piece);
+}
 
 std::vector<double> copyBandwidth(const Settings& settings) {
   const Stream stream;

@@ -36,17 +36,19 @@ class Graph {
   cudaGraphExec_t exec_ = nullptr;
 };
 
-/* Seconds that `work`, which enqueues, takes on the device: a sample each, after one that warms up. */
+/* Seconds that `work`, which enqueues, takes on the device: a sample each, once the card has reached its clocks. */
 template <class Work>
 std::vector<double> secondsOf(const Settings& settings, const Stream& stream, Work work) {
-  std::vector<double> seconds;
-  for (int sample = -1; sample < settings.samples(); sample++) {
+  const auto once = [&] {
     stream.wait();
     const auto start = std::chrono::steady_clock::now();
     work();
     stream.wait();
-    if (sample >= 0) seconds.push_back(secondsSince(start));
-  }
+    return secondsSince(start);
+  };
+  for (double warm = once(); !settings.small && warm < 0.05;) warm += once();
+  std::vector<double> seconds;
+  for (int sample = 0; sample < settings.samples(); sample++) seconds.push_back(once());
   return seconds;
 }
 

@@ -4,20 +4,22 @@
 
 #include <stddef.h>
 
+#include <vector>
+
 namespace llama2::check {
 
 /* Bytes that can be had on the device. */
 size_t freeBytes();
 
-/* Keeps so many bytes of the device from others. */
+/* Takes the device's memory, but for about so many bytes, as another program might have. */
 class Hold {
  public:
-  explicit Hold(size_t bytes);
+  explicit Hold(size_t left);
   ~Hold();
   Hold(const Hold&) = delete;
 
  private:
-  void* memory_ = nullptr;
+  std::vector<void*> pieces_;
 };
 
 }  // namespace llama2::check

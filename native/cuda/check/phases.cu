@@ -219,7 +219,9 @@ template <class W>
 void measureShape(const Settings& settings, const std::string& shape, Precision precision, double copyBandwidth) {
   const Shape s = shapeOf(shape);
   const int copies = settings.small ? 1 : s.dim >= 2048 ? 8 : s.nLayers;
-  Layer<W>(settings, s, precision, copies).measure(copyBandwidth);
+  const std::string name = describe(shape, precision);
+  if (settings.allows(name, 1))
+    ifItFits(name, [&] { Layer<W>(settings, s, precision, copies).measure(copyBandwidth); });
 }
 
 }  // namespace

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "../model.h"
+
 namespace llama2::check {
 
 /* One line. It is printed when it is complete, that is, when the object ends. */
@@ -93,6 +95,17 @@ class Verdicts {
  private:
   bool all_ = true;
 };
+
+/* Skipped, and why, if the card has not enough memory. */
+template <class Work>
+void ifItFits(const std::string& what, Work work) {
+  try {
+    work();
+  } catch (const cuda::Error& error) {
+    if (error.code != cuda::Code::kLimit) throw;
+    Line(what).text("skipped", error.what());
+  }
+}
 
 }  // namespace llama2::check
 

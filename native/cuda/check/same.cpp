@@ -214,7 +214,7 @@ bool checkMemory(const Settings& settings) {
   {
     // nearly everything is taken by somebody else
     const size_t needed = cuda::estimateMemory(shape.config(), options, 1).total();
-    const Hold hold(freeBytes() - needed / 2);
+    const Hold hold(needed / 2);
     bool refused;
     const std::string message = refusalOf([&] { load(checkpoint, options); }, refused);
     Line line("a model beside another program's memory");
