@@ -49,7 +49,7 @@ export function tooLarge(files, limit = LIMIT) {
 }
 
 /** Put what is there into the bundle; says what is not. */
-function gather(bundle, shared, { node, peers }) {
+export function gather(bundle, shared, { node, peers }) {
   const missing = [];
   const bring = (from, to) => {
     if (existsSync(from)) cpSync(from, join(bundle, to), { recursive: true, dereference: true });

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -56,12 +57,13 @@ class Runner:
         command = [part.replace("{seconds}", f"{limit:.0f}") for part in command]
         start = time.monotonic()
         results, other = [], []
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.env) as child:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.env,
+                              start_new_session=True) as child:
             stopped = threading.Event()
 
             def stop():
                 stopped.set()
-                child.kill()
+                os.killpg(child.pid, signal.SIGKILL)  # and what it has started, which may hold its output open
 
             timer = threading.Timer(min(limit + 20, self.left()), stop)
             timer.start()

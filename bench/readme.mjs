@@ -1,0 +1,46 @@
+/*
+ * The README's tables: each stands between two markers, and shows the newest result of its kind.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { gpuTableOf } from "./gpu.mjs";
+import { tableOf } from "./report.mjs";
+
+/** A marker, which result files count, and how one is shown. */
+export const BLOCKS = [
+  { marker: "bench", file: /^models-.*\.json$/, counts: ({ only }) => only === null, show: tableOf },
+  // a card on which something was wrong, a rehearsal, and parts of a run show no speed
+  {
+    marker: "gpu",
+    file: /^gpu-.*\.json$/,
+    counts: ({ status, emulated, sections }) =>
+      status === "ok" && !emulated && sections.some(({ name, status }) => name === "decode" && status === "ok"),
+    show: gpuTableOf,
+  },
+];
+
+/** The newest result in a folder that counts, if there is one. */
+export function newestResult(folder, { file, counts }) {
+  return readdirSync(folder)
+    .filter((name) => file.test(name))
+    .map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")))
+    .filter(counts)
+    .sort((a, b) => a.date.localeCompare(b.date))
+    .at(-1);
+}
+
+/** The README with a table in its place, or with nothing there. */
+export function withTable(readme, marker, table) {
+  const [start, end] = [`<!-- ${marker} -->\n`, `<!-- /${marker} -->`];
+  const [from, to] = [readme.indexOf(start), readme.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`README.md has no lines ${start.trim()} and ${end}`);
+  return readme.slice(0, from + start.length) + table + readme.slice(to);
+}
+
+/** The README with the newest of all results in `folder`. */
+export function withTables(readme, folder) {
+  return BLOCKS.reduce((text, block) => {
+    const result = newestResult(folder, block);
+    return withTable(text, block.marker, result ? `\n${block.show(result)}\n` : "");
+  }, readme);
+}

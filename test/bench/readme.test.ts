@@ -1,0 +1,83 @@
+/*
+ * What the README shows of results: the newest that counts, or nothing.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { BLOCKS, newestResult, withTable, withTables } from "../../bench/readme.mjs";
+import { tempDir } from "../helpers/temp.js";
+
+const readme = "before\n<!-- bench -->\nold\n<!-- /bench -->\nbetween\n<!-- gpu -->\nstale\n<!-- /gpu -->\nafter\n";
+const gpu = BLOCKS[1];
+
+const result = (date: string, changes = {}) => ({
+  schema: 1,
+  date,
+  commit: "0123456789abcdef",
+  command: "python3 scripts/gpu-check.py",
+  emulated: false,
+  status: "ok",
+  device: { what: "NVIDIA H100 80GB HBM3", driver: "13.0" },
+  card: { driver_version: "580.1" },
+  build: { compiler: "release 13.0" },
+  sections: [
+    { name: "bandwidth", status: "ok", results: [{ what: "copy", median: 3001, min: 2990, max: 3010, unit: "GB/s" }] },
+    { name: "logits", status: "ok", results: [{ what: "gqa", ok: true }] },
+    {
+      name: "decode",
+      status: "ok",
+      results: [
+        { what: "15M fp32, first 32", median: 8123.4, ofCopy: 0.16, expected: 8400 },
+        { what: "15M fp32, last 32", median: 7900, ofCopy: 0.15, expected: 8300 },
+        { what: "7B fp32", skipped: "no time left" },
+      ],
+    },
+    { name: "batch", status: "skipped", why: "no time left", results: [] },
+  ],
+  ...changes,
+});
+
+function folderOf(results: Record<string, unknown>): string {
+  const folder = join(tempDir(), "results");
+  mkdirSync(folder);
+  for (const [name, value] of Object.entries(results)) writeFileSync(join(folder, name), JSON.stringify(value));
+  return folder;
+}
+
+it("shows nothing between the markers when there is no result", () => {
+  expect(withTables(readme, folderOf({}))).toBe(
+    "before\n<!-- bench -->\n<!-- /bench -->\nbetween\n<!-- gpu -->\n<!-- /gpu -->\nafter\n",
+  );
+});
+
+it("shows the newest result of a GPU: speeds, shares of bandwidth, and what they were measured with", () => {
+  const newest = result("2026-12-02T10:00:00Z");
+  newest.device.what = "NVIDIA H200";
+  const folder = folderOf({ "gpu-b.json": newest, "gpu-c.json": result("2026-11-30T10:00:00Z") });
+  const text = withTables(readme, folder);
+  expect(text).toContain("| 15M fp32 | 8123 (16 %) | 7900 (15 %) | 8400 |  |");
+  expect(text).toContain("Measured on 2026-12-02 with NVIDIA H200, driver 580.1, release 13.0, commit 0123456789");
+  expect(text).toContain("3001 GB/s");
+  expect(text).toContain("1 checks against the reference were right");
+  expect(text.startsWith("before\n") && text.endsWith("<!-- /gpu -->\nafter\n")).toBe(true);
+});
+
+it("does not show what was skipped as if it had been measured", () => {
+  const text = withTables(readme, folderOf({ "gpu-a.json": result("2026-12-02") }));
+  expect(text).not.toContain("7B");
+  expect(text).not.toContain("Batches");
+});
+
+it.each([
+  ["something was wrong", { status: "failed" }],
+  ["it was a rehearsal on the emulator", { emulated: true }],
+  ["decoding was not measured", { sections: [] }],
+])("does not count a result where %s", (_, changes) => {
+  const folder = folderOf({ "gpu-new.json": result("2026-12-03", changes), "gpu-old.json": result("2026-11-01") });
+  expect(newestResult(folder, gpu).date).toBe("2026-11-01");
+  expect(newestResult(folderOf({ "gpu-new.json": result("2026-12-03", changes) }), gpu)).toBeUndefined();
+});
+
+it("refuses a README without its markers", () => {
+  expect(() => withTable("text", "gpu", "")).toThrow("<!-- gpu -->");
+});

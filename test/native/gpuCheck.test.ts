@@ -1,0 +1,191 @@
+/*
+ * The GPU queue, rehearsed: the same program and the same command as on a box with a GPU, on the emulator, and where no
+ * Node is to be found. That its checks can fail is shown by a fault that is planted in a kernel.
+ */
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { hasCompiler, nvcc } from "../../scripts/cuda-emulator.mjs";
+import { ROOT } from "../helpers/golden.js";
+import { bareEnv, gpuCheck, hasPython, python, type Report, type Section } from "../helpers/gpuCheck.js";
+import { tempDir } from "../helpers/temp.js";
+
+const here = hasCompiler && hasPython;
+const needs = here ? "" : " (skipped: needs g++ on Linux and Python 3)";
+
+/** Every section, and something that must be among its results, with how many checks it has at least. */
+const SECTIONS: [string, RegExp, number][] = [
+  ["reference", /gqa, seed 7, as run\.c/, 5],
+  ["bandwidth", /^copy$/, 0],
+  ["bandwidth", /^read$/, 0],
+  ["bandwidth", /read 37\.0 MB again and again/, 0],
+  ["launches", /graph node of 1 blocks/, 0],
+  ["launches", /early start/, 0],
+  ["logits", /gqa fp32, one at a time/, 32],
+  ["logits", /mqa int8, as a prompt/, 0],
+  ["logits", /groups that straddle fp16, fp16 cache/, 0],
+  ["text", /gqa int8, greedy/, 3],
+  ["stories", /stories2M/, 1],
+  ["memory", /a model larger than the card/, 4],
+  ["decode", /tiny fp32, first 32/, 0],
+  ["decode", /tiny int8, last 32/, 0],
+  ["handoff", /tagged words among 4 blocks/, 12],
+  ["handoff", /grid\.sync, nothing else/, 0],
+  ["handoff", /cluster of 8/, 0],
+  ["persistent", /one kernel of 4 blocks/, 3],
+  ["phases", /a block's reduction of 288 numbers/, 0],
+  ["phases", /output at position 4095/, 0],
+  ["phases", /classifier/, 0],
+  ["repeats", /tiny fp16, again/, 3],
+  ["slots", /tiny fp32, alone and among/, 3],
+  ["batches", /11 slots at once/, 6],
+  ["sampler", /draws of 32000/, 11],
+  ["prefill", /tiny fp32/, 0],
+  ["batch", /9 at once/, 0],
+];
+
+describe.skipIf(!here)(`gpu:check on the emulator, without Node${needs}`, () => {
+  const build = tempDir();
+  const rehearse = (args: readonly string[], env = {}) =>
+    gpuCheck(["--emulate", "--small", "--build", build, ...args], { ...bareEnv(), ...env });
+
+  let full: ReturnType<typeof gpuCheck>;
+  const sections = (): Section[] => full.report?.sections ?? [];
+  beforeAll(() => {
+    full = rehearse(["--seconds", "900"]);
+  }, 900_000);
+
+  it("ends with 0, everything being right", () => {
+    expect(full.status, full.printed).toBe(0);
+    expect(full.report?.status).toBe("ok");
+    const checks = sections().flatMap(({ results }) => results.filter(({ ok }) => ok !== undefined));
+    expect(checks.filter(({ ok }) => !ok)).toEqual([]);
+    expect(checks.length).toBeGreaterThan(80);
+  });
+
+  it.each(SECTIONS)("has the section %s, with %s", (name, what, checks) => {
+    const section = sections().find((s) => s.name === name);
+    expect(section?.status).toBe("ok");
+    expect(section?.results.some((result) => what.test(result.what))).toBe(true);
+    expect(section?.results.filter(({ ok }) => ok).length).toBeGreaterThanOrEqual(checks);
+  });
+
+  it("says what each result is: checked, measured with its spread, or skipped with the reason", () => {
+    for (const result of sections().flatMap(({ results }) => results)) {
+      const measured = result.median !== undefined;
+      if (measured) {
+        expect(result.min, result.what).toBeLessThanOrEqual(result.median as number);
+        expect(result.max, result.what).toBeGreaterThanOrEqual(result.median as number);
+        expect(result.unit, result.what).toBeTruthy();
+      }
+      if (result.skipped !== undefined) {
+        expect(measured).toBe(false);
+        expect(result.skipped).not.toBe("");
+      } else {
+        expect(measured || result.ok !== undefined, result.what).toBe(true);
+      }
+    }
+    for (const { status, why } of sections().filter(({ status }) => status === "skipped")) {
+      expect(why, status).toBeTruthy();
+    }
+  });
+
+  it("says when, by what and from which sources the results came, and prints a short table last", () => {
+    const report = full.report as Report;
+    expect(report.schema).toBe(1);
+    expect(Date.parse(report.date)).toBeGreaterThan(Date.parse("2026-01-01"));
+    expect(report.command).toContain("gpu-check.py");
+    expect(report.device?.what).toBe("emulator");
+    expect(report.build.compiler).toMatch(/g\+\+/);
+    const lines = full.printed.trimEnd().split("\n");
+    expect(lines.length).toBeLessThan(110);
+    expect(lines.some((line) => /^checks: (\d+) of \1 right$/.test(line))).toBe(true);
+    expect(lines.some((line) => /^ {2}tiny fp32 +[\d.]+ /.test(line))).toBe(true);
+  });
+
+  it("fails when a kernel is wrong, and says where", () => {
+    const native = join(tempDir(), "native");
+    cpSync(join(ROOT, "native"), native, { recursive: true });
+    const path = join(native, "cuda", "ffn.h");
+    const text = readFileSync(path, "utf8");
+    const planted = text.replace("+ row] += v[0]", "+ row] = v[0]"); // the residual forgotten
+    expect(planted).not.toBe(text);
+    writeFileSync(path, planted);
+    const { status, report, printed } = rehearse(["--native", native, "--only", "logits,text"]);
+    expect(status, printed).toBe(1);
+    expect(report?.status).toBe("failed");
+    expect(report?.sections.map((s) => s.status)).toEqual(["failed", "failed"]);
+    expect(printed).toMatch(/WRONG {2}logits: gqa fp32, as a prompt/);
+  }, 600_000);
+
+  it("fails when the reference is not run.c's", () => {
+    const native = join(tempDir(), "native");
+    cpSync(join(ROOT, "native"), native, { recursive: true });
+    const path = join(native, "cuda", "check", "checkpoint.cpp");
+    const text = readFileSync(path, "utf8");
+    const planted = text.replace("powf(10000.0f, share)", "powf(10001.0f, share)");
+    expect(planted).not.toBe(text);
+    writeFileSync(path, planted);
+    const { status, report } = rehearse(["--native", native, "--only", "reference"]);
+    expect(status).toBe(1);
+    expect(report?.sections[0].status).toBe("failed");
+  }, 600_000);
+
+  it("names as skipped what there was no time for, and measures none of it", () => {
+    const { status, report } = rehearse(["--seconds", "1"]);
+    expect(status).toBe(0);
+    const late = report?.sections.filter(({ name }) => ["decode", "sampler", "prefill", "batch"].includes(name)) ?? [];
+    expect(late.map((s) => s.status)).toEqual(["skipped", "skipped", "skipped", "skipped"]);
+    expect(late.flatMap(({ results }) => results.filter(({ median }) => median !== undefined))).toEqual([]);
+  }, 300_000);
+
+  it("ends with 3 where there is no device, and says so in its results", () => {
+    const { status, report, printed } = rehearse([], { EMULATOR_DEVICES: "0" });
+    expect(status, printed).toBe(3);
+    expect(report?.status).toBe("no device");
+    expect(report?.error).toMatch(/cudaErrorNoDevice/);
+    expect(report?.sections).toEqual([]);
+  }, 300_000);
+
+  it("compares with another program in turn, and with one that says nothing not at all", () => {
+    const { report } = rehearse([
+      ...["--only", "peers"],
+      ...["--peer", "theirs:tiny:fp32=echo achieved tok/s: 7.5"],
+      ...["--peer", "mute:tiny:fp32=true {checkpoint}"],
+    ]);
+    const [theirs, mute] = report?.sections[0].results ?? [];
+    expect(theirs.median).toBeGreaterThan(0);
+    expect(theirs.unit).toBe("x");
+    expect(mute.median).toBeUndefined();
+    expect(mute.skipped).toBeTruthy();
+  }, 300_000);
+
+  it("keeps what a section said before it crashed or hung, and goes on", () => {
+    const { stdout, stderr } = python(`
+import json, time
+from sections import Runner
+runner = Runner("none", time.monotonic() + 9, True, {}, lambda: None)
+line = """echo '{"what":"a","ok":true}'; """
+runner.run("crash", ["sh", "-c", line + "kill -SEGV $$"], 60)
+runner.run("hang", ["sh", "-c", line + "sleep 60"], 60)
+runner.deadline += 20
+runner.run("after", ["sh", "-c", line], 60)
+print(json.dumps(runner.done))`);
+    const done: Section[] = JSON.parse(stdout.trim().split("\n").at(-1) ?? stderr);
+    expect(done.map(({ status }) => status)).toEqual(["crashed", "stopped", "ok"]);
+    for (const { results } of done) expect(results).toEqual([{ what: "a", ok: true }]);
+  }, 60_000);
+});
+
+const onlyWithoutGpu = nvcc && hasPython;
+it.skipIf(!onlyWithoutGpu)(
+  `gpu:check builds with nvcc, and says cleanly that there is no device${onlyWithoutGpu ? "" : " (skipped: needs nvcc)"}`,
+  () => {
+    // hidden, should there be one
+    const { status, report, printed } = gpuCheck(["--arch", "sm_90"], { ...bareEnv(), CUDA_VISIBLE_DEVICES: "" });
+    expect(status, printed).toBe(3);
+    expect(report?.status).toBe("no device");
+    expect(report?.error).toMatch(/cudaError/);
+  },
+  900_000,
+);
