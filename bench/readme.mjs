@@ -9,12 +9,16 @@ import { tableOf } from "./report.mjs";
 /** A marker, which result files count, and how one is shown. */
 export const BLOCKS = [
   { marker: "bench", file: /^models-.*\.json$/, counts: ({ only }) => only === null, show: tableOf },
-  // a card on which something was wrong, a rehearsal, and parts of a run show no speed
+  // a card on which something was wrong, a rehearsal, and parts of a run show no speed; one that was late may
   {
     marker: "gpu",
     file: /^gpu-.*\.json$/,
     counts: ({ status, emulated, sections }) =>
-      status === "ok" && !emulated && sections.some(({ name, status }) => name === "decode" && status === "ok"),
+      ["ok", "incomplete"].includes(status) &&
+      !emulated &&
+      ["reference", "logits", "decode"].every((wanted) =>
+        sections.some(({ name, status }) => name === wanted && status === "ok"),
+      ),
     show: gpuTableOf,
   },
 ];

@@ -6,7 +6,7 @@ Needs Python 3.8, nvcc 12.0 or newer and g++; no network, no Node. Builds native
 reference, measures, writes the results as JSON and prints a short table last. What there was no time for is named as
 skipped, and nothing skipped is ever reported as measured.
 
-Ends with 0; 1 if something was wrong; 2 for a wrong call; 3 if there is no device.
+Ends with 0 if everything that was tried was right; 1 if something was wrong; 2 for a wrong call; 3 if there is no device.
 """
 import argparse
 import json
@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.join(HERE, "gpu"))
 from build import BuildError, build  # noqa: E402
 from card import architecture, read_card, read_host  # noqa: E402
 from extras import parse_peer, run_addon, run_peers, run_trace  # noqa: E402
-from sections import SECTIONS, Runner  # noqa: E402
+from sections import NO_TIME, SECTIONS, Runner  # noqa: E402
 from table import table  # noqa: E402
 
 ROOT = os.path.dirname(HERE)
@@ -123,22 +123,19 @@ def main():
 
 
 def check(runner, report, wanted, folder, arguments, peers):
-    runner.run("device", [runner.program, "device"], 60)
-    device = runner.done.pop()
-    if device["exit"] == 3:
-        report["status"] = "no device"
-        report["error"] = device["results"][0]["message"]
+    code, said = runner.probe()
+    if code != 0:
+        report["status"] = "no device" if code == 3 else "failed"
+        report["error"] = said.get("message", f"the program ended with {code}")
         print(report["error"], file=sys.stderr)
-        return 3
-    if device["status"] != "ok":
-        report["sections"] = [device]
-        return 1
-    report["device"] = device["results"][0]
+        return 3 if code == 3 else 1
+    report["device"] = said
     report["sections"] = runner.done
     run_all(runner, wanted, folder, arguments, peers)
     report["cardAfter"] = read_card()
     good = all(section["status"] in ("ok", "skipped") for section in runner.done)
-    report["status"] = "ok" if good else "failed"
+    late = any(NO_TIME in (part.get("why"), part.get("skipped")) for s in runner.done for part in (s, *s["results"]))
+    report["status"] = ("incomplete" if late else "ok") if good else "failed"
     return 0 if good else 1
 
 

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import time
 
+from sections import NO_TIME
+
 ROUNDS = 5
 STEPS = 256
 
@@ -115,7 +117,7 @@ def run_trace(runner, shape="15M", precision="fp32"):
     if shutil.which("ncu") is None:
         return runner.skip("trace", "ncu is not here")
     if runner.left() < 30:
-        return runner.skip("trace", "no time left")
+        return runner.skip("trace", NO_TIME)
     start = time.monotonic()
     call = ["ncu", "--csv", "--metrics", METRICS, "--clock-control", "none", "--cache-control", "none", "--launch-count",
             "240", runner.program, "speed", shape, precision, "4"]

@@ -21,6 +21,10 @@ SECTIONS = [
 SANITIZED = ["logits", "batches", "slots", "sampler"]
 
 
+# As the program says it, too.
+NO_TIME = "no time left"
+
+
 class Runner:
     """`save` is called after each section, so that a card that hangs takes nothing along that was known before."""
 
@@ -49,10 +53,18 @@ class Runner:
         said += "".join(f"  {r['what']}: {r.get('message', 'wrong')}" for r in checked if not r["ok"])[:300]
         print(f"{said}  {section.get('why', '')}  {section.get('seconds', 0):.1f} s", flush=True)
 
+    def probe(self):
+        """Is there a device? The program's exit status, and what it says of it."""
+        done = subprocess.run([self.program, "device"], stdout=subprocess.PIPE, text=True, env=self.env, timeout=120)
+        try:
+            return done.returncode, json.loads(done.stdout.splitlines()[-1])
+        except (ValueError, IndexError):
+            return done.returncode or 1, {}
+
     def run(self, name, command, most):
         """A command that prints lines of JSON. It is told how long it has, and stopped soon after."""
         if self.left() < 5:
-            return self.skip(name, "no time left")
+            return self.skip(name, NO_TIME)
         limit = min(most, self.left() - 3)
         command = [part.replace("{seconds}", f"{limit:.0f}") for part in command]
         start = time.monotonic()
@@ -129,6 +141,9 @@ class Runner:
         start = time.monotonic()
         results = []
         for name, model, tokens in stories:
+            if self.left() < 15:
+                results.append({"what": name, "skipped": NO_TIME})
+                continue
             steps = min(len(tokens) - 1, 24 if self.small else 255)
             said = self.ask(["story", model, str(steps)], 60)
             try:
@@ -139,7 +154,7 @@ class Runner:
                 results.append({"what": name, "ok": False, "message": said.get("message", "no answer")})
         if not results:
             return self.skip("stories", "no model is here")
-        status = "ok" if all(r["ok"] for r in results) else "failed"
+        status = "ok" if all(r.get("ok", True) for r in results) else "failed"
         self.add({"name": "stories", "status": status, "seconds": round(time.monotonic() - start, 1), "results": results})
 
     def run_sanitizer(self, tool, most):
@@ -152,8 +167,8 @@ class Runner:
             self.run_section(name, most / len(SANITIZED), prefix, tool, small=True)
             parts.append(self.done.pop())
         bad = [p["status"] for p in parts if p["status"] not in ("ok", "skipped")]
-        results = [{"what": n, "ok": p["status"] == "ok"} if p["status"] != "skipped" else {"what": n, "skipped": p.get("why", "")}
-                   for n, p in zip(SANITIZED, parts)]
+        results = [{"what": name, "skipped": p["why"]} if "why" in p else {"what": name, "ok": p["status"] == "ok"}
+                   for name, p in zip(SANITIZED, parts)]
         output = [line for p in parts for line in p.get("output", [])][-60:]
-        self.add({"name": tool, "status": bad[0] if bad else parts[0]["status"], "results": results, "output": output,
+        self.add({"name": tool, "status": bad[0] if bad else "ok", "results": results, "output": output,
                   "seconds": round(sum(p.get("seconds", 0) for p in parts), 1)})

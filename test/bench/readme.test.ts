@@ -22,6 +22,7 @@ const result = (date: string, changes = {}) => ({
   build: { compiler: "release 13.0" },
   sections: [
     { name: "bandwidth", status: "ok", results: [{ what: "copy", median: 3001, min: 2990, max: 3010, unit: "GB/s" }] },
+    { name: "reference", status: "ok", results: [] },
     { name: "logits", status: "ok", results: [{ what: "gqa", ok: true }] },
     {
       name: "decode",
@@ -71,7 +72,8 @@ it("does not show what was skipped as if it had been measured", () => {
 it.each([
   ["something was wrong", { status: "failed" }],
   ["it was a rehearsal on the emulator", { emulated: true }],
-  ["decoding was not measured", { sections: [] }],
+  ["decoding was not measured", { sections: result("").sections.slice(0, 3) }],
+  ["nothing was compared with the reference", { sections: result("").sections.slice(3) }],
 ])("does not count a result where %s", (_, changes) => {
   const folder = folderOf({ "gpu-new.json": result("2026-12-03", changes), "gpu-old.json": result("2026-11-01") });
   expect(newestResult(folder, gpu).date).toBe("2026-11-01");
