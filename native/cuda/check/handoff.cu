@@ -45,6 +45,7 @@ __global__ void __launch_bounds__(kThreads) handOff(HandOff h) {
     for (int i = static_cast<int>(threadIdx.x); i < kNumbers; i += kThreads) all[0][i] = h.numbers[i];
     clusterSync();  // every block is there before another one writes to it
   }
+  int tries = kMostTries;
   for (int phase = 0; phase < h.phases; phase++) {
     float* now = all[phase % 2];
     const size_t from = static_cast<size_t>(phase % 2) * kNumbers, to = static_cast<size_t>((phase + 1) % 2) * kNumbers;
@@ -52,11 +53,10 @@ __global__ void __launch_bounds__(kThreads) handOff(HandOff h) {
       for (int i = static_cast<int>(threadIdx.x); i < kNumbers; i += kThreads) {
         if (way == kTagged) {
           uint64_t word = loadRelaxed(h.tagged + from + i);
-          for (int tries = 0; static_cast<int>(word >> 32) != phase && tries < kMostTries; tries++) {
+          while (static_cast<int>(word >> 32) != phase && --tries > 0) {
             spinPause();
             word = loadRelaxed(h.tagged + from + i);
           }
-          if (static_cast<int>(word >> 32) != phase) *h.failed = 1;
           now[i] = __uint_as_float(static_cast<unsigned>(word));
         } else {
           now[i] = loadL2(h.numbers + from + i);
@@ -77,10 +77,11 @@ __global__ void __launch_bounds__(kThreads) handOff(HandOff h) {
     if (way == kGridSync) gridSync();
     if (way == kCounter) {
       arriveAt(h.counter);
-      waitFor(h.counter, static_cast<unsigned>(phase + 1), h.failed);
+      waitFor(h.counter, static_cast<unsigned>(phase + 1), tries);
     }
     if (way == kCluster) clusterSync();
   }
+  if (tries <= 0) *h.failed = 1;
   // what came out last, for the host
   if (way == kCluster && busy) h.numbers[static_cast<size_t>(h.phases % 2) * kNumbers + mine] = all[h.phases % 2][mine];
   if (way == kTagged && busy) {
@@ -104,14 +105,16 @@ __global__ void __launch_bounds__(kThreads) handOffOnce(const float* from, float
 /* The barriers alone. */
 template <Way way>
 __global__ void __launch_bounds__(kThreads) barriers(HandOff h) {
+  int tries = kMostTries;
   for (int phase = 0; phase < h.phases; phase++) {
     if (way == kGridSync) gridSync();
     if (way == kCluster) clusterSync();
     if (way == kCounter) {
       arriveAt(h.counter);
-      waitFor(h.counter, static_cast<unsigned>(phase + 1), h.failed);
+      waitFor(h.counter, static_cast<unsigned>(phase + 1), tries);
     }
   }
+  if (tries <= 0) *h.failed = 1;
 }
 
 std::vector<float> start() {
@@ -262,7 +265,9 @@ bool measureHandOff(const Settings& settings) {
     m.measureBarrier<kGridSync>("grid.sync, nothing else" + among, blocks, 0);
     m.measureBarrier<kCounter>("counter, nothing else" + among, blocks, 0);
   }
-  for (const unsigned blocks : {8u, 16u}) {
+  sizes = {8, 16};
+  if (settings.small) sizes = {2, 4};
+  for (const unsigned blocks : sizes) {
     const std::string of = "cluster of " + std::to_string(blocks);
     if (!hasClusters()) {
       Line(of).text("skipped", "needs sm_90");

@@ -92,13 +92,18 @@ using cuda::Launch;
 
 template <class... P, class... A>
 cudaError_t launchTogether(const Launch& how, unsigned cluster, void (*kernel)(P...), A&&... arguments) {
-  if (cluster > 0 || how.grid.x > emulator::Grid::get().resident()) return cudaErrorCooperativeLaunchTooLarge;
+  if (cluster > 0 && cluster != how.grid.x)
+    return cudaErrorInvalidConfiguration;  // one cluster is all that is emulated
+  if (how.grid.x > emulator::Grid::get().resident()) return cudaErrorCooperativeLaunchTooLarge;
   return cuda::launch(how, kernel, std::forward<A>(arguments)...);
 }
 
 inline void gridSync() { emulator::Grid::get().gridBarrier(); }
-inline void clusterSync() {}
-inline void storeToBlock(float*, unsigned, float) {}
+/* The grid is one cluster. */
+inline void clusterSync() { emulator::Grid::get().gridBarrier(); }
+inline void storeToBlock(float* shared, unsigned block, float value) {
+  *static_cast<float*>(emulator::Grid::get().sharedOf(block, shared)) = value;
+}
 inline uint64_t loadRelaxed(const uint64_t* from) { return __atomic_load_n(from, __ATOMIC_RELAXED); }
 inline void storeRelaxed(uint64_t* to, uint64_t value) { __atomic_store_n(to, value, __ATOMIC_RELAXED); }
 inline unsigned loadAcquire(const unsigned* from) { return __atomic_load_n(from, __ATOMIC_ACQUIRE); }
@@ -112,27 +117,23 @@ inline void spinPause() { emulator::Grid::get().yield(); }
 
 namespace llama2::check {
 
-/* No wait of a measurement is longer than this many tries: a fault must not hang the card. */
+/*
+ * How often a thread looks in vain, in all of a launch: a fault must not hang the card. Then it waits no more, and the
+ * numbers are wrong.
+ */
 constexpr int kMostTries = 1 << 22;
 
 /*
  * A barrier of all blocks: each adds one to a counter, which only grows within a launch, and one thread of each waits
- * until all have. `round` counts the barriers from 1 on.
+ * until all have. `round` counts the barriers from 1 on; `tries` is what is left to this thread of kMostTries.
  */
 __device__ __forceinline__ void arriveAt(unsigned* counter) {
   __syncthreads();  // orders this block's writes before its arrival
   if (threadIdx.x == 0) addRelease(counter);
 }
-__device__ __forceinline__ void waitFor(const unsigned* counter, unsigned round, int* failed) {
+__device__ __forceinline__ void waitFor(const unsigned* counter, unsigned round, int& tries) {
   if (threadIdx.x == 0) {
-    int tries = 0;
-    while (static_cast<int>(loadAcquire(counter) - round * gridDim.x) < 0) {
-      if (++tries > kMostTries) {
-        *failed = 1;
-        break;
-      }
-      spinPause();
-    }
+    while (static_cast<int>(loadAcquire(counter) - round * gridDim.x) < 0 && --tries > 0) spinPause();
   }
   __syncthreads();  // orders the arrival of all blocks before what this one reads now
 }

@@ -61,6 +61,7 @@ struct SharedArray {
   const void* declaration;
   uint64_t* memory;
   bool fresh;  // filled for this block
+  size_t size;
 };
 
 struct Block {
@@ -134,6 +135,18 @@ class Grid {
     if (current != me) me->fiber.switchTo(current->fiber);
   }
 
+  /* What lies in the shared memory of another block of the launch where `mine` lies in the current one's. */
+  UNWATCHED void* sharedOf(unsigned block, const void* mine) {
+    const SharedArray* array = current->block->arrays;
+    const auto offset = [&] { return static_cast<const char*>(mine) - reinterpret_cast<char*>(array->memory); };
+    while (offset() < 0 || static_cast<size_t>(offset()) >= array->size) array++;
+    const Block* b = blocks_.get();
+    while (b->index.x != block) b++;
+    const SharedArray* other = b->arrays;
+    while (other->declaration != array->declaration) other++;
+    return reinterpret_cast<char*>(other->memory) + offset();
+  }
+
   /* Where all threads of a launch meet, which must be alive at the same time: grid.sync() of cooperative groups. */
   UNWATCHED void gridBarrier() {
     IF_TSAN(__tsan_release(&gridTag_);)
@@ -149,7 +162,7 @@ class Grid {
     while (found != b->arrays + b->arrayCount && found->declaration != declaration) ++found;
     if (found == b->arrays + b->arrayCount) {
       if (b->arrayCount++ == 64) fail("more than 64 shared arrays, of all kernels together", current, current);
-      *found = {declaration, new uint64_t[(size + 15) / 16 * 2], false};
+      *found = {declaration, new uint64_t[(size + 15) / 16 * 2], false, size};
       IF_TSAN(__tsan_release(found->memory);)  // that it was allocated
     }
     IF_TSAN(__tsan_acquire(found->memory);)

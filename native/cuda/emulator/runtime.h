@@ -5,6 +5,7 @@
  *   EMULATOR_READ_ONLY=1 loadReadOnly refuses a word that the same launch writes, before or after (slow)
  *   EMULATOR_MEMORY=n    bytes of the device; more is "out of memory"
  *   EMULATOR_DEVICES=n   how many devices there are, 1 by default
+ *   EMULATOR_COMPUTE=n   their compute capability, 7 by default
  */
 #ifndef LLAMA2_EMULATOR_RUNTIME_H
 #define LLAMA2_EMULATOR_RUNTIME_H
@@ -207,7 +208,8 @@ inline cudaError_t cudaSetDevice(int device) {
 }
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   // few multiprocessors, so that small matrices take several rounds of a grid
-  *properties = {"emulator", 7, 5, 2, emulator::Runtime::get().total};
+  const int major = static_cast<int>(emulator::settingOr("EMULATOR_COMPUTE", 7));
+  *properties = {"emulator", major, major == 7 ? 5 : 0, 2, emulator::Runtime::get().total};
   return cudaSetDevice(device);
 }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int device) {
