@@ -31,7 +31,7 @@ const SECTIONS: [string, RegExp, number][] = [
   ["decode", /tiny int8, last 32/, 0],
   ["handoff", /tagged words among 4 blocks/, 12],
   ["handoff", /grid\.sync, nothing else/, 0],
-  ["handoff", /cluster of 8/, 0],
+  ["handoff", /cluster of 4$/, 16],
   ["persistent", /one kernel of 4 blocks/, 3],
   ["phases", /a block's reduction of 288 numbers/, 0],
   ["phases", /output at position 4095/, 0],
@@ -176,6 +176,67 @@ print(json.dumps(runner.done))`);
     expect(done.map(({ status }) => status)).toEqual(["crashed", "stopped", "ok"]);
     for (const { results } of done) expect(results).toEqual([{ what: "a", ok: true }]);
   }, 60_000);
+});
+
+/** Programs of these names, as shell scripts, and nothing else. */
+function programs(scripts: Record<string, string>): string {
+  const folder = tempDir();
+  for (const [name, script] of Object.entries(scripts)) {
+    writeFileSync(join(folder, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+  return folder;
+}
+
+describe.skipIf(!here)(`gpu:check with the tools of a box, played by scripts${needs}`, () => {
+  /** What Python code says that is given a Runner whose program says that all is well. */
+  function sectionsOf(code: string, scripts: Record<string, string>): Section[] {
+    const folder = programs({ program: `echo '{"what":"a","ok":true}'`, ...scripts });
+    const { stdout, stderr } = python(`
+import json, os, time
+os.environ["PATH"] = "${folder}:" + os.environ["PATH"]
+from extras import run_trace
+from sections import Runner
+runner = Runner("${folder}/program", time.monotonic() + 300, True, {}, lambda: None)
+${code}
+print(json.dumps(runner.done))`);
+    return JSON.parse(stdout.trim().split("\n").at(-1) || `"${stderr}"`);
+  }
+
+  it("finds what compute-sanitizer finds, in any of the sections", () => {
+    const run = 'runner.run_sanitizer("memcheck", 60)';
+    const clean = sectionsOf(run, { "compute-sanitizer": 'echo ========= COMPUTE-SANITIZER; shift 4; exec "$@"' });
+    expect(clean[0].status).toBe("ok");
+    expect(clean[0].results.map(({ ok }) => ok)).toEqual([true, true, true, true]);
+    const script = 'shift 4; "$@"; if [ "$2" = slots ]; then echo "========= Invalid __global__ read"; exit 9; fi';
+    const found = sectionsOf(run, { "compute-sanitizer": script });
+    expect(found[0].status).toBe("crashed");
+    expect(found[0].results.map(({ ok }) => ok)).toEqual([true, true, false, true]);
+    expect(JSON.stringify(found[0])).toContain("Invalid __global__ read");
+  });
+
+  it("reads what ncu says of each kernel: the middle of its times", () => {
+    const line = (kernel: string, value: string) =>
+      `"0","1","${kernel}(Matrix, int)","gpu__time_duration.sum","us","${value}"`;
+    const lines = [
+      "==PROF== Connected to process 1",
+      '"ID","Process ID","Kernel Name","Metric Name","Metric Unit","Metric Value"',
+      ...[
+        line("qkv<float>", "2.50"),
+        line("ffnIn<float>", "1,003.00"),
+        line("qkv<float>", "2.30"),
+        line("qkv<float>", "9.0"),
+      ],
+    ];
+    const said = sectionsOf("run_trace(runner)", { ncu: lines.map((text) => `echo '${text}'`).join("\n") });
+    expect(said[0].status).toBe("ok");
+    expect(said[0].results).toEqual([
+      { what: "qkv<float>", "gpu__time_duration.sum us": 2.5 },
+      { what: "ffnIn<float>", "gpu__time_duration.sum us": 1003 },
+    ]);
+    const mute = sectionsOf("run_trace(runner)", { ncu: "echo ==ERROR== no permission; exit 1" });
+    expect(mute[0].status).toBe("skipped");
+    expect(mute[0].why).toBeTruthy();
+  });
 });
 
 const onlyWithoutGpu = nvcc && hasPython;
