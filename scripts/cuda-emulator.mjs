@@ -1,9 +1,12 @@
-// Builds native/cuda with g++ against its emulator: the program that tests of the cuda backend drive.
+// Builds native/cuda with g++ against its emulator: the program that tests of the kernels drive, and the addon, so that
+// tests go all the way from JavaScript.
 import { execFile, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
-import { join } from "node:path";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { product, root } from "./fingerprint.mjs";
 
 const run = promisify(execFile);
 const here = fileURLToPath(new URL("../native/cuda", import.meta.url));
@@ -17,6 +20,16 @@ const FLAGS = ["-std=c++17", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror",
 export const hasCompiler =
   process.platform === "linux" && spawnSync("g++", ["--version"], { stdio: "ignore" }).status === 0;
 
+/** Compile sources of the folder `source` into `to`. */
+const compile = (names, to, flags, source) =>
+  Promise.all(
+    names.map(async (name) => {
+      const object = join(to, `${name.replaceAll("/", "_")}.o`);
+      await run("g++", [...FLAGS, ...flags, "-x", "c++", "-c", join(source, name), "-o", object]);
+      return object;
+    }),
+  );
+
 /**
  * @param {string} to an empty folder
  * @param {{ flags?: string[], source?: string }} options more flags; another copy of native/cuda
@@ -24,16 +37,46 @@ export const hasCompiler =
  */
 export async function buildDriver(to, { flags = ["-O1"], source = here } = {}) {
   mkdirSync(to, { recursive: true });
-  const objects = await Promise.all(
-    [...SOURCES, "test/driver.cpp"].map(async (name) => {
-      const object = join(to, `${name.replaceAll("/", "_")}.o`);
-      await run("g++", [...FLAGS, ...flags, "-x", "c++", "-c", join(source, name), "-o", object]);
-      return object;
-    }),
-  );
+  const objects = await compile([...SOURCES, "test/driver.cpp"], to, flags, source);
   const program = join(to, "driver");
   await run("g++", [...flags, ...objects, "-o", program]);
   return program;
+}
+
+const nodeHeaders = join(dirname(dirname(process.execPath)), "include", "node");
+
+/** Whether the addon can be built on the emulator: with a compiler, and Node's headers beside node. */
+export const canEmulateAddon = hasCompiler && existsSync(join(nodeHeaders, "node_api.h"));
+
+const FOLDER = "build-emulator";
+const emulated = product(FOLDER, ["native/cuda", "native/addon", "scripts/cuda-emulator.mjs"]);
+
+/** Where buildEmulated() puts the addon. */
+export const EMULATED_ADDON = join(root, FOLDER, "llama2_cuda.node");
+
+/** Build the addon on the emulator, unless it is there and no older than its sources. */
+export async function buildEmulated() {
+  if (emulated.isFresh()) return;
+  const to = join(root, FOLDER);
+  mkdirSync(to, { recursive: true });
+  const flags = ["-O1", "-fPIC", "-fvisibility=hidden"];
+  const includes = [
+    join(root, "native", "addon"),
+    nodeHeaders,
+    createRequire(import.meta.url)("node-addon-api").include_dir,
+  ];
+  const glue = [
+    ...flags,
+    ...includes.map((folder) => `-I${folder}`),
+    "-DNAPI_VERSION=9",
+    "-DNAPI_DISABLE_CPP_EXCEPTIONS",
+  ];
+  const objects = await Promise.all([
+    compile(SOURCES, to, flags, here),
+    compile(["addon.cpp", "context.cpp", "model.cpp"], to, glue, join(here, "addon")),
+  ]);
+  await run("g++", ["-shared", ...objects.flat(), "-o", EMULATED_ADDON]);
+  emulated.markFresh();
 }
 
 /** The architectures that nvcc compiles for: those it knows of what the backend supports. */

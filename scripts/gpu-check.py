@@ -26,7 +26,9 @@ from sections import NO_TIME, SECTIONS, Runner  # noqa: E402
 from table import table  # noqa: E402
 
 ROOT = os.path.dirname(HERE)
-EMULATOR = {"EMULATOR_RESIDENT": "4", "EMULATOR_MEMORY": "200000000", "EMULATOR_COMPUTE": "9"}
+# A Hopper, on which kernels start early.
+EMULATOR = {"EMULATOR_RESIDENT": "4", "EMULATOR_MEMORY": "200000000", "EMULATOR_COMPUTE": "9", "EMULATOR_DRIVER": "13000",
+            "EMULATOR_RUNTIME": "13000"}
 
 
 def parse_arguments():

@@ -6,7 +6,9 @@ export type ErrorCode =
   | "E_LIMIT" // a request that is too large
   | "E_CONTEXT" // more tokens than the context holds
   | "E_NUMERIC" // a model that computes NaN or infinity
-  | "E_DEVICE_UNAVAILABLE"; // a backend that cannot run here
+  | "E_DEVICE_UNAVAILABLE" // a backend that cannot run here
+  | "E_DEVICE_OOM" // more than the memory of the device holds
+  | "E_DEVICE_LOST"; // a device that has failed, and does nothing more for this process
 
 /** Every error this package throws on purpose. The message says what was found, what was expected, what to do. */
 export class Llama2Error extends Error {

@@ -2,7 +2,9 @@
  * What a user of the library holds: a model, with text going in and text coming out.
  */
 import { join } from "node:path";
-import type { BackendName } from "./backend/backend.js";
+import type { BackendName, CudaOptions } from "./backend/backend.js";
+import { KV_PRECISIONS, PRECISIONS } from "./backend/backend.js";
+import { meansCuda } from "./backend/load.js";
 import { checkVocabSize, findTokenizer, PACKAGE_MODELS, readTokenizer } from "./checkpoint/tokenizerFile.js";
 import { Llama2Error } from "./errors.js";
 import { BOS, encode, type Tokenizer } from "./llama2/tokenizer.js";
@@ -14,7 +16,7 @@ import { TextStream, toByteString } from "./text.js";
 /** The model that comes with the package. */
 export const BUNDLED_MODEL: string = join(PACKAGE_MODELS, "stories2M.bin");
 
-export interface LoadOptions {
+export interface LoadOptions extends CudaOptions {
   /** Which machine computes. A named one never falls back. Default "auto": the best that works here. */
   backend?: BackendName | "auto";
   /** The tokenizer's file. Default: the one that fits, beside the model or in the package. null: none is needed. */
@@ -53,12 +55,15 @@ export interface Token {
 
 /**
  * Load a model, in a thread of its own. Without a path: the small one that comes with the package.
- * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT, E_LIMIT, E_DEVICE_UNAVAILABLE; the signal's reason
+ * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT, E_LIMIT, E_DEVICE_UNAVAILABLE, E_DEVICE_OOM, E_DEVICE_LOST; the
+ *   signal's reason
  */
 export async function loadModel(path: string = BUNDLED_MODEL, options: LoadOptions = {}): Promise<Model> {
   const { backend = "auto", tokenizer: named, threads = 0, context = 0, signal } = options;
+  const { precision, kvPrecision, device } = options;
   checkWhole("threads", threads, 0, 1024);
   checkWhole("context", context, 0, 2 ** 31 - 1);
+  checkCuda(backend, { precision, kvPrecision, device });
   const start = performance.now();
   let tokenizer: Tokenizer | undefined;
   // while the worker reads the weights, read the tokenizer
@@ -70,7 +75,8 @@ export async function loadModel(path: string = BUNDLED_MODEL, options: LoadOptio
       tokenizer = findTokenizer(path, vocabSize).tokenizer;
     }
   };
-  const { client, info } = await WorkerClient.load({ path, backend, threads, context }, onOpened, signal);
+  const setup = { path, backend, threads, context, cuda: { precision, kvPrecision, device } };
+  const { client, info } = await WorkerClient.load(setup, onOpened, signal);
   return new Model(client, info, tokenizer, performance.now() - start);
 }
 
@@ -309,6 +315,22 @@ function seedOf(seed: number | bigint): bigint {
 function checkWhole(what: string, value: number, min: number, max: number): void {
   if (Number.isInteger(value) && value >= min && value <= max) return;
   throw new Llama2Error("E_USAGE", `${what} is ${value}, expected a whole number from ${min} to ${max}`);
+}
+
+/** @throws Llama2Error E_USAGE for what cuda does not know, and for other backends, which cannot choose */
+function checkCuda(backend: BackendName | "auto", options: CudaOptions): void {
+  const { precision = "fp32", kvPrecision = "fp32", device = 0 } = options;
+  const oneOf = (what: string, value: string, all: readonly string[]) => {
+    if (!all.includes(value)) throw new Llama2Error("E_USAGE", `${what} is ${value}, expected ${all.join(", ")}`);
+  };
+  oneOf("precision", precision, PRECISIONS);
+  oneOf("kvPrecision", kvPrecision, KV_PRECISIONS);
+  checkWhole("device", device, 0, 1023);
+  if (backend === "auto" || backend === "cuda" || !meansCuda(options)) return;
+  throw new Llama2Error(
+    "E_USAGE",
+    `a precision and a device can be chosen for cuda only: ${backend} computes in the model's`,
+  );
 }
 
 function tooLong(found: string, max: number): Llama2Error {

@@ -3,6 +3,7 @@
  *
  *   model.h, model.cpp      the class Model: weights and threads
  *   context.h, context.cpp  the class Context: sequences being read
+ *   arguments.h             what JavaScript passed, checked
  *   guard.h                 how C++ exceptions become JavaScript ones
  *
  * It keeps nothing per process, so that each worker thread can load it. The one caller is src/backend/cpu/cpu.ts,

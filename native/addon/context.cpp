@@ -1,26 +1,7 @@
 #include "context.h"
 
-#include "guard.h"
+#include "arguments.h"
 #include "model.h"
-
-namespace {
-
-/* The memory of a typed array, valid until the call returns. */
-template <typename T>
-T* elements(const Napi::Value& value, napi_typedarray_type type, size_t size) {
-  if (!value.IsTypedArray()) throw BadArgument{"expected a typed array"};
-  const auto array = value.As<Napi::TypedArray>();
-  if (array.TypedArrayType() != type) throw BadArgument{"a typed array of another type"};
-  if (array.ElementLength() < size) throw BadArgument{"a typed array is too short"};
-  return array.As<Napi::TypedArrayOf<T>>().Data();
-}
-
-double number(const Napi::Value& value) {
-  if (!value.IsNumber()) throw BadArgument{"expected a number"};
-  return value.As<Napi::Number>().DoubleValue();
-}
-
-}  // namespace
 
 Napi::Function Context::define(Napi::Env env) {
   return DefineClass(env, "Context",
@@ -63,16 +44,16 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
     const int wanted = static_cast<int>(number(info[2]));
     if (wanted < 0 || wanted > entries) throw BadArgument{"how many logits are wanted"};
 
-    const auto* numbers = elements<int32_t>(info[0], napi_int32_array, size_t{3} * entries);
-    float* logits = elements<float>(info[3], napi_float32_array, static_cast<size_t>(wanted) * p.vocabSize);
-    const auto* batch = reinterpret_cast<const llama2::Entry*>(numbers);
+    const auto numbers = integers(info[0], size_t{3} * entries);
+    auto logits = floats(info[3], static_cast<size_t>(wanted) * p.vocabSize);
+    const auto* batch = reinterpret_cast<const llama2::Entry*>(numbers.Data());
     for (int e = 0; e < entries; e++) {
       const auto [token, pos, sequence] = batch[e];
       if (token < 0 || token >= p.vocabSize) throw BadArgument{"a token that is none"};
       if (pos < 0 || pos >= p.seqLen) throw BadArgument{"a position outside the context"};
       if (sequence < 0 || sequence >= own.context.sequences()) throw BadArgument{"a sequence that is none"};
     }
-    own.transformer->forward(parts_->context, batch, entries, wanted, logits);
+    own.transformer->forward(parts_->context, batch, entries, wanted, logits.Data());
     return info.Env().Undefined();
   });
 }
@@ -86,7 +67,7 @@ Napi::Value Context::sample(const Napi::CallbackInfo& info) {
     const double row = number(info[1]);
     if (!(row >= 0 && row < own.transformer->maxBatch())) throw BadArgument{"a row that is none"};
     const size_t first = static_cast<size_t>(row) * vocabSize;
-    float* logits = elements<float>(info[0], napi_float32_array, first + vocabSize) + first;
+    float* logits = floats(info[0], first + vocabSize).Data() + first;
     const auto temperature = static_cast<float>(number(info[2]));
     const auto topp = static_cast<float>(number(info[3]));
     const auto coin = static_cast<float>(number(info[4]));

@@ -1,46 +1,12 @@
 #include "model.h"
 
-#include "guard.h"
+#include "arguments.h"
 #include "isa.h"
 
 namespace {
 
 /* Marks the objects that are Models, since unwrapping any other would read memory that is not one. */
 constexpr napi_type_tag kModelTag = {0x6c6c616d6132, 0x4d6f64656c};
-
-int positive(const Napi::Object& object, const char* name) {
-  const Napi::Value value = object.Get(name);
-  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : 0;
-  if (!(number >= 1 && number <= 0x7fffffff)) throw BadArgument{name};
-  return static_cast<int>(number);
-}
-
-llama2::Config configOf(const Napi::Object& object) {
-  llama2::Config p;
-  p.dim = positive(object, "dim");
-  p.hiddenDim = positive(object, "hiddenDim");
-  p.nLayers = positive(object, "nLayers");
-  p.nHeads = positive(object, "nHeads");
-  p.nKvHeads = positive(object, "nKvHeads");
-  p.vocabSize = positive(object, "vocabSize");
-  p.seqLen = positive(object, "seqLen");
-  p.normEps = object.Get("normEps").ToNumber().FloatValue();
-  if (p.dim % p.nHeads != 0 || p.nHeads % p.nKvHeads != 0 || p.headSize() % 2 != 0) throw BadArgument{"config"};
-  return p;
-}
-
-template <typename Array>
-Array typed(const Napi::Value& value, napi_typedarray_type type, size_t size) {
-  if (!value.IsTypedArray()) throw BadArgument{"expected a typed array"};
-  const auto array = value.As<Napi::TypedArray>();
-  if (array.TypedArrayType() != type) throw BadArgument{"a typed array of another type"};
-  if (array.ElementLength() < size) throw BadArgument{"a typed array is too short"};
-  return array.As<Array>();
-}
-
-Napi::Float32Array floats(const Napi::Value& value, size_t size) {
-  return typed<Napi::Float32Array>(value, napi_float32_array, size);
-}
 
 }  // namespace
 
@@ -57,7 +23,7 @@ Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
     if (info.Length() != 7 || !info[0].IsObject() || !info[2].IsNumber() || !info[6].IsNumber()) {
       throw BadArgument{"new Model"};
     }
-    const llama2::Config config = configOf(info[0].As<Napi::Object>());
+    const auto config = configOf<llama2::Config>(info[0]);
     const bool sharedClassifier = info[1].ToBoolean();
     const int groupSize = info[2].As<Napi::Number>().Int32Value();
     // beyond it the whole sums of a group could leave int32
@@ -103,14 +69,11 @@ Napi::Value Model::fillQuantized(const Napi::CallbackInfo& info) {
     if (info.Length() != 5 || !info[1].IsNumber() || !info[4].IsNumber()) throw BadArgument{"fillQuantized"};
     const std::string name = info[0].ToString();
     const int layer = info[1].As<Napi::Number>().Int32Value();
-    const auto values = typed<Napi::Int8Array>(info[2], napi_int8_array, 0);
-    const size_t count = values.ElementLength();
     const auto own = transformer();
     if (own->groupSize() == 0) throw BadArgument{"this model is not int8"};
-    const Napi::Float32Array scales = floats(info[3], count / own->groupSize());
+    const Quantized q(info[2], info[3], own->groupSize());
     const auto offset = static_cast<size_t>(info[4].As<Napi::Number>().Int64Value());
-    if (!own->fillQuantized(name, layer, values.Data(), scales.Data(), count, offset))
-      throw BadArgument{"fillQuantized"};
+    if (!own->fillQuantized(name, layer, q.values, q.scales, q.count, offset)) throw BadArgument{"fillQuantized"};
     return info.Env().Undefined();
   });
 }

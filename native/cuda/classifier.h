@@ -11,18 +11,23 @@
 
 namespace llama2::cuda {
 
+/* In the place of a logit that is NaN or infinite. */
+constexpr unsigned kNotFinite = 0xffffffffu;
+
 /*
  * A logit and its token as one number: the larger, the better. Above the bits of the logit, put into the order of
- * unsigned integers; below the token turned round, so that the lower one wins a tie. Never 0. NaN is worse than all.
+ * unsigned integers; below the token turned round, so that the lower one wins a tie. Never 0. What is not finite comes
+ * first, so that it does not go unnoticed.
  */
 __device__ __forceinline__ uint64_t candidate(float logit, int token) {
   const unsigned bits = __float_as_uint(logit == 0.0f ? 0.0f : logit);  // -0 equals 0
-  const unsigned ordered = logit != logit ? 0u : (bits & 0x80000000u) ? ~bits : bits | 0x80000000u;
+  const unsigned ordered = !(fabsf(logit) < INFINITY) ? kNotFinite : (bits & 0x80000000u) ? ~bits : bits | 0x80000000u;
   return static_cast<uint64_t>(ordered) << 32 | (0xffffffffu - static_cast<unsigned>(token));
 }
 __device__ __forceinline__ int tokenOf(uint64_t candidate) {
   return static_cast<int>(0xffffffffu - static_cast<unsigned>(candidate));
 }
+__device__ __forceinline__ bool isFinite(uint64_t candidate) { return candidate >> 32 != kNotFinite; }
 
 /* Columns from blockIdx.y * C on, of `count`. best (count, gridDim.x) */
 template <class W, int C>

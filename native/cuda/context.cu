@@ -94,7 +94,7 @@ Context::Parts::~Parts() {
 Context::Context(Transformer& transformer, int slots) {
   Transformer::Parts& t = *transformer.parts_;
   if (slots < 1) throw std::invalid_argument("slots");
-  check(cudaSetDevice(t.options.device), "cudaSetDevice");
+  t.use();
   requireFree(contextBytes(t.config, t.options, slots), "the context");
   parts_.reset(new Parts(t, slots));
 }
@@ -114,6 +114,7 @@ void Context::forward(const Entry* batch, int count, int wanted, float* logits) 
   if (count < 1 || count > own.maxBatch) throw std::invalid_argument("the size of a batch");
   if (wanted < 0 || wanted > count) throw std::invalid_argument("how many logits are wanted");
   for (int e = 0; e < count; e++) checkEntry(batch[e], own.p, own.slots);
+  own.transformer.use();
   own.send(batch, count);
   own.forward(count);
   if (wanted > 0) {
@@ -144,6 +145,7 @@ void Context::decode(const Sequence* sequences, int count, int steps) {
   Parts& own = *parts_;
   if (count < 1 || count > own.slots) throw std::invalid_argument("the number of sequences");
   if (steps < 1 || steps > kMaxSteps) throw std::invalid_argument("the number of steps");
+  own.transformer.use();
   own.transformer.stream.wait();
   bool greedy = true;
   std::vector<Entry> batch(count);

@@ -1,5 +1,8 @@
-/* The devices of this machine, and why there are none. */
+/* The devices of this machine, and why there are none; what an error of CUDA means. */
 #include <stdio.h>
+#include <stdlib.h>
+
+#include <fstream>
 
 #include "host.h"
 
@@ -10,16 +13,66 @@ const char* codeName(Code code) {
     case Code::kDeviceUnavailable:
       return "E_DEVICE_UNAVAILABLE";
     case Code::kLimit:
-      return "E_LIMIT";
+      return "E_DEVICE_OOM";
     default:
-      return "E_DEVICE";
+      return "E_DEVICE_LOST";
   }
 }
 
 namespace {
 
+constexpr int kOldestToolkit = 12;  // that builds this
+
+int driver() {
+  int version = 0;
+  cudaDriverGetVersion(&version);
+  return version;
+}
+
+int runtime() {
+  int version = 0;
+  cudaRuntimeGetVersion(&version);
+  return version;
+}
+
+/* 12020 is "12.2". */
 std::string versionName(int version) {
   return version == 0 ? "none" : std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+/* "535", from a line like "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  ..."; "" if it is not told. */
+std::string driverRelease() {
+  std::ifstream file(driverFile());
+  for (std::string word; file >> word;) {
+    const size_t dot = word.find('.');
+    if (dot == 3 && word.find_first_not_of("0123456789.") == std::string::npos) return word.substr(0, dot);
+  }
+  return "";
+}
+
+/* The oldest release of the driver that speaks the CUDA that this build needs. */
+std::string neededRelease() {
+  const int major = runtime() / 1000;
+  return major == 12 ? " (release 525 or newer)" : major == 13 ? " (release 580 or newer)" : "";
+}
+
+/* Why there is no device. */
+std::string whyNone(cudaError_t status) {
+  if (driver() == 0) {
+    return "there is no NVIDIA driver: install one that speaks CUDA " + versionName(runtime()) + neededRelease();
+  }
+  if (status == cudaErrorInsufficientDriver) {
+    const std::string release = driverRelease();
+    const int major = driver() / 1000;
+    return (release.empty() ? "the driver" : "driver " + release) + " speaks CUDA " + versionName(driver()) +
+           ", this build needs " + versionName(runtime()) + ": update the driver" +
+           (major < kOldestToolkit ? "" : ", or rebuild with a " + std::to_string(major) + ".x toolkit");
+  }
+  if (status != cudaSuccess && status != cudaErrorNoDevice) {
+    return std::string(cudaGetErrorString(status)) + " (" + cudaGetErrorName(status) + ")";
+  }
+  const char* visible = getenv("CUDA_VISIBLE_DEVICES");
+  return "there is no NVIDIA GPU" + (visible ? std::string(": CUDA_VISIBLE_DEVICES is \"") + visible + "\"" : "");
 }
 
 std::string gigabytes(size_t bytes) {
@@ -30,41 +83,54 @@ std::string gigabytes(size_t bytes) {
 
 }  // namespace
 
-std::string runtimeVersion() {
-  int version = 0;
-  cudaRuntimeGetVersion(&version);
-  return versionName(version);
+void fail(cudaError_t status, const char* what) {
+  cudaGetLastError();  // what can be recovered from is not reported again
+  const std::string message = std::string(what) + ": " + cudaGetErrorName(status) + ", " + cudaGetErrorString(status);
+  switch (status) {
+    case cudaErrorMemoryAllocation:
+      throw Error(Code::kLimit, message);
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorUnsupportedPtxVersion:
+      throw Error(Code::kDeviceUnavailable,
+                  "this build has no code for this card: `npm run build:cuda` builds it anew (" + message + ")");
+    case cudaErrorDevicesUnavailable:
+      throw Error(Code::kDeviceUnavailable, "another process has this card for itself (" + message + ")");
+    default:
+      throw Error(Code::kDevice, message);
+  }
 }
 
-std::string driverVersion() {
-  int version = 0;
-  cudaDriverGetVersion(&version);
-  return versionName(version);
-}
+std::string runtimeVersion() { return versionName(runtime()); }
+std::string driverVersion() { return versionName(driver()); }
 
 std::vector<Device> devices() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess || count == 0) {
     cudaGetLastError();
-    const std::string speaks = driverVersion();
-    std::string why = status == cudaSuccess ? "no CUDA device" : std::string(cudaGetErrorString(status));
-    if (speaks != "none" && std::stod(speaks) < std::stod(runtimeVersion())) {
-      why = "the driver speaks CUDA " + speaks + ", this build needs " + runtimeVersion() +
-            ": update the driver, or rebuild with an older toolkit";
-    }
-    throw Error(Code::kDeviceUnavailable, why + " (" + cudaGetErrorName(status) + ")");
+    throw Error(Code::kDeviceUnavailable, whyNone(status));
   }
   std::vector<Device> all;
   for (int d = 0; d < count; d++) {
     cudaDeviceProp p;
     check(cudaGetDeviceProperties(&p, d), "cudaGetDeviceProperties");
-    check(cudaSetDevice(d), "cudaSetDevice");
-    size_t available = 0, total = 0;
-    check(cudaMemGetInfo(&available, &total), "cudaMemGetInfo");
-    all.push_back({p.name, p.major, p.minor, p.multiProcessorCount, total, available});
+    all.push_back({p.name, p.major, p.minor, p.multiProcessorCount, p.totalGlobalMem});
   }
   return all;
+}
+
+size_t freeMemory(int device) {
+  const std::vector<Device> all = devices();
+  if (device < 0 || device >= static_cast<int>(all.size())) {
+    std::string there;
+    for (size_t d = 0; d < all.size(); d++) there += (d > 0 ? ", " : "") + std::to_string(d) + ": " + all[d].name;
+    throw Error(Code::kDeviceUnavailable,
+                "there is no device " + std::to_string(device) + "; this machine has " + there);
+  }
+  check(cudaSetDevice(device), "cudaSetDevice");
+  size_t available = 0, total = 0;
+  check(cudaMemGetInfo(&available, &total), "cudaMemGetInfo");
+  return available;
 }
 
 void requireFree(size_t bytes, const char* what) {

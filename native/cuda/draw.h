@@ -12,7 +12,7 @@ struct Draw {
   float topp;
   uint64_t rngState;
   int32_t stop;
-  int32_t ended;  // 1: after its stop token; 2: at the end of the context
+  int32_t ended;  // 1: after its stop token; 2: at the end of the context; 3: its logits are not finite
 };
 
 }  // namespace llama2::cuda

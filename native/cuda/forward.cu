@@ -24,7 +24,6 @@ Tiling tilingOf(const Matrix& w) {
   if (w.stride <= kTile<C>) return {w.stride, int8 ? w.stride / w.groupSize + 2 : 0};
   // whole groups, and as many vectors as there are lanes
   const int unit = int8 ? std::lcm(32 * 16, w.groupSize) : kTile<C>;
-  if (unit > kTile<C>) throw Error(Code::kLimit, "int8 groups of " + std::to_string(w.groupSize) + " are too large");
   const int tile = kTile<C> / unit * unit;
   return {tile, int8 ? tile / w.groupSize + 2 : 0};
 }
@@ -37,6 +36,14 @@ size_t sharedOf(const Tiling& t, int columns) {
 }
 
 }  // namespace
+
+/* Rows that are longer than a tile are cut between groups, and between vectors of the whole warp. */
+void requireGroups(const Config& p, const Options& o) {
+  if (o.precision != Precision::kInt8 || std::lcm(32 * 16, o.groupSize) <= kTile<kColumns>) return;
+  if (std::max(p.dim, p.hiddenDim) <= kTile<kColumns>) return;
+  throw Error(Code::kDeviceUnavailable, "the cuda backend cannot multiply int8 groups of " +
+                                            std::to_string(o.groupSize) + " in a model of this size; --precision fp16 can");
+}
 
 /* Enough blocks for all units, a warp for each, but no more than run at once: a block prepares its columns once. */
 int Context::Parts::blocks(int units) const {

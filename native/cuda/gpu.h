@@ -27,6 +27,9 @@
 
 namespace llama2::cuda {
 
+/* Where Linux tells the driver's release. */
+inline const char* driverFile() { return "/proc/driver/nvidia/version"; }
+
 /* The shared memory whose size the launch chose, aligned to 16 bytes. */
 __device__ __forceinline__ unsigned char* sharedMemory() {
   extern __shared__ __align__(16) unsigned char dynamicShared[];

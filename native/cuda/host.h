@@ -9,12 +9,10 @@
 
 namespace llama2::cuda {
 
-/* Throws if a call has failed: kLimit for out of memory, else kDevice. */
+/* Throws what a call that has failed means. */
+[[noreturn]] void fail(cudaError_t status, const char* what);
 inline void check(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  cudaGetLastError();  // what can be recovered from is not reported again
-  const std::string message = std::string(what) + ": " + cudaGetErrorName(status) + ", " + cudaGetErrorString(status);
-  throw Error(status == cudaErrorMemoryAllocation ? Code::kLimit : Code::kDevice, message);
+  if (status != cudaSuccess) fail(status, what);
 }
 
 /* Memory on the device, or with kHost pinned memory of the host, which both can reach. */
@@ -83,6 +81,9 @@ class Stream {
 /* Bytes of the weights, and of one context. */
 size_t weightBytes(const Config& config, const Options& options);
 size_t contextBytes(const Config& config, const Options& options, int slots);
+
+/* Throws kDeviceUnavailable if int8 groups of this size cannot be multiplied. */
+void requireGroups(const Config& config, const Options& options);
 
 /* Throws kLimit, with the numbers, if so many bytes are more than is free. */
 void requireFree(size_t bytes, const char* what);

@@ -42,9 +42,9 @@ struct Config {
 
 /* What went wrong. `codeName` gives the name, which is also the code of the JavaScript error. */
 enum class Code {
-  kDeviceUnavailable,  // E_DEVICE_UNAVAILABLE: no driver, no device, too old a driver, no such device
-  kLimit,              // E_LIMIT: the model or the context does not fit; nothing has changed, a smaller one may fit
-  kDevice,             // E_DEVICE: a kernel or a copy failed; the process cannot use this device any more
+  kDeviceUnavailable,  // E_DEVICE_UNAVAILABLE: no driver, no device, too old a driver, no such device, no code for it
+  kLimit,              // E_DEVICE_OOM: the model or the context does not fit; nothing has changed, a smaller one may fit
+  kDevice,             // E_DEVICE_LOST: a kernel or a copy failed; the process cannot use this device any more
 };
 const char* codeName(Code code);
 
@@ -62,11 +62,13 @@ struct Device {
   int computeMinor;    // 0
   int multiprocessors;
   size_t totalBytes;
-  size_t freeBytes;
 };
 
 /* The devices of this machine. Throws kDeviceUnavailable, with the reason in one line, if there are none. */
 std::vector<Device> devices();
+
+/* Bytes of a device that nobody uses. From then on this process uses the device. Throws kDeviceUnavailable. */
+size_t freeMemory(int device);
 
 /* "13.0": what this build speaks, and what the driver does ("none" without one). */
 std::string runtimeVersion();
@@ -144,7 +146,10 @@ struct Sequence {
   int32_t stop;  // ends after this token; -1: none does
 };
 
-/* What `Context::tokens` says of a sequence that has ended: it met its stop token, or the end of the context. */
+/*
+ * What `Context::tokens` says of a sequence that has ended: it met its stop token, or the end of the context; or its
+ * logits are not all finite, and no token was chosen from them.
+ */
 constexpr int32_t kEnded = -1;
 
 class Context {
@@ -178,7 +183,8 @@ class Context {
   const int32_t* tokens(int step);
   /*
    * Wait for all steps, and write where the sequences are now: decode() with these goes on as if there had been no
-   * pause. One that has met its stop token, or whose pos is seqLen, is over.
+   * pause. One that has met its stop token, or whose pos is seqLen, is over. One whose logits are not finite has not
+   * moved: `next` is the token after which they are not.
    */
   void finish(Sequence* sequences);
 

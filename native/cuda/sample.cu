@@ -28,6 +28,7 @@ void Context::Parts::sample(int count, bool greedy) {
 int32_t Context::sample(const float* logits, Sequence& sequence) {
   Parts& own = *parts_;
   const Stream& stream = own.transformer.stream;
+  own.transformer.use();
   stream.wait();
   own.send(&sequence.next, 1);
   own.draws.get()[0] = {sequence.temperature, sequence.topp, sequence.rngState, sequence.stop, 0};

@@ -47,11 +47,11 @@ __device__ __forceinline__ float expfExact(float x) {
   return static_cast<float>((p * (r * r) + ((0x1.62e42ff0c52d6p-1 / 32) * r + 1.0)) * scale);
 }
 
-/* The best token of an entry, from what the blocks of the classifier found. Every thread of the warp gets it. */
-__device__ __forceinline__ int bestToken(const uint64_t* best, int count) {
+/* The best candidate of an entry, from what the blocks of the classifier found. Every thread of the warp gets it. */
+__device__ __forceinline__ uint64_t bestCandidate(const uint64_t* best, int count) {
   uint64_t found = 0;
   for (int i = laneOf(); i < count; i += 32) found = best[i] > found ? best[i] : found;
-  return tokenOf(warpMax(found));
+  return warpMax(found);
 }
 
 /* Is the temperature so near to 0 that the limit, the best token, is meant? */
@@ -85,7 +85,7 @@ static __global__ void __launch_bounds__(kThreads)
   const int entry = static_cast<int>(blockIdx.y);
   const size_t row = static_cast<size_t>(entry) * vocabSize;
   const float temperature = draws[entry].temperature;
-  const float largest = logits[row + bestToken(best + static_cast<size_t>(entry) * bestCount, bestCount)];
+  const float largest = logits[row + tokenOf(bestCandidate(best + static_cast<size_t>(entry) * bestCount, bestCount))];
   if (isGreedy(temperature, largest)) return;
   const int start = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   for (int i = start; i < vocabSize; i += static_cast<int>(gridDim.x) * kThreads) {
@@ -249,10 +249,12 @@ static __global__ void __launch_bounds__(kSamplerThreads) sampleToken(SamplerSta
   const int e = static_cast<int>(blockIdx.x);
   const int n = s.vocabSize;
   const Draw draw = s.draws[e];
-  const int greedy = bestToken(s.best + static_cast<size_t>(e) * s.bestCount, s.bestCount);
+  const uint64_t best = bestCandidate(s.best + static_cast<size_t>(e) * s.bestCount, s.bestCount);
+  const int greedy = tokenOf(best);
+  const bool chooses = !draw.ended && isFinite(best);
   int token = greedy;
   uint64_t state = draw.rngState;
-  if (draw.temperature != 0.0f && !draw.ended) {
+  if (draw.temperature != 0.0f && chooses) {
     state ^= state >> 12;
     state ^= state << 25;
     state ^= state >> 27;
@@ -273,7 +275,7 @@ static __global__ void __launch_bounds__(kSamplerThreads) sampleToken(SamplerSta
   __syncthreads();  // orders all threads' reads of the draw before the writes below
   if (threadIdx.x != 0) return;
   const int step = s.step[e]++;
-  if (!draw.ended) {
+  if (chooses) {
     const int pos = s.entries[e].pos + 1;
     const bool full = pos == s.seqLen;
     s.entries[e].token = token;
@@ -281,8 +283,10 @@ static __global__ void __launch_bounds__(kSamplerThreads) sampleToken(SamplerSta
     s.draws[e].rngState = state;
     // 2: its position is the end of the context, which entries must not reach
     s.draws[e].ended = full ? 2 : token == draw.stop ? 1 : 0;
+  } else if (!draw.ended) {
+    s.draws[e].ended = 3;
   }
-  s.tokens[static_cast<size_t>(step) * gridDim.x + e] = draw.ended ? kEnded : token;
+  s.tokens[static_cast<size_t>(step) * gridDim.x + e] = chooses ? token : kEnded;
   __threadfence_system();
 }
 

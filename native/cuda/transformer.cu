@@ -90,15 +90,11 @@ Transformer::Parts::~Parts() {
 }
 
 Transformer::Transformer(const Config& config, const Options& options, const float* fcr, const float* fci) {
-  const std::vector<Device> all = devices();
-  if (options.device < 0 || options.device >= static_cast<int>(all.size())) {
-    throw Error(Code::kDeviceUnavailable, "there is no device " + std::to_string(options.device) + "; this machine has " +
-                                              std::to_string(all.size()));
-  }
-  check(cudaSetDevice(options.device), "cudaSetDevice");
+  requireGroups(config, options);
+  freeMemory(options.device);  // makes it the thread's, if there is one
   requireFree(weightBytes(config, options), "the model");
   parts_.reset(new Parts(config, options));
-  const Device& device = all[options.device];
+  const Device device = devices()[options.device];
   int driver = 0, runtime = 0;
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
@@ -157,6 +153,7 @@ Staging& Transformer::Parts::free() {
 
 bool Transformer::fill(const std::string& name, int layer, const float* values, size_t count, size_t offset) {
   Parts& p = *parts_;
+  p.use();
   if (float* vector = p.findVector(name, layer)) {
     if (!p.begin(name, layer, p.config.dim, count, offset)) return false;
     p.stream.toDevice(vector + offset, values, count);
@@ -207,6 +204,7 @@ void Transformer::Parts::send(const Matrix& to) {
 bool Transformer::fillQuantized(const std::string& name, int layer, const int8_t* values, const float* scales,
                                 int groupSize, size_t count, size_t offset) {
   Parts& p = *parts_;
+  p.use();
   OwnedMatrix* found = p.findMatrix(name, layer);
   if (found == nullptr || groupSize < 1 || offset % groupSize != 0) return false;
   const Matrix& to = found->matrix;

@@ -55,6 +55,8 @@ struct Transformer::Parts {
 
   Parts(const Config& config, const Options& options);
   ~Parts();
+  /* Make the device the thread's current one. */
+  void use() const { check(cudaSetDevice(options.device), "cudaSetDevice"); }
   /* The matrix of that name, or the vector, or neither. */
   OwnedMatrix* findMatrix(const std::string& name, int layer);
   float* findVector(const std::string& name, int layer);

@@ -9,11 +9,30 @@ import type { WeightSource } from "../llama2/transformer.js";
 export const BACKENDS = ["cuda", "cpu", "wasm", "ts"] as const;
 export type BackendName = (typeof BACKENDS)[number];
 
+/** Of the matrices, where a backend can choose. Vectors and activations are float32. */
+export const PRECISIONS = ["fp32", "fp16", "int8"] as const;
+export type Precision = (typeof PRECISIONS)[number];
+/** Of keys and values. */
+export const KV_PRECISIONS = ["fp32", "fp16"] as const;
+export type KvPrecision = (typeof KV_PRECISIONS)[number];
+
+/** What only the cuda backend can choose. */
+export interface CudaOptions {
+  precision?: Precision; // default: the file's
+  kvPrecision?: KvPrecision; // default: fp32, or fp16 for large models
+  device?: number; // which GPU; default: 0
+}
+
+export interface LoadOptions extends CudaOptions {
+  threads: number; // 0: the backend's choice
+  name?: string; // of the model, for messages
+}
+
 /** One way to compute. */
 export interface Backend {
   readonly name: BackendName;
   /** Load the weights, once, with room for contexts of `config.seqLen` positions. */
-  load(source: WeightSource, options: { threads: number }): LoadedModel;
+  load(source: WeightSource, options: LoadOptions): LoadedModel;
 }
 
 /** Weights, ready to run. */
@@ -34,6 +53,12 @@ export interface Entry {
   sequence: number;
 }
 
+/** A sequence that goes on by itself: the token it reads next, how it chooses what follows, and the token that ends it. */
+export interface Running extends Entry {
+  sampler: Sampler;
+  stop: number;
+}
+
 /** Sequences being read: their KV caches and the state beside them. They do not affect each other. */
 export interface Context {
   /**
@@ -48,5 +73,12 @@ export interface Context {
   forward(batch: readonly Entry[], wanted: number): Float32Array;
   /** Choose a token from row `row` of the last logits, as `sample` of sampler.ts does, which uses them up. */
   sample(sampler: Sampler, row: number): number;
+  /**
+   * Where a backend can: let sequences, each another of the context, go on by themselves for some tokens, at most `most`,
+   * as calls of `forward` and `sample` would. Yields what was chosen at each step, a token for each of `running`, in
+   * memory that the next step overwrites; -1 for one that had ended, or whose logits are not finite, after which
+   * nothing is chosen. Leaving early waits for what is under way. Nothing else may be asked of the context meanwhile.
+   */
+  decode?(running: readonly Running[], most: number): Generator<Int32Array, void, void>;
   dispose(): void;
 }

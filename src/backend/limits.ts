@@ -14,7 +14,7 @@ const MAX_NUMBERS = 2 ** 32;
 
 /**
  * @param source with the context as its `config.seqLen`
- * @throws Llama2Error E_LIMIT if the model is too large for any machine, or for this one
+ * @throws Llama2Error E_LIMIT if the model is too large for any machine
  */
 export function checkLimits(source: WeightSource): void {
   const p = source.config;
@@ -39,6 +39,16 @@ export function checkLimits(source: WeightSource): void {
       `a context of ${p.seqLen} positions needs ${keys} keys, and ${MAX_NUMBERS} can be handled. Cap it: --context ${shorter(p)}`,
     );
   }
+}
+
+/**
+ * For backends whose models lie in the memory of this machine.
+ * @param source with the context as its `config.seqLen`
+ * @throws Llama2Error E_LIMIT if they cannot
+ */
+export function checkMemory(source: WeightSource): void {
+  const p = source.config;
+  const tensors = tensorsOf(source);
   const weights = tensors.reduce((sum, { layers, d, n, bytes }) => sum + layers * d * n * bytes, 0);
   const cache = sequenceBytes(p);
   const memory = machineMemory();

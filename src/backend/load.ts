@@ -3,9 +3,17 @@
  */
 import { Llama2Error } from "../errors.js";
 import type { Config, WeightSource } from "../llama2/transformer.js";
-import { BACKENDS, type Backend, type BackendName, type LoadedModel } from "./backend.js";
+import {
+  BACKENDS,
+  type Backend,
+  type BackendName,
+  type CudaOptions,
+  type LoadedModel,
+  type LoadOptions,
+} from "./backend.js";
 import { openCpu } from "./cpu/cpu.js";
-import { checkLimits } from "./limits.js";
+import { openCuda, whyNotCuda } from "./cuda/cuda.js";
+import { checkLimits, checkMemory } from "./limits.js";
 import { ts } from "./ts/ts.js";
 import { wasm } from "./wasm/wasm.js";
 
@@ -17,8 +25,9 @@ export interface Loaded {
   notes: string[];
 }
 
-/** How to open each backend of this release. */
-const OPEN: Partial<Record<BackendName, () => Backend>> = {
+/** How to open each backend. */
+const OPEN: Record<BackendName, () => Backend> = {
+  cuda: openCuda,
   cpu: openCpu,
   wasm: () => wasm,
   ts: () => ts,
@@ -29,9 +38,16 @@ const OPEN: Partial<Record<BackendName, () => Backend>> = {
  * back; where `auto` does, a note says why.
  * @param context caps the positions a sequence can have; 0: as many as the model was made for
  * @param threads 0: the backend's own choice
- * @throws Llama2Error E_DEVICE_UNAVAILABLE, E_LIMIT, and whatever the source throws
+ * @param options what only cuda can choose; whoever chooses it means cuda. And the model's name, for messages.
+ * @throws Llama2Error E_DEVICE_UNAVAILABLE, E_DEVICE_OOM, E_LIMIT, and whatever the source throws
  */
-export function load(source: WeightSource, name: BackendName | "auto", context: number, threads: number): Loaded {
+export function load(
+  source: WeightSource,
+  name: BackendName | "auto",
+  context: number,
+  threads: number,
+  options: Omit<LoadOptions, "threads"> = {},
+): Loaded {
   const { seqLen } = source.config;
   const config = { ...source.config, seqLen: context === 0 ? seqLen : Math.min(context, seqLen) };
   const capped: WeightSource = {
@@ -43,12 +59,22 @@ export function load(source: WeightSource, name: BackendName | "auto", context: 
   };
   checkLimits(capped);
 
-  const candidates = name === "auto" ? BACKENDS.filter((candidate) => candidate in OPEN) : [name];
+  const candidates = name !== "auto" ? [name] : meansCuda(options) ? (["cuda"] as const) : BACKENDS;
   const reasons: string[] = [];
   for (const backend of candidates) {
     try {
-      const model = open(backend).load(capped, { threads });
+      if (backend !== "cuda") {
+        checkMemory(capped);
+      } else if (candidates.length > 1) {
+        const reason = whyNotCuda();
+        if (reason) reasons.push(reason);
+        if (reason !== undefined) continue;
+      }
+      const model = OPEN[backend]().load(capped, { ...options, threads });
       const notes = reasons.length > 0 ? [`running on ${backend}: ${reasons.join("; ")}`] : [];
+      if (backend === "cuda" && name === "auto") {
+        notes.push("running on cuda: sampled text may differ from llama2.c's (--backend cpu gives the same)");
+      }
       if (threads > model.threads) notes.push(`the ${backend} backend runs on one thread`);
       return { backend, model, config, notes };
     } catch (error) {
@@ -59,18 +85,12 @@ export function load(source: WeightSource, name: BackendName | "auto", context: 
   throw new Error("there is no backend at all");
 }
 
-/** @throws Llama2Error E_DEVICE_UNAVAILABLE */
-function open(name: BackendName): Backend {
-  const opener = OPEN[name];
-  if (opener) return opener();
-  const known = Object.keys(OPEN).join(", ");
-  throw new Llama2Error(
-    "E_DEVICE_UNAVAILABLE",
-    `this release has no ${name} backend. It has ${known}: name one of those, or leave --backend away`,
-  );
-}
+/** Whether something was chosen that only cuda can do. */
+export const meansCuda = ({ precision, kvPrecision, device }: CudaOptions): boolean =>
+  (precision ?? kvPrecision ?? device) !== undefined;
 
 /** Whether this is the backend's fault, and another may do better. */
 function cannotRun(error: unknown): error is Llama2Error {
-  return error instanceof Llama2Error && (error.code === "E_DEVICE_UNAVAILABLE" || error.code === "E_LIMIT");
+  const codes = ["E_DEVICE_UNAVAILABLE", "E_DEVICE_OOM", "E_DEVICE_LOST", "E_LIMIT"];
+  return error instanceof Llama2Error && codes.includes(error.code);
 }

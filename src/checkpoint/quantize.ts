@@ -3,7 +3,8 @@
  */
 import { existsSync, realpathSync } from "node:fs";
 import { Llama2Error } from "../errors.js";
-import { type Config, isVector } from "../llama2/transformer.js";
+import { defaultGroupSize } from "../llama2/quantize.js";
+import { isVector } from "../llama2/transformer.js";
 import { Checkpoint } from "./checkpoint.js";
 import { type Header, MAX_GROUP_SIZE } from "./header.js";
 import { locateTensors } from "./tensors.js";
@@ -42,13 +43,6 @@ export async function quantize(
   } finally {
     checkpoint.close();
   }
-}
-
-/** 64, halved until no group straddles two rows. (export.py, by default, looks at dim only.) */
-export function defaultGroupSize({ dim, hiddenDim }: Config): number {
-  let groupSize = 64;
-  while (dim % groupSize !== 0 || hiddenDim % groupSize !== 0) groupSize /= 2;
-  return groupSize;
 }
 
 /** @throws Llama2Error E_USAGE */

@@ -20,8 +20,9 @@ export async function openModel(
   signal: AbortSignal,
 ): Promise<Model> {
   try {
-    const { backend, threads, context } = flags;
-    const model = await loadModel(path, { backend, threads, context, tokenizer, signal });
+    const { backend, threads, context, precision, kvPrecision, device } = flags;
+    const options = { backend, threads, context, precision, kvPrecision, device };
+    const model = await loadModel(path, { ...options, tokenizer, signal });
     for (const note of model.notes) tell(note);
     return model;
   } catch (error) {

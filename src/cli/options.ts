@@ -2,12 +2,12 @@
  * Flags that several commands share, and how their values are read. What makes no sense is refused here, before
  * anything is loaded.
  */
-import { type Command, InvalidArgumentError } from "commander";
-import { BACKENDS, type BackendName } from "../backend/backend.js";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, PRECISIONS } from "../backend/backend.js";
 import { Llama2Error } from "../errors.js";
 
 /** The flags of every command that runs a model. */
-export interface MachineFlags {
+export interface MachineFlags extends CudaOptions {
   backend: BackendName | "auto";
   threads?: number;
   context?: number;
@@ -15,9 +15,14 @@ export interface MachineFlags {
 
 export function addMachineFlags(command: Command): Command {
   return command
-    .option("--backend <name>", "what computes: cpu, wasm or ts; auto takes the best that works", backendName, "auto")
+    .option("--backend <name>", "what computes: cuda, cpu, wasm, ts; auto: the best that works", backendName, "auto")
     .option("--threads <n>", "how many threads; default: the backend's choice", whole("threads", 1, 1024))
-    .option("--context <n>", "cap the context, to save memory", whole("positions", 1, 2 ** 31 - 1));
+    .option("--context <n>", "cap the context, to save memory", whole("positions", 1, 2 ** 31 - 1))
+    .addOption(new Option("--precision <p>", "cuda: of the weights; default: the file's").choices(PRECISIONS))
+    .addOption(
+      new Option("--kv-precision <p>", "cuda: of keys and values; default: by the model's size").choices(KV_PRECISIONS),
+    )
+    .option("--device <n>", "cuda: which GPU; default: the first", whole("a GPU", 0, 1023));
 }
 
 function backendName(text: string): string {

@@ -17,7 +17,7 @@
  * "runq.c 139" names the line of the original where the function it translates begins.
  */
 import { f32, roundf } from "./math.js";
-import type { MatrixLayout } from "./transformer.js";
+import type { Config, MatrixLayout } from "./transformer.js";
 
 /** Numbers in int8, in groups with a scale each. runq.c 34. */
 export interface QuantizedTensor {
@@ -30,6 +30,13 @@ export interface QuantizedTensor {
 export interface QuantizedRows extends QuantizedTensor {
   d: number;
   n: number;
+}
+
+/** 64, halved until no group straddles two rows. (export.py, by default, looks at dim only.) */
+export function defaultGroupSize({ dim, hiddenDim }: Config): number {
+  let groupSize = 64;
+  while (dim % groupSize !== 0 || hiddenDim % groupSize !== 0) groupSize /= 2;
+  return groupSize;
 }
 
 const Q_MAX = 127;

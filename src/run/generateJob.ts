@@ -16,12 +16,14 @@ interface Telling {
   sampler: Sampler;
   loop: Generator<Pass, void, number>;
   pass: Pass | undefined; // what it wants to have read next; undefined at its end
+  stuck: boolean; // it was to go on by itself, and nothing was chosen
   logprob: number; // of the token sampled last, if asked for
 }
 
 /** One that is not at its end. */
 type Waiting = Telling & { pass: Pass };
 const isWaiting = (telling: Telling): telling is Waiting => telling.pass !== undefined;
+const isGoing = (telling: Telling): telling is Waiting => isWaiting(telling) && !telling.stuck;
 
 export class GenerateJob implements Job {
   readonly timings = { firstTokenMs: 0, prefillMs: 0, decodeMs: 0, sampleMs: 0, tokensPerSecond: 0 };
@@ -44,16 +46,24 @@ export class GenerateJob implements Job {
     const { sequences, maxBatch } = this.machine;
     const free = Array.from({ length: sequences }, (_, i) => sequences - 1 - i);
     const waiting: Waiting[] = []; // for their next pass, in the order in which they came
+    const ready: Waiting[] = []; // to go on by themselves, as soon as all are
     const goOn = (telling: Telling) => {
-      if (isWaiting(telling)) waiting.push(telling);
-      else free.push(telling.sequence);
+      if (!isWaiting(telling)) free.push(telling.sequence);
+      else if (this.canDecode(telling)) ready.push(telling);
+      else waiting.push(telling);
     };
     try {
       for (;;) {
         while (free.length > 0 && this.begun < seeds.length) goOn(this.tell(free.pop() as number));
-        if (waiting.length === 0) return;
-        const batch = takeBatch(waiting, maxBatch);
-        this.read(batch);
+        if (waiting.length + ready.length === 0) return;
+        let batch: Waiting[];
+        if (waiting.length > 0) {
+          batch = takeBatch(waiting, maxBatch);
+          this.read(batch);
+        } else {
+          batch = ready.splice(0);
+          yield* this.decode(batch);
+        }
         for (const telling of batch) goOn(telling);
         yield;
       }
@@ -91,6 +101,7 @@ export class GenerateJob implements Job {
       sampler: buildSampler(vocabSize, temperature, topP, seeds[story]),
       loop: generate(tokens, steps, print, { pos, stop, maxBatch }),
       pass: undefined,
+      stuck: false,
       logprob: NaN,
     };
     this.tellings.push(telling);
@@ -117,12 +128,46 @@ export class GenerateJob implements Job {
   private forward(entries: Entry[], wanted: number): Float32Array {
     const start = performance.now();
     const logits = this.machine.context.forward(entries, wanted);
+    this.count(entries, start);
+    return logits;
+  }
+
+  /** What has been read since `start`. */
+  private count(passes: readonly { pos: number }[], start: number): void {
     const end = performance.now();
     const promptEnd = this.request.pos + this.request.tokens.length;
-    this.timings[entries.every(({ pos }) => pos < promptEnd) ? "prefillMs" : "decodeMs"] += end - start;
+    this.timings[passes.every(({ pos }) => pos < promptEnd) ? "prefillMs" : "decodeMs"] += end - start;
     if (this.clockStart === 0) this.clockStart = end;
-    else this.positions += entries.length;
-    return logits;
+    else this.positions += passes.length;
+  }
+
+  /** Whether the backend can let this story go on by itself: nobody wants to see logits, which stay where they are. */
+  private canDecode({ pass, stuck }: Waiting): boolean {
+    const can = this.machine.context.decode !== undefined && !this.request.logprobs;
+    return can && pass.sample && pass.tokens.length === 1 && !stuck;
+  }
+
+  /** Let stories go on by themselves for some tokens. What the loop does not want any more is passed over. */
+  private *decode(batch: Waiting[]): Generator<void, void> {
+    const { stop, steps } = this.request;
+    const running = batch.map(({ pass, sequence, sampler }) => {
+      return { token: pass.tokens[0], pos: pass.pos, sequence, sampler, stop };
+    });
+    const most = steps - Math.min(...running.map(({ pos }) => pos));
+    let start = performance.now();
+    for (const chosen of this.machine.context.decode?.(running, most) ?? []) {
+      const passes = batch.filter(isGoing).map(({ pass }) => pass);
+      if (passes.length === 0) break;
+      this.count(passes, start);
+      this.timings.firstTokenMs ||= performance.now() - this.begin;
+      for (const [i, telling] of batch.entries()) {
+        if (!isGoing(telling)) continue;
+        if (chosen[i] < 0) telling.stuck = true;
+        else resume(telling, chosen[i]);
+      }
+      yield;
+      start = performance.now();
+    }
   }
 
   /** Choose a story's next token from its row of logits. */

@@ -1,7 +1,7 @@
 /*
  * What the two ends of the worker say to each other.
  */
-import type { BackendName } from "../backend/backend.js";
+import type { BackendName, CudaOptions } from "../backend/backend.js";
 import type { ErrorCode } from "../errors.js";
 import type { Config } from "../llama2/transformer.js";
 
@@ -11,6 +11,7 @@ export interface Setup {
   backend: BackendName | "auto";
   threads: number; // 0: the backend's choice
   context: number; // 0: the model's
+  cuda: CudaOptions;
 }
 
 /**

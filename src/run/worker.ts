@@ -5,6 +5,7 @@
  * thread, whose event loop stays free. Between two slices this thread looks for messages, so a cancel is heard
  * within one pass, and several jobs on one model take turns.
  */
+import { basename } from "node:path";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Context } from "../backend/backend.js";
 import { machineMemory, sequenceBytes } from "../backend/limits.js";
@@ -23,12 +24,12 @@ const loaded = open(workerData as Setup);
 if (loaded) serve(loaded);
 
 /** Load the model, and say so; or say why not, and let the worker end. */
-function open({ path, backend, threads, context }: Setup): Loaded | undefined {
+function open({ path, backend, threads, context, cuda }: Setup): Loaded | undefined {
   try {
     const checkpoint = new Checkpoint(path);
     try {
       post({ type: "opened", vocabSize: checkpoint.config.vocabSize });
-      const loaded = load(checkpoint, backend, context, threads);
+      const loaded = load(checkpoint, backend, context, threads, { ...cuda, name: basename(path, ".bin") });
       const { config, notes, model } = loaded;
       post({ type: "loaded", config, backend: loaded.backend, threads: model.threads, notes });
       return loaded;
@@ -96,7 +97,8 @@ function serve({ model, config }: Loaded): void {
     try {
       return [model.openContext(sequences), sequences];
     } catch (error) {
-      if (sequences === 1 || describe(error).code !== "E_LIMIT") throw error;
+      const { code } = describe(error);
+      if (sequences === 1 || (code !== "E_LIMIT" && code !== "E_DEVICE_OOM")) throw error;
       return takeContext(Math.floor(sequences / 2));
     }
   }

@@ -17,14 +17,17 @@ export interface RunOptions {
   /** What it reads; by default nothing. `null`: it waits for input that never comes. */
   stdin?: string | Uint8Array | null;
   cwd?: string;
+  /** Another copy of the package. */
+  root?: string;
   env?: NodeJS.ProcessEnv;
   /** Called with everything on stdout so far, whenever there is more. */
   onStdout?: (child: ChildProcess, soFar: string) => void;
 }
 
-export function llama2(args: string[], { stdin = "", cwd, env, onStdout }: RunOptions = {}): Promise<Finished> {
+export function llama2(args: string[], { stdin = "", cwd, root, env, onStdout }: RunOptions = {}): Promise<Finished> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [MAIN, ...args], { cwd, env: { ...process.env, ...env } });
+    const main = root === undefined ? MAIN : join(root, "dist", "cli", "main.js");
+    const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, ...env } });
     const stdout: Buffer[] = [];
     let stderr = "";
     child.stdout.on("data", (chunk: Buffer) => {

@@ -42,7 +42,7 @@ void describeDevice() {
   Line line(d.name);
   line.number("computeMajor", d.computeMajor).number("computeMinor", d.computeMinor);
   line.number("multiprocessors", d.multiprocessors).number("totalBytes", static_cast<double>(d.totalBytes));
-  line.number("freeBytes", static_cast<double>(d.freeBytes));
+  line.number("freeBytes", static_cast<double>(cuda::freeMemory(0)));
   line.text("runtime", cuda::runtimeVersion()).text("driver", cuda::driverVersion());
 }
 

@@ -75,8 +75,9 @@ struct Block {
   size_t sharedBytes;
   IF_TSAN(char tag;)  // what barriers of this block release and acquire
 
-  ~Block() {
-    for (unsigned i = 0; i < arrayCount; i++) delete[] arrays[i].memory;
+  ~Block() { forgetArrays(); }
+  void forgetArrays() {
+    while (arrayCount > 0) delete[] arrays[--arrayCount].memory;
   }
 };
 
@@ -97,6 +98,7 @@ class Grid {
     met_ = 0;
     kernel_ = &kernel;
     dynamicBytes_ = dynamicBytes;
+    for (size_t k = 0; k < resident_; k++) blocks_[k].forgetArrays();  // they were another kernel's
     std::vector<unsigned> order(grid.x * grid.y * grid.z);
     for (unsigned i = 0; i < order.size(); i++) order[i] = i;
     if (schedule_ == kReverse) std::reverse(order.begin(), order.end());
@@ -161,8 +163,8 @@ class Grid {
     SharedArray* found = b->arrays;
     while (found != b->arrays + b->arrayCount && found->declaration != declaration) ++found;
     if (found == b->arrays + b->arrayCount) {
-      if (b->arrayCount++ == 64) fail("more than 64 shared arrays, of all kernels together", current, current);
-      *found = {declaration, new uint64_t[(size + 15) / 16 * 2], false, size};
+      if (b->arrayCount == 16) fail("more than 16 shared arrays", current, current);
+      b->arrays[b->arrayCount++] = {declaration, new uint64_t[(size + 15) / 16 * 2], false, size};
       IF_TSAN(__tsan_release(found->memory);)  // that it was allocated
     }
     IF_TSAN(__tsan_acquire(found->memory);)

@@ -6,6 +6,11 @@
  *   EMULATOR_MEMORY=n    bytes of the device; more is "out of memory"
  *   EMULATOR_DEVICES=n   how many devices there are, 1 by default
  *   EMULATOR_COMPUTE=n   their compute capability, 7 by default
+ *   EMULATOR_DRIVER=n    the CUDA that the driver speaks, 12000 by default; 0: no driver
+ *   EMULATOR_RUNTIME=n   the CUDA that this build needs, 12000 by default
+ *   EMULATOR_DRIVER_FILE=path, in the place of /proc/driver/nvidia/version
+ *   EMULATOR_FAULT=n     the n-th kernel commits an illegal access, after which nothing works any more
+ *   EMULATOR_FOREIGN=1   kernels were not compiled for this card
  */
 #ifndef LLAMA2_EMULATOR_RUNTIME_H
 #define LLAMA2_EMULATOR_RUNTIME_H
@@ -21,9 +26,14 @@ enum cudaError_t {
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
+  cudaErrorInsufficientDriver = 35,
+  cudaErrorDevicesUnavailable = 46,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
+  cudaErrorNoKernelImageForDevice = 209,
+  cudaErrorUnsupportedPtxVersion = 222,
   cudaErrorNotReady = 600,
+  cudaErrorIllegalAddress = 700,
   cudaErrorCooperativeLaunchTooLarge = 720,
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
@@ -69,9 +79,16 @@ class Runtime {
 
   const size_t total = settingOr("EMULATOR_MEMORY", size_t{4} << 30);
   const int devices = static_cast<int>(settingOr("EMULATOR_DEVICES", 1));
+  const int driver = static_cast<int>(settingOr("EMULATOR_DRIVER", 12000));
+  const int runtime = static_cast<int>(settingOr("EMULATOR_RUNTIME", 12000));
+  const bool foreign = settingOr("EMULATOR_FOREIGN", 0) != 0;
   size_t used = 0;
 
+  /* How the device is. */
+  cudaError_t status() const { return fault_ == 0 ? cudaErrorIllegalAddress : cudaSuccess; }
+
   cudaError_t allocate(void** memory, size_t size) {
+    if (status() != cudaSuccess) return status();
     if (size > total - used || posix_memalign(memory, 256, size) != 0) return cudaErrorMemoryAllocation;
     memset(*memory, 0xff, size);  // NaN
     used += size;
@@ -90,13 +107,14 @@ class Runtime {
     protect(true);
   }
 
-  void enqueue(Stream* stream, std::function<void()> step) {
+  cudaError_t enqueue(Stream* stream, std::function<void()> step) {
     if (stream->capture) {
       stream->capture->push_back(std::move(step));
     } else {
       stream->queue.push_back(std::move(step));
       if (!lazy_) stream->flush();
     }
+    return status();
   }
 
   /* Something the device does: it may touch its memory. */
@@ -113,6 +131,8 @@ class Runtime {
   }
 
   void runKernel(dim3 grid, unsigned threads, size_t shared, const std::function<void()>& kernel) {
+    if (fault_ > 0) fault_--;
+    if (status() != cudaSuccess) return;
     onDevice([&] {
       if (!readOnly_) return Grid::get().run(grid, threads, shared, kernel);
       for (auto& [start, allocation] : allocations_) allocation.before.assign(start, start + allocation.size);
@@ -165,6 +185,7 @@ class Runtime {
 
   const bool lazy_ = settingOr("EMULATOR_LAZY", 0) != 0;
   const bool readOnly_ = settingOr("EMULATOR_READ_ONLY", 0) != 0;
+  long fault_ = static_cast<long>(settingOr("EMULATOR_FAULT", size_t(-1)));  // kernels until then
   std::map<char*, Allocation> allocations_;
   std::vector<std::pair<const uint4*, uint4>> loaded_;
 };
@@ -192,6 +213,12 @@ inline const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorNotReady";
     case cudaErrorCooperativeLaunchTooLarge:
       return "cudaErrorCooperativeLaunchTooLarge";
+    case cudaErrorInsufficientDriver:
+      return "cudaErrorInsufficientDriver";
+    case cudaErrorNoKernelImageForDevice:
+      return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
     default:
       return "cudaErrorInvalidValue";
   }
@@ -200,7 +227,9 @@ inline const char* cudaGetErrorString(cudaError_t error) { return cudaGetErrorNa
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 
 inline cudaError_t cudaGetDeviceCount(int* count) {
-  *count = emulator::Runtime::get().devices;
+  const auto& runtime = emulator::Runtime::get();
+  if (runtime.driver / 1000 < runtime.runtime / 1000) return cudaErrorInsufficientDriver;
+  *count = runtime.devices;
   return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 inline cudaError_t cudaSetDevice(int device) {
@@ -229,15 +258,18 @@ inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Ke
   return status;
 }
 inline cudaError_t cudaDriverGetVersion(int* version) {
-  *version = 12000;
+  *version = emulator::Runtime::get().driver;
   return cudaSuccess;
 }
-inline cudaError_t cudaRuntimeGetVersion(int* version) { return cudaDriverGetVersion(version); }
+inline cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = emulator::Runtime::get().runtime;
+  return cudaSuccess;
+}
 
 inline cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
   *total = emulator::Runtime::get().total;
   *available = *total - emulator::Runtime::get().used;
-  return cudaSuccess;
+  return emulator::Runtime::get().status();
 }
 inline cudaError_t cudaMalloc(void** memory, size_t size) { return emulator::Runtime::get().allocate(memory, size); }
 inline cudaError_t cudaFree(void* memory) {
@@ -264,7 +296,7 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   stream->flush();
-  return cudaSuccess;
+  return emulator::Runtime::get().status();
 }
 /* Lazy streams finish when they are asked, since nothing else would make them. */
 inline cudaError_t cudaStreamQuery(cudaStream_t stream) { return cudaStreamSynchronize(stream); }
@@ -291,14 +323,12 @@ inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t size, cuda
   const bool toDevice = kind != cudaMemcpyDeviceToHost, fromDevice = kind != cudaMemcpyHostToDevice;
   if (runtime.isDevice(to, size) != toDevice || runtime.isDevice(from, size) != fromDevice)
     return cudaErrorInvalidValue;
-  runtime.enqueue(stream, [=, &runtime] { runtime.onDevice([&] { memcpy(to, from, size); }); });
-  return cudaSuccess;
+  return runtime.enqueue(stream, [=, &runtime] { runtime.onDevice([&] { memcpy(to, from, size); }); });
 }
 inline cudaError_t cudaMemsetAsync(void* memory, int value, size_t size, cudaStream_t stream) {
   auto& runtime = emulator::Runtime::get();
   if (!runtime.isDevice(memory, size)) return cudaErrorInvalidValue;
-  runtime.enqueue(stream, [=, &runtime] { runtime.onDevice([&] { memset(memory, value, size); }); });
-  return cudaSuccess;
+  return runtime.enqueue(stream, [=, &runtime] { runtime.onDevice([&] { memset(memory, value, size); }); });
 }
 
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
@@ -315,7 +345,7 @@ inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph
 }
 inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   for (const auto& step : *exec) emulator::Runtime::get().enqueue(stream, step);
-  return cudaSuccess;
+  return emulator::Runtime::get().status();
 }
 inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   delete graph;
@@ -327,6 +357,11 @@ inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
 }
 
 namespace llama2::cuda {
+
+inline const char* driverFile() {
+  const char* path = getenv("EMULATOR_DRIVER_FILE");
+  return path ? path : "";
+}
 
 inline uint4 loadReadOnly(const uint4* from) { return emulator::Runtime::get().loadReadOnly(from); }
 
@@ -346,11 +381,11 @@ cudaError_t launch(const Launch& how, void (*kernel)(P...), A&&... arguments) {
     return cudaErrorInvalidConfiguration;
   }
   if (how.shared > emulator::kSharedLimit) return cudaErrorInvalidValue;
+  if (emulator::Runtime::get().foreign) return cudaErrorNoKernelImageForDevice;
   std::tuple<P...> values(static_cast<P>(std::forward<A>(arguments))...);  // as they are now, as in CUDA
-  emulator::Runtime::get().enqueue(how.stream, [=] {
+  return emulator::Runtime::get().enqueue(how.stream, [=] {
     emulator::Runtime::get().runKernel(grid, how.threads, how.shared, [&] { std::apply(kernel, values); });
   });
-  return cudaSuccess;
 }
 
 }  // namespace llama2::cuda

@@ -1,22 +1,17 @@
 /*
  * The native addon: where it lies, what it exports (native/addon/), and how it is loaded.
  */
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import { Llama2Error } from "../../errors.js";
 import type { Config } from "../../llama2/transformer.js";
-import { probe } from "../probe.js";
+import { type Fillable, loadNative } from "../native.js";
 
 /** Where `npm run build:native` puts it. */
 export const ADDON_PATH = fileURLToPath(new URL("../../../build/Release/llama2_cpu.node", import.meta.url));
 
 /** Weights and threads. */
-export interface NativeModel {
+export interface NativeModel extends Fillable {
   /** The most entries that one call of `forward` takes. */
   readonly maxBatch: number;
-  fill(name: string, layer: number, values: Float32Array, offset: number): void;
-  fillQuantized(name: string, layer: number, values: Int8Array, scales: Float32Array, offset: number): void;
   dispose(): void;
 }
 
@@ -49,23 +44,5 @@ export interface Addon {
  * @throws Llama2Error E_DEVICE_UNAVAILABLE with the reason
  */
 export function loadAddon(path: string = ADDON_PATH): Addon {
-  if (!existsSync(path)) {
-    throw new Llama2Error(
-      "E_DEVICE_UNAVAILABLE",
-      "the native addon has not been built: `npm run build:native` builds it",
-    );
-  }
-  const unusable = (code: string, reason: string) =>
-    new Llama2Error(
-      "E_DEVICE_UNAVAILABLE",
-      `the native addon ${path} does not load here (${code}: ${reason}): \`npm run build:native\` builds it anew`,
-    );
-  const { ok, code, reason } = probe(path);
-  if (!ok) throw unusable(code, reason);
-  try {
-    return createRequire(import.meta.url)(path);
-  } catch (error) {
-    const { code = "EXIT", message } = error as NodeJS.ErrnoException;
-    throw unusable(code, message.split("\n")[0]);
-  }
+  return loadNative({ what: "the native addon", path, command: "npm run build:native" });
 }

@@ -4,18 +4,9 @@
 import { availableParallelism } from "node:os";
 import { Llama2Error } from "../../errors.js";
 import { randomF32 } from "../../llama2/sampler.js";
-import {
-  type Config,
-  headSizeOf,
-  isVector,
-  kvDimOf,
-  type MatrixName,
-  ropeAngles,
-  shapesOf,
-  type TensorName,
-  type WeightSource,
-} from "../../llama2/transformer.js";
+import { type Config, kvDimOf } from "../../llama2/transformer.js";
 import type { Backend, Context } from "../backend.js";
+import { fill, ropeTables } from "../native.js";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.js";
 
 /**
@@ -66,34 +57,6 @@ function defaultThreads(p: Config): number {
   const layer = 2 * p.dim * p.dim + 2 * p.dim * kvDimOf(p) + 3 * p.dim * p.hiddenDim;
   const weights = p.nLayers * layer + p.vocabSize * p.dim;
   return Math.max(1, Math.min(availableParallelism(), Math.floor(weights / WEIGHTS_A_THREAD)));
-}
-
-/** ropeAngles for all positions: (seqLen, headSize / 2) each. */
-function ropeTables(p: Config): { fcr: Float32Array; fci: Float32Array } {
-  const pairs = headSizeOf(p) / 2;
-  const fcr = new Float32Array(p.seqLen * pairs);
-  const fci = new Float32Array(p.seqLen * pairs);
-  for (let pos = 0; pos < p.seqLen; pos++) {
-    const at = pos * pairs;
-    ropeAngles(fcr.subarray(at, at + pairs), fci.subarray(at, at + pairs), pos, p);
-  }
-  return { fcr, fci };
-}
-
-/** Hand all tensors over, each for all layers before the next, as files have them. */
-function fill(model: NativeModel, source: WeightSource): void {
-  for (const [name, { layers }] of Object.entries(shapesOf(source.config))) {
-    if (name === "wcls" && source.sharedClassifier) continue;
-    for (let l = 0; l < layers; l++) {
-      if (source.groupSize === 0 || isVector(name)) {
-        source.read(name as TensorName, l, (values, offset) => model.fill(name, l, values, offset));
-      } else {
-        source.readQuantized(name as MatrixName, l, (values, scales, offset) =>
-          model.fillQuantized(name, l, values, scales, offset),
-        );
-      }
-    }
-  }
 }
 
 function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, sequences: number): Context {

@@ -1,0 +1,66 @@
+/*
+ * The CUDA addon: JavaScript's door to native/cuda/model.h. This folder is glue only, like native/addon, whose
+ * guard.h and arguments.h it shares.
+ *
+ *   model.h, model.cpp      the class Model: weights on a device
+ *   context.h, context.cpp  the class Context: sequences being read
+ *   errors.h                how the backend's errors become JavaScript ones
+ *
+ * It loads without a driver and without a device, and keeps nothing per process. The one caller is
+ * src/backend/cuda/cuda.ts, which says what the arguments are.
+ */
+#include <napi.h>
+
+#include "arguments.h"
+#include "context.h"
+#include "errors.h"
+#include "model.h"
+
+namespace {
+
+/* devices(): { name, compute, totalBytes }[] - there is one at least, or it throws and says why not. */
+Napi::Value devices(const Napi::CallbackInfo& info) {
+  return guardedCuda<Napi::Value>(info.Env(), [&] {
+    const auto all = llama2::cuda::devices();
+    Napi::Array list = Napi::Array::New(info.Env(), all.size());
+    for (uint32_t d = 0; d < all.size(); d++) {
+      Napi::Object device = Napi::Object::New(info.Env());
+      device.Set("name", all[d].name);
+      device.Set("compute", std::to_string(all[d].computeMajor) + "." + std::to_string(all[d].computeMinor));
+      device.Set("totalBytes", static_cast<double>(all[d].totalBytes));
+      list.Set(d, device);
+    }
+    return list;
+  });
+}
+
+/* freeMemory(device): number of bytes */
+Napi::Value freeMemory(const Napi::CallbackInfo& info) {
+  return guardedCuda<Napi::Value>(info.Env(), [&] {
+    const int device = whole(info[0], 0, 0x7fffffff, "device");
+    return Napi::Number::New(info.Env(), static_cast<double>(llama2::cuda::freeMemory(device)));
+  });
+}
+
+/* estimateMemory(config, options, slots): number of bytes, of the weights and one context */
+Napi::Value estimateMemory(const Napi::CallbackInfo& info) {
+  return guardedCuda<Napi::Value>(info.Env(), [&] {
+    const auto config = configOf<llama2::cuda::Config>(info[0]);
+    const int slots = whole(info[2], 1, 1 << 20, "slots");
+    const auto memory = llama2::cuda::estimateMemory(config, optionsOf(info[1]), slots);
+    return Napi::Number::New(info.Env(), static_cast<double>(memory.total()));
+  });
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("devices", Napi::Function::New(env, devices, "devices"));
+  exports.Set("freeMemory", Napi::Function::New(env, freeMemory, "freeMemory"));
+  exports.Set("estimateMemory", Napi::Function::New(env, estimateMemory, "estimateMemory"));
+  exports.Set("Model", Model::define(env));
+  exports.Set("Context", Context::define(env));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(llama2_cuda, init)

@@ -1,0 +1,98 @@
+#include "model.h"
+
+#include "arguments.h"
+#include "errors.h"
+
+namespace {
+
+/* Marks the objects that are Models, since unwrapping any other would read memory that is not one. */
+constexpr napi_type_tag kModelTag = {0x6c6c616d6132, 0x43756461};
+
+/* How many weights share a scale: where they come from, or on the device. 0: nowhere. */
+int groupSizeOf(const Napi::Value& options) {
+  // beyond it the whole sums of a group could leave int32
+  return whole(options.As<Napi::Object>().Get("groupSize"), 0, 1 << 16, "groupSize");
+}
+
+}  // namespace
+
+llama2::cuda::Options optionsOf(const Napi::Value& value) {
+  if (!value.IsObject()) throw BadArgument{"options"};
+  const auto object = value.As<Napi::Object>();
+  const std::string precision = object.Get("precision").ToString();
+  const std::string kvPrecision = object.Get("kvPrecision").ToString();
+  using llama2::cuda::KvPrecision;
+  using llama2::cuda::Precision;
+  llama2::cuda::Options o;
+  o.precision = precision == "int8" ? Precision::kInt8 : precision == "fp16" ? Precision::kFp16 : Precision::kFp32;
+  const int groupSize = groupSizeOf(value);
+  if (o.precision == Precision::kInt8 && groupSize == 0) throw BadArgument{"groupSize"};
+  o.groupSize = o.precision == Precision::kInt8 ? groupSize : 0;
+  o.kvPrecision = kvPrecision == "fp16" ? KvPrecision::kFp16 : KvPrecision::kFp32;
+  o.sharedClassifier = object.Get("sharedClassifier").ToBoolean();
+  o.device = whole(object.Get("device"), 0, 0x7fffffff, "device");
+  return o;
+}
+
+Napi::Function Model::define(Napi::Env env) {
+  return DefineClass(env, "Model",
+                     {InstanceMethod<&Model::fill>("fill"), InstanceMethod<&Model::fillQuantized>("fillQuantized"),
+                      InstanceMethod<&Model::dispose>("dispose")});
+}
+
+/* new Model(config, options, fcr, fci) */
+Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
+  Value().TypeTag(&kModelTag);
+  transformer_ = guardedCuda<std::shared_ptr<llama2::cuda::Transformer>>(info.Env(), [&] {
+    if (info.Length() != 4) throw BadArgument{"new Model"};
+    const auto config = configOf<llama2::cuda::Config>(info[0]);
+    const size_t angles = static_cast<size_t>(config.seqLen) * (config.headSize() / 2);
+    const Napi::Float32Array fcr = floats(info[2], angles);
+    const Napi::Float32Array fci = floats(info[3], angles);
+    const llama2::cuda::Options options = optionsOf(info[1]);
+    groupSize_ = groupSizeOf(info[1]);
+    return std::make_shared<llama2::cuda::Transformer>(config, options, fcr.Data(), fci.Data());
+  });
+}
+
+const Model& Model::from(const Napi::Value& value) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kModelTag)) throw BadArgument{"expected a Model"};
+  return *Unwrap(value.As<Napi::Object>());
+}
+
+std::shared_ptr<llama2::cuda::Transformer> Model::transformer() const {
+  if (!transformer_) throw BadArgument{"this model has been disposed"};
+  return transformer_;
+}
+
+/* fill(name, layer, values: Float32Array, offset): void */
+Napi::Value Model::fill(const Napi::CallbackInfo& info) {
+  return guardedCuda<Napi::Value>(info.Env(), [&] {
+    const std::string name = info[0].ToString();
+    const int layer = whole(info[1], 0, 0x7fffffff, "layer");
+    const Napi::Float32Array values = floats(info[2], 0);
+    const auto offset = static_cast<size_t>(number(info[3]));
+    if (!transformer()->fill(name, layer, values.Data(), values.ElementLength(), offset)) throw BadArgument{"fill"};
+    return info.Env().Undefined();
+  });
+}
+
+/* fillQuantized(name, layer, values: Int8Array, scales: Float32Array, offset): void */
+Napi::Value Model::fillQuantized(const Napi::CallbackInfo& info) {
+  return guardedCuda<Napi::Value>(info.Env(), [&] {
+    const std::string name = info[0].ToString();
+    const int layer = whole(info[1], 0, 0x7fffffff, "layer");
+    if (groupSize_ == 0) throw BadArgument{"this model's weights are not int8"};
+    const Quantized q(info[2], info[3], groupSize_);
+    const auto offset = static_cast<size_t>(number(info[4]));
+    const bool fits = transformer()->fillQuantized(name, layer, q.values, q.scales, groupSize_, q.count, offset);
+    if (!fits) throw BadArgument{"fillQuantized"};
+    return info.Env().Undefined();
+  });
+}
+
+/* dispose(): void - free the weights, once no context needs them. May be called twice. */
+Napi::Value Model::dispose(const Napi::CallbackInfo& info) {
+  transformer_.reset();
+  return info.Env().Undefined();
+}

@@ -1,0 +1,95 @@
+/*
+ * npm run build:cuda: builds the CUDA addon with nvcc and cmake-js. Nothing calls it but you: a plain install does not.
+ *
+ *   npm run build:cuda                 for the GPU of this machine; where there is none, for every one that nvcc knows
+ *   npm run build:cuda -- all          for every one that nvcc knows, from Turing on
+ *   npm run build:cuda -- 89 90        for these
+ *
+ * CUDACXX names another nvcc.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { product, root } from "./fingerprint.mjs";
+
+/** Where it is built: not in build/, which node-gyp empties. */
+const FOLDER = "build-cuda";
+const SOURCES = ["native/cuda", "native/addon", "CMakeLists.txt"];
+
+const run = (command, args) => spawnSync(command, args, { encoding: "utf8" });
+
+/** The CUDA compiler and its version, as a number: 12.8 is 1208. Undefined if there is none. */
+export function findNvcc() {
+  const usual = process.platform === "win32" ? [] : ["/usr/local/cuda/bin/nvcc"];
+  const inToolkit = process.env.CUDA_PATH ? [join(process.env.CUDA_PATH, "bin", "nvcc")] : [];
+  const candidates = process.env.CUDACXX ? [process.env.CUDACXX] : ["nvcc", ...usual, ...inToolkit];
+  for (const command of candidates) {
+    const [, major, minor] = run(command, ["--version"]).stdout?.match(/release (\d+)\.(\d+)/) ?? [];
+    if (major) return { command, version: Number(major) * 100 + Number(minor), name: `${major}.${minor}` };
+  }
+  return undefined;
+}
+
+/** All architectures that a compiler of this version knows, of those the backend supports. */
+export const architecturesOf = (version) => [75, 80, 86, 89, 90, ...(version >= 1208 ? [100, 120] : [])];
+
+/**
+ * What CMake is told to compile for.
+ * @param {string[]} named architectures, or "all", or none
+ * @param {number} version of nvcc
+ * @param {boolean} hasGpu
+ */
+export function chooseArchitectures(named, version, hasGpu) {
+  if (named.length === 0 && hasGpu) return "native";
+  const all = named.length === 0 || named.includes("all");
+  const list = all ? architecturesOf(version) : named;
+  // and, for GPUs that are newer than nvcc, code that their driver compiles
+  return [...list.map((arch) => `${arch}-real`), ...(all ? [`${list.at(-1)}-virtual`] : [])].join(";");
+}
+
+/** @returns {string | undefined} why there is no addon now, in one line */
+function build(named) {
+  const unknown = named.find((arch) => arch !== "all" && !/^\d{2,3}$/.test(arch));
+  if (unknown !== undefined) return `"${unknown}" is no architecture: expected numbers such as 89, or all`;
+  const nvcc = findNvcc();
+  if (!nvcc) return "there is no nvcc: install the CUDA toolkit, 12.0 or newer, or name its nvcc in CUDACXX";
+  if (nvcc.version < 1200) return `nvcc is ${nvcc.name}: 12.0 or newer is needed`;
+  if (run("cmake", ["--version"]).status !== 0) return "there is no cmake: install it, 3.18 or newer";
+  const cmakeJs = findCmakeJs();
+  if (!cmakeJs) return "cmake-js is not installed: `npm install cmake-js@8`";
+
+  const hasGpu = run("nvidia-smi", ["-L"]).stdout?.startsWith("GPU ") ?? false;
+  const architectures = chooseArchitectures(named, nvcc.version, hasGpu);
+  console.log(`nvcc ${nvcc.name}, for ${architectures}`);
+  const settings = [`CMAKE_CUDA_COMPILER=${nvcc.command}`, `LLAMA2_ARCHITECTURES=${architectures}`];
+  const args = ["rebuild", "-d", root, "-O", join(root, FOLDER), ...settings.map((setting) => `--CD${setting}`)];
+  const { status } = spawnSync(process.execPath, [cmakeJs, ...args, "--parallel", `${availableParallelism()}`], {
+    stdio: "inherit",
+  });
+  if (status !== 0) return "cmake-js could not build it; what it said is above";
+  const addon = join(root, FOLDER, "Release", "llama2_cuda.node");
+  if (!existsSync(addon)) return `cmake-js did not make ${addon}`;
+  product(FOLDER, SOURCES).markFresh();
+  console.log(`${addon}: ${(statSync(addon).size / 1e6).toFixed(1)} MB`);
+  return undefined;
+}
+
+/** The checkout's, or that of the project in which the package is installed. */
+function findCmakeJs() {
+  try {
+    return createRequire(import.meta.url).resolve("cmake-js/bin/cmake-js");
+  } catch {
+    return undefined;
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const why = build(process.argv.slice(2));
+  if (why) {
+    console.error(`the cuda backend was not built: ${why}`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,76 @@
+/*
+ * The CUDA addon: where it lies, and what it exports (native/cuda/addon/).
+ */
+import { fileURLToPath } from "node:url";
+import type { Config } from "../../llama2/transformer.js";
+import type { KvPrecision, Precision } from "../backend.js";
+import { type Fillable, loadNative } from "../native.js";
+
+/** Where `npm run build:cuda` puts it. */
+export const CUDA_ADDON_PATH = fileURLToPath(new URL("../../../build-cuda/Release/llama2_cuda.node", import.meta.url));
+
+export interface Device {
+  name: string;
+  compute: string; // "9.0"
+  totalBytes: number;
+}
+
+/** How a model lies on a device. */
+export interface NativeOptions {
+  precision: Precision; // of the matrices
+  groupSize: number; // how many weights share a scale, where they come from or on the device; 0: nowhere
+  kvPrecision: KvPrecision;
+  sharedClassifier: boolean;
+  device: number;
+}
+
+/** Weights on a device. */
+export interface NativeModel extends Fillable {
+  dispose(): void;
+}
+
+/** Sequences being read. It keeps its model alive. */
+export interface NativeContext {
+  /** The most entries of one `forward`, and sequences of one `decode`. */
+  readonly maxBatch: number;
+  /** The most steps of one `decode`. */
+  readonly maxSteps: number;
+  /** entries: (count, 3) token, position, slot; logits: (wanted, vocabSize), of the last `wanted` */
+  forward(entries: Int32Array, count: number, wanted: number, logits: Float32Array): void;
+  /**
+   * Let sequences go on for `steps` tokens; does not wait.
+   * entries: (count, 4) token, position, slot, stop; choices: (count, 2) temperature, top-p; states: (count)
+   */
+  decode(entries: Int32Array, choices: Float32Array, states: BigUint64Array, count: number, steps: number): void;
+  /** Wait for a step of it. tokens: (count), -1 for sequences that had ended */
+  tokens(step: number, tokens: Int32Array): void;
+  /** Wait for all of it, and write the generators' states: (count). */
+  finish(states: BigUint64Array): void;
+  /** Choose from row `row` of logits, and draw from the generator with the state states[0]. */
+  sample(logits: Float32Array, row: number, temperature: number, topp: number, states: BigUint64Array): number;
+  dispose(): void;
+}
+
+export interface CudaAddon {
+  /** One at least. Throws an error with a code, E_DEVICE_UNAVAILABLE, that says why there is none. */
+  devices(): Device[];
+  /** Bytes that nobody uses. */
+  freeMemory(device: number): number;
+  /** Bytes that a model and a context with so many slots take. */
+  estimateMemory(config: Config, options: NativeOptions, slots: number): number;
+  Model: new (
+    config: Config,
+    options: NativeOptions,
+    fcr: Float32Array, // (seqLen, headSize / 2)
+    fci: Float32Array, // (seqLen, headSize / 2)
+  ) => NativeModel;
+  Context: new (model: NativeModel, slots: number) => NativeContext;
+}
+
+/**
+ * Load the addon at `path`, after a child process has tried whether that works. It loads without a driver, too.
+ * @throws Llama2Error E_DEVICE_UNAVAILABLE with the reason
+ */
+export function loadCudaAddon(path: string = CUDA_ADDON_PATH): CudaAddon {
+  return loadNative({ what: "the CUDA addon", path, command: "npm run build:cuda" });
+}

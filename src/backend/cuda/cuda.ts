@@ -1,0 +1,133 @@
+/*
+ * The cuda backend: weights, KV cache, forward pass and sampler on one NVIDIA GPU (native/cuda/).
+ *
+ * A GPU adds the products of a row as a tree, so its logits are not run.c's bits. They are the same on every run, and
+ * do not depend on what is read beside them; and its sampler chooses what sampler.ts would, from the same logits.
+ */
+import { existsSync } from "node:fs";
+import { type ErrorCode, Llama2Error } from "../../errors.js";
+import { defaultGroupSize } from "../../llama2/quantize.js";
+import { type Config, shapesOf, type WeightSource } from "../../llama2/transformer.js";
+import type { Backend, LoadedModel, LoadOptions, Precision } from "../backend.js";
+import { fill, ropeTables } from "../native.js";
+import { CUDA_ADDON_PATH, type CudaAddon, loadCudaAddon, type NativeOptions } from "./addon.js";
+import { openContext } from "./context.js";
+import { hasDriver } from "./driver.js";
+
+/** The most stories that are told at once, and tokens of a prompt that are read at once. */
+const MAX_BATCH = 512;
+/** From so many weights on, keys and values are fp16. */
+const LARGE = 1e9;
+
+/**
+ * The cuda backend.
+ * @throws Llama2Error E_DEVICE_UNAVAILABLE if the addon does not load, or there is no driver or no device for it
+ */
+export function openCuda(path?: string): Backend {
+  const addon = loadCudaAddon(path);
+  typed(() => addon.devices());
+  return { name: "cuda", load: (source, options) => typed(() => loadModel(addon, source, options)) };
+}
+
+/** Why `auto` need not try cuda, found by a look for files; "" if it has not been built, which is nothing to tell. */
+export function whyNotCuda(): string | undefined {
+  if (!existsSync(CUDA_ADDON_PATH)) return "";
+  return hasDriver() ? undefined : "the CUDA addon has been built, but there is no NVIDIA driver";
+}
+
+function loadModel(addon: CudaAddon, source: WeightSource, options: LoadOptions): LoadedModel {
+  const { config } = source;
+  const wanted = optionsOf(source, options);
+  requireMemory(addon, config, wanted, options.name ?? "the model");
+  const { fcr, fci } = ropeTables(config);
+  const model = new addon.Model(config, wanted, fcr, fci);
+  try {
+    fill(model, source);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+  const health = new Health();
+  return {
+    threads: 1,
+    maxBatch: MAX_BATCH,
+    openContext: (sequences) =>
+      health.watch(() => openContext(new addon.Context(model, sequences), config, (work) => health.watch(work))),
+    dispose: () => model.dispose(),
+  };
+}
+
+function optionsOf(source: WeightSource, { precision, kvPrecision, device = 0 }: LoadOptions): NativeOptions {
+  const { config, groupSize, sharedClassifier } = source;
+  const own: Precision = groupSize > 0 ? "int8" : "fp32";
+  const chosen = precision ?? own;
+  return {
+    precision: chosen,
+    groupSize: chosen === "int8" && groupSize === 0 ? defaultGroupSize(config) : groupSize,
+    kvPrecision: kvPrecision ?? (countWeights(source) < LARGE ? "fp32" : "fp16"),
+    sharedClassifier,
+    device,
+  };
+}
+
+function countWeights({ config, sharedClassifier }: WeightSource): number {
+  const { wcls, ...others } = shapesOf(config);
+  const tensors = sharedClassifier ? Object.values(others) : [...Object.values(others), wcls];
+  return tensors.reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
+}
+
+const PRECISIONS: Precision[] = ["fp32", "fp16", "int8"];
+
+/**
+ * Refuse what does not fit before any of it is there, and say what would.
+ * @throws Llama2Error E_DEVICE_OOM
+ */
+function requireMemory(addon: CudaAddon, config: Config, options: NativeOptions, name: string): void {
+  const free = addon.freeMemory(options.device);
+  const groupSize = options.groupSize || defaultGroupSize(config);
+  const needs = PRECISIONS.slice(PRECISIONS.indexOf(options.precision)).map((precision) => {
+    return { precision, bytes: addon.estimateMemory(config, { ...options, groupSize, precision }, 1) };
+  });
+  if (needs[0].bytes <= free) return;
+  const list = needs.map(({ precision, bytes }) => `${gigabytes(bytes)} in ${precision}`).join(", ");
+  const fitting = needs.find(({ bytes }) => bytes <= free);
+  const advice = fitting ? `: --precision ${fitting.precision} fits` : ". A shorter context needs less: --context";
+  throw new Llama2Error(
+    "E_DEVICE_OOM",
+    `${name} at context ${config.seqLen} needs ${list}; this card has ${gigabytes(free)} free${advice}`,
+  );
+}
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e8 ? 4 : 1)} GB`;
+
+const CODES: ErrorCode[] = ["E_DEVICE_UNAVAILABLE", "E_DEVICE_OOM", "E_DEVICE_LOST", "E_LIMIT"];
+
+/** Native errors with a code become typed ones. */
+function typed<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const { code, message } = error as { code?: ErrorCode; message: string };
+    if (error instanceof Llama2Error || !CODES.includes(code as ErrorCode)) throw error;
+    const advice = {
+      E_DEVICE_OOM: ". A shorter context needs less memory (--context), and so do fewer stories at once",
+      E_DEVICE_LOST: ". This process cannot use the GPU any more: start it again",
+    }[code as string];
+    throw new Llama2Error(code as ErrorCode, message + (advice ?? ""));
+  }
+}
+
+/** What a device has done to a model: once it is lost, nothing is asked of it any more. */
+class Health {
+  private lost: Llama2Error | undefined;
+
+  watch<T>(work: () => T): T {
+    if (this.lost) throw this.lost;
+    try {
+      return typed(work);
+    } catch (error) {
+      if (error instanceof Llama2Error && error.code === "E_DEVICE_LOST") this.lost = error;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,81 @@
+/*
+ * What native backends have in common: how their files are loaded, and how a model is handed over to them.
+ */
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { Llama2Error } from "../errors.js";
+import {
+  type Config,
+  headSizeOf,
+  isVector,
+  type MatrixName,
+  ropeAngles,
+  shapesOf,
+  type TensorName,
+  type WeightSource,
+} from "../llama2/transformer.js";
+import { probe } from "./probe.js";
+
+/** A native file: what it is called, where it lies, and the command that builds it. */
+export interface NativeFile {
+  what: string;
+  path: string;
+  command: string;
+}
+
+/**
+ * Load a native file, after a child process has tried whether that works.
+ * @throws Llama2Error E_DEVICE_UNAVAILABLE with the reason
+ */
+export function loadNative<T>({ what, path, command }: NativeFile): T {
+  if (!existsSync(path)) {
+    throw new Llama2Error("E_DEVICE_UNAVAILABLE", `${what} has not been built: \`${command}\` builds it`);
+  }
+  const unusable = (code: string, reason: string) =>
+    new Llama2Error(
+      "E_DEVICE_UNAVAILABLE",
+      `${what} ${path} does not load here (${code}: ${reason}): \`${command}\` builds it anew`,
+    );
+  const { ok, code, reason } = probe(path);
+  if (!ok) throw unusable(code, reason);
+  try {
+    return createRequire(import.meta.url)(path);
+  } catch (error) {
+    const { code = "EXIT", message } = error as NodeJS.ErrnoException;
+    throw unusable(code, message.split("\n")[0]);
+  }
+}
+
+/** ropeAngles for all positions: (seqLen, headSize / 2) each. */
+export function ropeTables(p: Config): { fcr: Float32Array; fci: Float32Array } {
+  const pairs = headSizeOf(p) / 2;
+  const fcr = new Float32Array(p.seqLen * pairs);
+  const fci = new Float32Array(p.seqLen * pairs);
+  for (let pos = 0; pos < p.seqLen; pos++) {
+    const at = pos * pairs;
+    ropeAngles(fcr.subarray(at, at + pairs), fci.subarray(at, at + pairs), pos, p);
+  }
+  return { fcr, fci };
+}
+
+/** A model that takes weights in pieces; `offset` says how many numbers of the tensor came before. */
+export interface Fillable {
+  fill(name: string, layer: number, values: Float32Array, offset: number): void;
+  fillQuantized(name: string, layer: number, values: Int8Array, scales: Float32Array, offset: number): void;
+}
+
+/** Hand all tensors over, each for all layers before the next, as files have them. */
+export function fill(model: Fillable, source: WeightSource): void {
+  for (const [name, { layers }] of Object.entries(shapesOf(source.config))) {
+    if (name === "wcls" && source.sharedClassifier) continue;
+    for (let l = 0; l < layers; l++) {
+      if (source.groupSize === 0 || isVector(name)) {
+        source.read(name as TensorName, l, (values, offset) => model.fill(name, l, values, offset));
+      } else {
+        source.readQuantized(name as MatrixName, l, (values, scales, offset) =>
+          model.fillQuantized(name, l, values, scales, offset),
+        );
+      }
+    }
+  }
+}

@@ -1,0 +1,198 @@
+/*
+ * The cuda backend as every caller sees it, its kernels run by the emulator. What the kernels compute, in every
+ * schedule, is test/native/cuda.test.ts.
+ */
+import { beforeAll, describe, expect, it } from "vitest";
+import { canEmulateAddon, EMULATED_ADDON } from "../../../scripts/cuda-emulator.mjs";
+import type { Backend, Context, LoadedModel, LoadOptions, Running } from "../../../src/backend/backend.js";
+import { openCuda } from "../../../src/backend/cuda/cuda.js";
+import { buildSampler, sample } from "../../../src/llama2/sampler.js";
+import type { WeightSource } from "../../../src/llama2/transformer.js";
+import type { Shape } from "../../helpers/checkpoint.js";
+import { relativeError } from "../../helpers/cudaDriver.js";
+import { needsEmulator } from "../../helpers/emulatedPackage.js";
+import { bits, entriesOf, feed, randomTokens, referenceLogits } from "../../helpers/feed.js";
+import { seededRandom } from "../../helpers/random.js";
+import { quantized, randomModel, scaled } from "../../helpers/sources.js";
+
+const SHAPE: Shape = [48, 96, 2, 6, 2, 130, 80];
+
+describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
+  let backend: Backend;
+  beforeAll(() => {
+    backend = openCuda(EMULATED_ADDON);
+  });
+
+  /** Work with a model, and a context of it with so many sequences. */
+  function on<T>(
+    source: WeightSource,
+    { sequences = 1, ...options }: Partial<LoadOptions> & { sequences?: number },
+    work: (context: Context & { maxBatch: number }, model: LoadedModel) => T,
+  ): T {
+    const model = backend.load(source, { threads: 0, ...options });
+    const context = Object.assign(model.openContext(sequences), { maxBatch: model.maxBatch });
+    try {
+      return work(context, model);
+    } finally {
+      context.dispose();
+      model.dispose();
+    }
+  }
+
+  const worst = (actual: Float32Array, expected: Float32Array, vocabSize: number) => {
+    let error = 0;
+    for (let at = 0; at < expected.length; at += vocabSize) {
+      const row = relativeError(actual.subarray(at, at + vocabSize), expected.subarray(at, at + vocabSize));
+      if (!(row <= error)) error = row;
+    }
+    return error;
+  };
+
+  it.each<[what: string, source: WeightSource, options: Partial<LoadOptions>, tolerance: number]>([
+    ["float32", randomModel(SHAPE), {}, 1e-4],
+    ["float32 with a classifier of its own", randomModel(SHAPE, { untied: true }), {}, 1e-4],
+    ["float32 in fp16", randomModel(SHAPE), { precision: "fp16" }, 1e-2],
+    ["float32 in int8", randomModel(SHAPE), { precision: "int8" }, 0.1],
+    ["float32 with keys and values in fp16", randomModel(SHAPE), { kvPrecision: "fp16" }, 2e-3],
+    ["int8", quantized(randomModel(SHAPE), 32), {}, 1e-2],
+    ["int8 in fp32", quantized(randomModel(SHAPE), 32), { precision: "fp32" }, 0.1],
+  ])("computes the reference's logits, nearly: %s", (_, source, options, tolerance) => {
+    const tokens = randomTokens(3, 12, 130);
+    const expected = referenceLogits(source, tokens);
+    const error = on(source, options, (context) => worst(feed(context, entriesOf(tokens), 512, 130), expected, 130));
+    expect(error).toBeLessThan(tolerance);
+    expect(error).toBeGreaterThan(0); // it is not the reference that computes
+  });
+
+  it("reads more entries in one call than the device takes at once: the same bits, of as many rows as are wanted", () => {
+    const tokens = randomTokens(4, 75, 130);
+    const source = randomModel(SHAPE);
+    const alone = on(source, {}, (context) => feed(context, entriesOf(tokens), 1, 130).slice());
+    for (const wanted of [75, 50, 11, 1, 0]) {
+      const rows = on(source, {}, (context) => context.forward(entriesOf(tokens), wanted).slice());
+      expect(bits(rows)).toBe(bits(alone.subarray(alone.length - wanted * 130)));
+    }
+  });
+
+  it("draws what sampler.ts draws from the same logits, and leaves the generator where it does", () => {
+    on(randomModel(SHAPE), {}, (context) => {
+      for (const [temperature, topp] of [
+        [0, 0.9],
+        [1, 0.9],
+        [0.8, 1],
+        [1.3, 0.5],
+      ]) {
+        const mine = buildSampler(130, temperature, topp, 99n);
+        const reference = buildSampler(130, temperature, topp, 99n);
+        const rows = context.forward(entriesOf(randomTokens(5, 20, 130)), 20);
+        for (let row = 0; row < 20; row++) {
+          const expected = sample(reference, rows.slice(row * 130, (row + 1) * 130));
+          expect(context.sample(mine, row)).toBe(expected);
+        }
+        expect(mine.rngState).toBe(reference.rngState);
+      }
+    });
+  });
+
+  /** So many tokens that follow `start`, one `forward` and one `sample` each. */
+  function oneByOne(context: Context, start: Running, count: number): number[] {
+    const written: number[] = [];
+    let { token } = start;
+    for (let i = 0; i < count; i++) {
+      context.forward([{ token, pos: start.pos + i, sequence: start.sequence }], 1);
+      token = context.sample(start.sampler, 0);
+      written.push(token);
+    }
+    return written;
+  }
+
+  /** The same, in calls of `decode`. */
+  function goOn(context: Context, starts: Running[], count: number): number[][] {
+    const written: number[][] = starts.map(() => []);
+    while (written[0].length < count) {
+      const running = starts.map((start, i) => {
+        return { ...start, token: written[i].at(-1) ?? start.token, pos: start.pos + written[i].length };
+      });
+      for (const chosen of context.decode?.(running, count - written[0].length) ?? []) {
+        for (const [i, token] of chosen.entries()) written[i].push(token);
+      }
+    }
+    return written;
+  }
+
+  const start = (sequence: number, seed: bigint, temperature = 1): Running => ({
+    token: 1,
+    pos: 0,
+    sequence,
+    sampler: buildSampler(130, temperature, 0.9, seed),
+    stop: -1,
+  });
+
+  it("decodes many tokens a call as it does one by one, in several sequences as in one", () => {
+    const source = randomModel(SHAPE);
+    const seeds = [11n, 12n, 13n];
+    const expected = seeds.map((seed) => on(source, {}, (context) => oneByOne(context, start(0, seed), 60)));
+    const starts = seeds.map((seed, i) => start(i, seed));
+    expect(on(source, { sequences: 3 }, (context) => goOn(context, starts, 60))).toEqual(expected);
+    const after = seeds.map((seed) => start(0, seed).sampler);
+    for (const sampler of after)
+      for (let i = 0; i < 60; i++) sample(sampler, Float32Array.from({ length: 130 }, seededRandom(i)));
+    expect(starts.map(({ sampler }) => sampler.rngState)).toEqual(after.map(({ rngState }) => rngState));
+  });
+
+  it("lets decode be left early, and goes on from anywhere", () => {
+    const source = randomModel(SHAPE);
+    on(source, {}, (context) => {
+      const expected = oneByOne(context, start(0, 21n), 30);
+      const [first] = goOn(context, [start(0, 21n)], 8);
+      for (const _ of context.decode?.([{ ...start(0, 5n), token: 3, pos: 8 }], 4) ?? []) break;
+      const third = { ...start(0, 21n), token: first[7], pos: 8 };
+      for (let i = 0; i < 8; i++) sample(third.sampler, new Float32Array(130));
+      expect([...first, ...goOn(context, [third], 22)[0]]).toEqual(expected);
+    });
+  });
+
+  it("chooses nothing after a stop token, at the end of the context, and from logits that are not finite", () => {
+    const source = randomModel(SHAPE);
+    const decode = (from: WeightSource, running: Running, most: number) =>
+      on(from, {}, (context) => Array.from(context.decode?.([running], most) ?? [], (tokens) => [...tokens]));
+    const [[first]] = decode(source, start(0, 1n, 0), 1);
+    expect(decode(source, { ...start(0, 1n, 0), stop: first }, 3)).toEqual([[first], [-1], [-1]]);
+    const last = decode(source, { ...start(0, 1n, 0), pos: 79 }, 3);
+    expect(last).toEqual([[expect.any(Number)], [-1], [-1]]);
+    expect(last[0][0]).toBeGreaterThanOrEqual(0);
+    expect(decode(scaled(source, { rmsFinalWeight: NaN }), start(0, 1n), 2)).toEqual([[-1], [-1]]);
+    expect(decode(scaled(source, { rmsFinalWeight: Infinity }), start(0, 1n, 0), 2)).toEqual([[-1], [-1]]);
+  });
+
+  it("may be disposed of twice, in either order; what is disposed of says so", () => {
+    const model = backend.load(randomModel(SHAPE), { threads: 0 });
+    const [first, second] = [model.openContext(1), model.openContext(1)];
+    first.dispose();
+    first.dispose();
+    model.dispose();
+    model.dispose();
+    second.forward(entriesOf([1, 2]), 1); // keeps what it needs
+    second.dispose();
+    expect(() => first.forward(entriesOf([1]), 1)).toThrow("this context has been disposed");
+    expect(() => [...(first.decode?.([start(0, 1n)], 1) ?? [])]).toThrow("this context has been disposed");
+    expect(() => model.openContext(1)).toThrow("this model has been disposed");
+  });
+
+  it("refuses wrong arguments with errors", () => {
+    on(randomModel(SHAPE), { sequences: 2 }, (context, model) => {
+      const entry = (token: number, pos: number, sequence: number) => () =>
+        context.forward([{ token, pos, sequence }], 1);
+      for (const call of [entry(-1, 0, 0), entry(130, 0, 0), entry(0, -1, 0), entry(0, 80, 0), entry(0, 0, 2)]) {
+        expect(call).toThrow();
+      }
+      expect(() => context.sample(buildSampler(130, 1, 1, 1n), 5)).toThrow("too short");
+      expect(() => [...(context.decode?.([start(2, 1n)], 1) ?? [])]).toThrow("a slot that is none");
+      expect(() => model.openContext(0)).toThrow();
+    });
+  });
+
+  it("gives memory back: many models, one after the other", () => {
+    for (let i = 0; i < 300; i++) on(randomModel([16, 24, 1, 2, 1, 40, 16]), { sequences: 3 }, () => {});
+  });
+});

@@ -1,0 +1,124 @@
+/*
+ * A model on the device as the library's user has it: the caller's thread stays free, a signal stops a generation, and
+ * however a process, a thread or an object ends, it is clean. Each in a real child, on the emulator.
+ */
+import { beforeAll, describe, expect, it } from "vitest";
+import { canEmulateAddon } from "../../../scripts/cuda-emulator.mjs";
+import { runScript } from "../../helpers/child.js";
+import { emulatedPackage, needsEmulator } from "../../helpers/emulatedPackage.js";
+
+const CLEAN = { signal: null, stderr: "" };
+
+describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () => {
+  let library: string;
+  let direct: string;
+  beforeAll(() => {
+    const root = emulatedPackage();
+    library = `
+      const { loadModel } = await import("${root}/dist/index.js");
+      const load = () => loadModel(undefined, { backend: "cuda" });`;
+    direct = `
+      const { Worker, parentPort } = await import("node:worker_threads");
+      const { Checkpoint } = await import("${root}/dist/checkpoint/checkpoint.js");
+      const { openCuda } = await import("${root}/dist/backend/cuda/cuda.js");
+      const { buildSampler } = await import("${root}/dist/llama2/sampler.js");
+      const load = () => openCuda().load(new Checkpoint("${root}/models/stories2M.bin"), { threads: 0 });
+      const running = () => [{ token: 1, pos: 0, sequence: 0, sampler: buildSampler(2048, 1, 0.9, 1n), stop: -1 }];`;
+  });
+
+  /** `worker`, which decodes for ever. */
+  const busyWorker = () => {
+    const script = `(async () => {
+      ${direct}
+      const context = load().openContext(1);
+      parentPort.postMessage("begun");
+      for (;;) for (const _ of context.decode(running(), 64));
+    })()`;
+    return `
+      const worker = new Worker(${JSON.stringify(script)}, { eval: true });
+      await new Promise((resolve, reject) => { worker.on("message", resolve); worker.on("error", reject); });
+      await new Promise((resolve) => setTimeout(resolve, 50));`;
+  };
+
+  it("leaves the caller's event loop free, and brings tokens while it writes", async () => {
+    const script = `${library}
+      const model = await load();
+      let turns = 0, between = 0, pieces = 0;
+      const turn = () => { turns++; setImmediate(turn).unref(); };
+      turn();
+      for await (const _ of model.generate("", { seed: 1, maxTokens: 12 })) { pieces++; if (turns > 0) between++; turns = 0; }
+      await model.dispose();
+      console.log(pieces > 3, between >= pieces - 1);`;
+    expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "true true\n" });
+  });
+
+  it("stops within a chunk when a signal says so, and tells the next story as if nothing had been", async () => {
+    const script = `${library}
+      const model = await load();
+      const stop = new AbortController();
+      let tokens = 0;
+      const story = model.generate("", { seed: 1, signal: stop.signal });
+      try {
+        for await (const _ of story.slices()) { tokens = story.tokens.length; stop.abort(new Error("enough")); }
+      } catch (error) { console.log(error.message, story.tokens.length === tokens); }
+      const read = async () => { let text = ""; for await (const p of model.generate("", { seed: 2, maxTokens: 10 })) text += p; return text; };
+      const first = await read();
+      console.log(first.length > 10, first === await read());
+      await model.dispose(); await model.dispose();`;
+    expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "enough true\ntrue true\n" });
+  });
+
+  it("gives log-probabilities to whoever asks, with the same tokens", async () => {
+    const script = `${library}
+      const model = await load();
+      const tell = async (onToken) => { const story = model.generate("Lily", { seed: 3, maxTokens: 10, onToken }); for await (const _ of story); return story.tokens.join(); };
+      const logprobs = [];
+      const asked = await tell(({ logprob }) => logprobs.push(logprob));
+      console.log(asked === await tell(), logprobs.length, logprobs.every((logprob) => logprob < 0 && logprob > -20));
+      await model.dispose();`;
+    expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "true 10 true\n" });
+  });
+
+  it("survives worker.terminate() while it decodes, again and again", async () => {
+    const script = `${direct}
+      for (let i = 0; i < 3; i++) { ${busyWorker()} await worker.terminate(); }
+      console.log("alive");`;
+    expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "alive\n" });
+  });
+
+  it("survives process.exit() while a worker decodes", async () => {
+    expect(await runScript(`${direct} ${busyWorker()} process.exit(7);`)).toEqual({ ...CLEAN, code: 7, stdout: "" });
+  });
+
+  it("survives process.exit(), and the end of the script, with nothing disposed of and a decode under way", async () => {
+    const script = `${direct}
+      globalThis.context = load().openContext(2);
+      globalThis.steps = context.decode(running(), 4);
+      steps.next();`;
+    expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "" });
+    expect(await runScript(`${script} process.exit(8);`)).toEqual({ ...CLEAN, code: 8, stdout: "" });
+  });
+
+  it("survives dispose while a decode is under way, which then says so", async () => {
+    const script = `${direct}
+      const context = load().openContext(1);
+      const steps = context.decode(running(), 4);
+      steps.next();
+      context.dispose();
+      try { steps.next(); console.log("no error"); } catch (error) { console.log(error.message); }`;
+    expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "this context has been disposed\n" });
+  });
+
+  it("survives forced garbage collection between steps, and frees what nobody holds", async () => {
+    const script = `${direct}
+      process.env.EMULATOR_MEMORY = "150000000"; // room for five
+      for (let i = 0; i < 20; i++) {
+        const context = load().openContext(1);
+        for (const _ of context.decode(running(), 1)) gc();
+        gc();
+        await new Promise(setImmediate); // finalizers run
+      }
+      console.log("alive");`;
+    expect(await runScript(script, 60_000)).toEqual({ ...CLEAN, code: 0, stdout: "alive\n" });
+  });
+});

@@ -1,0 +1,261 @@
+/*
+ * --backend cuda, from the command to the kernels, which the emulator runs; and all the ways in which a GPU can be
+ * missing.
+ */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { canEmulateAddon } from "../../scripts/cuda-emulator.mjs";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { BUNDLED_MODEL } from "../../src/model.js";
+import { hasAddon, needsAddon } from "../helpers/backends.js";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
+import { llama2, type RunOptions } from "../helpers/cli.js";
+import { emulatedPackage, needsEmulator } from "../helpers/emulatedPackage.js";
+import {
+  type GenerateCase,
+  golden,
+  hasShared,
+  needsShared,
+  ROOT,
+  sharedFile,
+  sharedGolden,
+} from "../helpers/golden.js";
+import { checkpointBytes, type Fields, writeSparse } from "../helpers/sparse.js";
+import { tempDir } from "../helpers/temp.js";
+import { patched } from "../helpers/versions.js";
+
+const CUDA = ["--backend", "cuda"];
+
+describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () => {
+  let root: string;
+  let tiny: string;
+  beforeAll(() => {
+    root = emulatedPackage();
+    tiny = checkpointFile(SHAPES.tiny);
+  });
+
+  const run = (args: string[], env: Record<string, string> = {}, more: RunOptions = {}) =>
+    llama2(args, { root, env, ...more });
+  const story = async (args: string[], env: Record<string, string> = {}) => {
+    const { code, stdout, stderr } = await run([...CUDA, "--json", ...args], env);
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    return JSON.parse(stdout.toString());
+  };
+  /** What it says when it ends with 1 and prints nothing. */
+  const refusal = async (args: string[], env: Record<string, string> = {}) => {
+    const { code, stdout, stderr } = await run(args, env);
+    expect({ code, stdout: stdout.toString() }, stderr).toEqual({ code: 1, stdout: "" });
+    return stderr.trimEnd();
+  };
+
+  describe("tells stories", () => {
+    const goldens = golden<{ cases: GenerateCase[] }>("bundled-model.json").cases;
+
+    it("run.c's greedy one, and its tokens after a prompt", async () => {
+      const greedy = goldens.find((c) => c.temperature === 0 && c.prompt === "") as GenerateCase;
+      expect((await story(["-t", "0", "-n", "60"])).tokens).toEqual(greedy.tokens.slice(0, 61));
+      const prompted = goldens.find((c) => c.prompt.startsWith("Lily")) as GenerateCase;
+      const { temperature, topp, seed, prompt } = prompted;
+      const flags = ["-t", `${temperature}`, "-p", `${topp}`, "-s", seed, "-i", prompt, "-n", "40"];
+      expect((await story(flags)).tokens).toEqual(prompted.tokens.slice(0, 41));
+    });
+
+    it.skipIf(!hasShared)(`stories260K's, greedy, over 256 tokens${needsShared}`, async () => {
+      const [{ tokens }] = sharedGolden<{ cases: GenerateCase[] }>("generate-stories260K.json").cases;
+      const flags = [sharedFile("models/stories260K.bin"), "-z", sharedFile("models/tok512.bin"), "-t", "0"];
+      expect((await story(flags)).tokens).toEqual(tokens);
+    });
+
+    it("many at once, each the one that its seed alone tells, also when not all find room at once", async () => {
+      const flags = ["-n", "10", "-i", "Lily and"];
+      const alone = await Promise.all(["5", "6", "7"].map((seed) => story(["-s", seed, ...flags])));
+      for (const EMULATOR_MEMORY of ["1000000000", "30000000"]) {
+        const { stdout } = await run([...CUDA, "-N", "3", "-s", "5", "--json", ...flags], { EMULATOR_MEMORY });
+        const lines = stdout.toString().trimEnd().split("\n");
+        expect(lines.map((line) => JSON.parse(line).tokens)).toEqual(alone.map(({ tokens }) => tokens));
+      }
+    });
+
+    it("whose logits can be had, by prefill as well", async () => {
+      const logits = ["logits", tiny, "--tokens", "1 5 9", ...CUDA];
+      const [single, prefill] = await Promise.all([run(logits), run([...logits, "--prefill"])]);
+      expect(single).toMatchObject({ code: 0, stdout: prefill.stdout });
+      expect(prefill.stdout.length).toBe(3 * 300 * 4);
+    });
+
+    it("in every precision", async () => {
+      for (const precision of ["fp32", "fp16", "int8"]) {
+        const { tokens } = await story(["-t", "0", "-n", "8", "--precision", precision, "--kv-precision", "fp16"]);
+        expect(tokens).toEqual(goldens[0].tokens.slice(0, 9));
+      }
+    });
+  });
+
+  it("stops at Ctrl-C within a few tokens, with 130", async () => {
+    let pressed = 0;
+    const { code, stdout } = await run(
+      [...CUDA, "-n", "0", "-s", "1"],
+      {},
+      {
+        onStdout: (child, soFar) => {
+          if (pressed === 0) child.kill("SIGINT");
+          pressed ||= soFar.length;
+        },
+      },
+    );
+    expect(code).toBe(130);
+    expect(stdout.length).toBeLessThan(pressed + 100); // of more than a thousand characters
+  });
+
+  it("--json names the backend, and auto says that text may differ", async () => {
+    expect(await story(["-n", "2", "-s", "1"])).toMatchObject({ backend: "cuda", threads: 1 });
+    const { stdout, stderr } = await run(["-n", "2", "-s", "1", "--json"]);
+    expect(JSON.parse(stdout.toString()).backend).toBe("cuda");
+    expect(stderr).toMatch(/^running on cuda: sampled text may differ from llama2\.c's.*\n/);
+  });
+
+  describe("refuses", () => {
+    const LLAMA_2_7B: Fields = [4096, 11008, 32, 32, 32, -32000, 2048];
+    const llama = (name: string) => {
+      const path = join(tempDir(), name);
+      writeSparse(path, LLAMA_2_7B, checkpointBytes(LLAMA_2_7B));
+      return path;
+    };
+
+    it("a model that does not fit, before anything of it is there, with the numbers", async () => {
+      const card = { EMULATOR_MEMORY: "11900000000" };
+      const model = llama("llama-2-7b.bin");
+      const logits = ["logits", model, "--tokens", "1", ...CUDA];
+      expect(await refusal([...logits, "--precision", "fp16"], card)).toMatch(
+        /^llama2: llama-2-7b at context 2048 needs 14\.\d GB in fp16, [78]\.\d GB in int8; this card has 11\.9 GB free: --precision int8 fits \(E_DEVICE_OOM\)$/,
+      );
+      expect(await refusal(logits, { EMULATOR_MEMORY: "5000000000" })).toMatch(
+        /needs 2[78]\.\d GB in fp32, 14\.\d GB in fp16, [78]\.\d GB in int8; this card has 5\.0 GB free\. A shorter context needs less: --context \(E_DEVICE_OOM\)$/,
+      );
+    });
+
+    it("a GPU that is not there, with those that are", async () => {
+      expect(await refusal([...CUDA, "--device", "3"], { EMULATOR_DEVICES: "2" })).toBe(
+        "llama2: there is no device 3; this machine has 0: emulator, 1: emulator (E_DEVICE_UNAVAILABLE)",
+      );
+      expect(await story(["--device", "1", "-n", "1", "-s", "1"], { EMULATOR_DEVICES: "2" })).toMatchObject({
+        backend: "cuda",
+      });
+    });
+
+    it.each<[what: string, env: Record<string, string>, message: string]>([
+      ["no GPU", { EMULATOR_DEVICES: "0" }, "there is no NVIDIA GPU"],
+      [
+        "GPUs hidden",
+        { EMULATOR_DEVICES: "0", CUDA_VISIBLE_DEVICES: "7" },
+        'there is no NVIDIA GPU: CUDA_VISIBLE_DEVICES is "7"',
+      ],
+      [
+        "no driver",
+        { EMULATOR_DRIVER: "0" },
+        "there is no NVIDIA driver: install one that speaks CUDA 12.0 (release 525 or newer)",
+      ],
+      [
+        "a driver that is too old, whose release is not told",
+        { EMULATOR_DRIVER: "11080" },
+        "the driver speaks CUDA 11.8, this build needs 12.0: update the driver",
+      ],
+      [
+        "a build for other cards",
+        { EMULATOR_FOREIGN: "1" },
+        "this build has no code for this card: `npm run build:cuda` builds it anew (convert: cudaErrorNoKernelImageForDevice, cudaErrorNoKernelImageForDevice)",
+      ],
+    ])("to run with %s, and says what to do", async (_, env, message) => {
+      expect(await refusal(CUDA, env)).toBe(`llama2: ${message} (E_DEVICE_UNAVAILABLE)`);
+    });
+
+    it("to run with a driver that is too old, and names both versions and both ways out", async () => {
+      const file = join(tempDir(), "version");
+      writeFileSync(file, "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\n");
+      const env = { EMULATOR_DRIVER: "12020", EMULATOR_RUNTIME: "13000", EMULATOR_DRIVER_FILE: file };
+      expect(await refusal(CUDA, env)).toBe(
+        "llama2: driver 535 speaks CUDA 12.2, this build needs 13.0: update the driver, or rebuild with a 12.x toolkit (E_DEVICE_UNAVAILABLE)",
+      );
+    });
+
+    it("a model whose logits are not finite, in the words of every backend", async () => {
+      const { config } = new Checkpoint(BUNDLED_MODEL);
+      const broken = patched(BUNDLED_MODEL, (view) => view.setFloat32(28 + 4 * config.dim, NaN, true)); // BOS
+      const flags = [broken, "-z", join(ROOT, "models", "tok2048.bin"), "-s", "1"];
+      const { code, stderr } = await run([...CUDA, ...flags]);
+      expect(code).toBe(1);
+      expect(stderr).toBe((await run(["--backend", "ts", ...flags])).stderr);
+      expect(stderr).toContain("E_NUMERIC");
+    });
+
+    it("to go on after a kernel has failed", async () => {
+      const { code, stderr } = await run([...CUDA, "-s", "1"], { EMULATOR_FAULT: "400" });
+      expect(code).toBe(1);
+      expect(stderr).toMatch(
+        /cudaErrorIllegalAddress.*\. This process cannot use the GPU any more: start it again \(E_DEVICE_LOST\)\n$/,
+      );
+    });
+  });
+
+  it.each([
+    ["--backend", "cpu", "--precision", "fp32"],
+    ["--backend", "ts", "--device", "0"],
+    ["--precision", "fp64"],
+    ["--kv-precision", "int8"],
+    ["--device", "-1"],
+    ["--device", "x"],
+  ])("a flag that makes no sense is refused with 2: %s %s %s %s", async (...args) => {
+    const { code, stdout } = await run(args);
+    expect({ code, stdout: stdout.toString() }).toEqual({ code: 2, stdout: "" });
+  });
+
+  describe("auto", () => {
+    const tell = async (copy: string, args: string[] = [], env: Record<string, string> = {}) => {
+      const { code, stdout, stderr } = await llama2(["-n", "1", "-s", "1", "--json", ...args], { root: copy, env });
+      return { code, stderr, backend: code === 0 ? JSON.parse(stdout.toString()).backend : "" };
+    };
+    const crashing = "not a library";
+
+    it.skipIf(!hasAddon)(`takes the next backend, and says why in one line${needsAddon}`, async () => {
+      for (const [env, why] of [
+        [{ EMULATOR_DEVICES: "0" }, "there is no NVIDIA GPU"],
+        [{ EMULATOR_MEMORY: "1000000" }, /stories2M at context \d+ needs .* this card has 0\.0010 GB free/],
+        [{ EMULATOR_FAULT: "3" }, /cudaErrorIllegalAddress/],
+        [{ EMULATOR_FOREIGN: "1" }, "this build has no code for this card"],
+      ] as const) {
+        const { code, backend, stderr } = await tell(root, [], env);
+        expect({ code, backend }).toEqual({ code: 0, backend: "cpu" });
+        expect(stderr).toMatch(/^running on cpu: [^\n]*\n/);
+        expect(stderr).toMatch(why);
+      }
+      expect((await tell(emulatedPackage({ addon: crashing }))).stderr).toMatch(
+        /^running on cpu: the CUDA addon .* does not load here/,
+      );
+    });
+
+    it.skipIf(!hasAddon)(`without a driver does not look at the addon, and says so${needsAddon}`, async () => {
+      const { stderr, backend } = await tell(emulatedPackage({ addon: crashing, driver: false }));
+      expect(backend).toBe("cpu");
+      expect(stderr).toBe("running on cpu: the CUDA addon has been built, but there is no NVIDIA driver\n");
+    });
+
+    it("does not fall back from a precision or a GPU that was asked for", async () => {
+      for (const flags of [
+        ["--precision", "int8"],
+        ["--device", "0"],
+      ]) {
+        expect(await tell(root, flags, { EMULATOR_DEVICES: "0" })).toMatchObject({ code: 1 });
+        expect(await tell(root, flags)).toMatchObject({ code: 0, backend: "cuda" });
+      }
+    });
+
+    it.each(["ts", "wasm", ...(hasAddon ? ["cpu"] : [])])(
+      "is not what --backend %s is: it never touches CUDA",
+      async (name) => {
+        const copy = emulatedPackage({ addon: crashing });
+        expect(await tell(copy, ["--backend", name])).toMatchObject({ code: 0, backend: name, stderr: "" });
+      },
+    );
+  });
+});

@@ -1,0 +1,36 @@
+/*
+ * This package as it is on a machine where the cuda backend was built: a copy of dist/ with the emulated addon in its
+ * place. Settings of the emulator (native/cuda/emulator/runtime.h) are environment variables, read once in a process.
+ */
+import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { canEmulateAddon, EMULATED_ADDON } from "../../scripts/cuda-emulator.mjs";
+import { ROOT } from "./golden.js";
+import { tempDir } from "./temp.js";
+
+export const needsEmulator = canEmulateAddon
+  ? ""
+  : " (skipped: needs g++ on Linux and Node's headers, which are not here)";
+
+export interface PackageOptions {
+  /** What stands in the place of the addon, if not the emulated one. */
+  addon?: string | Uint8Array;
+  /** Whether `auto` finds an NVIDIA driver. */
+  driver?: boolean;
+}
+
+/** Its folder. */
+export function emulatedPackage({ addon, driver = true }: PackageOptions = {}): string {
+  const root = tempDir();
+  cpSync(join(ROOT, "dist"), join(root, "dist"), { recursive: true });
+  cpSync(join(ROOT, "package.json"), join(root, "package.json"));
+  for (const folder of ["node_modules", "models", "build"])
+    symlinkSync(join(ROOT, folder), join(root, folder), "junction");
+  const release = join(root, "build-cuda", "Release");
+  mkdirSync(release, { recursive: true });
+  const place = join(release, "llama2_cuda.node");
+  if (addon === undefined) cpSync(EMULATED_ADDON, place);
+  else writeFileSync(place, addon);
+  writeFileSync(join(root, "dist", "backend", "cuda", "driver.js"), `export const hasDriver = () => ${driver};\n`);
+  return root;
+}
