@@ -9,7 +9,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { basename, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
@@ -55,17 +55,22 @@ export function gather(bundle, shared, { node, peers }) {
     if (existsSync(from)) cpSync(from, join(bundle, to), { recursive: true, dereference: true });
     else missing.push(relative(root, from));
   };
+  const bringPacked = (from, to) => {
+    if (!existsSync(from)) return missing.push(relative(root, from));
+    mkdirSync(dirname(join(bundle, to)), { recursive: true });
+    return writeFileSync(join(bundle, to), gzipSync(readFileSync(from), { level: 6 }));
+  };
   bring(join(root, "package.json"), "app/package.json");
   bring(join(root, "dist"), "app/dist");
   bring(join(root, "node_modules", "commander"), "app/node_modules/commander");
-  bring(join(root, "build-cuda", "Release", "llama2_cuda.node"), "app/build-cuda/Release/llama2_cuda.node");
+  bringPacked(join(root, "build-cuda", "Release", "llama2_cuda.node"), "app/build-cuda/Release/llama2_cuda.node.gz");
   bring(join(shared, "models", "stories260K.bin"), "shared/models/stories260K.bin");
   bring(join(shared, "golden", "generate-stories260K.json"), "shared/golden/generate-stories260K.json");
   for (const peer of peers) {
     if (!existsSync(peer)) throw new Error(`--with ${peer}: there is no such file`);
     bring(peer, join("peers", basename(peer)));
   }
-  if (node) writeFileSync(join(bundle, "node.gz"), gzipSync(readFileSync(process.execPath), { level: 6 }));
+  if (node) bringPacked(process.execPath, "node.gz");
   return missing;
 }
 

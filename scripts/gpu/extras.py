@@ -71,24 +71,24 @@ def theirs_once(command):
     return float(found[-1][0] or found[-1][1]) if found else None
 
 
-def unpack_node(packed, folder):
-    """The Node that was brought along, or None."""
+def unpack(packed, to):
+    """A program that was brought along; None if it was not."""
     if not os.path.exists(packed):
         return None
-    node = os.path.join(folder, "node")
-    with gzip.open(packed) as source, open(node, "wb") as to:
-        shutil.copyfileobj(source, to)
-    os.chmod(node, 0o755)
-    return node
+    with gzip.open(packed) as source, open(to, "wb") as file:
+        shutil.copyfileobj(source, file)
+    os.chmod(to, 0o755)
+    return to
 
 
 def run_addon(runner, root, folder, golden):
     """The real addon in Node: the bundled model's greedy text through the command line. No test runner is needed."""
     brought = os.path.join(root, "build-gpu", "app")
     app = brought if os.path.exists(brought) else root
-    node = unpack_node(os.path.join(root, "build-gpu", "node.gz"), folder) or shutil.which("node")
+    node = unpack(os.path.join(root, "build-gpu", "node.gz"), os.path.join(folder, "node")) or shutil.which("node")
     main = os.path.join(app, "dist", "cli", "main.js")
     addon = os.path.join(app, "build-cuda", "Release", "llama2_cuda.node")
+    unpack(addon + ".gz", addon)
     for what, there in (("Node", node), ("dist/", os.path.exists(main)), ("the built addon", os.path.exists(addon))):
         if not there:
             return runner.skip("addon", f"{what} is not here")
