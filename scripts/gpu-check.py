@@ -27,7 +27,7 @@ from table import table  # noqa: E402
 
 ROOT = os.path.dirname(HERE)
 # A Hopper, on which kernels start early.
-EMULATOR = {"EMULATOR_RESIDENT": "4", "EMULATOR_MEMORY": "200000000", "EMULATOR_COMPUTE": "9", "EMULATOR_DRIVER": "13000",
+EMULATOR = {"EMULATOR_SCHEDULE": "random", "EMULATOR_RESIDENT": "4", "EMULATOR_MEMORY": "200000000", "EMULATOR_COMPUTE": "9", "EMULATOR_DRIVER": "13000",
             "EMULATOR_RUNTIME": "13000"}
 
 

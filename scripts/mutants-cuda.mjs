@@ -14,14 +14,13 @@ const barrier = (comment) => [`  __syncthreads();  // ${comment}`, "  "];
 /** What, where, and the text that is replaced by another. Those that only order memory are found by ThreadSanitizer. */
 const MUTANTS = [
   ["no barrier after staging", "matvec.h", ...barrier("orders what was staged before multiply reads it")],
-  ["no barrier before staging anew", "matvec.h", ...barrier("no warp still reads the tile before"), "thread"],
-  ["no barrier after the sums of squares", "matvec.h", ...barrier("orders the writes of parts before the reads below")],
   [
-    "no barrier after the norm's factors",
+    "no barrier before staging anew",
     "matvec.h",
-    ...barrier("orders the writes of factors before their use"),
+    ...barrier("no warp still reads the tile before; orders what prepare wrote before its use"),
     "thread",
   ],
+  ["no barrier after the sums of squares", "matvec.h", ...barrier("orders the writes of parts before the reads below")],
   ["no barrier after the query", "attention.h", ...barrier("orders the writes of query before the reads below")],
   ["no barrier between warps' maxima", "attention.h", ...barrier("orders the writes of parts before the reads below")],
   ["no barrier after the weighted sums", "attention.h", ...barrier("orders the writes of sums before the reads below")],

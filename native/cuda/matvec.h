@@ -216,7 +216,7 @@ __device__ void stageInt8(const Columns<int8_t>& x, const Matrix& w, int start, 
  * Multiply `units` times R rows, shared among all warps of the grid, with x.count columns.
  *
  *   rowsOf(unit)           which rows those are; all of them have the columns of rowsOf(0)
- *   prepare()              called by all threads once the previous kernel has ended
+ *   prepare()              called by all threads once the previous kernel has ended; a barrier follows
  *   value(c, j)            number j of column c
  *   finish(unit, c, sums)  called by one lane for each column, with its R results
  */
@@ -245,7 +245,7 @@ __device__ __forceinline__ void matvec(int units, const Columns<W>& x, RowsOf ro
     for (int start = 0; start < vectors; start += tile) {
       const int end = start + tile < vectors ? start + tile : vectors;
       if (round == 0 || tile < vectors) {
-        __syncthreads();  // no warp still reads the tile before
+        __syncthreads();  // no warp still reads the tile before; orders what prepare wrote before its use
         if constexpr (kInt8) {
           stageInt8(x, shape, start * kPer16<W>, end * kPer16<W>, value);
         } else {
@@ -277,7 +277,8 @@ __device__ __forceinline__ void matvec(int units, const Columns<W>& x, RowsOf ro
 
 /*
  * rmsnorm of transformer.ts, but for the learned gains: the factor for each of `count` columns of x, (count, n), into
- * `factors`. Each block computes it anew, which costs a read of x and saves a kernel.
+ * `factors`. Each block computes it anew, which costs a read of x and saves a kernel. Factors are to be read only after
+ * a barrier.
  */
 __device__ __forceinline__ void rmsnormFactors(float* factors, const float* x, int n, int count, float eps) {
   SHARED(float, parts, [kColumns][kWarps]);
@@ -296,7 +297,6 @@ __device__ __forceinline__ void rmsnormFactors(float* factors, const float* x, i
     for (int w = 0; w < kWarps; w++) ss += parts[threadIdx.x][w];
     factors[threadIdx.x] = 1.0f / sqrtf(ss / static_cast<float>(n) + eps);
   }
-  __syncthreads();  // orders the writes of factors before their use
 }
 
 }  // namespace llama2::cuda

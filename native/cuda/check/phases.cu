@@ -32,6 +32,7 @@ __global__ void __launch_bounds__(kThreads) reductions(const float* x, int n, in
   float all = 0.0f;
   for (int round = 0; round < rounds; round++) {
     rmsnormFactors(factors, x, n, 1, 1e-5f);
+    __syncthreads();  // orders the writes of factors before the reads below
     all += factors[0];
   }
   if (threadIdx.x == 0) *out = all;
