@@ -74,19 +74,19 @@ inline __half __float2half_rn(float value) {
   const unsigned sign = __float_as_uint(value) >> 16 & 0x8000;
   const unsigned x = __float_as_uint(value) & 0x7fffffff;
   const auto half = [](unsigned bits) { return __half{static_cast<uint16_t>(bits)}; };
-  if (x > 0x7f800000) return half(0x7fff);             // NaN
-  if (x >= 0x477ff000) return half(sign | 0x7c00);     // too large
-  if (x < 0x38800000) {                                // subnormal: let a float addition round
+  if (x > 0x7f800000) return half(0x7fff);          // NaN
+  if (x >= 0x477ff000) return half(sign | 0x7c00);  // too large
+  if (x < 0x38800000) {                             // subnormal: let a float addition round
     return half(sign | (__float_as_uint(__uint_as_float(x) + 0.5f) - 0x3f000000));
   }
   return half(sign | (x + 0xfff + (x >> 13 & 1) - 0x38000000) >> 13);
 }
 
-#define SHARED(T, name, dims)                                                      \
-  static const char name##Declaration = 0;                                         \
-  using name##Type = T dims;                                                       \
-  name##Type& name = *static_cast<name##Type*>(                                    \
-      emulator::Grid::get().sharedArray(&name##Declaration, sizeof(name##Type)))
+#define SHARED(T, name, dims)              \
+  static const char name##Declaration = 0; \
+  using name##Type = T dims;               \
+  name##Type& name =                       \
+      *static_cast<name##Type*>(emulator::Grid::get().sharedArray(&name##Declaration, sizeof(name##Type)))
 
 namespace llama2::cuda {
 

@@ -35,7 +35,7 @@ struct dim3 {
 
 namespace emulator {
 
-constexpr size_t kMostThreads = 1024;     // in a block
+constexpr size_t kMostThreads = 1024;       // in a block
 constexpr size_t kSharedLimit = 48 * 1024;  // bytes a block gets without asking for more
 
 /* A line of a kernel. Two threads are at the same one if both are equal. */
@@ -190,7 +190,8 @@ class Grid {
       b.dynamic.reset(new uint64_t[(dynamicBytes_ + 15) / 16 * 2]);
       b.sharedBytes = dynamicBytes_;
       fillNan(b.dynamic.get(), dynamicBytes_);
-      IF_ASAN(__asan_poison_memory_region(reinterpret_cast<char*>(b.dynamic.get()) + dynamicBytes_, -dynamicBytes_ % 16);)
+      IF_ASAN(
+          __asan_poison_memory_region(reinterpret_cast<char*>(b.dynamic.get()) + dynamicBytes_, -dynamicBytes_ % 16);)
       for (unsigned j = 0; j < n; j++) {
         Thread& t = b.threads[j];
         t.index = {j, 0, 0};

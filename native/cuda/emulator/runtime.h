@@ -171,7 +171,8 @@ class Runtime {
 
   /* With AddressSanitizer the host cannot touch the device's memory. */
   void protect([[maybe_unused]] bool on) {
-    IF_ASAN(for (const auto& [start, allocation] : allocations_) {
+    IF_ASAN(for (const auto& [start, allocation]
+                 : allocations_) {
       if (on) {
         __asan_poison_memory_region(start, allocation.size);
       } else {
