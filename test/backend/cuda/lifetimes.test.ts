@@ -79,6 +79,28 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "true 10 true\n" });
   });
 
+  it("asks nothing of a device that is lost, and says why each time", async () => {
+    const script = `
+      process.env.EMULATOR_FAULT = "400"; // the model is loaded by then
+      ${direct}
+      const model = load();
+      const [context, other] = [model.openContext(1), model.openContext(1)];
+      const said = [];
+      const tell = (work) => { try { work(); said.push("nothing"); } catch ({ code, message }) { said.push(code + " " + message); } };
+      while (said.length === 0 || said.at(-1) === "nothing") {
+        tell(() => context.forward([{ token: 1, pos: 0, sequence: 0 }], 1));
+      }
+      const first = said.pop();
+      said.length = 0;
+      tell(() => context.forward([{ token: 9999, pos: -1, sequence: 7 }], 1)); // not even looked at
+      tell(() => other.sample(running()[0].sampler, 0));
+      tell(() => [...other.decode(running(), 3)]);
+      tell(() => model.openContext(1));
+      console.log(first.split(" ")[0], said.every((line) => line === first));
+      context.dispose(); other.dispose(); model.dispose();`;
+    expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "E_DEVICE_LOST true\n" });
+  });
+
   it("survives worker.terminate() while it decodes, again and again", async () => {
     const script = `${direct}
       for (let i = 0; i < 3; i++) { ${busyWorker()} await worker.terminate(); }
