@@ -13,11 +13,10 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { product, root } from "./fingerprint.mjs";
+import { root } from "./fingerprint.mjs";
 
 /** Where it is built: not in build/, which node-gyp empties. */
 const FOLDER = "build-cuda";
-const SOURCES = ["native/cuda", "native/addon", "CMakeLists.txt"];
 
 const run = (command, args) => spawnSync(command, args, { encoding: "utf8" });
 
@@ -34,7 +33,7 @@ export function findNvcc() {
 }
 
 /** All architectures that a compiler of this version knows, of those the backend supports. */
-export const architecturesOf = (version) => [75, 80, 86, 89, 90, ...(version >= 1208 ? [100, 120] : [])];
+const architecturesOf = (version) => [75, 80, 86, 89, 90, ...(version >= 1208 ? [100, 120] : [])];
 
 /**
  * What CMake is told to compile for.
@@ -50,8 +49,13 @@ export function chooseArchitectures(named, version, hasGpu) {
   return [...list.map((arch) => `${arch}-real`), ...(all ? [`${list.at(-1)}-virtual`] : [])].join(";");
 }
 
-/** @returns {string | undefined} why there is no addon now, in one line */
-function build(named) {
+/**
+ * Build it in `folder`.
+ * @param {string[]} named architectures, or "all", or none
+ * @param {{ folder?: string, loud?: boolean }} options loud: show what the compilers say
+ * @returns {string | undefined} why there is no addon now, in one line
+ */
+export function buildCuda(named, { folder = join(root, FOLDER), loud = true } = {}) {
   const unknown = named.find((arch) => arch !== "all" && !/^\d{2,3}$/.test(arch));
   if (unknown !== undefined) return `"${unknown}" is no architecture: expected numbers such as 89, or all`;
   const nvcc = findNvcc();
@@ -63,17 +67,16 @@ function build(named) {
 
   const hasGpu = run("nvidia-smi", ["-L"]).stdout?.startsWith("GPU ") ?? false;
   const architectures = chooseArchitectures(named, nvcc.version, hasGpu);
-  console.log(`nvcc ${nvcc.name}, for ${architectures}`);
+  if (loud) console.log(`nvcc ${nvcc.name}, for ${architectures}`);
   const settings = [`CMAKE_CUDA_COMPILER=${nvcc.command}`, `LLAMA2_ARCHITECTURES=${architectures}`];
-  const args = ["rebuild", "-d", root, "-O", join(root, FOLDER), ...settings.map((setting) => `--CD${setting}`)];
+  const args = ["rebuild", "-d", root, "-O", folder, ...settings.map((setting) => `--CD${setting}`)];
   const { status } = spawnSync(process.execPath, [cmakeJs, ...args, "--parallel", `${availableParallelism()}`], {
-    stdio: "inherit",
+    stdio: loud ? "inherit" : "ignore",
   });
   if (status !== 0) return "cmake-js could not build it; what it said is above";
-  const addon = join(root, FOLDER, "Release", "llama2_cuda.node");
+  const addon = join(folder, "Release", "llama2_cuda.node");
   if (!existsSync(addon)) return `cmake-js did not make ${addon}`;
-  product(FOLDER, SOURCES).markFresh();
-  console.log(`${addon}: ${(statSync(addon).size / 1e6).toFixed(1)} MB`);
+  if (loud) console.log(`${addon}: ${(statSync(addon).size / 1e6).toFixed(1)} MB`);
   return undefined;
 }
 
@@ -87,7 +90,7 @@ function findCmakeJs() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const why = build(process.argv.slice(2));
+  const why = buildCuda(process.argv.slice(2));
   if (why) {
     console.error(`the cuda backend was not built: ${why}`);
     process.exitCode = 1;

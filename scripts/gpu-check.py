@@ -80,13 +80,15 @@ def run_all(runner, wanted, folder, arguments, peers):
             runner.run_stories(find_stories())
     if wanted("peers"):
         run_peers(runner, peers, folder)
-    if wanted("addon"):
-        run_addon(runner, ROOT, folder, read_json("test/golden/bundled-model.json"))
-    for tool in ("memcheck", "racecheck"):
-        if wanted(tool):
-            runner.skip(tool, "under emulation") if arguments.emulate else runner.run_sanitizer(tool, 60)
-    if wanted("trace"):
-        run_trace(runner)
+    on_gpu = {
+        "addon": lambda: run_addon(runner, ROOT, folder, read_json("test/golden/bundled-model.json")),
+        "memcheck": lambda: runner.run_sanitizer("memcheck", 60),
+        "racecheck": lambda: runner.run_sanitizer("racecheck", 60),
+        "trace": lambda: run_trace(runner),
+    }
+    for name, run in on_gpu.items():
+        if wanted(name):
+            runner.skip(name, "needs a GPU") if arguments.emulate else run()
 
 
 def main():

@@ -52,7 +52,7 @@ const MUTANTS = [
     "const bool busy = unit <= units;",
     "address,undefined",
   ],
-  ["columns share a stride", "matvec.h", "c * (x.tiling.tile / 4)", "0"],
+  ["columns share a stride", "matvec.h", "c * (tiling.tile / 4)", "c * 0"],
   [
     "one position too few",
     "attention.h",

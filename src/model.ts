@@ -2,9 +2,7 @@
  * What a user of the library holds: a model, with text going in and text coming out.
  */
 import { join } from "node:path";
-import type { BackendName, CudaOptions } from "./backend/backend.js";
-import { KV_PRECISIONS, PRECISIONS } from "./backend/backend.js";
-import { meansCuda } from "./backend/load.js";
+import { type BackendName, type CudaOptions, KV_PRECISIONS, meansCuda, PRECISIONS } from "./backend/backend.js";
 import { checkVocabSize, findTokenizer, PACKAGE_MODELS, readTokenizer } from "./checkpoint/tokenizerFile.js";
 import { Llama2Error } from "./errors.js";
 import { BOS, encode, type Tokenizer } from "./llama2/tokenizer.js";

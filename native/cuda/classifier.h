@@ -42,7 +42,10 @@ __global__ void __launch_bounds__(kThreads) classifier(Matrix wcls, const float*
   uint64_t mine = 0;  // lane c: of column c
 
   matvec<W, 1, C>(
-      wcls.d, columns, [&](int row) { return Rows<1>{{&wcls}, {row}}; },
+      wcls.d, columns,
+      [&](int row) {
+        return Rows<1>{{&wcls}, {row}};
+      },
       [&] { rmsnormFactors(factors, x, dim, columns.count, eps); },
       [&](int c, int j) { return gains[j] * (factors[c] * x[static_cast<size_t>(c) * dim + j]); },
       [&](int row, int c, const float* v) {

@@ -1,11 +1,11 @@
 /* Context: memory, batches in, logits and tokens out. */
-#include "context.h"
-
 #include <string.h>
 
 #include <algorithm>
 #include <chrono>
 #include <thread>
+
+#include "context.h"
 
 namespace llama2::cuda {
 
@@ -13,7 +13,9 @@ namespace {
 
 int maxBatchOf(int slots) { return std::max(32, slots); }
 
-KvCache cacheOf(const Config& p) { return {nullptr, nullptr, p.nLayers, p.nKvHeads, p.seqLen, roundUp(p.headSize(), 8)}; }
+KvCache cacheOf(const Config& p) {
+  return {nullptr, nullptr, p.nLayers, p.nKvHeads, p.seqLen, roundUp(p.headSize(), 8)};
+}
 
 size_t cacheBytes(const Config& p, const Options& options, int slots) {
   return cacheOf(p).size(slots) * (options.kvPrecision == KvPrecision::kFp16 ? 2 : 4);
@@ -25,9 +27,7 @@ size_t keysOf(const Config& p) {
   return size;
 }
 
-size_t partsOf(const Config& p) {
-  return static_cast<size_t>(p.nHeads) * ((p.seqLen + chunkOf(p) - 1) / chunkOf(p));
-}
+size_t partsOf(const Config& p) { return static_cast<size_t>(p.nHeads) * ((p.seqLen + chunkOf(p) - 1) / chunkOf(p)); }
 
 /* Of the classifier, at most; a grid is never larger. */
 size_t bestOf(const Config& p) { return (static_cast<size_t>(p.vocabSize) + kWarps - 1) / kWarps; }
@@ -41,7 +41,8 @@ void checkEntry(const Entry& e, const Config& p, int slots) {
 }  // namespace
 
 size_t contextBytes(const Config& p, const Options& options, int slots) {
-  const size_t entry = sizeof(Entry) + 4 * (2 * size_t(p.dim) + p.hiddenDim + partsOf(p) * (2 + p.headSize()) + p.vocabSize) +
+  const size_t entry = sizeof(Entry) +
+                       4 * (2 * size_t(p.dim) + p.hiddenDim + partsOf(p) * (2 + p.headSize()) + p.vocabSize) +
                        8 * bestOf(p);
   const size_t slot = sizeof(Draw) + sizeof(int) + 4 * size_t(p.vocabSize) + 8 * keysOf(p);
   return 2 * cacheBytes(p, options, slots) + entry * maxBatchOf(slots) + slot * slots;

@@ -11,12 +11,12 @@
 
 namespace llama2::cuda {
 
-constexpr int kMaxSteps = 64;          // of one decode()
-constexpr int32_t kPending = -2;       // a token that is not there yet
-constexpr int kLeastChunk = 64;        // positions that a block of attention looks at, at least
-constexpr int kMostChunk = 8192;       // and at most: their scores lie in shared memory
-constexpr int kSplits = 8;             // blocks that share a head, unless chunks would be too large
-constexpr int kBlocksEach = 4;         // blocks of a matvec for each multiprocessor, at most
+constexpr int kMaxSteps = 64;     // of one decode()
+constexpr int32_t kPending = -2;  // a token that is not there yet
+constexpr int kLeastChunk = 64;   // positions that a block of attention looks at, at least
+constexpr int kMostChunk = 8192;  // and at most: their scores lie in shared memory
+constexpr int kSplits = 8;        // blocks that share a head, unless chunks would be too large
+constexpr int kBlocksEach = 4;    // blocks of a matvec for each multiprocessor, at most
 
 /* How attention is split: by the model alone, so that no result depends on the batch. */
 inline int chunkOf(const Config& p) {
@@ -26,17 +26,17 @@ inline int chunkOf(const Config& p) {
 
 /* The numbers of a batch of tokens on their way, a row for each: RunState of transformer.ts. */
 struct RunState {
-  Buffer<Entry> entries;  // (maxBatch)
-  Buffer<float> x;        // (maxBatch, dim)
-  Buffer<float> q;        // (maxBatch, dim)
-  Buffer<float> hb;       // (maxBatch, hiddenDim)
+  Buffer<Entry> entries;                // (maxBatch)
+  Buffer<float> x;                      // (maxBatch, dim)
+  Buffer<float> q;                      // (maxBatch, dim)
+  Buffer<float> hb;                     // (maxBatch, hiddenDim)
   Buffer<float> attM, attL, attValues;  // see Partials
-  Buffer<float> logits;   // (maxBatch, vocabSize)
-  Buffer<uint64_t> best;  // (maxBatch, blocks of the classifier)
-  Buffer<Draw> draws;     // (slots)
-  Buffer<float> terms;    // (slots, vocabSize)
-  Buffer<uint64_t> keys;  // (slots, vocabSize rounded up to a power of two)
-  Buffer<int> step;       // (slots)
+  Buffer<float> logits;                 // (maxBatch, vocabSize)
+  Buffer<uint64_t> best;                // (maxBatch, blocks of the classifier)
+  Buffer<Draw> draws;                   // (slots)
+  Buffer<float> terms;                  // (slots, vocabSize)
+  Buffer<uint64_t> keys;                // (slots, vocabSize rounded up to a power of two)
+  Buffer<int> step;                     // (slots)
 };
 
 struct Context::Parts {
@@ -49,11 +49,11 @@ struct Context::Parts {
   Buffer<uint8_t> keys, values;
   KvCache cache;
   Partials partials;
-  Pinned<Entry> entries;   // (maxBatch) on their way in and out
-  Pinned<Draw> draws;      // (slots)
-  Pinned<int32_t> tokens;  // (kMaxSteps, slots) on their way out
+  Pinned<Entry> entries;                                   // (maxBatch) on their way in and out
+  Pinned<Draw> draws;                                      // (slots)
+  Pinned<int32_t> tokens;                                  // (kMaxSteps, slots) on their way out
   std::map<std::pair<int, bool>, cudaGraphExec_t> graphs;  // by sequences, and whether they are all greedy
-  int decoding = 0;        // sequences
+  int decoding = 0;                                        // sequences
 
   Parts(Transformer::Parts& transformer, int slots);
   ~Parts();

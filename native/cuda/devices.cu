@@ -137,8 +137,8 @@ void requireFree(size_t bytes, const char* what) {
   size_t available = 0, total = 0;
   check(cudaMemGetInfo(&available, &total), "cudaMemGetInfo");
   if (bytes <= available) return;
-  throw Error(Code::kLimit, std::string(what) + " needs " + gigabytes(bytes) + "; this card has " + gigabytes(available) +
-                                " free of " + gigabytes(total));
+  throw Error(Code::kLimit, std::string(what) + " needs " + gigabytes(bytes) + "; this card has " +
+                                gigabytes(available) + " free of " + gigabytes(total));
 }
 
 }  // namespace llama2::cuda

@@ -13,8 +13,8 @@ namespace llama2::cuda {
 
 /* hb (count, hiddenDim) = silu(w1(norm x)) * w3(norm x). A warp takes the same row of both. */
 template <class W, int C>
-__global__ void __launch_bounds__(kThreads) ffnIn(Matrix w1, Matrix w3, const float* x, const float* gains, float eps,
-                                                  int count, Tiling tiling, float* hb) {
+__global__ void __launch_bounds__(kThreads)
+    ffnIn(Matrix w1, Matrix w3, const float* x, const float* gains, float eps, int count, Tiling tiling, float* hb) {
   SHARED(float, factors, [kColumns]);
   const int firstColumn = static_cast<int>(blockIdx.y) * C;
   const Columns<W> columns = {sharedMemory(), tiling, count - firstColumn < C ? count - firstColumn : C};
@@ -22,7 +22,10 @@ __global__ void __launch_bounds__(kThreads) ffnIn(Matrix w1, Matrix w3, const fl
   x += static_cast<size_t>(firstColumn) * dim;
 
   matvec<W, 2, C>(
-      w1.d, columns, [&](int row) { return Rows<2>{{&w1, &w3}, {row, row}}; },
+      w1.d, columns,
+      [&](int row) {
+        return Rows<2>{{&w1, &w3}, {row, row}};
+      },
       [&] { rmsnormFactors(factors, x, dim, columns.count, eps); },
       [&](int c, int j) { return gains[j] * (factors[c] * x[static_cast<size_t>(c) * dim + j]); },
       [&](int row, int c, const float* v) {
@@ -38,8 +41,11 @@ __global__ void __launch_bounds__(kThreads) ffnOut(Matrix w2, const float* hb, i
   const Columns<W> columns = {sharedMemory(), tiling, count - firstColumn < C ? count - firstColumn : C};
 
   matvec<W, 1, C>(
-      w2.d, columns, [&](int row) { return Rows<1>{{&w2}, {row}}; }, [] {},
-      [&](int c, int j) { return hb[static_cast<size_t>(firstColumn + c) * w2.n + j]; },
+      w2.d, columns,
+      [&](int row) {
+        return Rows<1>{{&w2}, {row}};
+      },
+      [] {}, [&](int c, int j) { return hb[static_cast<size_t>(firstColumn + c) * w2.n + j]; },
       [&](int row, int c, const float* v) { x[static_cast<size_t>(firstColumn + c) * w2.d + row] += v[0]; });
 }
 

@@ -42,7 +42,8 @@ void requireGroups(const Config& p, const Options& o) {
   if (o.precision != Precision::kInt8 || std::lcm(32 * 16, o.groupSize) <= kTile<kColumns>) return;
   if (std::max(p.dim, p.hiddenDim) <= kTile<kColumns>) return;
   throw Error(Code::kDeviceUnavailable, "the cuda backend cannot multiply int8 groups of " +
-                                            std::to_string(o.groupSize) + " in a model of this size; --precision fp16 can");
+                                            std::to_string(o.groupSize) +
+                                            " in a model of this size; --precision fp16 can");
 }
 
 /* Enough blocks for all units, a warp for each, but no more than run at once: a block prepares its columns once. */
@@ -77,9 +78,11 @@ void Context::Parts::layers(int count) {
           "qkv");
 
     // multihead attention
-    const dim3 grid(static_cast<unsigned>(partials.splits), static_cast<unsigned>(p.nHeads), static_cast<unsigned>(count));
+    const dim3 grid(static_cast<unsigned>(partials.splits), static_cast<unsigned>(p.nHeads),
+                    static_cast<unsigned>(count));
     const size_t shared = sizeof(float) * attentionFloats(cache.headStride, partials.chunk);
-    check(launch(Launch{grid, kThreads, shared, stream, early}, attention<Kv>, s.q.get(), cache, l, headSize, batch, partials),
+    check(launch(Launch{grid, kThreads, shared, stream, early}, attention<Kv>, s.q.get(), cache, l, headSize, batch,
+                 partials),
           "attention");
 
     // final matmul of the attention, and the residual connection back into x

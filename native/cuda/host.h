@@ -70,9 +70,7 @@ class Stream {
   void toHost(T* to, const T* from, size_t count) const {
     check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDeviceToHost, stream_), "cudaMemcpyAsync");
   }
-  void clear(void* memory, size_t bytes) const {
-    check(cudaMemsetAsync(memory, 0, bytes, stream_), "cudaMemsetAsync");
-  }
+  void clear(void* memory, size_t bytes) const { check(cudaMemsetAsync(memory, 0, bytes, stream_), "cudaMemsetAsync"); }
 
  private:
   cudaStream_t stream_ = nullptr;

@@ -14,12 +14,12 @@
 namespace llama2::cuda {
 
 struct Matrix {
-  void* data;       // (d, stride) of float, __half or int8_t
-  float* scales;    // int8_t: (d * n / groupSize, rounded up), else null
+  void* data;     // (d, stride) of float, __half or int8_t
+  float* scales;  // int8_t: (d * n / groupSize, rounded up), else null
   int d, n;
-  int stride;       // n, rounded up to 16
-  int groupSize;    // int8_t: how many neighbouring numbers, counted through all rows, share a scale
-  int groupShift;   // log2 of groupSize, if that is whole, at least 2, and no group straddles two rows; else 0
+  int stride;      // n, rounded up to 16
+  int groupSize;   // int8_t: how many neighbouring numbers, counted through all rows, share a scale
+  int groupShift;  // log2 of groupSize, if that is whole, at least 2, and no group straddles two rows; else 0
 };
 
 constexpr int roundUp(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }

@@ -95,7 +95,7 @@ __device__ __forceinline__ void multiply(float (&sums)[R][C], const Tile<R>& t, 
 #pragma unroll
       for (int c = 0; c < C; c++) {
         if (c >= x.count) break;
-        const float4 value = x.floats(c)[part * (x.tiling.tile / kPer16<W>) + v - start];
+        const float4 value = x.floats(c)[part * (x.tiling.tile / kPer16<W>)+v - start];
 #pragma unroll
         for (int r = 0; r < R; r++) {
           sums[r][c] = fmaf(w[r].x, value.x, sums[r][c]);

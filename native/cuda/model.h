@@ -43,8 +43,8 @@ struct Config {
 /* What went wrong. `codeName` gives the name, which is also the code of the JavaScript error. */
 enum class Code {
   kDeviceUnavailable,  // E_DEVICE_UNAVAILABLE: no driver, no device, too old a driver, no such device, no code for it
-  kLimit,              // E_DEVICE_OOM: the model or the context does not fit; nothing has changed, a smaller one may fit
-  kDevice,             // E_DEVICE_LOST: a kernel or a copy failed; the process cannot use this device any more
+  kLimit,   // E_DEVICE_OOM: the model or the context does not fit; nothing has changed, a smaller one may fit
+  kDevice,  // E_DEVICE_LOST: a kernel or a copy failed; the process cannot use this device any more
 };
 const char* codeName(Code code);
 
@@ -57,9 +57,9 @@ struct Error : std::runtime_error {
 // Devices
 
 struct Device {
-  std::string name;    // "NVIDIA H100 80GB HBM3"
-  int computeMajor;    // 9
-  int computeMinor;    // 0
+  std::string name;  // "NVIDIA H100 80GB HBM3"
+  int computeMajor;  // 9
+  int computeMinor;  // 0
   int multiprocessors;
   size_t totalBytes;
 };

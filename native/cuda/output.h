@@ -32,14 +32,18 @@ __device__ __forceinline__ float combined(const Partials& partials, int entry, i
 
 /* Columns from blockIdx.y * C on, of `count`. */
 template <class W, int C>
-__global__ void __launch_bounds__(kThreads) output(Matrix wo, Partials partials, int headSize, const Entry* entries,
-                                                   int count, Tiling tiling, float* x) {
+__global__ void __launch_bounds__(kThreads)
+    output(Matrix wo, Partials partials, int headSize, const Entry* entries, int count, Tiling tiling, float* x) {
   const int firstColumn = static_cast<int>(blockIdx.y) * C;
   const Columns<W> columns = {sharedMemory(), tiling, count - firstColumn < C ? count - firstColumn : C};
   const int dim = wo.d;
 
   matvec<W, 1, C>(
-      dim, columns, [&](int row) { return Rows<1>{{&wo}, {row}}; }, [] {},
+      dim, columns,
+      [&](int row) {
+        return Rows<1>{{&wo}, {row}};
+      },
+      [] {},
       [&](int c, int j) {
         const int entry = firstColumn + c;
         return combined(partials, entry, entries[entry].pos, dim / headSize, j / headSize, headSize, j % headSize);

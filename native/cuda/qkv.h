@@ -22,9 +22,9 @@ struct Rope {
 
 /* Columns from blockIdx.y * C on, of `count`. */
 template <class W, class Kv, int C>
-__global__ void __launch_bounds__(kThreads) qkv(Matrix wq, Matrix wk, Matrix wv, const float* x, const float* gains,
-                                                float eps, Rope rope, const Entry* entries, int count, Tiling tiling,
-                                                float* q, KvCache cache, int layer) {
+__global__ void __launch_bounds__(kThreads)
+    qkv(Matrix wq, Matrix wk, Matrix wv, const float* x, const float* gains, float eps, Rope rope, const Entry* entries,
+        int count, Tiling tiling, float* q, KvCache cache, int layer) {
   SHARED(float, factors, [kColumns]);
   const int firstColumn = static_cast<int>(blockIdx.y) * C;
   const Columns<W> columns = {sharedMemory(), tiling, count - firstColumn < C ? count - firstColumn : C};

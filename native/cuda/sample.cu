@@ -18,7 +18,7 @@ void Context::Parts::sample(int count, bool greedy) {
   }
   int keyStride = 1;
   while (keyStride < p.vocabSize) keyStride *= 2;
-  const SamplerState state = {s.entries.get(), s.draws.get(), s.logits.get(), s.best.get(), bestCount,   s.terms.get(),
+  const SamplerState state = {s.entries.get(), s.draws.get(), s.logits.get(), s.best.get(), bestCount,    s.terms.get(),
                               s.keys.get(),    keyStride,     p.vocabSize,    p.seqLen,     s.step.get(), tokens.get()};
   const unsigned threads = p.vocabSize > 8192 ? kSamplerThreads : kThreads;
   check(launch(Launch{dim3(static_cast<unsigned>(count)), threads, 0, stream, transformer.early}, sampleToken, state),

@@ -6,10 +6,10 @@
  *
  * What stands against doing it in parallel are the float32 sums, which the reference adds in the order of tokens. They
  * are replayed exactly. While a running sum s stays between two powers of two, it is a whole number of ulps, and adding
- * p rounds p to whole ulps, whatever s is; but for a tie, which goes to the even sum and so depends on whether s is odd.
- * So a chunk of numbers adds one whole number for an even s and one for an odd s. All threads find these two for their
- * chunks, guessing the power of two; one thread then walks over the chunks, and adds one by one where a guess was wrong
- * or s passes a power of two.
+ * p rounds p to whole ulps, whatever s is; but for a tie, which goes to the even sum and so depends on whether s is
+ * odd. So a chunk of numbers adds one whole number for an even s and one for an odd s. All threads find these two for
+ * their chunks, guessing the power of two; one thread then walks over the chunks, and adds one by one where a guess was
+ * wrong or s passes a power of two.
  */
 #ifndef LLAMA2_CUDA_SAMPLER_H
 #define LLAMA2_CUDA_SAMPLER_H
@@ -22,14 +22,14 @@ namespace llama2::cuda {
 
 constexpr int kSamplerThreads = 1024;
 
-__constant__ uint64_t kExp2[32] = {
-    0x3ff0000000000000, 0x3ff059b0d3158574, 0x3ff0b5586cf9890f, 0x3ff11301d0125b51, 0x3ff172b83c7d517b,
-    0x3ff1d4873168b9aa, 0x3ff2387a6e756238, 0x3ff29e9df51fdee1, 0x3ff306fe0a31b715, 0x3ff371a7373aa9cb,
-    0x3ff3dea64c123422, 0x3ff44e086061892d, 0x3ff4bfdad5362a27, 0x3ff5342b569d4f82, 0x3ff5ab07dd485429,
-    0x3ff6247eb03a5585, 0x3ff6a09e667f3bcd, 0x3ff71f75e8ec5f74, 0x3ff7a11473eb0187, 0x3ff82589994cce13,
-    0x3ff8ace5422aa0db, 0x3ff93737b0cdc5e5, 0x3ff9c49182a3f090, 0x3ffa5503b23e255d, 0x3ffae89f995ad3ad,
-    0x3ffb7f76f2fb5e47, 0x3ffc199bdd85529c, 0x3ffcb720dcef9069, 0x3ffd5818dcfba487, 0x3ffdfc97337b9b5f,
-    0x3ffea4afa2a490da, 0x3fff50765b6e4540};
+__constant__ uint64_t kExp2[32] = {0x3ff0000000000000, 0x3ff059b0d3158574, 0x3ff0b5586cf9890f, 0x3ff11301d0125b51,
+                                   0x3ff172b83c7d517b, 0x3ff1d4873168b9aa, 0x3ff2387a6e756238, 0x3ff29e9df51fdee1,
+                                   0x3ff306fe0a31b715, 0x3ff371a7373aa9cb, 0x3ff3dea64c123422, 0x3ff44e086061892d,
+                                   0x3ff4bfdad5362a27, 0x3ff5342b569d4f82, 0x3ff5ab07dd485429, 0x3ff6247eb03a5585,
+                                   0x3ff6a09e667f3bcd, 0x3ff71f75e8ec5f74, 0x3ff7a11473eb0187, 0x3ff82589994cce13,
+                                   0x3ff8ace5422aa0db, 0x3ff93737b0cdc5e5, 0x3ff9c49182a3f090, 0x3ffa5503b23e255d,
+                                   0x3ffae89f995ad3ad, 0x3ffb7f76f2fb5e47, 0x3ffc199bdd85529c, 0x3ffcb720dcef9069,
+                                   0x3ffd5818dcfba487, 0x3ffdfc97337b9b5f, 0x3ffea4afa2a490da, 0x3fff50765b6e4540};
 
 /* math.ts: expf. e^x = 2^(z/32) = 2^(k/32) * 2^(r/32), with k whole and r in [-1/2, 1/2]. */
 __device__ __forceinline__ float expfExact(float x) {
@@ -77,9 +77,11 @@ static __global__ void __launch_bounds__(kThreads) findBest(const float* logits,
   }
 }
 
-/* terms (count, vocabSize) = e^((logit - largest) / temperature), of the entries that are not greedy. Blocks (any, count). */
+/* terms (count, vocabSize) = e^((logit - largest) / temperature), of the entries that are not greedy. Blocks (any,
+ * count). */
 static __global__ void __launch_bounds__(kThreads)
-    softmaxTerms(const float* logits, int vocabSize, const uint64_t* best, int bestCount, const Draw* draws, float* terms) {
+    softmaxTerms(const float* logits, int vocabSize, const uint64_t* best, int bestCount, const Draw* draws,
+                 float* terms) {
   letNextKernelStart();
   waitForPreviousKernel();
   const int entry = static_cast<int>(blockIdx.y);
@@ -101,8 +103,8 @@ struct RunningSum {
 
 /* What a chunk adds to a sum whose bits, taken as a number, are between exponent << 23 and (exponent + 1) << 23. */
 struct Increment {
-  int exponent;      // 0: unknown
-  unsigned even;     // in ulps, if the sum is an even number of ulps
+  int exponent;   // 0: unknown
+  unsigned even;  // in ulps, if the sum is an even number of ulps
   unsigned odd;
 };
 
@@ -200,7 +202,8 @@ __device__ __forceinline__ void bitonicSort(uint64_t* keys, int size) {
 }
 
 /* sampler.ts: sampleTopp. keys has room for vocabSize, rounded up to a power of two. */
-__device__ __forceinline__ int sampleTopp(float* probabilities, int n, float topp, float coin, uint64_t* keys, int greedy) {
+__device__ __forceinline__ int sampleTopp(float* probabilities, int n, float topp, float coin, uint64_t* keys,
+                                          int greedy) {
   SHARED(int, candidates, [1]);
   if (threadIdx.x == 0) candidates[0] = 0;
   __syncthreads();  // orders the write of candidates before the additions to it
@@ -229,16 +232,16 @@ __device__ __forceinline__ int sampleTopp(float* probabilities, int n, float top
 
 /* What the sampler works with. */
 struct SamplerState {
-  Entry* entries;          // (count)
-  Draw* draws;             // (count)
-  const float* logits;     // (count, vocabSize)
-  const uint64_t* best;    // (count, bestCount)
+  Entry* entries;        // (count)
+  Draw* draws;           // (count)
+  const float* logits;   // (count, vocabSize)
+  const uint64_t* best;  // (count, bestCount)
   int bestCount;
-  float* terms;            // (count, vocabSize)
-  uint64_t* keys;          // (count, keyStride)
+  float* terms;    // (count, vocabSize)
+  uint64_t* keys;  // (count, keyStride)
   int keyStride;
   int vocabSize, seqLen;
-  int* step;               // (count) which token of this decode() comes next
+  int* step;                 // (count) which token of this decode() comes next
   volatile int32_t* tokens;  // (steps, count), memory of the host
 };
 

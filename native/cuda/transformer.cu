@@ -1,11 +1,10 @@
 /* Transformer: weights, from the checkpoint's order and precision to the device's. */
-#include "transformer.h"
-
 #include <string.h>
 
 #include <algorithm>
 
 #include "convert.h"
+#include "transformer.h"
 
 namespace llama2::cuda {
 
@@ -13,7 +12,9 @@ namespace {
 
 constexpr size_t kStaged = size_t{1} << 20;  // numbers sent at once, at most
 
-size_t bytesOf(Precision precision) { return precision == Precision::kFp32 ? 4 : precision == Precision::kFp16 ? 2 : 1; }
+size_t bytesOf(Precision precision) {
+  return precision == Precision::kFp32 ? 4 : precision == Precision::kFp16 ? 2 : 1;
+}
 
 size_t scalesOf(const Options& options, int d, int n) {
   if (options.precision != Precision::kInt8) return 0;
@@ -221,7 +222,8 @@ bool Transformer::fillQuantized(const std::string& name, int layer, const int8_t
     memcpy(s.host.get(), values + done, some);
     auto* device = reinterpret_cast<int8_t*>(s.device.get());
     p.stream.toDevice(device, reinterpret_cast<const int8_t*>(s.host.get()), some);
-    const Launch how = {dim3(static_cast<unsigned>((some + kThreads - 1) / kThreads)), kThreads, 0, p.stream.get(), false};
+    const Launch how = {dim3(static_cast<unsigned>((some + kThreads - 1) / kThreads)), kThreads, 0, p.stream.get(),
+                        false};
     check(launch(how, copyInt8, to, device, some, offset + done), "copyInt8");
     check(cudaEventRecord(s.sent, p.stream.get()), "cudaEventRecord");
     p.current ^= 1;

@@ -17,18 +17,18 @@ struct OwnedMatrix {
 };
 
 struct TransformerWeights {
-  OwnedMatrix tokenEmbeddingTable;           // (vocabSize, dim)
-  std::vector<Buffer<float>> rmsAttWeight;   // (nLayers, dim)
-  std::vector<OwnedMatrix> wq;               // (nLayers, dim, dim)
-  std::vector<OwnedMatrix> wk;               // (nLayers, kvDim, dim)
-  std::vector<OwnedMatrix> wv;               // (nLayers, kvDim, dim)
-  std::vector<OwnedMatrix> wo;               // (nLayers, dim, dim)
-  std::vector<Buffer<float>> rmsFfnWeight;   // (nLayers, dim)
-  std::vector<OwnedMatrix> w1;               // (nLayers, hiddenDim, dim)
-  std::vector<OwnedMatrix> w2;               // (nLayers, dim, hiddenDim)
-  std::vector<OwnedMatrix> w3;               // (nLayers, hiddenDim, dim)
-  Buffer<float> rmsFinalWeight;              // (dim)
-  OwnedMatrix wclsOwned;                     // (vocabSize, dim), unless it is tokenEmbeddingTable
+  OwnedMatrix tokenEmbeddingTable;          // (vocabSize, dim)
+  std::vector<Buffer<float>> rmsAttWeight;  // (nLayers, dim)
+  std::vector<OwnedMatrix> wq;              // (nLayers, dim, dim)
+  std::vector<OwnedMatrix> wk;              // (nLayers, kvDim, dim)
+  std::vector<OwnedMatrix> wv;              // (nLayers, kvDim, dim)
+  std::vector<OwnedMatrix> wo;              // (nLayers, dim, dim)
+  std::vector<Buffer<float>> rmsFfnWeight;  // (nLayers, dim)
+  std::vector<OwnedMatrix> w1;              // (nLayers, hiddenDim, dim)
+  std::vector<OwnedMatrix> w2;              // (nLayers, dim, hiddenDim)
+  std::vector<OwnedMatrix> w3;              // (nLayers, hiddenDim, dim)
+  Buffer<float> rmsFinalWeight;             // (dim)
+  OwnedMatrix wclsOwned;                    // (vocabSize, dim), unless it is tokenEmbeddingTable
   Matrix wcls;
 };
 
@@ -48,10 +48,10 @@ struct Transformer::Parts {
   TransformerWeights w;
   Buffer<float> fcr, fci;  // (seqLen, headSize / 2)
   Staging staging[2];
-  int current = 0;         // which of them is being filled
-  size_t staged = 0;       // numbers in it
-  std::string tensor;      // whose they are
-  size_t next = 0;         // which of its numbers is expected
+  int current = 0;     // which of them is being filled
+  size_t staged = 0;   // numbers in it
+  std::string tensor;  // whose they are
+  size_t next = 0;     // which of its numbers is expected
 
   Parts(const Config& config, const Options& options);
   ~Parts();

@@ -1,8 +1,10 @@
 """What the check runs on. Everything here only reads: no setting of a card is ever changed."""
 import datetime
+import glob
 import json
 import os
 import platform
+import shutil
 import subprocess
 
 FIELDS = [
@@ -19,6 +21,13 @@ def output_of(command):
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def find_tool(name):
+    """A program of the toolkit, which may be installed without being on PATH; None if it is not here."""
+    places = ["/usr/local/cuda/bin/", "/usr/local/cuda-*/bin/", "/opt/nvidia/nsight-compute/*/"]
+    found = [path for place in places for path in sorted(glob.glob(place + name))]
+    return shutil.which(name) or (found[-1] if found else None)
 
 
 def read_card():

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 
+from card import find_tool
 from sections import NO_TIME
 
 ROUNDS = 5
@@ -114,12 +115,13 @@ METRICS = "gpu__time_duration.sum,dram__bytes_read.sum,launch__registers_per_thr
 
 def run_trace(runner, shape="15M", precision="fp32"):
     """Every kernel of a few tokens under Nsight Compute, which runs them one at a time: which takes how long."""
-    if shutil.which("ncu") is None:
+    ncu = find_tool("ncu")
+    if ncu is None:
         return runner.skip("trace", "ncu is not here")
     if runner.left() < 30:
         return runner.skip("trace", NO_TIME)
     start = time.monotonic()
-    call = ["ncu", "--csv", "--metrics", METRICS, "--clock-control", "none", "--cache-control", "none", "--launch-count",
+    call = [ncu, "--csv", "--metrics", METRICS, "--clock-control", "none", "--cache-control", "none", "--launch-count",
             "240", runner.program, "speed", shape, precision, "4"]
     try:
         done = subprocess.run(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=min(60, runner.left() - 5),

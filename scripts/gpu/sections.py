@@ -5,11 +5,12 @@ or hang without taking the others along. What it has said until then is kept.
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import threading
 import time
+
+from card import find_tool
 
 # Name, and the most seconds that it gets of those that are left.
 SECTIONS = [
@@ -159,9 +160,10 @@ class Runner:
 
     def run_sanitizer(self, tool, most):
         """compute-sanitizer over small shapes: errors of memory, or races within shared memory."""
-        if shutil.which("compute-sanitizer") is None:
+        sanitizer = find_tool("compute-sanitizer")
+        if sanitizer is None:
             return self.skip(tool, "compute-sanitizer is not here")
-        prefix = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9"]
+        prefix = [sanitizer, "--tool", tool, "--error-exitcode", "9"]
         parts = []
         for name in SANITIZED:
             self.run_section(name, most / len(SANITIZED), prefix, tool, small=True)

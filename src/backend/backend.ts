@@ -23,6 +23,10 @@ export interface CudaOptions {
   device?: number; // which GPU; default: 0
 }
 
+/** Whether something was chosen that only cuda can do. */
+export const meansCuda = ({ precision, kvPrecision, device }: CudaOptions): boolean =>
+  (precision ?? kvPrecision ?? device) !== undefined;
+
 export interface LoadOptions extends CudaOptions {
   threads: number; // 0: the backend's choice
   name?: string; // of the model, for messages

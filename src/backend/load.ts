@@ -3,14 +3,7 @@
  */
 import { Llama2Error } from "../errors.js";
 import type { Config, WeightSource } from "../llama2/transformer.js";
-import {
-  BACKENDS,
-  type Backend,
-  type BackendName,
-  type CudaOptions,
-  type LoadedModel,
-  type LoadOptions,
-} from "./backend.js";
+import { BACKENDS, type Backend, type BackendName, type LoadedModel, type LoadOptions, meansCuda } from "./backend.js";
 import { openCpu } from "./cpu/cpu.js";
 import { openCuda, whyNotCuda } from "./cuda/cuda.js";
 import { checkLimits, checkMemory } from "./limits.js";
@@ -84,10 +77,6 @@ export function load(
   }
   throw new Error("there is no backend at all");
 }
-
-/** Whether something was chosen that only cuda can do. */
-export const meansCuda = ({ precision, kvPrecision, device }: CudaOptions): boolean =>
-  (precision ?? kvPrecision ?? device) !== undefined;
 
 /** Whether this is the backend's fault, and another may do better. */
 function cannotRun(error: unknown): error is Llama2Error {

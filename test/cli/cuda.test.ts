@@ -139,9 +139,12 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
       expect(await refusal([...CUDA, "--device", "3"], { EMULATOR_DEVICES: "2" })).toBe(
         "llama2: there is no device 3; this machine has 0: emulator, 1: emulator (E_DEVICE_UNAVAILABLE)",
       );
-      expect(await story(["--device", "1", "-n", "1", "-s", "1"], { EMULATOR_DEVICES: "2" })).toMatchObject({
-        backend: "cuda",
-      });
+    });
+
+    it("a GPU whose memory others use, and runs on the next when that is named", async () => {
+      const env = { EMULATOR_DEVICES: "2", EMULATOR_BUSY: "0" };
+      expect(await refusal(CUDA, env)).toMatch(/this card has 0\.0000 GB free.*\(E_DEVICE_OOM\)$/);
+      expect(await story(["--device", "1", "-n", "1", "-s", "1"], env)).toMatchObject({ backend: "cuda" });
     });
 
     it.each<[what: string, env: Record<string, string>, message: string]>([

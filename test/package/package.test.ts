@@ -63,12 +63,21 @@ describe("the packed package, installed where nothing can be compiled", () => {
     expect(packed).toEqual(expect.arrayContaining(needed));
     expect(packed).toEqual(expect.arrayContaining(["models/stories2M.bin", "models/tok2048.bin", "models/README.md"]));
     expect(packed).toEqual(expect.arrayContaining(["dist/backend/wasm/kernels.wasm", "native/cpu/forward.cpp"]));
+    expect(packed).toEqual(
+      expect.arrayContaining(["CMakeLists.txt", "native/cuda/forward.cu", "native/cuda/addon/addon.cpp"]),
+    );
+    expect(packed.filter((path) => /emulator|\/test\//.test(path))).toEqual([]);
     expect(packed.filter((path) => /^(src|test|bench|build)\//.test(path))).toEqual([]);
   });
 
   it("has a llama2 that tells a story", () => {
     const story = run(join(project, "node_modules", ".bin", "llama2"), "-s", "42", "-n", "30");
     expect(story).toMatch(/^Once upon a time, there was a boy named Dan who found a coin/);
+  });
+
+  it("builds no CUDA addon there, and says in one line what is missing", () => {
+    const build = () => run("npm", "run", "build:cuda", "--prefix", join(project, "node_modules", "llama2.ts"));
+    expect(build).toThrow(/the cuda backend was not built: there is no (nvcc|cmake): [^\n]*\n/);
   });
 
   it("has a library that imports", () => {

@@ -18,11 +18,12 @@ Napi::BigUint64Array states(const Napi::Value& value, size_t size) {
 }  // namespace
 
 Napi::Function Context::define(Napi::Env env) {
-  return DefineClass(env, "Context",
-                     {InstanceAccessor<&Context::maxBatch>("maxBatch"), InstanceAccessor<&Context::maxSteps>("maxSteps"),
-                      InstanceMethod<&Context::forward>("forward"), InstanceMethod<&Context::decode>("decode"),
-                      InstanceMethod<&Context::tokens>("tokens"), InstanceMethod<&Context::finish>("finish"),
-                      InstanceMethod<&Context::sample>("sample"), InstanceMethod<&Context::dispose>("dispose")});
+  return DefineClass(
+      env, "Context",
+      {InstanceAccessor<&Context::maxBatch>("maxBatch"), InstanceAccessor<&Context::maxSteps>("maxSteps"),
+       InstanceMethod<&Context::forward>("forward"), InstanceMethod<&Context::decode>("decode"),
+       InstanceMethod<&Context::tokens>("tokens"), InstanceMethod<&Context::finish>("finish"),
+       InstanceMethod<&Context::sample>("sample"), InstanceMethod<&Context::dispose>("dispose")});
 }
 
 /* new Context(model, slots) */
@@ -42,12 +43,14 @@ Context::Parts& Context::parts() const {
 
 /* maxBatch: number - the most entries of one `forward`, and sequences of one `decode` */
 Napi::Value Context::maxBatch(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(), [&] { return Napi::Number::New(info.Env(), parts().context.maxBatch()); });
+  return guardedCuda<Napi::Value>(info.Env(),
+                                  [&] { return Napi::Number::New(info.Env(), parts().context.maxBatch()); });
 }
 
 /* maxSteps: number - the most steps of one `decode` */
 Napi::Value Context::maxSteps(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(), [&] { return Napi::Number::New(info.Env(), parts().context.maxSteps()); });
+  return guardedCuda<Napi::Value>(info.Env(),
+                                  [&] { return Napi::Number::New(info.Env(), parts().context.maxSteps()); });
 }
 
 /*
@@ -128,7 +131,8 @@ Napi::Value Context::sample(const Napi::CallbackInfo& info) {
     const size_t first = whole(info[1], 0, 1 << 20, "a row") * vocabSize;
     auto logits = floats(info[0], first + vocabSize);
     auto state = states(info[4], 1);
-    Sequence sequence = {{0, 0, 0}, static_cast<float>(number(info[2])), static_cast<float>(number(info[3])), state[0], -1};
+    Sequence sequence = {
+        {0, 0, 0}, static_cast<float>(number(info[2])), static_cast<float>(number(info[3])), state[0], -1};
     const int32_t token = own.context.sample(logits.Data() + first, sequence);
     state[0] = sequence.rngState;
     return Napi::Number::New(info.Env(), token);

@@ -6,6 +6,7 @@
  *   EMULATOR_MEMORY=n    bytes of the device; more is "out of memory"
  *   EMULATOR_DEVICES=n   how many devices there are, 1 by default
  *   EMULATOR_COMPUTE=n   their compute capability, 7 by default
+ *   EMULATOR_BUSY=n      all memory of device n is somebody else's
  *   EMULATOR_DRIVER=n    the CUDA that the driver speaks, 12000 by default; 0: no driver
  *   EMULATOR_RUNTIME=n   the CUDA that this build needs, 12000 by default
  *   EMULATOR_DRIVER_FILE=path, in the place of /proc/driver/nvidia/version
@@ -82,14 +83,18 @@ class Runtime {
   const int driver = static_cast<int>(settingOr("EMULATOR_DRIVER", 12000));
   const int runtime = static_cast<int>(settingOr("EMULATOR_RUNTIME", 12000));
   const bool foreign = settingOr("EMULATOR_FOREIGN", 0) != 0;
+  const size_t busy = settingOr("EMULATOR_BUSY", size_t(-1));
+  size_t device = 0;  // the current one
   size_t used = 0;
+
+  size_t available() const { return device == busy ? 0 : total - used; }
 
   /* How the device is. */
   cudaError_t status() const { return fault_ == 0 ? cudaErrorIllegalAddress : cudaSuccess; }
 
   cudaError_t allocate(void** memory, size_t size) {
     if (status() != cudaSuccess) return status();
-    if (size > total - used || posix_memalign(memory, 256, size) != 0) return cudaErrorMemoryAllocation;
+    if (size > available() || posix_memalign(memory, 256, size) != 0) return cudaErrorMemoryAllocation;
     memset(*memory, 0xff, size);  // NaN
     used += size;
     allocations_[static_cast<char*>(*memory)].size = size;
@@ -233,13 +238,15 @@ inline cudaError_t cudaGetDeviceCount(int* count) {
   return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 inline cudaError_t cudaSetDevice(int device) {
-  return device < emulator::Runtime::get().devices ? cudaSuccess : cudaErrorInvalidDevice;
+  if (device >= emulator::Runtime::get().devices) return cudaErrorInvalidDevice;
+  emulator::Runtime::get().device = static_cast<size_t>(device);
+  return cudaSuccess;
 }
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   // few multiprocessors, so that small matrices take several rounds of a grid
   const int major = static_cast<int>(emulator::settingOr("EMULATOR_COMPUTE", 7));
   *properties = {"emulator", major, major == 7 ? 5 : 0, 2, emulator::Runtime::get().total};
-  return cudaSetDevice(device);
+  return device < emulator::Runtime::get().devices ? cudaSuccess : cudaErrorInvalidDevice;
 }
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int device) {
   cudaDeviceProp properties;
@@ -268,7 +275,7 @@ inline cudaError_t cudaRuntimeGetVersion(int* version) {
 
 inline cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
   *total = emulator::Runtime::get().total;
-  *available = *total - emulator::Runtime::get().used;
+  *available = emulator::Runtime::get().available();
   return emulator::Runtime::get().status();
 }
 inline cudaError_t cudaMalloc(void** memory, size_t size) { return emulator::Runtime::get().allocate(memory, size); }

@@ -76,11 +76,11 @@ void fill(std::istream& in, bool quantized) {
   for (size_t done = 0; done < count;) {
     seed = seed * 1664525 + 1013904223;
     const size_t some = std::min(count - done, (1 + (seed >> 8) % 50000) * group);
-    const bool fits =
-        quantized ? transformer->fillQuantized(name, layer, values<int8_t>(at + done, some).data(),
-                                               values<float>(scales + done / group * 4, (some + group - 1) / group).data(),
-                                               static_cast<int>(group), some, done)
-                  : transformer->fill(name, layer, values<float>(at + 4 * done, some).data(), some, done);
+    const bool fits = quantized ? transformer->fillQuantized(
+                                      name, layer, values<int8_t>(at + done, some).data(),
+                                      values<float>(scales + done / group * 4, (some + group - 1) / group).data(),
+                                      static_cast<int>(group), some, done)
+                                : transformer->fill(name, layer, values<float>(at + 4 * done, some).data(), some, done);
     if (!fits) throw std::invalid_argument("fill " + name);
     done += some;
   }

@@ -8,7 +8,7 @@ import { existsSync } from "node:fs";
 import { type ErrorCode, Llama2Error } from "../../errors.js";
 import { defaultGroupSize } from "../../llama2/quantize.js";
 import { type Config, shapesOf, type WeightSource } from "../../llama2/transformer.js";
-import type { Backend, LoadedModel, LoadOptions, Precision } from "../backend.js";
+import { type Backend, type LoadedModel, type LoadOptions, PRECISIONS, type Precision } from "../backend.js";
 import { fill, ropeTables } from "../native.js";
 import { CUDA_ADDON_PATH, type CudaAddon, loadCudaAddon, type NativeOptions } from "./addon.js";
 import { openContext } from "./context.js";
@@ -75,8 +75,6 @@ function countWeights({ config, sharedClassifier }: WeightSource): number {
   const tensors = sharedClassifier ? Object.values(others) : [...Object.values(others), wcls];
   return tensors.reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
 }
-
-const PRECISIONS: Precision[] = ["fp32", "fp16", "int8"];
 
 /**
  * Refuse what does not fit before any of it is there, and say what would.

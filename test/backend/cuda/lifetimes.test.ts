@@ -71,12 +71,40 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
   it("gives log-probabilities to whoever asks, with the same tokens", async () => {
     const script = `${library}
       const model = await load();
-      const tell = async (onToken) => { const story = model.generate("Lily", { seed: 3, maxTokens: 10, onToken }); for await (const _ of story); return story.tokens.join(); };
+      const tell = async (onToken) => {
+        const story = model.generate("Lily", { seed: 3, maxTokens: 10, onToken });
+        for await (const _ of story);
+        return story.tokens;
+      };
       const logprobs = [];
-      const asked = await tell(({ logprob }) => logprobs.push(logprob));
-      console.log(asked === await tell(), logprobs.length, logprobs.every((logprob) => logprob < 0 && logprob > -20));
+      const tokens = await tell(({ logprob }) => logprobs.push(logprob));
+      console.log(tokens.join() === (await tell()).join(), logprobs.length);
+      const scored = (await model.score(tokens)).slice(-10);
+      console.log(scored.every((logprob, i) => logprob === logprobs[i]));
       await model.dispose();`;
-    expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "true 10 true\n" });
+    expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "true 10\ntrue\n" });
+  });
+
+  it("asks nothing of a device that is lost, and says why each time", async () => {
+    const script = `
+      process.env.EMULATOR_FAULT = "400"; // the model is loaded by then
+      ${direct}
+      const model = load();
+      const [context, other] = [model.openContext(1), model.openContext(1)];
+      const said = [];
+      const tell = (work) => { try { work(); said.push("nothing"); } catch ({ code, message }) { said.push(code + " " + message); } };
+      while (said.length === 0 || said.at(-1) === "nothing") {
+        tell(() => context.forward([{ token: 1, pos: 0, sequence: 0 }], 1));
+      }
+      const first = said.pop();
+      said.length = 0;
+      tell(() => context.forward([{ token: 9999, pos: -1, sequence: 7 }], 1)); // not even looked at
+      tell(() => other.sample(running()[0].sampler, 0));
+      tell(() => [...other.decode(running(), 3)]);
+      tell(() => model.openContext(1));
+      console.log(first.split(" ")[0], said.every((line) => line === first));
+      context.dispose(); other.dispose(); model.dispose();`;
+    expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "E_DEVICE_LOST true\n" });
   });
 
   it("survives worker.terminate() while it decodes, again and again", async () => {
