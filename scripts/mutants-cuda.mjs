@@ -12,7 +12,7 @@ const source = fileURLToPath(new URL("../native/cuda", import.meta.url));
 const barrier = (comment) => [`  __syncthreads();  // ${comment}`, "  "];
 
 /** What, where, and the text that is replaced by another. Those that only order memory are found by ThreadSanitizer. */
-const MUTANTS = [
+export const MUTANTS = [
   ["no barrier after staging", "matvec.h", ...barrier("orders what was staged before multiply reads it")],
   [
     "no barrier before staging anew",
@@ -83,8 +83,8 @@ const MUTANTS = [
   ],
 ];
 
-const folder = mkdtempSync(join(tmpdir(), "llama2-mutants-"));
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+/** Where everything is built; made when it is needed. */
+let folder = "";
 const SEEDS = [1, 2, 3, 4, 5, 6];
 
 /** What the program does in several schedules, as text. */
@@ -114,22 +114,30 @@ async function saneBehaviour(flags, sanitizer) {
   return sane.get(sanitizer);
 }
 
-const only = process.argv.slice(2).map(Number);
-let missed = 0;
-for (const [i, [what, file, from, to, sanitizer = ""]] of MUTANTS.entries()) {
-  if (only.length > 0 && !only.includes(i)) continue;
-  const flags = sanitizer === "" ? ["-O1"] : ["-O1", "-g", `-fsanitize=${sanitizer}`, "-fno-sanitize-recover=all"];
-  const expected = await saneBehaviour(flags, sanitizer);
-  const copy = join(folder, `mutant${i}`);
-  cpSync(source, copy, { recursive: true });
-  const text = readFileSync(join(copy, file), "utf8");
-  if (!text.includes(from)) throw new Error(`${file} has no "${from}"`);
-  writeFileSync(join(copy, file), text.replace(from, to));
-  const found = behaviour(await buildDriver(join(copy, "build"), { flags, source: copy }), sanitizer !== "").some(
-    (b, k) => b !== expected[k],
-  );
-  if (!found) missed++;
-  console.log(`${found ? "found" : "MISSED"}  ${what}${sanitizer === "" ? "" : ` (${sanitizer})`}`);
-  rmSync(copy, { recursive: true });
+/** Plant those of these numbers, or all. Returns how many nobody has found. */
+async function plant(only) {
+  folder = mkdtempSync(join(tmpdir(), "llama2-mutants-"));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  let missed = 0;
+  for (const [i, [what, file, from, to, sanitizer = ""]] of MUTANTS.entries()) {
+    if (only.length > 0 && !only.includes(i)) continue;
+    const flags = sanitizer === "" ? ["-O1"] : ["-O1", "-g", `-fsanitize=${sanitizer}`, "-fno-sanitize-recover=all"];
+    const expected = await saneBehaviour(flags, sanitizer);
+    const copy = join(folder, `mutant${i}`);
+    cpSync(source, copy, { recursive: true });
+    const text = readFileSync(join(copy, file), "utf8");
+    if (!text.includes(from)) throw new Error(`${file} has no "${from}"`);
+    writeFileSync(join(copy, file), text.replace(from, to));
+    const found = behaviour(await buildDriver(join(copy, "build"), { flags, source: copy }), sanitizer !== "").some(
+      (b, k) => b !== expected[k],
+    );
+    if (!found) missed++;
+    console.log(`${found ? "found" : "MISSED"}  ${what}${sanitizer === "" ? "" : ` (${sanitizer})`}`);
+    rmSync(copy, { recursive: true });
+  }
+  return missed;
 }
-process.exit(missed > 0 ? 1 : 0);
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  process.exit((await plant(process.argv.slice(2).map(Number))) > 0 ? 1 : 0);
+}
