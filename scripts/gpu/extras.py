@@ -95,11 +95,11 @@ def run_addon(runner, root, folder, golden):
             return runner.skip("addon", f"{what} is not here")
     case = next(c for c in golden["cases"] if c["temperature"] == 0 and c["prompt"] == "")
     models = os.path.join(root, "models")
-    call = [node, main, os.path.join(models, "stories2M.bin"), "-z", os.path.join(models, "tok2048.bin"), "--backend",
-            "cuda", "-t", "0", "-n", "256"]
+    model, tokenizer = os.path.join(models, "stories2M.bin"), os.path.join(models, "tok2048.bin")
+    call = [node, main, model, "-z", tokenizer, "--backend", "cuda", "-t", "0", "-n", "256"]
     start = time.monotonic()
     try:
-        done = subprocess.run(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, env=runner.env)
+        done = subprocess.run(call, capture_output=True, text=True, timeout=60, env=runner.env)
         ok = done.returncode == 0 and done.stdout.strip() == case["text"].strip()
         result = {"what": "the bundled model's story, through Node", "ok": ok, "said": done.stderr.strip()[-300:]}
         if not ok:
@@ -124,8 +124,8 @@ def run_trace(runner, shape="15M", precision="fp32"):
     call = [ncu, "--csv", "--metrics", METRICS, "--clock-control", "none", "--cache-control", "none", "--launch-count",
             "240", runner.program, "speed", shape, precision, "4"]
     try:
-        done = subprocess.run(call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=min(60, runner.left() - 5),
-                              env=runner.env)
+        limit = min(60, runner.left() - 5)
+        done = subprocess.run(call, capture_output=True, text=True, timeout=limit, env=runner.env)
     except subprocess.TimeoutExpired:
         return runner.skip("trace", "ncu took too long")
     rows = done.stdout[max(0, done.stdout.find('"ID"')) :]
@@ -143,5 +143,5 @@ def run_trace(runner, shape="15M", precision="fp32"):
                "seconds": round(time.monotonic() - start, 1)}
     if not results:
         section["why"] = "ncu said nothing of use"
-        section["output"] = done.stdout.splitlines()[-20:]
+        section["output"] = (done.stdout + done.stderr).splitlines()[-20:]
     runner.add(section)

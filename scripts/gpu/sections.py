@@ -15,8 +15,8 @@ from card import find_tool
 # Name, and the most seconds that it gets of those that are left.
 SECTIONS = [
     ("bandwidth", 25), ("launches", 15), ("logits", 90), ("text", 30), ("memory", 30), ("decode", 130), ("handoff", 25),
-    ("persistent", 20), ("phases", 30), ("repeats", 30), ("slots", 25), ("batches", 25), ("sampler", 60), ("prefill", 40),
-    ("batch", 60),
+    ("persistent", 20), ("phases", 30), ("repeats", 30), ("slots", 25), ("batches", 25), ("sampler", 60),
+    ("prefill", 40), ("batch", 60),
 ]
 # Sections under compute-sanitizer, which makes everything many times slower.
 SANITIZED = ["logits", "batches", "slots", "sampler"]
@@ -106,7 +106,8 @@ class Runner:
         """The last line that the program prints, as a dict; an empty one if it says nothing, or not in time."""
         limit = max(1, min(most, self.left()))
         try:
-            done = subprocess.run([self.program, *arguments], stdout=subprocess.PIPE, text=True, env=self.env, timeout=limit)
+            call = [self.program, *arguments]
+            done = subprocess.run(call, stdout=subprocess.PIPE, text=True, env=self.env, timeout=limit)
             return json.loads(done.stdout.splitlines()[-1])
         except (subprocess.TimeoutExpired, ValueError, IndexError):
             return {}
@@ -127,15 +128,15 @@ class Runner:
             if self.small and case["shape"] == "15M":
                 continue
             path = os.path.join(folder, "reference.bin")
-            call = [self.program, "reference", case["shape"], case["seed"], int(case["untied"]), case["positions"], path]
-            code = subprocess.run([str(word) for word in call], env=self.env).returncode
+            which = [case["shape"], case["seed"], int(case["untied"]), case["positions"]]
+            call = [self.program, "reference", *map(str, which), path]
+            code = subprocess.run(call, env=self.env).returncode
             digest = None
             if code == 0:
                 with open(path, "rb") as file:
                     digest = hashlib.sha256(file.read()).hexdigest()
             results.append({"what": f"{case['shape']}, seed {case['seed']}, as run.c", "ok": digest == case["sha256"]})
-        status = "ok" if all(r["ok"] for r in results) else "failed"
-        self.add({"name": "reference", "status": status, "seconds": round(time.monotonic() - start, 1), "results": results})
+        self.add_checks("reference", start, results)
 
     def run_stories(self, stories):
         """Greedy text of trained models: run.c's, or another token only where run.c itself all but hesitates."""
@@ -155,8 +156,11 @@ class Runner:
                 results.append({"what": name, "ok": False, "message": said.get("message", "no answer")})
         if not results:
             return self.skip("stories", "no model is here")
+        self.add_checks("stories", start, results)
+
+    def add_checks(self, name, start, results):
         status = "ok" if all(r.get("ok", True) for r in results) else "failed"
-        self.add({"name": "stories", "status": status, "seconds": round(time.monotonic() - start, 1), "results": results})
+        self.add({"name": name, "status": status, "seconds": round(time.monotonic() - start, 1), "results": results})
 
     def run_sanitizer(self, tool, most):
         """compute-sanitizer over small shapes: errors of memory, or races within shared memory."""

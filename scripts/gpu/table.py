@@ -16,9 +16,11 @@ def verdict_lines(report):
     wrong = [(name, r) for name, r in checked if not r["ok"]]
     lines.append(f"checks: {len(checked) - len(wrong)} of {len(checked)} right")
     lines += [f"  WRONG  {name}: {r['what']} {r.get('message', '')}"[:150] for name, r in wrong[:12]]
-    lines += [f"  {s['status'].upper()}  {s['name']}" for s in report["sections"] if s["status"] in ("crashed", "stopped")]
-    skipped = [f"{s['name']} ({s['why']})" for s in report["sections"] if s["status"] == "skipped" and "why" in s]
-    skipped += [f"{s['name']}: {r['what']} ({r['skipped']})" for s in report["sections"] for r in s["results"] if "skipped" in r]
+    sections = report["sections"]
+    lines += [f"  {s['status'].upper()}  {s['name']}" for s in sections if s["status"] in ("crashed", "stopped")]
+    skipped = [f"{s['name']} ({s['why']})" for s in sections if s["status"] == "skipped" and "why" in s]
+    results = [(s["name"], r) for s in sections for r in s["results"]]
+    skipped += [f"{name}: {r['what']} ({r['skipped']})" for name, r in results if "skipped" in r]
     if skipped:
         lines.append(f"not done: {len(skipped)}")
         lines += ["  " + text[:150] for text in skipped[:12]]
@@ -33,7 +35,8 @@ def figure_lines(title, results, wanted):
     for r in results:
         if "median" in r and any(r["what"].startswith(start) for start in wanted):
             more = f"{100 * r['ofCopy']:5.0f} % of copy" if "ofCopy" in r else ""
-            lines.append(f"  {r['what']:52}{number(r['median']):>9} {r['unit']:6} ({number(r['min'])} to {number(r['max'])}) {more}")
+            spread = f"({number(r['min'])} to {number(r['max'])})"
+            lines.append(f"  {r['what']:52}{number(r['median']):>9} {r['unit']:6} {spread} {more}".rstrip())
     return [title, *lines] if lines else []
 
 
@@ -72,8 +75,9 @@ def table(report):
     lines += figure_lines("hand-off of 288 numbers", find(sections, "handoff"),
                           ["a kernel each", "grid.sync among", "counter among", "tagged", "cluster"])
     lines += figure_lines("a token of 15M's phases", find(sections, "persistent"), ["a kernel", "one kernel"])
+    heads = [f"15M {precision}, classifier" for precision in ("fp32", "fp16", "int8")]
     lines += figure_lines("a block's reduction; combining at a position; the head", find(sections, "phases"),
-                          ["a block", "15M fp32, output at", "15M fp32, classifier", "15M fp16, classifier", "15M int8, classifier"])
+                          ["a block", "15M fp32, output at", *heads])
     lines += decode_lines(find(sections, "decode"))
     lines += figure_lines("prefill", find(sections, "prefill"), [""])
     lines += figure_lines("batches", find(sections, "batch"), [""])
