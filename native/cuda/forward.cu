@@ -39,8 +39,11 @@ size_t sharedOf(const Tiling& t, int columns) {
 
 /* Rows that are longer than a tile are cut between groups, and between vectors of the whole warp. */
 void requireGroups(const Config& p, const Options& o) {
-  if (o.precision != Precision::kInt8 || std::lcm(32 * 16, o.groupSize) <= kTile<kColumns>) return;
-  if (std::max(p.dim, p.hiddenDim) <= kTile<kColumns>) return;
+  if (o.precision != Precision::kInt8) return;
+  for (const int rows : {p.dim, p.kvDim(), p.hiddenDim, p.vocabSize}) {
+    if (size_t(rows) * p.dim % o.groupSize != 0) throw std::invalid_argument("groups that do not divide a matrix");
+  }
+  if (std::max(p.dim, p.hiddenDim) <= kTile<kColumns> || std::lcm(32 * 16, o.groupSize) <= kTile<kColumns>) return;
   throw Error(Code::kDeviceUnavailable, "the cuda backend cannot multiply int8 groups of " +
                                             std::to_string(o.groupSize) +
                                             " in a model of this size; --precision fp16 can");

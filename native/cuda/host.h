@@ -80,7 +80,10 @@ class Stream {
 size_t weightBytes(const Config& config, const Options& options);
 size_t contextBytes(const Config& config, const Options& options, int slots);
 
-/* Throws kDeviceUnavailable if int8 groups of this size cannot be multiplied. */
+/*
+ * Throws std::invalid_argument for int8 groups that do not divide every matrix; kDeviceUnavailable if they cannot be
+ * multiplied.
+ */
 void requireGroups(const Config& config, const Options& options);
 
 /* Throws kLimit, with the numbers, if so many bytes are more than is free. */

@@ -7,7 +7,7 @@
  * Behind it, in the order in which a token meets it: embed.h; for each layer qkv.h, attention.h, output.h and ffn.h;
  * classifier.h; sampler.h. What they share is in matvec.h. forward.cu starts them; context.cu and sample.cu are what a
  * context does, transformer.cu brings the weights in, devices.cu says what there is to run on. gpu.h is CUDA, or the
- * emulator. nvcc is called with -fmad=false: the sampler's sums must round as C's do.
+ * emulator. addon/ is JavaScript's door. nvcc is called with -fmad=false: the sampler's sums must round as C's do.
  *
  * Both belong to one thread at a time. All that fails throws an Error, except the constructor of a std container.
  */

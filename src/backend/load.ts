@@ -55,14 +55,11 @@ export function load(
   const candidates = name !== "auto" ? [name] : meansCuda(options) ? (["cuda"] as const) : BACKENDS;
   const reasons: string[] = [];
   for (const backend of candidates) {
+    const reason = backend === "cuda" && candidates.length > 1 ? whyNotCuda() : undefined;
+    if (reason) reasons.push(reason);
+    if (reason !== undefined) continue;
     try {
-      if (backend !== "cuda") {
-        checkMemory(capped);
-      } else if (candidates.length > 1) {
-        const reason = whyNotCuda();
-        if (reason) reasons.push(reason);
-        if (reason !== undefined) continue;
-      }
+      if (backend !== "cuda") checkMemory(capped); // cuda looks at the memory of its device
       const model = OPEN[backend]().load(capped, { ...options, threads });
       const notes = reasons.length > 0 ? [`running on ${backend}: ${reasons.join("; ")}`] : [];
       if (backend === "cuda" && name === "auto") {

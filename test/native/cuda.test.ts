@@ -297,6 +297,20 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
     expect(context.lines[0]).toMatch(/^E_DEVICE_OOM the context needs [\d.]+ GB; this card has [\d.]+ GB free/);
   });
 
+  it("refuses int8 groups that do not divide a matrix, or that the device cannot multiply in a large model", () => {
+    const uneven = driver(open([12, 26, 1, 2, 1, 39, 8]), { precision: "int8", groupSize: 13 }).run();
+    expect(uneven.lines[0]).toBe("groups that do not divide a matrix");
+    const refused = driver(open([1048, 1100, 1, 4, 2, 61, 8]), { precision: "int8", groupSize: 131 }).run();
+    expect(refused.lines[0]).toBe(
+      "E_DEVICE_UNAVAILABLE the cuda backend cannot multiply int8 groups of 131 in a model of this size; --precision fp16 can",
+    );
+    const source = open([26, 39, 1, 1, 1, 39, 8]);
+    const { status, lines } = driver(source, { precision: "int8", groupSize: 13 })
+      .forward(entriesOf([1, 2]))
+      .run();
+    expect(status, lines.join("\n")).toBe(0);
+  });
+
   it("says when there is no device", () => {
     const { lines } = driver(open([4, 4, 1, 1, 1, 8, 4]), { env: { EMULATOR_DEVICES: "0" } }).run();
     expect(lines[0]).toMatch(/^E_DEVICE_UNAVAILABLE there is no NVIDIA GPU$/);
