@@ -1,4 +1,5 @@
 """The short table that the check prints last: everything that a reader of one screen must know."""
+import re
 
 
 def number(value):
@@ -40,6 +41,25 @@ def figure_lines(title, results, wanted):
     return [title, *lines] if lines else []
 
 
+def grid_lines(title, results, pattern):
+    """Figures as a grid: `pattern` finds in each what its row is, and which number its column is."""
+    rows, columns = {}, []
+    for r in results:
+        found = re.fullmatch(pattern, r["what"])
+        if found and "median" in r:
+            row, column = found.group(1), int(found.group(2))
+            rows.setdefault(row, {})[column] = number(r["median"])
+            if column not in columns:
+                columns.append(column)
+    if not rows:
+        return []
+    columns.sort()
+    lines = [f"{title:34}" + "".join(f"{column:>8}" for column in columns)]
+    for row, cells in rows.items():
+        lines.append(f"  {row:32}" + "".join(f"{cells.get(column, '-'):>8}" for column in columns))
+    return lines
+
+
 def decode_lines(results):
     """A line for each model and precision: the first and last 32 positions."""
     models = {}
@@ -72,15 +92,14 @@ def table(report):
     sections = report["sections"]
     lines += figure_lines("memory", find(sections, "bandwidth"), ["copy", "read"])
     lines += figure_lines("from kernel to kernel", find(sections, "launches"), ["graph node", "early start"])
-    lines += figure_lines("hand-off of 288 numbers", find(sections, "handoff"),
-                          ["a kernel each", "grid.sync among", "counter among", "tagged", "cluster"])
+    lines += grid_lines("hand-off of 288 numbers, us; blocks", find(sections, "handoff"), r"(.+) among (\d+) blocks")
     lines += figure_lines("a token of 15M's phases", find(sections, "persistent"), ["a kernel", "one kernel"])
     heads = [f"15M {precision}, classifier" for precision in ("fp32", "fp16", "int8")]
     lines += figure_lines("a block's reduction; combining at a position; the head", find(sections, "phases"),
                           ["a block", "15M fp32, output at", *heads])
     lines += decode_lines(find(sections, "decode"))
     lines += figure_lines("prefill", find(sections, "prefill"), [""])
-    lines += figure_lines("batches", find(sections, "batch"), [""])
+    lines += grid_lines("batches, tok/s; sequences", find(sections, "batch"), r"(.+), (\d+) at once")
     lines += figure_lines("against others", find(sections, "peers"), [""])
     lines += verdict_lines(report)
     lines.append(f"{report['status']}, {report['seconds']:.0f} s")

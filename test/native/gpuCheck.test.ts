@@ -31,7 +31,7 @@ const SECTIONS: [string, RegExp, number][] = [
   ["decode", /tiny int8, last 32/, 0],
   ["handoff", /tagged words among 4 blocks/, 12],
   ["handoff", /grid\.sync, nothing else/, 0],
-  ["handoff", /cluster of 4$/, 16],
+  ["handoff", /cluster among 4 blocks/, 16],
   ["persistent", /one kernel of 4 blocks/, 3],
   ["phases", /a block's reduction of 288 numbers/, 0],
   ["phases", /output at position 4095/, 0],

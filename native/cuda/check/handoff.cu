@@ -268,13 +268,13 @@ bool measureHandOff(const Settings& settings) {
   sizes = {8, 16};
   if (settings.small) sizes = {2, 4};
   for (const unsigned blocks : sizes) {
-    const std::string of = "cluster of " + std::to_string(blocks);
+    const std::string among = " among " + std::to_string(blocks) + " blocks";
     if (!hasClusters()) {
-      Line(of).text("skipped", "needs sm_90");
+      Line("cluster" + among).text("skipped", "needs sm_90");
       continue;
     }
-    m.measure<kCluster>(of, blocks, blocks);
-    m.measureBarrier<kCluster>(of + ", nothing else", blocks, blocks);
+    m.measure<kCluster>("cluster" + among, blocks, blocks);
+    m.measureBarrier<kCluster>("cluster, nothing else" + among, blocks, blocks);
   }
   return verdicts.all();
 }
