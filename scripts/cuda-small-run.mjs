@@ -12,8 +12,12 @@ function randomFrom(seed) {
   };
 }
 
-/** @returns {{ commands: string, numbers: Uint8Array }} the same for the same seed */
-export function smallRun(seed) {
+/**
+ * @param {number} seed
+ * @param {boolean} large with so many tokens that the sampler shares their sum among many threads; too slow for sanitizers
+ * @returns {{ commands: string, numbers: Uint8Array }} the same for the same seed
+ */
+export function smallRun(seed, large = false) {
   const random = randomFrom(seed);
   const uniform = (least, most) => least + Math.floor(random() * (most - least + 1));
   const parts = [];
@@ -30,7 +34,7 @@ export function smallRun(seed) {
   const headSize = 2 * uniform(1, 8);
   const dim = nHeads * headSize;
   const hidden = seed % 4 === 0 ? uniform(1030, 1100) : uniform(2, 40); // more than one tile of columns, now and then
-  const [layers, vocab, seq] = [uniform(1, 2), uniform(2, 90), uniform(6, 80)];
+  const [layers, vocab, seq] = [uniform(1, 2), large ? 32000 : uniform(2, 90), uniform(6, 80)];
   const precision = seed % 3;
   const kvDim = headSize * nKvHeads;
   const angles = seq * (headSize / 2);
@@ -53,5 +57,7 @@ export function smallRun(seed) {
   commands.push(`forward 1 3 ${[0, 1, 2].map((slot) => `${token()} ${slot === 0 ? 4 : 0} ${slot}`).join(" ")}`);
   commands.push(`decode 3 1 ${token()} 5 0 0 0 1 -1`);
   commands.push(`decode 4 2 ${token()} 1 1 1 0.9 7 -1 ${token()} 1 2 0.8 1 9 ${token()}`);
+  // no token likely, so that a sum that is a little off is another token
+  if (large) commands.push(`sample 8 0.5 1 ${seed} ${put(8 * vocab)}`, `sample 4 0.2 0.9 ${seed} ${put(4 * vocab)}`);
   return { commands: `${commands.join("\n")}\n`, numbers: Buffer.concat(parts) };
 }

@@ -94,7 +94,7 @@ function behaviour(program, sanitized) {
     : [{}, { EMULATOR_SCHEDULE: "reverse" }, { EMULATOR_SCHEDULE: "random" }, { EMULATOR_READ_ONLY: "1" }];
   return settings.flatMap((env) =>
     SEEDS.map((seed) => {
-      const { commands, numbers } = smallRun(seed);
+      const { commands, numbers } = smallRun(seed, !sanitized && seed === 5);
       writeFileSync(join(folder, "numbers"), numbers);
       const { status, stdout } = spawnSync(program, [join(folder, "numbers"), join(folder, "logits")], {
         input: commands,
