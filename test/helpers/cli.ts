@@ -3,9 +3,9 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
-import { ROOT } from "./golden.js";
+import { packageWithoutCuda } from "./package.js";
 
-export const MAIN = join(ROOT, "dist", "cli", "main.js");
+export const MAIN = join(packageWithoutCuda(), "dist", "cli", "main.js");
 
 export interface Finished {
   code: number | null;

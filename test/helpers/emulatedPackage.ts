@@ -2,11 +2,10 @@
  * This package as it is on a machine where the cuda backend was built: a copy of dist/ with the emulated addon in its
  * place. Settings of the emulator (native/cuda/emulator/runtime.h) are environment variables, read once in a process.
  */
-import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { canEmulateAddon, EMULATED_ADDON } from "../../scripts/cuda-emulator.mjs";
-import { ROOT } from "./golden.js";
-import { tempDir } from "./temp.js";
+import { copyPackage } from "./package.js";
 
 export const needsEmulator = canEmulateAddon
   ? ""
@@ -21,11 +20,7 @@ export interface PackageOptions {
 
 /** Its folder. */
 export function emulatedPackage({ addon, driver = true }: PackageOptions = {}): string {
-  const root = tempDir();
-  cpSync(join(ROOT, "dist"), join(root, "dist"), { recursive: true });
-  cpSync(join(ROOT, "package.json"), join(root, "package.json"));
-  for (const folder of ["node_modules", "models", "build"])
-    symlinkSync(join(ROOT, folder), join(root, folder), "junction");
+  const root = copyPackage();
   const release = join(root, "build-cuda", "Release");
   mkdirSync(release, { recursive: true });
   const place = join(release, "llama2_cuda.node");

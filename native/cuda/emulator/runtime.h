@@ -4,6 +4,7 @@
  *   EMULATOR_LAZY=1      a stream works only when somebody waits for it, as late as CUDA allows
  *   EMULATOR_READ_ONLY=1 loadReadOnly refuses a word that the same launch writes, before or after (slow)
  *   EMULATOR_MEMORY=n    bytes of the device; more is "out of memory"
+ *   EMULATOR_REFUSE=n    the n-th allocation is refused, though there seems to be room
  *   EMULATOR_DEVICES=n   how many devices there are, 1 by default
  *   EMULATOR_COMPUTE=n   their compute capability, 7 by default
  *   EMULATOR_BUSY=n      all memory of device n is somebody else's
@@ -94,6 +95,7 @@ class Runtime {
 
   cudaError_t allocate(void** memory, size_t size) {
     if (status() != cudaSuccess) return status();
+    if (--refused_ == 0) return cudaErrorMemoryAllocation;
     if (size > available() || posix_memalign(memory, 256, size) != 0) return cudaErrorMemoryAllocation;
     memset(*memory, 0xff, size);  // NaN
     used += size;
@@ -190,6 +192,7 @@ class Runtime {
 
   const bool lazy_ = settingOr("EMULATOR_LAZY", 0) != 0;
   const bool readOnly_ = settingOr("EMULATOR_READ_ONLY", 0) != 0;
+  long refused_ = static_cast<long>(settingOr("EMULATOR_REFUSE", 0));        // allocations until then
   long fault_ = static_cast<long>(settingOr("EMULATOR_FAULT", size_t(-1)));  // kernels until then
   std::map<char*, Allocation> allocations_;
   std::vector<std::pair<const uint4*, uint4>> loaded_;

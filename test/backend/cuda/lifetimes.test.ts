@@ -10,10 +10,11 @@ import { emulatedPackage, needsEmulator } from "../../helpers/emulatedPackage.js
 const CLEAN = { signal: null, stderr: "" };
 
 describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () => {
+  let root: string;
   let library: string;
   let direct: string;
   beforeAll(() => {
-    const root = emulatedPackage();
+    root = emulatedPackage();
     library = `
       const { loadModel } = await import("${root}/dist/index.js");
       const load = () => loadModel(undefined, { backend: "cuda" });`;
@@ -84,6 +85,38 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
       await model.dispose();`;
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "true 10\ntrue\n" });
   });
+
+  it.each(["the weights", "the context"])(
+    "gives all back when memory ends in the middle of %s, and can be loaded then",
+    async (what) => {
+      const script = `
+      process.env.EMULATOR_REFUSE = "${what === "the weights" ? 20 : 60}";
+      ${direct}
+      const { loadCudaAddon } = await import("${root}/dist/backend/cuda/addon.js");
+      const addon = loadCudaAddon();
+      const free = addon.freeMemory(0);
+      const tell = () => {
+        let at = "the weights";
+        const model = load();
+        try {
+          at = "the context";
+          const context = model.openContext(1);
+          at = "nothing";
+          context.dispose();
+        } catch (error) {
+          throw Object.assign(error, { at });
+        } finally {
+          model.dispose();
+        }
+      };
+      try { tell(); console.log("it fits"); } catch ({ code, at = "the weights" }) { console.log(code, at); }
+      gc();
+      await new Promise(setImmediate); // what the constructor left half done
+      console.log(addon.freeMemory(0) === free);
+      tell();`;
+      expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: `E_DEVICE_OOM ${what}\ntrue\n` });
+    },
+  );
 
   it("asks nothing of a device that is lost, and says why each time", async () => {
     const script = `
