@@ -172,6 +172,9 @@ struct RunState {
   float* v;    // (maxBatch, kvDim)
   float* att;  // (threads, nHeads, seqLen)
 
+  /* What matmul multiplies where a batch has several tokens: one of the above, interleaved. */
+  float* xi;  // (max(dim, hiddenDim), count)
+
   /* What matmul multiplies in an int8 model: one of the above, rounded. The longest has max(dim, hiddenDim) numbers. */
   int8_t* xq;     // (maxBatch, segments, quads, 4)
   float* xs;      // (maxBatch, segments)
