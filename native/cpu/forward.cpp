@@ -129,6 +129,17 @@ void Transformer::Pass::forward(int wanted, float* logits) {
   matmul(logits, x, wanted, w.wcls);
 }
 
+void Transformer::sample(Context& context, float* logits, const Draw* draws, int count, int32_t* tokens) noexcept {
+  const auto choose = [&](int row, int thread) {
+    tokens[row] = context.samplers_[thread].sample(logits + static_cast<size_t>(row) * config_.vocabSize, draws[row]);
+  };
+  if (count == 1) return choose(0, 0);  // here, where the logits are warm
+  pool_.run([&](int thread) {
+    const Share mine(count, thread, threads());
+    for (int row = mine.begin; row < mine.end; row++) choose(row, thread);
+  });
+}
+
 /* This thread's tokens of those from `first` on. */
 void Transformer::Pass::rmsnorm(float* o, const float* x, const float* weight, int first, int count) {
   const Share mine(count, thread_, threads_);

@@ -124,6 +124,9 @@ struct Kernels {
   /* x (size) += y (size) */
   void (*add)(float* x, const float* y, int size);
 
+  /* Whether none of `size` numbers is NaN or infinite. */
+  bool (*allFinite)(const float* x, int size);
+
   /* The index of the largest of `size` numbers; the lowest such index on a tie; 0 if x[0] is NaN. */
   int (*argmax)(const float* x, int size);
 

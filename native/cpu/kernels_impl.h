@@ -184,6 +184,19 @@ void add(float* x, const float* y, int size) {
   for (int i = 0; i < size; i++) x[i] += y[i];
 }
 
+bool allFinite(const float* x, int size) {
+  Floats zeros = {};  // what is finite, less itself, is 0
+  int i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    const Floats v = load<Floats>(x + i);
+    zeros += v - v;
+  }
+  float zero = 0;
+  for (int lane = 0; lane < kLanes; lane++) zero += zeros[lane];
+  for (; i < size; i++) zero += x[i] - x[i];
+  return zero == 0;
+}
+
 int argmax(const float* x, int size) {
   const float max = maximum(x, size);
   for (int i = 0; i < size; i++) {

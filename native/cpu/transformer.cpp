@@ -175,7 +175,8 @@ Context::Context(const Transformer& transformer, int sequences)
     : stateMemory_(
           stateBytes(transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads()),
           Pages::kLazy),
-      cacheMemory_(cacheBytes(transformer.config(), sequences), Pages::kLazy) {
+      cacheMemory_(cacheBytes(transformer.config(), sequences), Pages::kLazy),
+      samplers_(transformer.threads(), Sampler(transformer.kernels(), transformer.config().vocabSize)) {
   Parts state(stateMemory_);
   state_ =
       layOutState(state, transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads());

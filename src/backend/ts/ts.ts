@@ -34,7 +34,7 @@ function loadWith<M>(source: WeightSource, layout: MatrixLayout<M>): LoadedModel
           logits = forward(transformers[sequence], token, pos, wanted > 0);
           return logits;
         },
-        sample: (sampler) => sample(sampler, logits),
+        sample: ([sampler]) => [logits.every(Number.isFinite) ? sample(sampler, logits) : -1],
         dispose() {},
       };
     },
