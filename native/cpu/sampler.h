@@ -36,6 +36,7 @@ class Sampler {
   std::vector<int> indices_;         // (vocabSize)
   std::vector<uint64_t> probindex_;  // (vocabSize) candidates for top-p
   std::vector<uint64_t> spare_;      // (vocabSize) room to sort them
+  std::vector<float> cdf_;           // (vocabSize) their running sums
 };
 
 }  // namespace llama2
