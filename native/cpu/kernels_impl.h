@@ -48,7 +48,7 @@ inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
   for (int j = 0; j < w.n; j++) {
     for (int p = 0; p < panels; p++) {
       for (int s = 0; s < kSlices; s++) {
-        const Floats column = load<Floats>(w.data + p * w.panelStride + j * kPanel + s * kLanes);
+        const Floats column = load<Floats>(w.data + p * w.panelStride + (size_t)j * kPanel + s * kLanes);
         for (int c = 0; c < count; c++) sum[c][p][s] += column * x.data[c * x.stride + j];
       }
     }
