@@ -3,7 +3,7 @@
  * once against it. A backend knows a model's weights and shape, not files or flags.
  */
 import type { Sampler } from "../llama2/sampler.js";
-import type { WeightSource } from "../llama2/transformer.js";
+import type { WeightSource } from "../llama2/weights.js";
 
 /** The order in which `auto` tries them, the fastest first. */
 export const BACKENDS = ["cuda", "cpu", "wasm", "ts"] as const;

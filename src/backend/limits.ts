@@ -3,7 +3,8 @@
  */
 import { totalmem } from "node:os";
 import { Llama2Error } from "../errors.js";
-import { type Config, isVector, kvDimOf, shapesOf, type WeightSource } from "../llama2/transformer.js";
+import { type Config, kvDimOf } from "../llama2/transformer.js";
+import { isVector, type TensorName, tensorsOf, type WeightSource } from "../llama2/weights.js";
 
 /** Float32 cannot count further: position 2^24 + 1 would get the RoPE angles of position 2^24. */
 const MAX_POSITIONS = 2 ** 24;
@@ -39,7 +40,9 @@ export function checkLimits(source: WeightSource): void {
       `a context of ${p.seqLen} positions needs ${keys} keys, and ${MAX_NUMBERS} can be handled. Cap it: --context ${shorter(p)}`,
     );
   }
-  const weights = tensors.reduce((sum, { layers, d, n, bytes }) => sum + layers * d * n * bytes, 0);
+  const int8Bytes = 1 + 4 / source.groupSize; // of a number and its share of a scale
+  const bytesOf = (name: TensorName) => (source.groupSize === 0 || isVector(name) ? 4 : int8Bytes);
+  const weights = tensors.reduce((sum, { name, layers, d, n }) => sum + layers * d * n * bytesOf(name), 0);
   const cache = sequenceBytes(p);
   const memory = machineMemory();
   if (weights + cache > memory) {
@@ -61,10 +64,3 @@ export const machineMemory = (): number => Math.min(totalmem(), process.constrai
 
 /** A context to try instead. */
 const shorter = (p: Config): number => Math.min(2048, Math.ceil(p.seqLen / 4));
-
-/** The shapes of the tensors that are there, and how many bytes each of their numbers takes. */
-function tensorsOf({ config, sharedClassifier, groupSize }: WeightSource) {
-  return Object.entries(shapesOf(config))
-    .filter(([name]) => name !== "wcls" || !sharedClassifier)
-    .map(([name, shape]) => ({ ...shape, bytes: groupSize === 0 || isVector(name) ? 4 : 1 + 4 / groupSize }));
-}

@@ -4,7 +4,8 @@
  * The size that the header asks for is computed first, in exact arithmetic, and compared with the file's real one;
  * a file that lies about its shape is refused before anything is allocated.
  */
-import type { Config, MatrixName, TensorName, WeightSource } from "../llama2/transformer.js";
+import type { Config } from "../llama2/transformer.js";
+import type { MatrixName, TensorName, WeightSource } from "../llama2/weights.js";
 import { InputFile } from "./file.js";
 import { HEAD_BYTES, type Header, parseHeader } from "./header.js";
 import { checkFileSize, chunkOf, locateTensors, type Tensor } from "./tensors.js";

@@ -5,7 +5,7 @@ import { setImmediate } from "node:timers/promises";
 import { Llama2Error } from "../errors.js";
 import { f32, rintf } from "../llama2/math.js";
 import { mallocQuantized, type QuantizedTensor } from "../llama2/quantize.js";
-import type { WeightSource } from "../llama2/transformer.js";
+import type { WeightSource } from "../llama2/weights.js";
 import { formatHeader, type Header } from "./header.js";
 import { OutputFile } from "./outputFile.js";
 import { chunkOf, locateTensors, type Tensor } from "./tensors.js";

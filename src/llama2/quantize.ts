@@ -17,7 +17,7 @@
  * "runq.c 139" names the line of the original where the function it translates begins.
  */
 import { f32, roundf } from "./math.js";
-import type { MatrixLayout } from "./transformer.js";
+import type { MatrixLayout } from "./weights.js";
 
 /** Numbers in int8, in groups with a scale each. runq.c 34. */
 export interface QuantizedTensor {

@@ -5,7 +5,7 @@
 import { describe, expect, it } from "vitest";
 import type { Entry } from "../../src/backend/backend.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import type { WeightSource } from "../../src/llama2/transformer.js";
+import type { WeightSource } from "../../src/llama2/weights.js";
 import { candidates } from "../helpers/backends.js";
 import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.js";
 import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.js";

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { load } from "../../src/backend/load.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { type Config, DEFAULTS, type WeightSource } from "../../src/llama2/transformer.js";
+import { type Config, DEFAULTS } from "../../src/llama2/transformer.js";
+import type { WeightSource } from "../../src/llama2/weights.js";
 import { SHAPES } from "../helpers/checkpoint.js";
 import { thrown } from "../helpers/errors.js";
 import { patched, versionFile } from "../helpers/versions.js";

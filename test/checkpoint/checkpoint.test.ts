@@ -2,7 +2,7 @@ import { readFileSync, renameSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import type { TensorName } from "../../src/llama2/transformer.js";
+import type { TensorName } from "../../src/llama2/weights.js";
 import { makeCheckpoint, type Shape } from "../helpers/checkpoint.js";
 import { expectRefusal, refusal } from "../helpers/refusal.js";
 import { tempDir } from "../helpers/temp.js";

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { quantizeWeights, writeCheckpoint } from "../../src/checkpoint/write.js";
-import type { WeightSource } from "../../src/llama2/transformer.js";
+import type { WeightSource } from "../../src/llama2/weights.js";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
 import { rejected } from "../helpers/errors.js";
 import { golden, hasShared, needsShared, sha256, sharedFile, sharedGolden } from "../helpers/golden.js";

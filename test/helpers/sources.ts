@@ -2,7 +2,7 @@
  * Sources of weights that are not files as they are: seeded random models, and what a test does to their weights.
  */
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { shapesOf, type TensorName, type WeightSource } from "../../src/llama2/transformer.js";
+import { shapesOf, type TensorName, type WeightSource } from "../../src/llama2/weights.js";
 import { type CheckpointOptions, checkpointFile, type Shape } from "./checkpoint.js";
 
 export function randomModel(shape: Shape, options: CheckpointOptions = {}): Checkpoint {

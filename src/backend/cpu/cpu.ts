@@ -4,17 +4,8 @@
 import { availableParallelism } from "node:os";
 import { Llama2Error } from "../../errors.js";
 import { randomF32 } from "../../llama2/sampler.js";
-import {
-  type Config,
-  headSizeOf,
-  isVector,
-  kvDimOf,
-  type MatrixName,
-  ropeAngles,
-  shapesOf,
-  type TensorName,
-  type WeightSource,
-} from "../../llama2/transformer.js";
+import { type Config, headSizeOf, kvDimOf, ropeAngles } from "../../llama2/transformer.js";
+import { isVector, tensorsOf, type WeightSource } from "../../llama2/weights.js";
 import type { Backend, Context } from "../backend.js";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.js";
 
@@ -82,15 +73,12 @@ function ropeTables(p: Config): { fcr: Float32Array; fci: Float32Array } {
 
 /** Hand all tensors over, each for all layers before the next, as files have them. */
 function fill(model: NativeModel, source: WeightSource): void {
-  for (const [name, { layers }] of Object.entries(shapesOf(source.config))) {
-    if (name === "wcls" && source.sharedClassifier) continue;
+  for (const { name, layers } of tensorsOf(source)) {
     for (let l = 0; l < layers; l++) {
       if (source.groupSize === 0 || isVector(name)) {
-        source.read(name as TensorName, l, (values, offset) => model.fill(name, l, values, offset));
+        source.read(name, l, (values, offset) => model.fill(name, l, values, offset));
       } else {
-        source.readQuantized(name as MatrixName, l, (values, scales, offset) =>
-          model.fillQuantized(name, l, values, scales, offset),
-        );
+        source.readQuantized(name, l, (values, scales, offset) => model.fillQuantized(name, l, values, scales, offset));
       }
     }
   }

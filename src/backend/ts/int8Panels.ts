@@ -20,7 +20,7 @@
  */
 import { f32 } from "../../llama2/math.js";
 import { mallocQuantized, type QuantizedTensor, quantize } from "../../llama2/quantize.js";
-import type { MatrixLayout } from "../../llama2/transformer.js";
+import type { MatrixLayout } from "../../llama2/weights.js";
 
 const PANEL = 16;
 /** The two bytes of a word that make a pair. */

@@ -1,16 +1,8 @@
 /*
  * Where everything of a model lies in the kernels' memory, worked out before there is any.
  */
-import {
-  type Config,
-  headSizeOf,
-  isVector,
-  kvDimOf,
-  type Shape,
-  shapesOf,
-  type TensorName,
-  type WeightSource,
-} from "../../llama2/transformer.js";
+import { type Config, headSizeOf, kvDimOf } from "../../llama2/transformer.js";
+import { isVector, type TensorName, tensorsOf, type WeightSource } from "../../llama2/weights.js";
 import { FIXED_BYTES, type Globals } from "./kernels.js";
 import { matrixBytes, PANEL, rowBytes, weightBytes } from "./panels.js";
 
@@ -68,8 +60,7 @@ export function planModel(source: WeightSource, threads: number): Plan {
 
   const weights: Record<string, number> = {};
   const tensors: Tensor[] = [];
-  for (const [name, { layers, d, n }] of Object.entries(shapesOf(p)) as [TensorName, Shape][]) {
-    if (name === "wcls" && source.sharedClassifier) continue;
+  for (const { name, layers, d, n } of tensorsOf(source)) {
     const size = isVector(name) ? rowBytes(n) : weightBytes(d, n, source.groupSize);
     weights[name] = allocate(layers * size);
     for (let layer = 0; layer < layers; layer++) {

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { Llama2Error } from "../../errors.js";
-import { shapesOf, type WeightSource } from "../../llama2/transformer.js";
+import { tensorsOf, type WeightSource } from "../../llama2/weights.js";
 import type { Backend } from "../backend.js";
 import { ARRIVED_WORD, createMemory, instantiate, MAX_BYTES } from "./kernels.js";
 import { loadWeights, WasmModel } from "./model.js";
@@ -54,11 +54,8 @@ export const wasm: Backend = {
  */
 const WEIGHTS_A_THREAD = 600_000;
 
-function defaultThreads({ config, sharedClassifier }: WeightSource): number {
-  let weights = 0;
-  for (const [name, { layers, d, n }] of Object.entries(shapesOf(config))) {
-    if (name !== "wcls" || !sharedClassifier) weights += layers * d * n;
-  }
+function defaultThreads(source: WeightSource): number {
+  const weights = tensorsOf(source).reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
   return Math.max(1, Math.min(availableParallelism(), Math.floor(weights / WEIGHTS_A_THREAD)));
 }
 
