@@ -5,8 +5,9 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { Llama2Error } from "../../errors.js";
-import { tensorsOf, type WeightSource } from "../../llama2/weights.js";
+import type { WeightSource } from "../../llama2/weights.js";
 import type { Backend } from "../backend.js";
+import { threadsFor } from "../threads.js";
 import { ARRIVED_WORD, createMemory, instantiate, MAX_BYTES } from "./kernels.js";
 import { loadWeights, WasmModel } from "./model.js";
 import { bytesNeeded, MAX_BATCH, planModel } from "./plan.js";
@@ -15,7 +16,7 @@ import type { ThreadData } from "./thread.js";
 export const wasm: Backend = {
   name: "wasm",
   load(source, options) {
-    const threads = options.threads || defaultThreads(source);
+    const threads = options.threads || threadsFor(source, WEIGHTS_A_THREAD);
     checkFits(source, threads);
     const shared = threads > 1;
     const module = compile(shared ? "kernels-shared.wasm" : "kernels.wasm");
@@ -48,16 +49,10 @@ export const wasm: Backend = {
 };
 
 /**
- * Threads wait for each other about seven times a layer, on a busy machine for long. Measured with 0.26 million weights:
- * two threads do 1.5 times the tokens of one where nothing else runs, and 0.6 times where something does. A model that
- * small is fast anyway, so it takes the safe side.
+ * Measured with 0.26 million weights: two threads do 1.5 times the tokens of one where nothing else runs, and 0.6 times
+ * where something does. A model that small is fast anyway, so it takes the safe side.
  */
 const WEIGHTS_A_THREAD = 600_000;
-
-function defaultThreads(source: WeightSource): number {
-  const weights = tensorsOf(source).reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
-  return Math.max(1, Math.min(availableParallelism(), Math.floor(weights / WEIGHTS_A_THREAD)));
-}
 
 /**
  * How often a thread looks whether the others have come before it sleeps. A core that wakes up takes long: with tens of
