@@ -3,8 +3,9 @@
  */
 import { totalmem } from "node:os";
 import { Llama2Error } from "../errors.js";
-import { type Config, kvDimOf } from "../llama2/transformer.js";
-import { isVector, type TensorName, tensorsOf, type WeightSource } from "../llama2/weights.js";
+import { runOf } from "../llama2/quantize.js";
+import { type Config, headSizeOf, kvDimOf } from "../llama2/transformer.js";
+import { isVector, tensorsOf, type WeightSource } from "../llama2/weights.js";
 
 /** Float32 cannot count further: position 2^24 + 1 would get the RoPE angles of position 2^24. */
 const MAX_POSITIONS = 2 ** 24;
@@ -29,9 +30,10 @@ export function checkLimits(source: WeightSource): void {
     throw new Llama2Error("E_LIMIT", `the model has ${p.nLayers} layers, and ${MAX_LAYERS} can be handled`);
   }
   const tensors = tensorsOf(source);
-  const largest = Math.max(...tensors.map(({ d, n }) => d * n));
+  const largest = Math.max(...tensors.map(({ d, n }) => filledUp(d) * n));
   if (largest > MAX_NUMBERS) {
-    throw new Llama2Error("E_LIMIT", `a matrix of the model has ${largest} numbers, and ${MAX_NUMBERS} can be handled`);
+    const message = `a matrix of the model takes ${largest} numbers, and ${MAX_NUMBERS} can be handled`;
+    throw new Llama2Error("E_LIMIT", message);
   }
   const keys = p.nLayers * p.seqLen * kvDimOf(p);
   if (keys > MAX_NUMBERS) {
@@ -40,9 +42,9 @@ export function checkLimits(source: WeightSource): void {
       `a context of ${p.seqLen} positions needs ${keys} keys, and ${MAX_NUMBERS} can be handled. Cap it: --context ${shorter(p)}`,
     );
   }
-  const int8Bytes = 1 + 4 / source.groupSize; // of a number and its share of a scale
-  const bytesOf = (name: TensorName) => (source.groupSize === 0 || isVector(name) ? 4 : int8Bytes);
-  const weights = tensors.reduce((sum, { name, layers, d, n }) => sum + layers * d * n * bytesOf(name), 0);
+  const weights = tensors.reduce((sum, { name, layers, d, n }) => {
+    return sum + layers * (isVector(name) ? 4 * n : matrixBytes(d, n, source.groupSize));
+  }, 0);
   const cache = sequenceBytes(p);
   const memory = machineMemory();
   if (weights + cache > memory) {
@@ -56,8 +58,22 @@ export function checkLimits(source: WeightSource): void {
   }
 }
 
-/** Bytes that a sequence takes: its KV cache and its attention scores. */
-export const sequenceBytes = (p: Config): number => 4 * p.seqLen * (2 * p.nLayers * kvDimOf(p) + p.nHeads);
+/** Rows, or what lies like rows, come in panels of sixteen, the last one filled up: the largest that a backend has. */
+const filledUp = (rows: number): number => 16 * Math.ceil(rows / 16);
+
+/** Bytes that a matrix of d rows and n columns takes, where that is most: on the cpu backend (native/cpu/kernels.h). */
+function matrixBytes(d: number, n: number, groupSize: number): number {
+  if (groupSize === 0) return 4 * filledUp(d) * n;
+  const segment = runOf(n, groupSize); // filled up to whole quads, and with a scale of its own
+  return filledUp(d) * (n / segment) * (4 * Math.ceil(segment / 4) + 4);
+}
+
+/** Bytes that a sequence takes: its KV cache, in panels of positions and of a head's numbers, and its attention scores. */
+export function sequenceBytes(p: Config): number {
+  const headSize = headSizeOf(p);
+  const cache = p.nLayers * p.nKvHeads * (filledUp(p.seqLen) * headSize + filledUp(headSize) * p.seqLen);
+  return 4 * (cache + p.nHeads * filledUp(p.seqLen));
+}
 
 /** Bytes of memory that this process could have at most. */
 export const machineMemory = (): number => Math.min(totalmem(), process.constrainedMemory() || Infinity);

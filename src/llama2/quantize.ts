@@ -101,6 +101,14 @@ export function matmul(xout: Float32Array, x: Float32Array, w: QuantizedRows): v
   }
 }
 
+/**
+ * Of how many columns the sums of a matmul are whole in all rows: every boundary of a group, of w's or of x's, comes
+ * after a multiple of so many.
+ */
+export function runOf(n: number, groupSize: number): number {
+  return groupSize === 0 ? n : runOf(groupSize, n % groupSize); // the greatest common divisor
+}
+
 /** The reference's layout of an int8 model. */
 export const quantizedRows: MatrixLayout<QuantizedRows> = {
   load(source, name, layer, d, n) {

@@ -44,7 +44,24 @@ describe("what no machine can hold is refused before anything is read", () => {
     const norms = (2 * nLayers + 1) * 4096;
     expect(gb(0)).toBeCloseTo((4 * (numbers + norms)) / 1e9, 0);
     expect(gb(64)).toBeCloseTo(((1 + 4 / 64) * numbers + 4 * norms) / 1e9, 0);
-    expect(gb(1)).toBeCloseTo((5 * numbers + 4 * norms) / 1e9, 0);
+  });
+
+  it("by the bytes that panels take: of rows, of quads of columns, and of the numbers of a head", () => {
+    const gb = (config: Partial<Config>, groupSize = 0) => {
+      const message = refusal(paper({ nLayers: 4000, vocabSize: 16, ...config }, groupSize), 16);
+      return Number(/weights need ([\d.]+) GB/.exec(message)?.[1]);
+    };
+    const attention = 4000 * 4 * 4096 * 4096;
+    // a hidden dimension of one: w1 and w3 are a row each, which takes the room of sixteen
+    const w = (rows: number) => 4000 * (2 * rows + 1) * 4096;
+    expect(gb({ hiddenDim: 1 })).toBeCloseTo((4 * (attention + w(16) + 2 * 4000 * 4096)) / 1e9, 0);
+    // groups of one number: each has a quad and a scale to itself
+    const numbers = attention + 4000 * 3 * 4096 * 11008;
+    expect(gb({}, 1)).toBeCloseTo((8 * numbers + 4 * 2 * 4000 * 4096) / 1e9, 0);
+    // heads of two numbers: the values of a position take the room of sixteen
+    const context = /context of 16777216 positions ([\d.]+) GB/;
+    const message = refusal(paper({ nLayers: 1, nHeads: 128, nKvHeads: 128, dim: 256, seqLen: 2 ** 24 }));
+    expect(Number(context.exec(message)?.[1])).toBeCloseTo((4 * 2 ** 24 * 128 * (2 + 16 + 1)) / 1e9, 0);
   });
 
   it("by the context, which a shorter one mends", () => {
