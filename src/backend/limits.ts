@@ -1,7 +1,7 @@
 /*
  * What no backend could hold is refused before anything is allocated.
  */
-import { totalmem } from "node:os";
+import { freemem, totalmem } from "node:os";
 import { Llama2Error } from "../errors.js";
 import { runOf } from "../llama2/quantize.js";
 import { type Config, headSizeOf, kvDimOf } from "../llama2/transformer.js";
@@ -46,12 +46,12 @@ export function checkLimits(source: WeightSource): void {
     return sum + layers * (isVector(name) ? 4 * n : matrixBytes(d, n, source.groupSize));
   }, 0);
   const cache = sequenceBytes(p);
-  const memory = machineMemory();
+  const memory = availableMemory();
   if (weights + cache > memory) {
     const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
     throw new Llama2Error(
       "E_LIMIT",
-      `the weights need ${gb(weights)} and a context of ${p.seqLen} positions ${gb(cache)}, but this machine has ${gb(memory)}.${
+      `the weights need ${gb(weights)} and a context of ${p.seqLen} positions ${gb(cache)}, but ${gb(memory)} of memory are available.${
         weights < memory ? ` A shorter context needs less: --context ${shorter(p)}` : ""
       }`,
     );
@@ -75,8 +75,14 @@ export function sequenceBytes(p: Config): number {
   return 4 * (cache + p.nHeads * filledUp(p.seqLen));
 }
 
-/** Bytes of memory that this process could have at most. */
-export const machineMemory = (): number => Math.min(totalmem(), process.constrainedMemory() || Infinity);
+/**
+ * Bytes of memory that are to be had. What Linux calls available includes the files that it keeps in memory while nobody
+ * else wants it. Elsewhere "free" does not, so there it is the whole memory that counts, as in a container its limit.
+ */
+export function availableMemory(): number {
+  const machine = process.platform === "linux" ? freemem() : totalmem();
+  return Math.min(machine, process.constrainedMemory() || Infinity);
+}
 
 /** A context to try instead. */
 const shorter = (p: Config): number => Math.min(2048, Math.ceil(p.seqLen / 4));

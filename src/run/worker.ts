@@ -7,7 +7,7 @@
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { Context } from "../backend/backend.js";
-import { machineMemory, sequenceBytes } from "../backend/limits.js";
+import { availableMemory, sequenceBytes } from "../backend/limits.js";
 import { type Loaded, load } from "../backend/load.js";
 import { Checkpoint } from "../checkpoint/checkpoint.js";
 import { Llama2Error } from "../errors.js";
@@ -109,7 +109,7 @@ function serve({ model, config }: Loaded): void {
   /** How many stories to tell at once: as many as fit into a batch, and into a quarter of the memory. */
   function sequencesFor(request: Request): number {
     if (request.type !== "generate") return 1;
-    const fitting = Math.floor(machineMemory() / 4 / sequenceBytes(config));
+    const fitting = Math.floor(availableMemory() / 4 / sequenceBytes(config));
     return Math.max(1, Math.min(request.seeds.length, model.maxBatch, fitting));
   }
 

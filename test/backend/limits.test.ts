@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { availableMemory } from "../../src/backend/limits.js";
 import { load } from "../../src/backend/load.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { type Config, DEFAULTS } from "../../src/llama2/transformer.js";
@@ -33,6 +35,17 @@ function paper(config: Partial<Config>, groupSize = 0): WeightSource {
 const refusal = (source: WeightSource, context = 0) => {
   return thrown("E_LIMIT", () => load(source, "ts", context, 1)).message;
 };
+
+it.skipIf(process.platform !== "linux")("the memory that counts is what Linux calls available", () => {
+  const told = () => 1024 * Number(/MemAvailable: +(\d+)/.exec(readFileSync("/proc/meminfo", "utf8"))?.[1]);
+  const limit = process.constrainedMemory() || Infinity;
+  const before = told();
+  const found = availableMemory();
+  const after = told();
+  const slack = 32 << 20; // other processes come and go
+  expect(found).toBeGreaterThanOrEqual(Math.min(before, after, limit) - slack);
+  expect(found).toBeLessThanOrEqual(Math.min(Math.max(before, after), limit) + slack);
+});
 
 describe("what no machine can hold is refused before anything is read", () => {
   it("by the bytes of the weights, which are fewer in int8", () => {

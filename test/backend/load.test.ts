@@ -18,10 +18,10 @@ describe("a checkpoint that is right, and too large,", () => {
     ["has a matrix larger than an array can be", [4, 1, 1, 1, 1, 2 ** 30 + 1, 1], "4294967360", "4294967296"],
     ["has keys larger than an array can be", [8, 1, 33, 1, 1, 4, 2 ** 24], "4429185024", "--context 2048"],
     [
-      "has weights larger than this machine",
+      "has weights larger than the memory",
       [2 ** 15, 2 ** 15, 64, 1, 1, 4, 1],
       "the weights need",
-      "this machine has",
+      "of memory are available",
     ],
   ])("is refused before it is read when it %s", (_, fields, ...parts) => {
     const checkpoint = opened(fields);
