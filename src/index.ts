@@ -4,7 +4,7 @@
  */
 export type { BackendName } from "./backend/backend.js";
 export { type QuantizeOptions, quantize } from "./checkpoint/quantize.js";
-export { type ErrorCode, Llama2Error } from "./errors.js";
+export { type ErrorCode, Llama2Error, type Remedy } from "./errors.js";
 export type { Config } from "./llama2/transformer.js";
 export { type GenerateOptions, type Generation, type LoadOptions, loadModel, type Model, type Token } from "./model.js";
 export type { Timings } from "./run/protocol.js";

@@ -23,7 +23,8 @@ export function checkLimits(source: WeightSource): void {
   if (p.seqLen > MAX_POSITIONS) {
     throw new Llama2Error(
       "E_LIMIT",
-      `a context of ${p.seqLen} positions is more than the ${MAX_POSITIONS} that float32 can tell apart. Cap it: --context 4096`,
+      `a context of ${p.seqLen} positions is more than the ${MAX_POSITIONS} that float32 can tell apart. Cap it at 4096, say`,
+      { option: "context", value: 4096 },
     );
   }
   if (p.nLayers > MAX_LAYERS) {
@@ -39,7 +40,8 @@ export function checkLimits(source: WeightSource): void {
   if (keys > MAX_NUMBERS) {
     throw new Llama2Error(
       "E_LIMIT",
-      `a context of ${p.seqLen} positions needs ${keys} keys, and ${MAX_NUMBERS} can be handled. Cap it: --context ${shorter(p)}`,
+      `a context of ${p.seqLen} positions needs ${keys} keys, and ${MAX_NUMBERS} can be handled. Cap it at ${shorter(p)}, say`,
+      { option: "context", value: shorter(p) },
     );
   }
   const weights = tensors.reduce((sum, { name, layers, d, n }) => {
@@ -49,12 +51,10 @@ export function checkLimits(source: WeightSource): void {
   const memory = availableMemory();
   if (weights + cache > memory) {
     const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
-    throw new Llama2Error(
-      "E_LIMIT",
-      `the weights need ${gb(weights)} and a context of ${p.seqLen} positions ${gb(cache)}, but ${gb(memory)} of memory are available.${
-        weights < memory ? ` A shorter context needs less: --context ${shorter(p)}` : ""
-      }`,
-    );
+    const message = `the weights need ${gb(weights)} and a context of ${p.seqLen} positions ${gb(cache)}, but ${gb(memory)} of memory are available`;
+    if (weights > memory) throw new Llama2Error("E_LIMIT", message);
+    const remedy = { option: "context", value: shorter(p) } as const;
+    throw new Llama2Error("E_LIMIT", `${message}. A context of ${shorter(p)} needs less`, remedy);
   }
 }
 
@@ -85,4 +85,4 @@ export function availableMemory(): number {
 }
 
 /** A context to try instead. */
-const shorter = (p: Config): number => Math.min(2048, Math.ceil(p.seqLen / 4));
+export const shorter = (p: Config): number => Math.min(2048, Math.ceil(p.seqLen / 4));

@@ -67,7 +67,7 @@ function open(name: BackendName): Backend {
   const known = Object.keys(OPEN).join(", ");
   throw new Llama2Error(
     "E_DEVICE_UNAVAILABLE",
-    `this release has no ${name} backend. It has ${known}: name one of those, or leave --backend away`,
+    `this release has no ${name} backend. It has ${known}: name one of those, or let auto choose`,
   );
 }
 

@@ -107,14 +107,16 @@ export function findTokenizer(modelPath: string, vocabSize: number): FoundTokeni
       const list = found.map(({ path }) => path).join(", ");
       throw new Llama2Error(
         "E_FORMAT",
-        `${modelPath} has a vocabulary of ${vocabSize}, and several tokenizers have that size: ${list}. Choose one with -z`,
+        `${modelPath} has a vocabulary of ${vocabSize}, and several tokenizers have that size: ${list}. Choose one`,
+        { option: "tokenizer" },
       );
     }
   }
   const others = [...seen].map(([path, size]) => `${path} has ${size}`);
   throw new Llama2Error(
     "E_FORMAT",
-    `found no tokenizer for ${modelPath}, whose vocabulary has ${vocabSize} tokens${others.length > 0 ? ` (${others.join(", ")})` : ""}. Put its tokenizer.bin beside it, or name it with -z`,
+    `found no tokenizer for ${modelPath}, whose vocabulary has ${vocabSize} tokens${others.length > 0 ? ` (${others.join(", ")})` : ""}. Put its tokenizer.bin beside it, or name it`,
+    { option: "tokenizer" },
   );
 }
 

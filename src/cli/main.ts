@@ -9,7 +9,7 @@ import { Llama2Error } from "../errors.js";
 import { chat } from "./chat.js";
 import { endQuietlyWithReader, Interrupted, interruptible, tell } from "./io.js";
 import { logits } from "./logits.js";
-import { addMachineFlags, decimal, seed, whole } from "./options.js";
+import { addMachineFlags, asFlag, decimal, seed, whole } from "./options.js";
 import { perplexity } from "./perplexity.js";
 import { quantize } from "./quantize.js";
 import { type StoryFlags, story } from "./story.js";
@@ -107,7 +107,7 @@ async function main(): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (!(error instanceof Llama2Error)) throw error;
     const [what, ...advice] = error.message.split("\n");
-    tell([`llama2: ${what} (${error.code})`, ...advice].join("\n"));
+    tell([`llama2: ${what}${error.remedy ? `: ${asFlag(error.remedy)}` : ""} (${error.code})`, ...advice].join("\n"));
     return error.code === "E_USAGE" ? 2 : 1;
   }
 }

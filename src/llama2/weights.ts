@@ -52,8 +52,17 @@ export function shapesOf(p: Config): Record<TensorName, Shape> {
   };
 }
 
+/** What a source of weights has. */
+export interface Holdings {
+  readonly config: Config;
+  /** The classifier is the embedding table: there is no `wcls` to read. */
+  readonly sharedClassifier: boolean;
+  /** How many numbers share a scale, where the matrices are int8 (version 2); 0 where they are float32. */
+  readonly groupSize: number;
+}
+
 /** The tensors that a source has to read: all but the classifier where it is the embedding table. */
-export function tensorsOf({ config, sharedClassifier }: WeightSource): ({ name: TensorName } & Shape)[] {
+export function tensorsOf({ config, sharedClassifier }: Holdings): ({ name: TensorName } & Shape)[] {
   const all = Object.entries(shapesOf(config)).map(([name, shape]) => ({ name: name as TensorName, ...shape }));
   return all.filter(({ name }) => name !== "wcls" || !sharedClassifier);
 }
@@ -62,12 +71,7 @@ export function tensorsOf({ config, sharedClassifier }: WeightSource): ({ name: 
 // handing them over
 
 /** Where weights come from. Checkpoints are one; `llama2/` itself reads no files. */
-export interface WeightSource {
-  readonly config: Config;
-  /** The classifier is the embedding table: there is no `wcls` to read. */
-  readonly sharedClassifier: boolean;
-  /** How many numbers share a scale, where the matrices are int8 (version 2); 0 where they are float32. */
-  readonly groupSize: number;
+export interface WeightSource extends Holdings {
   /**
    * Hand over one tensor of one layer (0 for those that have no layers) in pieces: `fill` gets the next values,
    * which are good until it returns, and how many came before them. Vectors are always float32; matrices where

@@ -145,11 +145,11 @@ function serve({ model, config }: Loaded): void {
 }
 
 function describe(error: unknown): FailureInfo {
-  if (error instanceof Llama2Error) return { code: error.code, message: error.message };
+  if (error instanceof Llama2Error) return { code: error.code, message: error.message, remedy: error.remedy };
   // backend/load.ts refuses what the machine could not hold at all; this is what it cannot hold now
   if (error instanceof RangeError && /allocation failed|array length/.test(error.message)) {
-    const message = "there is not enough free memory. A shorter context (--context) or a smaller model needs less";
-    return { code: "E_LIMIT", message };
+    const message = "there is not enough free memory. A smaller model needs less, and so does a shorter context";
+    return { code: "E_LIMIT", message, remedy: { option: "context" } };
   }
   return { code: undefined, message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }

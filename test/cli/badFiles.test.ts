@@ -99,6 +99,12 @@ describe.concurrent("a model", () => {
     await expectError(["stories.bin"], "E_FILE", "cannot open stories.bin", "llama2 --help");
   });
 
+  it("for which there is no tokenizer is E_FORMAT, with the flag that names one", async () => {
+    const model = join(tempDir(), "model.bin");
+    writeFileSync(model, makeCheckpoint(SHAPE));
+    await expectError([model], "E_FORMAT", "found no tokenizer", /: -z FILE \(E_FORMAT\)$/m);
+  });
+
   it("whose tokenizer is another's is E_FORMAT, with both counts", async () => {
     const tokenizer = tokenizerFile(vocabOf(VOCAB + 1));
     await expectError([modelWith(0, 0), "-z", tokenizer], "E_FORMAT", tokenizer, "301 tokens", "vocabulary has 300");

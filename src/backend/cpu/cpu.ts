@@ -111,9 +111,8 @@ function outOfMemory<T>(work: () => T): T {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code !== "E_LIMIT") throw error;
-    throw new Llama2Error(
-      "E_LIMIT",
-      `${message}. A shorter context needs less memory (--context), and so do fewer threads`,
-    );
+    throw new Llama2Error("E_LIMIT", `${message}. Fewer threads need less memory, and so does a shorter context`, {
+      option: "context",
+    });
   }
 }

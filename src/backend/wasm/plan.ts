@@ -2,7 +2,7 @@
  * Where everything of a model lies in the kernels' memory, worked out before there is any.
  */
 import { type Config, headSizeOf, kvDimOf } from "../../llama2/transformer.js";
-import { isVector, type TensorName, tensorsOf, type WeightSource } from "../../llama2/weights.js";
+import { type Holdings, isVector, type TensorName, tensorsOf } from "../../llama2/weights.js";
 import { FIXED_BYTES, type Globals } from "./kernels.js";
 import { matrixBytes, PANEL, rowBytes, weightBytes } from "./panels.js";
 
@@ -25,7 +25,7 @@ export interface Plan {
   bytes: number;
 }
 
-export function planModel(source: WeightSource, threads: number): Plan {
+export function planModel(source: Holdings, threads: number): Plan {
   const p = source.config;
   const headSize = headSizeOf(p);
   const kvDim = kvDimOf(p);
@@ -85,7 +85,7 @@ export function planContext(p: Config, sequences: number) {
 }
 
 /** What a model takes, with a context for one sequence. */
-export function bytesNeeded(source: WeightSource, threads: number): number {
+export function bytesNeeded(source: Holdings, threads: number): number {
   const { keyCache, valueCache, logits } = planContext(source.config, 1);
   return planModel(source, threads).bytes + keyCache + valueCache + logits;
 }

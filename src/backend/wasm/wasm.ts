@@ -7,6 +7,7 @@ import { Worker } from "node:worker_threads";
 import { Llama2Error } from "../../errors.js";
 import type { WeightSource } from "../../llama2/weights.js";
 import type { Backend } from "../backend.js";
+import { shorter } from "../limits.js";
 import { threadsFor } from "../threads.js";
 import { ARRIVED_WORD, createMemory, instantiate, MAX_BYTES } from "./kernels.js";
 import { loadWeights, WasmModel } from "./model.js";
@@ -65,12 +66,18 @@ function patienceOf(threads: number): number {
 
 /** @throws Llama2Error E_LIMIT */
 function checkFits(source: WeightSource, threads: number): void {
+  const { config, sharedClassifier, groupSize } = source;
   const bytes = bytesNeeded(source, threads);
   if (bytes <= MAX_BYTES) return;
-  throw new Llama2Error(
-    "E_LIMIT",
-    `the model and a context of ${source.config.seqLen} positions need ${(bytes / 2 ** 30).toFixed(1)} GiB, and WebAssembly addresses 4 GiB. Use another backend, or a shorter context: --context 1024`,
-  );
+  const message = `the model and a context of ${config.seqLen} positions need ${(bytes / 2 ** 30).toFixed(1)} GiB, and WebAssembly addresses 4 GiB. Use another backend`;
+  const capped = { ...config, seqLen: shorter(config) };
+  if (bytesNeeded({ config: capped, sharedClassifier, groupSize }, threads) > MAX_BYTES) {
+    throw new Llama2Error("E_LIMIT", message, { option: "backend", value: "cpu" });
+  }
+  throw new Llama2Error("E_LIMIT", `${message}, or a context of ${capped.seqLen}`, {
+    option: "context",
+    value: capped.seqLen,
+  });
 }
 
 const modules = new Map<string, WebAssembly.Module>();
@@ -105,7 +112,10 @@ function awaitThreads(memory: WebAssembly.Memory, count: number): void {
   const deadline = performance.now() + START_MS;
   for (let arrived = 0; arrived < count; arrived = Atomics.load(words, ARRIVED_WORD)) {
     if (arrived < 0 || performance.now() > deadline) {
-      throw new Llama2Error("E_DEVICE_UNAVAILABLE", `not all of ${count} threads started. Use fewer: --threads 1`);
+      throw new Llama2Error("E_DEVICE_UNAVAILABLE", `not all of ${count} threads started. Use fewer`, {
+        option: "threads",
+        value: 1,
+      });
     }
     Atomics.wait(words, ARRIVED_WORD, arrived, 1);
   }
