@@ -9,7 +9,7 @@ import type { WeightSource } from "../../llama2/weights.js";
 import type { Backend } from "../backend.js";
 import { shorter } from "../limits.js";
 import { threadsFor } from "../threads.js";
-import { ARRIVED_WORD, createMemory, instantiate, MAX_BYTES } from "./kernels.js";
+import { arrivedWord, createMemory, instantiate, MAX_BYTES } from "./kernels.js";
 import { loadWeights, WasmModel } from "./model.js";
 import { bytesNeeded, MAX_BATCH, planModel } from "./plan.js";
 import type { ThreadData } from "./thread.js";
@@ -22,7 +22,7 @@ export const wasm: Backend = {
     const shared = threads > 1;
     const module = compile(shared ? "kernels-shared.wasm" : "kernels.wasm");
     const plan = planModel(source, threads);
-    const memory = createMemory(plan.bytes, shared);
+    const memory = createMemory(plan.bytes, plan.globals.exp2, shared);
     const globals = { ...plan.globals, threads, patience: patienceOf(threads) };
     const kernels = instantiate(module, memory, globals);
     // while the weights are read, the threads start
@@ -31,7 +31,7 @@ export const wasm: Backend = {
     });
     try {
       loadWeights(source, memory, plan);
-      if (shared) awaitThreads(memory, threads - 1);
+      if (shared) awaitThreads(memory, arrivedWord(globals), threads - 1);
     } catch (error) {
       for (const worker of team) worker.terminate();
       throw error;
@@ -107,16 +107,16 @@ function startThread(workerData: ThreadData): Worker {
 const START_MS = 30_000;
 
 /** Wait until the threads are at their first barrier, so that none is missing in the first forward pass. */
-function awaitThreads(memory: WebAssembly.Memory, count: number): void {
+function awaitThreads(memory: WebAssembly.Memory, arrivedAt: number, count: number): void {
   const words = new Int32Array(memory.buffer);
   const deadline = performance.now() + START_MS;
-  for (let arrived = 0; arrived < count; arrived = Atomics.load(words, ARRIVED_WORD)) {
+  for (let arrived = 0; arrived < count; arrived = Atomics.load(words, arrivedAt)) {
     if (arrived < 0 || performance.now() > deadline) {
       throw new Llama2Error("E_DEVICE_UNAVAILABLE", `not all of ${count} threads started. Use fewer`, {
         option: "threads",
         value: 1,
       });
     }
-    Atomics.wait(words, ARRIVED_WORD, arrived, 1);
+    Atomics.wait(words, arrivedAt, arrived, 1);
   }
 }

@@ -1,9 +1,7 @@
 /*
  * float32 arithmetic, exactly as C does it. WebAssembly's f32 and f32x4 round as C's float; only expf is missing.
  */
-
-/** 2^(i/32), i = 0..31, as bits of float64 from which i * 2^47 has been taken off. TypeScript puts it here. */
-const EXP2_32NDS: usize = 0;
+import { exp2 } from "./model";
 
 /** Adding and subtracting 1.5 * 2^52 rounds a float64 to a whole number, ties to even. */
 const ROUND: f64 = 6755399441055744;
@@ -33,9 +31,9 @@ function expTwo(x: v128): v128 {
   // k << 47 puts k's upper bits, the whole powers of two, into the exponent, and the lower five below it: those
   // which the table's entry lacks
   const table = i64x2.replace_lane(
-    i64x2.splat(load<i64>(EXP2_32NDS + ((i32x4.extract_lane(rounded, 0) & 31) << 3))),
+    i64x2.splat(load<i64>(exp2 + ((i32x4.extract_lane(rounded, 0) & 31) << 3))),
     1,
-    load<i64>(EXP2_32NDS + ((i32x4.extract_lane(rounded, 2) & 31) << 3)),
+    load<i64>(exp2 + ((i32x4.extract_lane(rounded, 2) & 31) << 3)),
   );
   const scale = i64x2.add(table, i64x2.shl(rounded, 47));
 
