@@ -48,7 +48,11 @@ function program(): Command {
       if (flags.compat && (flags.stories > 1 || flags.mode === "chat")) {
         command.error("error: --compat goes with a single story");
       }
-      if (flags.mode === "generate") return interruptible((signal) => story(model, flags, signal));
+      if (flags.mode === "generate") {
+        if (flags.system !== undefined) command.error("error: --system goes with -m chat");
+        return interruptible((signal) => story(model, flags, signal));
+      }
+      if (flags.prompt === "-") command.error("error: -i - does not go with -m chat, which reads the turns there");
       if (flags.json) command.error("error: --json does not go with -m chat");
       if (flags.stories > 1) command.error("error: --stories does not go with -m chat");
       return chat(model, flags);

@@ -1,10 +1,11 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { checkpointFile, type Shape } from "../helpers/checkpoint.js";
+import { checkpointFile, makeCheckpoint, type Shape } from "../helpers/checkpoint.js";
 import { llama2 } from "../helpers/cli.js";
 import { golden, ROOT, sha256 } from "../helpers/golden.js";
 import { tempDir } from "../helpers/temp.js";
+import { tokenizerFile, vocabOf } from "../helpers/tokenizer.js";
 
 const goldens = golden<Record<string, string>>("command.json");
 
@@ -24,6 +25,46 @@ describe("chat", () => {
   it("ends with the input, with 0", async () => {
     const { code, stdout } = await llama2(["-m", "chat", "-s", "1"]);
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 0, stdout: "Enter system prompt (optional): \n" });
+  });
+
+  describe("of which a turn is too long", () => {
+    // a context of 64 positions. The turn is BOS, a space, and a token for each byte of "[INST] ... [/INST]"
+    const folder = tempDir();
+    const model = join(folder, "model.bin");
+    writeFileSync(model, makeCheckpoint([16, 40, 2, 4, 4, 300, 64]));
+    tokenizerFile(vocabOf(300), "tokenizer.bin", folder);
+    const turn = (tokens: number) => "x".repeat(tokens - 2 - "[INST]  [/INST]".length);
+    const chat = async (stdin: string, ...args: string[]) => {
+      const { code, stdout, stderr } = await llama2([model, "-m", "chat", "-y", "", "-s", "1", ...args], { stdin });
+      return { code, stdout: stdout.toString(), stderr };
+    };
+
+    it.each(["0", "20", "64"])("for the context: it is E_CONTEXT, with -n %s", async (n) => {
+      const { code, stderr } = await chat("", "-i", turn(65), "-n", n);
+      expect(stderr).toContain("there are 65 tokens to read, and the context holds 64");
+      expect(stderr).toContain("E_CONTEXT");
+      expect(code).toBe(1);
+    });
+
+    it("for -n: it is cut, as in run.c, with a line", async () => {
+      const { code, stdout, stderr } = await chat("", "-i", turn(30), "-n", "20");
+      expect(stderr).toBe("the conversation has 30 tokens and is cut at 20 positions (-n)\n");
+      expect({ code, stdout }).toEqual({ code: 0, stdout: "Assistant: \n" });
+    });
+
+    it("for what earlier turns have left: it is cut, with a line", async () => {
+      // at so high a temperature all tokens are equally likely, and this seed's third one is EOS
+      const soonOver = ["-t", "1e9", "-p", "0", "-s", "295"];
+      const { code, stdout, stderr } = await chat(`${turn(50)}\n`, "-i", turn(20), "-n", "0", ...soonOver);
+      expect(stdout).toMatch(/^Assistant: [^\n]*\nUser: Assistant: \n$/);
+      expect(stderr).toBe("the conversation has 73 tokens and is cut at 64 positions (the context)\n");
+      expect(code).toBe(0);
+    });
+
+    it("and one that is just as long as the context is read, and one more token is told", async () => {
+      const { code, stderr } = await chat("", "-i", turn(64), "-n", "0", "-t", "0");
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    });
   });
 
   it("an answer ends at EOS, then it is the user's turn, up to the steps of all turns together", async () => {

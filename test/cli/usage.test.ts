@@ -45,6 +45,8 @@ describe.concurrent("arguments that make no sense end with exit code 2:", () => 
     ["a flag without its value", [MISSING, "-n"], "'-n, --steps <n>' argument missing"],
     ["a second model", [MISSING, MISSING], "too many arguments"],
     ["--json with a chat", [MISSING, "-m", "chat", "--json"], "--json"],
+    ["a prompt from standard input with a chat", [MISSING, "-m", "chat", "-i", "-"], "-i - does not go with -m chat"],
+    ["--system without a chat", [MISSING, "-y", "Be nice."], "--system goes with -m chat"],
     ["logits without tokens", ["logits", MISSING], "--tokens"],
     ["logits with none", ["logits", MISSING, "--tokens", " , "], "no tokens"],
     ["logits without a model", ["logits", "--tokens", "1"], "missing required argument"],
