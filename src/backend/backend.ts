@@ -42,8 +42,9 @@ export interface Context {
    * earlier calls, or stands before it in `batch`. At most the model's `maxBatch`. The bits do not depend on how entries are
    * batched.
    *
-   * Returns the logits of the last `wanted` entries, a row of vocabSize for each, in memory that the next call
-   * overwrites. The classifier, a model's largest matrix, is computed for these only.
+   * Returns the logits of the last `wanted` entries, (wanted, vocabSize): nothing if none are wanted. They are in memory
+   * that the next call overwrites, as `sample` does. The classifier, a model's largest matrix, is computed for these
+   * only.
    */
   forward(batch: readonly Entry[], wanted: number): Float32Array;
   /** Choose a token from row `row` of the last logits, as `sample` of sampler.ts does, which uses them up. */

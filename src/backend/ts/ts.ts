@@ -26,7 +26,7 @@ function loadWith<M>(source: WeightSource, layout: MatrixLayout<M>): LoadedModel
       let logits: Float32Array = new Float32Array();
       return {
         forward([{ token, pos, sequence }], wanted) {
-          logits = forward(transformers[sequence], token, pos, wanted > 0);
+          logits = forward(transformers[sequence], token, pos, wanted > 0).subarray(0, wanted * config.vocabSize);
           return logits;
         },
         sample: (sampler) => sample(sampler, logits),
