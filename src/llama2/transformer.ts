@@ -200,11 +200,11 @@ export function ropeAngles(fcr: Float32Array, fci: Float32Array, pos: number, p:
 }
 
 /**
- * run.c 231: forward. Read `token` at position `pos` and return the logits for the token after it.
+ * run.c 231: forward. Read `token` at position `pos` and return the logits for the token after it, (vocabSize).
  *
  * The keys and values of all positions before `pos` must be in the cache, from earlier calls. The logits belong
  * to the state and are overwritten by the next call. With `classify` false nobody wants them: the last, largest
- * matmul is left out, as for the tokens of a prompt.
+ * matmul is left out, as for the tokens of a prompt, and what is returned are still those of an earlier call.
  */
 export function forward<M>(transformer: Transformer<M>, token: number, pos: number, classify = true): Float32Array {
   // a few convenience variables

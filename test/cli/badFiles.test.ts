@@ -99,6 +99,14 @@ describe.concurrent("a model", () => {
     await expectError(["stories.bin"], "E_FILE", "cannot open stories.bin", "llama2 --help");
   });
 
+  it("whose tokenizer does not exist is E_FILE, which is no advice about models", async () => {
+    const ended = await llama2([modelWith(0, 0), "-z", "tokens.bin"]);
+    expect(ended).toMatchObject({
+      code: 1,
+      stderr: "llama2: cannot open tokens.bin: there is no such file (E_FILE)\n",
+    });
+  });
+
   it("for which there is no tokenizer is E_FORMAT, with the flag that names one", async () => {
     const model = join(tempDir(), "model.bin");
     writeFileSync(model, makeCheckpoint(SHAPE));
