@@ -44,7 +44,7 @@ function addSample(bench, name, context) {
   const sampler = buildSampler(VOCABULARY.vocabSize, 1, 0.9, 1n);
   bench.add(name, () => {
     context.forward([{ token: 3, pos: 0, sequence: 0 }], 1);
-    context.sample(sampler, 0);
+    context.sample([sampler]);
   });
 }
 

@@ -35,9 +35,7 @@ Context::Context(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Context>(inf
     const auto transformer = Model::from(info[0]).transformer();
     const double sequences = number(info[1]);
     if (!(sequences >= 1 && sequences <= 1 << 20)) throw BadArgument{"sequences"};
-    return std::unique_ptr<Parts>(new Parts{transformer,
-                                            {*transformer, static_cast<int>(sequences)},
-                                            {transformer->kernels(), transformer->config().vocabSize}});
+    return std::unique_ptr<Parts>(new Parts{transformer, {*transformer, static_cast<int>(sequences)}});
   });
 }
 
@@ -77,20 +75,24 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
   });
 }
 
-/* sample(logits: Float32Array of (rows, vocabSize), row, temperature, topp, coin): number */
+/*
+ * sample(logits: Float32Array of (count, vocabSize), draws: Float32Array of (count, 3), count, tokens: Int32Array):
+ * void
+ *
+ * A draw is temperature, top-p, coin. The tokens, (count), are written to memory of JavaScript's.
+ */
 Napi::Value Context::sample(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
-    if (info.Length() != 5) throw BadArgument{"sample"};
-    Parts& own = parts();
-    const int vocabSize = own.transformer->config().vocabSize;
-    const double row = number(info[1]);
-    if (!(row >= 0 && row < own.transformer->maxBatch())) throw BadArgument{"a row that is none"};
-    const size_t first = static_cast<size_t>(row) * vocabSize;
-    float* logits = elements<float>(info[0], napi_float32_array, first + vocabSize) + first;
-    const auto temperature = static_cast<float>(number(info[2]));
-    const auto topp = static_cast<float>(number(info[3]));
-    const auto coin = static_cast<float>(number(info[4]));
-    return Napi::Number::New(info.Env(), own.sampler.sample(logits, temperature, topp, coin));
+    if (info.Length() != 4) throw BadArgument{"sample"};
+    const Parts& own = parts();
+    const double count = number(info[2]);
+    if (!(count >= 0 && count <= own.transformer->maxBatch())) throw BadArgument{"the size of a batch"};
+    const auto rows = static_cast<size_t>(count);
+    float* logits = elements<float>(info[0], napi_float32_array, rows * own.transformer->config().vocabSize);
+    const auto* draws = reinterpret_cast<const llama2::Draw*>(elements<float>(info[1], napi_float32_array, 3 * rows));
+    auto* tokens = elements<int32_t>(info[3], napi_int32_array, rows);
+    own.transformer->sample(parts_->context, logits, draws, static_cast<int>(rows), tokens);
+    return info.Env().Undefined();
   });
 }
 

@@ -13,7 +13,9 @@ namespace llama2 {
 Sampler::Sampler(const Kernels& kernels, int vocabSize)
     : kernels_(kernels), vocabSize_(vocabSize), indices_(vocabSize), probindex_(vocabSize), spare_(vocabSize) {}
 
-int Sampler::sample(float* logits, float temperature, float topp, float coin) {
+int Sampler::sample(float* logits, const Draw& draw) {
+  const auto [temperature, topp, coin] = draw;
+  if (!kernels_.allFinite(logits, vocabSize_)) return -1;
   const int greedy = kernels_.argmax(logits, vocabSize_);
   // also so near to 0 that the division overflows: the limit is greedy
   if (temperature < FLT_MIN || !isfinite(logits[greedy] / temperature)) return greedy;

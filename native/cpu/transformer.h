@@ -12,6 +12,7 @@
 
 #include "kernels.h"
 #include "memory.h"
+#include "sampler.h"
 #include "thread_pool.h"
 
 namespace llama2 {
@@ -119,6 +120,9 @@ class Transformer {
    */
   void forward(Context& context, const Entry* batch, int count, int wanted, float* logits) noexcept;
 
+  /* Choose a token from each of `count` rows of logits, (count, vocabSize), as Sampler does. */
+  void sample(Context& context, float* logits, const Draw* draws, int count, int32_t* tokens) noexcept;
+
   /* The most entries of a batch. */
   int maxBatch() const { return maxBatch_; }
 
@@ -172,6 +176,9 @@ struct RunState {
   float* v;    // (maxBatch, kvDim)
   float* att;  // (threads, nHeads, seqLen)
 
+  /* What matmul multiplies where a batch has several tokens: one of the above, interleaved. */
+  float* xi;  // (max(dim, hiddenDim), count)
+
   /* What matmul multiplies in an int8 model: one of the above, rounded. The longest has max(dim, hiddenDim) numbers. */
   int8_t* xq;     // (maxBatch, segments, quads, 4)
   float* xs;      // (maxBatch, segments)
@@ -193,6 +200,7 @@ class Context {
   Memory cacheMemory_;
   RunState state_;
   std::vector<KvCache> caches_;
+  std::vector<Sampler> samplers_;  // (threads)
 };
 
 }  // namespace llama2

@@ -47,7 +47,10 @@ export interface Context {
    * only.
    */
   forward(batch: readonly Entry[], wanted: number): Float32Array;
-  /** Choose a token from row `row` of the last logits, as `sample` of sampler.ts does, which uses them up. */
-  sample(sampler: Sampler, row: number): number;
+  /**
+   * Choose a token from each row of the last logits, the first row by the first sampler, as `sample` of sampler.ts
+   * does, which uses them up. A row that is not all finite stays as it is, and has no token: -1.
+   */
+  sample(samplers: readonly Sampler[]): number[];
   dispose(): void;
 }

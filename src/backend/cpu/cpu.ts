@@ -81,6 +81,8 @@ function fill(model: NativeModel, source: WeightSource): void {
 function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, sequences: number): Context {
   const native: NativeContext = new addon.Context(model, sequences);
   const entries = new Int32Array(3 * model.maxBatch);
+  const draws = new Float32Array(3 * model.maxBatch);
+  const tokens = new Int32Array(model.maxBatch);
   let logits = new Float32Array(vocabSize); // grows when more rows are wanted
   let last = logits;
   return {
@@ -96,9 +98,15 @@ function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, se
       native.forward(entries, batch.length, wanted, last);
       return last;
     },
-    sample(sampler, row) {
-      const coin = sampler.temperature === 0 ? 0 : randomF32(sampler);
-      return native.sample(last, row, sampler.temperature, sampler.topp, coin);
+    sample(samplers) {
+      for (let row = 0; row < samplers.length; row++) {
+        const sampler = samplers[row];
+        draws[3 * row] = sampler.temperature;
+        draws[3 * row + 1] = sampler.topp;
+        draws[3 * row + 2] = sampler.temperature === 0 ? 0 : randomF32(sampler);
+      }
+      native.sample(last, draws, samplers.length, tokens);
+      return Array.from(tokens.subarray(0, samplers.length));
     },
     dispose: () => native.dispose(),
   };

@@ -29,7 +29,7 @@ function loadWith<M>(source: WeightSource, layout: MatrixLayout<M>): LoadedModel
           logits = forward(transformers[sequence], token, pos, wanted > 0).subarray(0, wanted * config.vocabSize);
           return logits;
         },
-        sample: (sampler) => sample(sampler, logits),
+        sample: ([sampler]) => [logits.every(Number.isFinite) ? sample(sampler, logits) : -1],
         dispose() {},
       };
     },

@@ -105,11 +105,13 @@ class WasmContext implements Context {
     return this.rowsOfLogits(wanted);
   }
 
-  sample(sampler: Sampler, row: number): number {
+  sample(samplers: readonly Sampler[]): number[] {
     const { kernels, config } = this.model;
-    const { temperature, topp } = sampler;
-    const coin = temperature === 0 ? 0 : randomF32(sampler);
-    return kernels.sample(this.logits + row * rowBytes(config.vocabSize), temperature, topp, coin);
+    return samplers.map((sampler, row) => {
+      const { temperature, topp } = sampler;
+      const coin = temperature === 0 ? 0 : randomF32(sampler);
+      return kernels.sample(this.logits + row * rowBytes(config.vocabSize), temperature, topp, coin);
+    });
   }
 
   dispose(): void {

@@ -113,7 +113,7 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
         entry(-1, 0, 0), entry(2000, 0, 0), entry(0, -1, 0), entry(0, 128, 0), entry(0, 0, 1), entry(0, 0, -1),
         () => context.forward([], 1),
         () => context.forward([...batch, batch[0]], 1),
-        () => context.sample({ temperature: 0 }, 1),
+        () => context.sample([{ temperature: 0 }, { temperature: 0 }]),
         () => new Model(), () => new Context(), () => new Context(context, 1), () => new Model({}, 1, 2, 3, 4, 5), () => new Context({}, 1),
         () => model.openContext(0), () => Model(),
       ];

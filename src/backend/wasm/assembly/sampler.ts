@@ -98,8 +98,26 @@ function siftDown(i: i32, n: i32): void {
   setCandidate(i, sinking);
 }
 
-/** run.c 691: sample. Choose the next token from `logits`, which are used up. `coin` matters above temperature 0. */
+/** Whether none of n numbers is NaN or infinite: less itself, each is 0. */
+function allFinite(x: usize, n: i32): bool {
+  let zeros = f32x4.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const v = v128.load(x + (i << 2));
+    zeros = f32x4.add(zeros, f32x4.sub(v, v));
+  }
+  let zero = f32x4.extract_lane(zeros, 0) + f32x4.extract_lane(zeros, 1);
+  zero += f32x4.extract_lane(zeros, 2) + f32x4.extract_lane(zeros, 3);
+  for (; i < n; i++) zero += load<f32>(x + (i << 2)) - load<f32>(x + (i << 2));
+  return zero === 0;
+}
+
+/**
+ * run.c 691: sample. Choose the next token from `logits`, which are used up. `coin` matters above temperature 0.
+ * Logits that are not all finite stay as they are, and give -1.
+ */
 export function sample(logits: usize, temperature: f32, topp: f32, coin: f32): i32 {
+  if (!allFinite(logits, vocabSize)) return -1;
   padWithMinusInfinity(logits, vocabSize);
   const greedy = sampleArgmax(logits, vocabSize);
   // greedy argmax sampling, also where the division below would overflow
