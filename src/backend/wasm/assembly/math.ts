@@ -6,10 +6,13 @@ import { exp2 } from "./model";
 /** Adding and subtracting 1.5 * 2^52 rounds a float64 to a whole number, ties to even. */
 const ROUND: f64 = 6755399441055744;
 
-/** (C0 r + C1) r^2 + (C2 r + 1) is 2^(r/32) for |r| <= 1/2, to float32's precision and some more. */
-const C0: f64 = 0.05550361559341535 / (32 * 32 * 32); // 0x1.c6af84b912394p-5
-const C1: f64 = 0.2402284522445722 / (32 * 32); // 0x1.ebfce50fac4f3p-3
-const C2: f64 = 0.6931471806916203 / 32; // 0x1.62e42ff0c52d6p-1
+/**
+ * (C0 r + C1) r^2 + (C2 r + 1) is 2^(r/32) for |r| <= 1/2, to float32's precision and some more. The coefficients are
+ * those of llama2/math.ts for 2^r, over powers of 32, which is exact.
+ */
+const C0: f64 = 0.05550361559341535 / (32 * 32 * 32); // 0x1.c6af84b912394p-5 / 32^3
+const C1: f64 = 0.2402284522445722 / (32 * 32); // 0x1.ebfce50fac4f3p-3 / 32^2
+const C2: f64 = 0.6931471806916203 / 32; // 0x1.62e42ff0c52d6p-1 / 32
 const INV_LN2_32: f64 = 32 / Math.LN2;
 
 /** C's `expf` of four float32 numbers: `expf` of llama2/math.ts, in lanes. */
