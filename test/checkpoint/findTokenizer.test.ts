@@ -33,6 +33,12 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
     expect(found()).toBe(own);
   });
 
+  it("is refused where STEM.tokenizer.bin, which says whose it is, has another size, with both counts", () => {
+    const own = put(folder, "stories.v2.tokenizer.bin", 301);
+    put(folder, "tokenizer.bin");
+    expectRefusal(found, "E_FORMAT", `${own} has 301 tokens`, "vocabulary has 300");
+  });
+
   it("is STEM.tokenizer.bin also where MODEL does not end in .bin", () => {
     model = join(folder, "stories");
     const own = put(folder, "stories.tokenizer.bin");
