@@ -49,6 +49,8 @@ describe.concurrent("arguments that make no sense end with exit code 2:", () => 
     ["--system without a chat", [MISSING, "-y", "Be nice."], "--system goes with -m chat"],
     ["logits without tokens", ["logits", MISSING], "--tokens"],
     ["logits with none", ["logits", MISSING, "--tokens", " , "], "no tokens"],
+    ["logits with a list in which one is no token", ["logits", MISSING, "--tokens", "1,x"], '"x" is no token id'],
+    ["logits with a token that is negative", ["logits", MISSING, "--tokens", "-1"], '"-1" is no token id'],
     ["logits without a model", ["logits", "--tokens", "1"], "missing required argument"],
     ["perplexity without a file", ["perplexity", MISSING], "missing required argument"],
     ["detokenize with what is no id", ["detokenize", "-z", MISSING, "1,two"], '"two" is no token id'],
