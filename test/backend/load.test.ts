@@ -1,7 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 import { load } from "../../src/backend/load.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { expectRefusal, frugally } from "../helpers/refusal.js";
+import { expectRefusal } from "../helpers/errors.js";
+import { frugally } from "../helpers/frugally.js";
 import { type Fields, sparseFile } from "../helpers/sparse.js";
 
 const GOOD: Fields = [8, 6, 2, 2, 1, 7, 5];

@@ -7,7 +7,8 @@ import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { InputFile } from "../../src/checkpoint/file.js";
 import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
 import { MAIN } from "../helpers/cli.js";
-import { expectRefusal, frugally } from "../helpers/refusal.js";
+import { expectRefusal } from "../helpers/errors.js";
+import { frugally } from "../helpers/frugally.js";
 import { tempDir } from "../helpers/temp.js";
 
 const posix = process.platform !== "win32";

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { findTokenizer, PACKAGE_MODELS } from "../../src/checkpoint/tokenizerFile.js";
-import { expectRefusal } from "../helpers/refusal.js";
+import { expectRefusal } from "../helpers/errors.js";
 import { tempDir } from "../helpers/temp.js";
 import { tokenizerFile, vocabOf } from "../helpers/tokenizer.js";
 
