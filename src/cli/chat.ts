@@ -4,7 +4,7 @@
 import { createInterface } from "node:readline";
 import { renderPrompt } from "../llama2/chat.js";
 import { EOS } from "../llama2/tokenizer.js";
-import { TextStream } from "../text.js";
+import { TextStream, toByteString } from "../text.js";
 import { Interrupted, interruptible, print, tell } from "./io.js";
 import { openModel } from "./model.js";
 import { type StoryFlags, stepsOf, tellSeed } from "./story.js";
@@ -46,10 +46,13 @@ export async function chat(path: string | undefined, flags: StoryFlags): Promise
   };
 
   try {
-    const system = flags.system ?? (await lines.ask("Enter system prompt (optional): "));
-    let user = system === undefined ? undefined : (flags.prompt ?? (await lines.ask("User: ")));
+    // texts are byte strings
+    const named = (text: string | undefined) => (text === undefined ? undefined : toByteString(text));
+    const system = named(flags.system) ?? (await lines.ask("Enter system prompt (optional): "));
+    let user = system === undefined ? undefined : (named(flags.prompt) ?? (await lines.ask("User: ")));
     while (user !== undefined) {
-      history.push(...model.encodePrompt(renderPrompt(user, history.length === 0 ? system : "")));
+      const turn = renderPrompt(user, history.length === 0 ? system : "");
+      history.push(...model.encodePrompt(Buffer.from(turn, "latin1")));
       await print("Assistant: ");
       if (history.length > steps) {
         const limit = steps < model.config.seqLen ? "-n" : "the context";
@@ -71,9 +74,9 @@ export async function chat(path: string | undefined, flags: StoryFlags): Promise
   }
 }
 
-/** Standard input, line by line. */
+/** Standard input, line by line, as byte strings: what no UTF-8 has is read as the bytes it is. */
 class Lines {
-  private readonly input = createInterface({ input: process.stdin });
+  private readonly input = createInterface({ input: process.stdin.setEncoding("latin1") });
   private readonly lines = this.input[Symbol.asyncIterator]();
 
   /** Ask for a line. Undefined at the end of the input. */

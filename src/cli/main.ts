@@ -7,7 +7,7 @@ import { Command, CommanderError, Option } from "commander";
 import { MAX_GROUP_SIZE } from "../checkpoint/header.js";
 import { Llama2Error } from "../errors.js";
 import { chat } from "./chat.js";
-import { endQuietlyWithReader, Interrupted, interruptible, tell } from "./io.js";
+import { endWithOutput, Interrupted, interruptible, tell } from "./io.js";
 import { logits } from "./logits.js";
 import { addMachineFlags, asFlag, decimal, seed, whole } from "./options.js";
 import { perplexity } from "./perplexity.js";
@@ -102,7 +102,7 @@ function program(): Command {
 
 /** 0, or how it went wrong: 1 errors, 2 arguments that make no sense, 130 Ctrl-C. */
 async function main(): Promise<number> {
-  endQuietlyWithReader();
+  endWithOutput();
   try {
     await program().parseAsync();
     return 0;

@@ -27,6 +27,24 @@ describe("chat", () => {
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 0, stdout: "Enter system prompt (optional): \n" });
   });
 
+  it("reads the bytes of its turns, also those that no UTF-8 has, and ends them at newlines only", async () => {
+    const folder = tempDir();
+    const model = join(folder, "model.bin");
+    writeFileSync(model, makeCheckpoint([16, 40, 2, 4, 4, 300, 64]));
+    tokenizerFile(vocabOf(300), "tokenizer.bin", folder);
+    const chat = async (stdin: Buffer, ...args: string[]) => {
+      const flags = ["-m", "chat", "-y", "", "-s", "1", "-t", "0", "-n", "40"];
+      return (await llama2([model, ...flags, ...args], { stdin })).stdout.toString().replace("User: ", "");
+    };
+    const answer = (...bytes: number[]) => chat(Buffer.from([...bytes, 0x0a]));
+    const lineSeparator = [0xe2, 0x80, 0xa8]; // U+2028
+    expect(await answer(0x61, ...lineSeparator, 0x62)).toBe(await chat(Buffer.alloc(0), "-i", "a\u2028b"));
+    expect(await answer(0x61, 0xff, 0x62)).not.toBe(await answer(0x61, 0xef, 0xbf, 0xbd, 0x62)); // nor U+FFFD
+    const stdin = Buffer.from([0xff, 0x0a]);
+    const { stderr } = await llama2([model, "-m", "chat", "-y", "", "-s", "1", "-n", "17"], { stdin });
+    expect(stderr).toContain("the conversation has 18 tokens"); // BOS, a space, "[INST] ", one for 0xff, " [/INST]"
+  });
+
   describe("of which a turn is too long", () => {
     // a context of 64 positions. The turn is BOS, a space, and a token for each byte of "[INST] ... [/INST]"
     const folder = tempDir();
