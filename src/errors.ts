@@ -28,7 +28,7 @@ export class Llama2Error extends Error {
 }
 
 /** Why something could not be written, in words. */
-export function reasonOf({ code, message }: NodeJS.ErrnoException): string {
+export function reasonOf({ code, message }: { code?: string; message: string }): string {
   switch (code) {
     case "ENOENT":
     case "ENOTDIR":
