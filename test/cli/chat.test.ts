@@ -5,7 +5,7 @@ import { checkpointFile, makeCheckpoint, type Shape } from "../helpers/checkpoin
 import { llama2 } from "../helpers/cli.js";
 import { golden, ROOT, sha256 } from "../helpers/golden.js";
 import { tempDir } from "../helpers/temp.js";
-import { tokenizerFile, vocabOf } from "../helpers/tokenizer.js";
+import { BYTE_VOCAB, type Piece, tokenizerFile, vocabOf } from "../helpers/tokenizer.js";
 
 const goldens = golden<Record<string, string>>("command.json");
 
@@ -89,8 +89,10 @@ describe("chat", () => {
     // At so high a temperature all 300 tokens are equally likely, EOS too. 4 to 258 are bytes, the others "x".
     const shape: Shape = [16, 40, 2, 4, 4, 300, 4000];
     const model = checkpointFile(shape);
-    const tokenizer = join(tempDir(), "tokenizer.bin");
-    writeFileSync(tokenizer, tokenizerOf(300));
+    const tokenizer = tokenizerFile([
+      ...BYTE_VOCAB,
+      ...Array.from({ length: 41 }, (_, i): Piece => ["x".repeat(i + 1), 0]),
+    ]);
     const flags = ["-z", tokenizer, "-m", "chat", "-y", "", "-t", "1e9", "-p", "0", "-s", "3", "-n", "3000"];
     const { code, stdout } = await llama2([model, ...flags], { stdin: "hi\n".repeat(200) });
     const turns = stdout.toString().split("User: Assistant: ").slice(1);
@@ -120,16 +122,3 @@ describe("chat", () => {
     expect(stdout.toString()).toMatch(/^Assistant: [\s\S]*\nUser: $/);
   });
 });
-
-/** A tokenizer of `size` tokens: the specials, the bytes, and pieces of x. */
-function tokenizerOf(size: number): Buffer {
-  const byte = (i: number) => `<0x${i.toString(16).toUpperCase().padStart(2, "0")}>`;
-  const pieces = ["<unk>", "\n<s>\n", "\n</s>\n", ...Array.from({ length: 256 }, (_, i) => byte(i))];
-  while (pieces.length < size) pieces.push("x".repeat(pieces.length - 258));
-  const entries = pieces.map((piece) => {
-    const head = Buffer.alloc(8);
-    head.writeInt32LE(piece.length, 4);
-    return Buffer.concat([head, Buffer.from(piece)]);
-  });
-  return Buffer.concat([Buffer.from([0, 0, 0, 0]), ...entries]);
-}
