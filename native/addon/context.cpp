@@ -1,26 +1,7 @@
 #include "context.h"
 
-#include "guard.h"
+#include "arguments.h"
 #include "model.h"
-
-namespace {
-
-/* The memory of a typed array, valid until the call returns. */
-template <typename T>
-T* elements(const Napi::Value& value, napi_typedarray_type type, size_t size) {
-  if (!value.IsTypedArray()) throw BadArgument{"expected a typed array"};
-  const auto array = value.As<Napi::TypedArray>();
-  if (array.TypedArrayType() != type) throw BadArgument{"a typed array of another type"};
-  if (array.ElementLength() < size) throw BadArgument{"a typed array is too short"};
-  return array.As<Napi::TypedArrayOf<T>>().Data();
-}
-
-double number(const Napi::Value& value) {
-  if (!value.IsNumber()) throw BadArgument{"expected a number"};
-  return value.As<Napi::Number>().DoubleValue();
-}
-
-}  // namespace
 
 Napi::Function Context::define(Napi::Env env) {
   return DefineClass(env, "Context",
@@ -33,9 +14,8 @@ Context::Context(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Context>(inf
   parts_ = guarded<std::unique_ptr<Parts>>(info.Env(), [&] {
     if (info.Length() != 2) throw BadArgument{"new Context"};
     const auto transformer = Model::from(info[0]).transformer();
-    const double sequences = number(info[1]);
-    if (!(sequences >= 1 && sequences <= 1 << 20)) throw BadArgument{"sequences"};
-    return std::unique_ptr<Parts>(new Parts{transformer, {*transformer, static_cast<int>(sequences)}});
+    const int sequences = whole(info[1], "sequences", 1, 1 << 20);
+    return std::unique_ptr<Parts>(new Parts{transformer, {*transformer, sequences}});
   });
 }
 
@@ -55,14 +35,11 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
     if (info.Length() != 4) throw BadArgument{"forward"};
     const Parts& own = parts();
     const llama2::Config& p = own.transformer->config();
-    const double count = number(info[1]);
-    if (!(count >= 1 && count <= own.transformer->maxBatch())) throw BadArgument{"the size of a batch"};
-    const int entries = static_cast<int>(count);
-    const int wanted = static_cast<int>(number(info[2]));
-    if (wanted < 0 || wanted > entries) throw BadArgument{"how many logits are wanted"};
+    const int entries = whole(info[1], "the size of a batch", 1, own.transformer->maxBatch());
+    const int wanted = whole(info[2], "how many logits are wanted", 0, entries);
 
-    const auto* numbers = elements<int32_t>(info[0], napi_int32_array, size_t{3} * entries);
-    float* logits = elements<float>(info[3], napi_float32_array, static_cast<size_t>(wanted) * p.vocabSize);
+    const int32_t* numbers = elements<int32_t>(info[0], napi_int32_array, size_t{3} * entries).data;
+    float* logits = floats(info[3], static_cast<size_t>(wanted) * p.vocabSize).data;
     const auto* batch = reinterpret_cast<const llama2::Entry*>(numbers);
     for (int e = 0; e < entries; e++) {
       const auto [token, pos, sequence] = batch[e];
@@ -85,13 +62,12 @@ Napi::Value Context::sample(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
     if (info.Length() != 4) throw BadArgument{"sample"};
     const Parts& own = parts();
-    const double count = number(info[2]);
-    if (!(count >= 0 && count <= own.transformer->maxBatch())) throw BadArgument{"the size of a batch"};
+    const int count = whole(info[2], "the size of a batch", 0, own.transformer->maxBatch());
     const auto rows = static_cast<size_t>(count);
-    float* logits = elements<float>(info[0], napi_float32_array, rows * own.transformer->config().vocabSize);
-    const auto* draws = reinterpret_cast<const llama2::Draw*>(elements<float>(info[1], napi_float32_array, 3 * rows));
-    auto* tokens = elements<int32_t>(info[3], napi_int32_array, rows);
-    own.transformer->sample(parts_->context, logits, draws, static_cast<int>(rows), tokens);
+    float* logits = floats(info[0], rows * own.transformer->config().vocabSize).data;
+    const auto* draws = reinterpret_cast<const llama2::Draw*>(floats(info[1], 3 * rows).data);
+    int32_t* tokens = elements<int32_t>(info[3], napi_int32_array, rows).data;
+    own.transformer->sample(parts_->context, logits, draws, count, tokens);
     return info.Env().Undefined();
   });
 }

@@ -37,16 +37,16 @@ Segments segmentsOf(int n, int groupSize);
 
 /* A matrix of d rows and n columns, in panels: float32, or int8 if groupSize is not 0. */
 struct Matrix {
-  int d;
-  int n;
-  int groupSize;
+  int d = 0;
+  int n = 0;
+  int groupSize = 0;
 
-  float* data;  // float32: (ceil(d / 16), n, 16)
+  float* data = nullptr;  // float32: (ceil(d / 16), n, 16)
 
-  int8_t* q;       // int8: (ceil(d / 16), segments, quads, 16, 4)
-  float* s;        // (ceil(d / 16), segments, 16)
-  uint16_t* ends;  // (ceil(d / 16), segments), or nullptr: see Int8Panels
-  Segments segments;
+  int8_t* q = nullptr;       // int8: (ceil(d / 16), segments, quads, 16, 4)
+  float* s = nullptr;        // (ceil(d / 16), segments, 16)
+  uint16_t* ends = nullptr;  // (ceil(d / 16), segments), or nullptr: see Int8Panels
+  Segments segments = {};
 
   Matrix() = default;
   Matrix(Parts& memory, int d, int n, int groupSize);
@@ -77,7 +77,7 @@ struct TransformerWeights {
   std::vector<Matrix> w1;            // (nLayers, hiddenDim, dim)
   std::vector<Matrix> w2;            // (nLayers, dim, hiddenDim)
   std::vector<Matrix> w3;            // (nLayers, hiddenDim, dim)
-  float* rmsFinalWeight;             // (dim)
+  float* rmsFinalWeight = nullptr;   // (dim)
   Matrix wcls;                       // (vocabSize, dim); may be tokenEmbeddingTable
 
   /* The matrix or the vector of that name and layer; nullptr if there is none. */
@@ -185,7 +185,7 @@ struct RunState {
   int32_t* xsum;  // (maxBatch, segments)
 };
 
-/* Sequences being read. It must not outlive its transformer's use, and is used by one thread at a time. */
+/* Sequences being read, by the transformer that it was made for. */
 class Context {
  public:
   /* Throws std::bad_alloc. */

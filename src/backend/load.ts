@@ -2,7 +2,8 @@
  * Choosing a backend.
  */
 import { Llama2Error } from "../errors.js";
-import type { Config, WeightSource } from "../llama2/transformer.js";
+import type { Config } from "../llama2/transformer.js";
+import type { WeightSource } from "../llama2/weights.js";
 import { BACKENDS, type Backend, type BackendName, type LoadedModel } from "./backend.js";
 import { openCpu } from "./cpu/cpu.js";
 import { checkLimits } from "./limits.js";
@@ -66,7 +67,7 @@ function open(name: BackendName): Backend {
   const known = Object.keys(OPEN).join(", ");
   throw new Llama2Error(
     "E_DEVICE_UNAVAILABLE",
-    `this release has no ${name} backend. It has ${known}: name one of those, or leave --backend away`,
+    `this release has no ${name} backend. It has ${known}: name one of those, or let auto choose`,
   );
 }
 

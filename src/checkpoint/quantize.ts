@@ -3,7 +3,8 @@
  */
 import { existsSync, realpathSync } from "node:fs";
 import { Llama2Error } from "../errors.js";
-import { type Config, isVector } from "../llama2/transformer.js";
+import type { Config } from "../llama2/transformer.js";
+import { isVector } from "../llama2/weights.js";
 import { Checkpoint } from "./checkpoint.js";
 import { type Header, MAX_GROUP_SIZE } from "./header.js";
 import { locateTensors } from "./tensors.js";

@@ -4,7 +4,7 @@
  */
 import { type Command, InvalidArgumentError } from "commander";
 import { BACKENDS, type BackendName } from "../backend/backend.js";
-import { Llama2Error } from "../errors.js";
+import { Llama2Error, type Remedy } from "../errors.js";
 
 /** The flags of every command that runs a model. */
 export interface MachineFlags {
@@ -19,6 +19,19 @@ export function addMachineFlags(command: Command): Command {
     .option("--threads <n>", "how many threads; default: the backend's choice", whole("threads", 1, 1024))
     .option("--context <n>", "cap the context, to save memory", whole("positions", 1, 2 ** 31 - 1));
 }
+
+/** What the library calls an option, and its value where one is known, as a flag. */
+export function asFlag({ option, value }: Remedy): string {
+  const [flag, placeholder] = FLAGS[option];
+  return `${flag} ${value ?? placeholder}`;
+}
+
+const FLAGS = {
+  context: ["--context", "N"],
+  threads: ["--threads", "N"],
+  tokenizer: ["-z", "FILE"],
+  backend: ["--backend", "NAME"],
+} as const;
 
 function backendName(text: string): string {
   if (text === "auto" || (BACKENDS as readonly string[]).includes(text)) return text;

@@ -1,21 +1,12 @@
 /*
  * The cpu backend: forward pass and sampler in native code (native/cpu/), the same bits as the reference.
  */
-import { availableParallelism } from "node:os";
 import { Llama2Error } from "../../errors.js";
 import { randomF32 } from "../../llama2/sampler.js";
-import {
-  type Config,
-  headSizeOf,
-  isVector,
-  kvDimOf,
-  type MatrixName,
-  ropeAngles,
-  shapesOf,
-  type TensorName,
-  type WeightSource,
-} from "../../llama2/transformer.js";
+import { type Config, headSizeOf, ropeAngles } from "../../llama2/transformer.js";
+import { isVector, tensorsOf, type WeightSource } from "../../llama2/weights.js";
 import type { Backend, Context } from "../backend.js";
+import { threadsFor } from "../threads.js";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.js";
 
 /**
@@ -29,7 +20,7 @@ export function openCpu(): Backend {
     name: "cpu",
     load(source, { threads: wanted }) {
       const { config } = source;
-      const threads = wanted === 0 ? defaultThreads(config) : wanted;
+      const threads = wanted || threadsFor(source, WEIGHTS_A_THREAD);
       const model = outOfMemory(() => {
         const { fcr, fci } = ropeTables(config);
         return new addon.Model(config, source.sharedClassifier, source.groupSize, fcr, fci, isa, threads);
@@ -59,14 +50,8 @@ function chooseIsa(available: string[], named: string): string {
   throw new Llama2Error("E_DEVICE_UNAVAILABLE", `LLAMA2_ISA is ${named}, ${what}; it has ${available.join(", ")}`);
 }
 
-/** Threads wait for each other about 7 times a layer; below so many weights each, waiting costs more than it gains. */
+/** Fewer weights for a thread are not worth its waiting for the others. */
 const WEIGHTS_A_THREAD = 1e6;
-
-function defaultThreads(p: Config): number {
-  const layer = 2 * p.dim * p.dim + 2 * p.dim * kvDimOf(p) + 3 * p.dim * p.hiddenDim;
-  const weights = p.nLayers * layer + p.vocabSize * p.dim;
-  return Math.max(1, Math.min(availableParallelism(), Math.floor(weights / WEIGHTS_A_THREAD)));
-}
 
 /** ropeAngles for all positions: (seqLen, headSize / 2) each. */
 function ropeTables(p: Config): { fcr: Float32Array; fci: Float32Array } {
@@ -82,15 +67,12 @@ function ropeTables(p: Config): { fcr: Float32Array; fci: Float32Array } {
 
 /** Hand all tensors over, each for all layers before the next, as files have them. */
 function fill(model: NativeModel, source: WeightSource): void {
-  for (const [name, { layers }] of Object.entries(shapesOf(source.config))) {
-    if (name === "wcls" && source.sharedClassifier) continue;
+  for (const { name, layers } of tensorsOf(source)) {
     for (let l = 0; l < layers; l++) {
       if (source.groupSize === 0 || isVector(name)) {
-        source.read(name as TensorName, l, (values, offset) => model.fill(name, l, values, offset));
+        source.read(name, l, (values, offset) => model.fill(name, l, values, offset));
       } else {
-        source.readQuantized(name as MatrixName, l, (values, scales, offset) =>
-          model.fillQuantized(name, l, values, scales, offset),
-        );
+        source.readQuantized(name, l, (values, scales, offset) => model.fillQuantized(name, l, values, scales, offset));
       }
     }
   }
@@ -137,9 +119,8 @@ function outOfMemory<T>(work: () => T): T {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code !== "E_LIMIT") throw error;
-    throw new Llama2Error(
-      "E_LIMIT",
-      `${message}. A shorter context needs less memory (--context), and so do fewer threads`,
-    );
+    throw new Llama2Error("E_LIMIT", `${message}. Fewer threads need less memory, and so does a shorter context`, {
+      option: "context",
+    });
   }
 }

@@ -32,9 +32,10 @@ function sampleMult(probabilities: usize, n: i32, coin: f32): i32 {
 }
 
 /**
- * run.c 624: sample_topp. Candidates are kept as one number each, the bits of the probability above those of the
- * index turned around, so that the largest is the likeliest, and the lowest token on a tie. Few of them are
- * needed, so they are not sorted but taken one by one from a heap.
+ * run.c 624: sample_topp. A candidate is kept as one number of 64 bits: above, the bits of its probability, which order
+ * as positive floats do; below, its index with all bits inverted. So the largest number is the likeliest candidate, and
+ * on a tie the one with the lowest index. Few of them are needed, so they are not sorted but taken one by one from a
+ * heap.
  */
 function sampleTopp(probabilities: usize, n: i32, topp: f32, coin: f32): i32 {
   const n0 = collectCandidates(probabilities, n, (<f32>1 - topp) / <f32>(n - 1));

@@ -1,0 +1,58 @@
+/*
+ * Arguments in. Each is what src/backend/cpu/addon.ts says it is, or BadArgument is thrown.
+ *
+ * None is converted (as ToString would), because that runs JavaScript, which fails while a thread is being ended.
+ */
+#ifndef LLAMA2_ADDON_ARGUMENTS_H
+#define LLAMA2_ADDON_ARGUMENTS_H
+
+#include <napi.h>
+
+#include <string>
+
+#include "guard.h"
+
+inline double number(const Napi::Value& value) {
+  if (!value.IsNumber()) throw BadArgument{"expected a number"};
+  return value.As<Napi::Number>().DoubleValue();
+}
+
+/* A whole number from `least` to `most`, of which `what` is the name. */
+inline int whole(const Napi::Value& value, const char* what, int least, int most) {
+  const double found = value.IsNumber() ? number(value) : least - 1.0;
+  if (!(found >= least && found <= most)) throw BadArgument{what};
+  return static_cast<int>(found);
+}
+
+inline std::string text(const Napi::Value& value) {
+  if (!value.IsString()) throw BadArgument{"expected a string"};
+  return value.As<Napi::String>();
+}
+
+inline bool truth(const Napi::Value& value) {
+  if (!value.IsBoolean()) throw BadArgument{"expected true or false"};
+  return value.As<Napi::Boolean>();
+}
+
+/* The memory of a typed array, valid until the call returns. */
+template <typename T>
+struct Elements {
+  T* data;
+  size_t count;
+};
+
+/* Those of a typed array that has `least` elements or more. */
+template <typename T>
+Elements<T> elements(const Napi::Value& value, napi_typedarray_type type, size_t least) {
+  if (!value.IsTypedArray()) throw BadArgument{"expected a typed array"};
+  const auto array = value.As<Napi::TypedArray>();
+  if (array.TypedArrayType() != type) throw BadArgument{"a typed array of another type"};
+  if (array.ElementLength() < least) throw BadArgument{"a typed array is too short"};
+  return {array.As<Napi::TypedArrayOf<T>>().Data(), array.ElementLength()};
+}
+
+inline Elements<float> floats(const Napi::Value& value, size_t least) {
+  return elements<float>(value, napi_float32_array, least);
+}
+
+#endif
