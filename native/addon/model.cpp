@@ -41,22 +41,19 @@ Napi::Function Model::define(Napi::Env env) {
                       InstanceAccessor<&Model::maxBatch>("maxBatch"), InstanceMethod<&Model::dispose>("dispose")});
 }
 
-/* new Model(config, sharedClassifier, groupSize, fcr, fci, isa, threads) */
+/* new Model(config, sharedClassifier, groupSize, isa, threads) */
 Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
   info.This().As<Napi::Object>().TypeTag(&kModelTag);
   transformer_ = guarded<std::shared_ptr<llama2::Transformer>>(info.Env(), [&] {
-    if (info.Length() != 7) throw BadArgument{"new Model"};
+    if (info.Length() != 5) throw BadArgument{"new Model"};
     const llama2::Config config = configOf(info[0]);
     const bool sharedClassifier = truth(info[1]);
     // beyond 2^16 the whole sums of a group could leave int32
     const int groupSize = whole(info[2], "groupSize", 0, 1 << 16);
-    const size_t angles = static_cast<size_t>(config.seqLen) * (config.headSize() / 2);
-    const float* fcr = floats(info[3], angles).data;
-    const float* fci = floats(info[4], angles).data;
-    const llama2::Kernels* kernels = llama2::chooseKernels(text(info[5]));
+    const llama2::Kernels* kernels = llama2::chooseKernels(text(info[3]));
     if (kernels == nullptr) throw BadArgument{"isa"};
-    const int threads = whole(info[6], "threads", 1, 1024);
-    return std::make_shared<llama2::Transformer>(config, sharedClassifier, groupSize, fcr, fci, *kernels, threads);
+    const int threads = whole(info[4], "threads", 1, 1024);
+    return std::make_shared<llama2::Transformer>(config, sharedClassifier, groupSize, *kernels, threads);
   });
 }
 

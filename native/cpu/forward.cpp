@@ -210,8 +210,8 @@ void Transformer::Pass::rope(float* vec, int size) {
     const size_t angles = static_cast<size_t>(batch_[e].pos) * (headSize / 2);
     float* row = vec + static_cast<size_t>(e) * size;
     for (int i = rows.begin; i < rows.end; i += 2) {
-      const float fcr = transformer_.fcr_[angles + i % headSize / 2];
-      const float fci = transformer_.fci_[angles + i % headSize / 2];
+      const float fcr = s.fcr[angles + i % headSize / 2];
+      const float fci = s.fci[angles + i % headSize / 2];
       const float v0 = row[i];
       const float v1 = row[i + 1];
       row[i] = v0 * fcr - v1 * fci;

@@ -98,11 +98,9 @@ class Context;
 class Transformer {
  public:
   /*
-   * groupSize is 0 for float32 matrices. fcr and fci are the cosines and sines of the RoPE angles,
-   * (seqLen, headSize / 2) each, from `ropeAngles`. Throws std::bad_alloc, std::system_error.
+   * groupSize is 0 for float32 matrices. Throws std::bad_alloc, std::system_error.
    */
-  Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* fcr, const float* fci,
-              const Kernels& kernels, int threads);
+  Transformer(const Config& config, bool sharedClassifier, int groupSize, const Kernels& kernels, int threads);
 
   /*
    * Put the next numbers of a tensor into place, by its name in TransformerWeights and its layer. The numbers are
@@ -142,8 +140,6 @@ class Transformer {
   const int maxBatch_;
   Memory memory_;
   TransformerWeights weights_;
-  const std::vector<float> fcr_;  // (seqLen, headSize / 2)
-  const std::vector<float> fci_;  // (seqLen, headSize / 2)
   ThreadPool pool_;
 };
 
@@ -175,6 +171,8 @@ struct RunState {
   float* k;    // (maxBatch, kvDim)
   float* v;    // (maxBatch, kvDim)
   float* att;  // (threads, nHeads, seqLen)
+  float* fcr;  // (seqLen, headSize / 2)
+  float* fci;  // (seqLen, headSize / 2)
 
   /* What matmul multiplies where a batch has several tokens: one of the above, interleaved. */
   float* xi;  // (max(dim, hiddenDim), count)
@@ -193,9 +191,13 @@ class Context {
 
   int sequences() const { return static_cast<int>(caches_.size()); }
 
+  /* The cosines and sines of a position's RoPE angles, (headSize / 2) each, from `ropeAngles`, before it is read. */
+  void setAngles(int pos, const float* fcr, const float* fci);
+
  private:
   friend class Transformer;
 
+  const int pairs_;  // headSize / 2
   Memory stateMemory_;
   Memory cacheMemory_;
   RunState state_;

@@ -3,9 +3,10 @@
  */
 import { Llama2Error } from "../../errors.js";
 import { randomF32 } from "../../llama2/sampler.js";
-import { type Config, headSizeOf, ropeAngles } from "../../llama2/transformer.js";
+import type { Config } from "../../llama2/transformer.js";
 import { isVector, tensorsOf, type WeightSource } from "../../llama2/weights.js";
 import type { Backend, Context } from "../backend.js";
+import { RopeTable } from "../ropeTable.js";
 import { threadsFor } from "../threads.js";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.js";
 
@@ -21,10 +22,7 @@ export function openCpu(): Backend {
     load(source, { threads: wanted }) {
       const { config } = source;
       const threads = wanted || threadsFor(source, WEIGHTS_A_THREAD);
-      const model = outOfMemory(() => {
-        const { fcr, fci } = ropeTables(config);
-        return new addon.Model(config, source.sharedClassifier, source.groupSize, fcr, fci, isa, threads);
-      });
+      const model = outOfMemory(() => new addon.Model(config, source.sharedClassifier, source.groupSize, isa, threads));
       try {
         fill(model, source);
       } catch (error) {
@@ -53,18 +51,6 @@ function chooseIsa(available: string[], named: string): string {
 /** Fewer weights for a thread are not worth its waiting for the others. */
 const WEIGHTS_A_THREAD = 1e6;
 
-/** ropeAngles for all positions: (seqLen, headSize / 2) each. */
-function ropeTables(p: Config): { fcr: Float32Array; fci: Float32Array } {
-  const pairs = headSizeOf(p) / 2;
-  const fcr = new Float32Array(p.seqLen * pairs);
-  const fci = new Float32Array(p.seqLen * pairs);
-  for (let pos = 0; pos < p.seqLen; pos++) {
-    const at = pos * pairs;
-    ropeAngles(fcr.subarray(at, at + pairs), fci.subarray(at, at + pairs), pos, p);
-  }
-  return { fcr, fci };
-}
-
 /** Hand all tensors over, each for all layers before the next, as files have them. */
 function fill(model: NativeModel, source: WeightSource): void {
   for (const { name, layers } of tensorsOf(source)) {
@@ -78,8 +64,10 @@ function fill(model: NativeModel, source: WeightSource): void {
   }
 }
 
-function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, sequences: number): Context {
+function openContext(addon: Addon, model: NativeModel, config: Config, sequences: number): Context {
+  const { vocabSize } = config;
   const native: NativeContext = new addon.Context(model, sequences);
+  const rope = new RopeTable(config, (pos, fcr, fci) => native.setAngles(pos, fcr, fci));
   const entries = new Int32Array(3 * model.maxBatch);
   const draws = new Float32Array(3 * model.maxBatch);
   const tokens = new Int32Array(model.maxBatch);
@@ -91,6 +79,7 @@ function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, se
       if (wanted * vocabSize !== last.length) last = logits.subarray(0, wanted * vocabSize);
       for (let e = 0; e < batch.length; e++) {
         const { token, pos, sequence } = batch[e];
+        rope.reach(pos);
         entries[3 * e] = token;
         entries[3 * e + 1] = pos;
         entries[3 * e + 2] = sequence;
