@@ -70,6 +70,7 @@ export async function buildEmulated() {
     ...includes.map((folder) => `-I${folder}`),
     "-DNAPI_VERSION=9",
     "-DNAPI_DISABLE_CPP_EXCEPTIONS",
+    "-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
   ];
   const objects = await Promise.all([
     compile(SOURCES, to, flags, here),

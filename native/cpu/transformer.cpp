@@ -52,8 +52,6 @@ int maxBatchFor(const Config& p) {
   return static_cast<int>(std::clamp(1e10 / multiplications, 8.0, static_cast<double>(kMaxBatch)));
 }
 
-size_t angles(const Config& p) { return static_cast<size_t>(p.seqLen) * (p.headSize() / 2); }
-
 }  // namespace
 
 Matrix* TransformerWeights::matrix(const std::string& name, int layer) {
@@ -76,8 +74,8 @@ float* TransformerWeights::vector(const std::string& name, int layer) {
   return nullptr;
 }
 
-Transformer::Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* fcr, const float* fci,
-                         const Kernels& kernels, int threads)
+Transformer::Transformer(const Config& config, bool sharedClassifier, int groupSize, const Kernels& kernels,
+                         int threads)
     : config_(config),
       groupSize_(groupSize),
       kernels_(kernels),
@@ -85,8 +83,6 @@ Transformer::Transformer(const Config& config, bool sharedClassifier, int groupS
       streamed_(bytes_ > kCacheBytes),
       maxBatch_(maxBatchFor(config)),
       memory_(bytes_, Pages::kHuge),
-      fcr_(fcr, fcr + angles(config)),
-      fci_(fci, fci + angles(config)),
       pool_(threads) {
   Parts parts(memory_);
   weights_ = layOutWeights(parts, config, sharedClassifier, groupSize);
@@ -133,8 +129,12 @@ RunState layOutState(Parts& memory, const Config& p, int groupSize, int maxBatch
   s.q = rows(p.dim);
   s.k = rows(p.kvDim());
   s.v = rows(p.kvDim());
+  s.fcr = memory.take<float>(static_cast<size_t>(p.seqLen) * (p.headSize() / 2));
+  s.fci = memory.take<float>(static_cast<size_t>(p.seqLen) * (p.headSize() / 2));
   s.att = memory.take<float>(static_cast<size_t>(threads) * p.nHeads * attStride(p));
-  if (groupSize != 0) {
+  if (groupSize == 0) {
+    s.xi = rows(std::max(p.dim, p.hiddenDim));
+  } else {
     const Segments dim = segmentsOf(p.dim, groupSize);
     const Segments hiddenDim = segmentsOf(p.hiddenDim, groupSize);
     const size_t segments = std::max(dim.count, hiddenDim.count);
@@ -170,15 +170,23 @@ size_t cacheBytes(const Config& p, int sequences) {
 }  // namespace
 
 Context::Context(const Transformer& transformer, int sequences)
-    : stateMemory_(
+    : pairs_(transformer.config().headSize() / 2),
+      stateMemory_(
           stateBytes(transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads()),
           Pages::kLazy),
-      cacheMemory_(cacheBytes(transformer.config(), sequences), Pages::kLazy) {
+      cacheMemory_(cacheBytes(transformer.config(), sequences), Pages::kLazy),
+      samplers_(transformer.threads(), Sampler(transformer.kernels(), transformer.config().vocabSize)) {
   Parts state(stateMemory_);
   state_ =
       layOutState(state, transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads());
   Parts caches(cacheMemory_);
   caches_ = layOutCaches(caches, transformer.config(), sequences);
+}
+
+void Context::setAngles(int pos, const float* fcr, const float* fci) {
+  const size_t row = static_cast<size_t>(pos) * pairs_;
+  std::copy_n(fcr, pairs_, state_.fcr + row);
+  std::copy_n(fci, pairs_, state_.fci + row);
 }
 
 }  // namespace llama2

@@ -12,6 +12,7 @@
 
 #include "kernels.h"
 #include "memory.h"
+#include "sampler.h"
 #include "thread_pool.h"
 
 namespace llama2 {
@@ -36,16 +37,16 @@ Segments segmentsOf(int n, int groupSize);
 
 /* A matrix of d rows and n columns, in panels: float32, or int8 if groupSize is not 0. */
 struct Matrix {
-  int d;
-  int n;
-  int groupSize;
+  int d = 0;
+  int n = 0;
+  int groupSize = 0;
 
-  float* data;  // float32: (ceil(d / 16), n, 16)
+  float* data = nullptr;  // float32: (ceil(d / 16), n, 16)
 
-  int8_t* q;       // int8: (ceil(d / 16), segments, quads, 16, 4)
-  float* s;        // (ceil(d / 16), segments, 16)
-  uint16_t* ends;  // (ceil(d / 16), segments), or nullptr: see Int8Panels
-  Segments segments;
+  int8_t* q = nullptr;       // int8: (ceil(d / 16), segments, quads, 16, 4)
+  float* s = nullptr;        // (ceil(d / 16), segments, 16)
+  uint16_t* ends = nullptr;  // (ceil(d / 16), segments), or nullptr: see Int8Panels
+  Segments segments = {};
 
   Matrix() = default;
   Matrix(Parts& memory, int d, int n, int groupSize);
@@ -76,7 +77,7 @@ struct TransformerWeights {
   std::vector<Matrix> w1;            // (nLayers, hiddenDim, dim)
   std::vector<Matrix> w2;            // (nLayers, dim, hiddenDim)
   std::vector<Matrix> w3;            // (nLayers, hiddenDim, dim)
-  float* rmsFinalWeight;             // (dim)
+  float* rmsFinalWeight = nullptr;   // (dim)
   Matrix wcls;                       // (vocabSize, dim); may be tokenEmbeddingTable
 
   /* The matrix or the vector of that name and layer; nullptr if there is none. */
@@ -97,11 +98,9 @@ class Context;
 class Transformer {
  public:
   /*
-   * groupSize is 0 for float32 matrices. fcr and fci are the cosines and sines of the RoPE angles,
-   * (seqLen, headSize / 2) each, from `ropeAngles`. Throws std::bad_alloc, std::system_error.
+   * groupSize is 0 for float32 matrices. Throws std::bad_alloc, std::system_error.
    */
-  Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* fcr, const float* fci,
-              const Kernels& kernels, int threads);
+  Transformer(const Config& config, bool sharedClassifier, int groupSize, const Kernels& kernels, int threads);
 
   /*
    * Put the next numbers of a tensor into place, by its name in TransformerWeights and its layer. The numbers are
@@ -118,6 +117,9 @@ class Transformer {
    * The caller has checked that tokens, positions and sequences are in range.
    */
   void forward(Context& context, const Entry* batch, int count, int wanted, float* logits) noexcept;
+
+  /* Choose a token from each of `count` rows of logits, (count, vocabSize), as Sampler does. */
+  void sample(Context& context, float* logits, const Draw* draws, int count, int32_t* tokens) noexcept;
 
   /* The most entries of a batch. */
   int maxBatch() const { return maxBatch_; }
@@ -138,8 +140,6 @@ class Transformer {
   const int maxBatch_;
   Memory memory_;
   TransformerWeights weights_;
-  const std::vector<float> fcr_;  // (seqLen, headSize / 2)
-  const std::vector<float> fci_;  // (seqLen, headSize / 2)
   ThreadPool pool_;
 };
 
@@ -171,6 +171,11 @@ struct RunState {
   float* k;    // (maxBatch, kvDim)
   float* v;    // (maxBatch, kvDim)
   float* att;  // (threads, nHeads, seqLen)
+  float* fcr;  // (seqLen, headSize / 2)
+  float* fci;  // (seqLen, headSize / 2)
+
+  /* What matmul multiplies where a batch has several tokens: one of the above, interleaved. */
+  float* xi;  // (max(dim, hiddenDim), count)
 
   /* What matmul multiplies in an int8 model: one of the above, rounded. The longest has max(dim, hiddenDim) numbers. */
   int8_t* xq;     // (maxBatch, segments, quads, 4)
@@ -178,7 +183,7 @@ struct RunState {
   int32_t* xsum;  // (maxBatch, segments)
 };
 
-/* Sequences being read. It must not outlive its transformer's use, and is used by one thread at a time. */
+/* Sequences being read, by the transformer that it was made for. */
 class Context {
  public:
   /* Throws std::bad_alloc. */
@@ -186,13 +191,18 @@ class Context {
 
   int sequences() const { return static_cast<int>(caches_.size()); }
 
+  /* The cosines and sines of a position's RoPE angles, (headSize / 2) each, from `ropeAngles`, before it is read. */
+  void setAngles(int pos, const float* fcr, const float* fci);
+
  private:
   friend class Transformer;
 
+  const int pairs_;  // headSize / 2
   Memory stateMemory_;
   Memory cacheMemory_;
   RunState state_;
   std::vector<KvCache> caches_;
+  std::vector<Sampler> samplers_;  // (threads)
 };
 
 }  // namespace llama2

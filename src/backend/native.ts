@@ -4,16 +4,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { Llama2Error } from "../errors.js";
-import {
-  type Config,
-  headSizeOf,
-  isVector,
-  type MatrixName,
-  ropeAngles,
-  shapesOf,
-  type TensorName,
-  type WeightSource,
-} from "../llama2/transformer.js";
+import { isVector, tensorsOf, type WeightSource } from "../llama2/weights.js";
 import { probe } from "./probe.js";
 
 /** A native file: what it is called, where it lies, and the command that builds it. */
@@ -46,18 +37,6 @@ export function loadNative<T>({ what, path, command }: NativeFile): T {
   }
 }
 
-/** ropeAngles for all positions: (seqLen, headSize / 2) each. */
-export function ropeTables(p: Config): { fcr: Float32Array; fci: Float32Array } {
-  const pairs = headSizeOf(p) / 2;
-  const fcr = new Float32Array(p.seqLen * pairs);
-  const fci = new Float32Array(p.seqLen * pairs);
-  for (let pos = 0; pos < p.seqLen; pos++) {
-    const at = pos * pairs;
-    ropeAngles(fcr.subarray(at, at + pairs), fci.subarray(at, at + pairs), pos, p);
-  }
-  return { fcr, fci };
-}
-
 /** A model that takes weights in pieces; `offset` says how many numbers of the tensor came before. */
 export interface Fillable {
   fill(name: string, layer: number, values: Float32Array, offset: number): void;
@@ -66,15 +45,12 @@ export interface Fillable {
 
 /** Hand all tensors over, each for all layers before the next, as files have them. */
 export function fill(model: Fillable, source: WeightSource): void {
-  for (const [name, { layers }] of Object.entries(shapesOf(source.config))) {
-    if (name === "wcls" && source.sharedClassifier) continue;
+  for (const { name, layers } of tensorsOf(source)) {
     for (let l = 0; l < layers; l++) {
       if (source.groupSize === 0 || isVector(name)) {
-        source.read(name as TensorName, l, (values, offset) => model.fill(name, l, values, offset));
+        source.read(name, l, (values, offset) => model.fill(name, l, values, offset));
       } else {
-        source.readQuantized(name as MatrixName, l, (values, scales, offset) =>
-          model.fillQuantized(name, l, values, scales, offset),
-        );
+        source.readQuantized(name, l, (values, scales, offset) => model.fillQuantized(name, l, values, scales, offset));
       }
     }
   }

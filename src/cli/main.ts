@@ -1,19 +1,15 @@
 #!/usr/bin/env node
 /*
- * The command llama2: reads the arguments and calls one of the commands, a file each.
+ * The command llama2: reads the arguments and calls one of the commands, a file each. What most people want, a story,
+ * is loaded at once; the others when they are called, since every file costs a story about a millisecond.
  */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { MAX_GROUP_SIZE } from "../checkpoint/header.js";
 import { Llama2Error } from "../errors.js";
-import { chat } from "./chat.js";
-import { endQuietlyWithReader, Interrupted, interruptible, tell } from "./io.js";
-import { logits } from "./logits.js";
-import { addMachineFlags, decimal, seed, whole } from "./options.js";
-import { perplexity } from "./perplexity.js";
-import { quantize } from "./quantize.js";
+import { endWithOutput, Interrupted, interruptible, tell } from "./io.js";
+import { addMachineFlags, asFlag, decimal, seed, whole } from "./options.js";
 import { type StoryFlags, story } from "./story.js";
-import { detokenize, tokenize } from "./tokenize.js";
 
 const EXAMPLES = `
 Examples:
@@ -48,9 +44,14 @@ function program(): Command {
       if (flags.compat && (flags.stories > 1 || flags.mode === "chat")) {
         command.error("error: --compat goes with a single story");
       }
-      if (flags.mode === "generate") return interruptible((signal) => story(model, flags, signal));
+      if (flags.mode === "generate") {
+        if (flags.system !== undefined) command.error("error: --system goes with -m chat");
+        return interruptible((signal) => story(model, flags, signal));
+      }
+      if (flags.prompt === "-") command.error("error: -i - does not go with -m chat, which reads the turns there");
       if (flags.json) command.error("error: --json does not go with -m chat");
       if (flags.stories > 1) command.error("error: --stories does not go with -m chat");
+      const { chat } = await import("./chat.js");
       return chat(model, flags);
     });
   addMachineFlags(llama2);
@@ -62,25 +63,37 @@ function program(): Command {
     .option("--no-bos", "without the BOS in front")
     .option("--eos", "with an EOS at the end")
     .option("--pieces", "a line for each token, with its piece as a JSON string")
-    .action((text, flags) => interruptible((signal) => tokenize(text, flags, signal)));
+    .action(async (text, flags) => {
+      const { tokenize } = await import("./tokenize.js");
+      return interruptible((signal) => tokenize(text, flags, signal));
+    });
   llama2
     .command("detokenize <ids>")
     .description("print the text of token ids, separated by commas or white space; - reads standard input")
     .option("-z, --tokenizer <file>", "default: the bundled model's")
-    .action((ids, flags) => interruptible((signal) => detokenize(ids, flags, signal)));
+    .action(async (ids, flags) => {
+      const { detokenize } = await import("./tokenize.js");
+      return interruptible((signal) => detokenize(ids, flags, signal));
+    });
   const logitsCommand = llama2
     .command("logits <model>")
     .description("write the logits after each token: raw little-endian float32, a row for each")
     .requiredOption("--tokens <list>", "token ids, or a file with them")
     .option("--prefill", "read the tokens in one pass; the bytes are the same")
-    .action((model, flags) => interruptible((signal) => logits(model, flags, signal)));
+    .action(async (model, flags) => {
+      const { logits } = await import("./logits.js");
+      return interruptible((signal) => logits(model, flags, signal));
+    });
   addMachineFlags(logitsCommand);
   const perplexityCommand = llama2
     .command("perplexity <model> <file>")
     .description("measure how well a model foretells a text; a line <|end|> separates documents")
     .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
     .option("--json", "print one JSON object")
-    .action((model, file, flags) => interruptible((signal) => perplexity(model, file, flags, signal)));
+    .action(async (model, file, flags) => {
+      const { perplexity } = await import("./perplexity.js");
+      return interruptible((signal) => perplexity(model, file, flags, signal));
+    });
   addMachineFlags(perplexityCommand);
   llama2
     .command("quantize <in> <out>")
@@ -90,7 +103,10 @@ function program(): Command {
       "weights that share a scale; default: 64, or less for small models",
       whole("weights", 1, MAX_GROUP_SIZE),
     )
-    .action((input, output, flags) => interruptible((signal) => quantize(input, output, flags, signal)));
+    .action(async (input, output, flags) => {
+      const { quantize } = await import("./quantize.js");
+      return interruptible((signal) => quantize(input, output, flags, signal));
+    });
 
   for (const command of [llama2, ...llama2.commands]) command.exitOverride();
   return llama2;
@@ -98,7 +114,7 @@ function program(): Command {
 
 /** 0, or how it went wrong: 1 errors, 2 arguments that make no sense, 130 Ctrl-C. */
 async function main(): Promise<number> {
-  endQuietlyWithReader();
+  endWithOutput();
   try {
     await program().parseAsync();
     return 0;
@@ -107,7 +123,7 @@ async function main(): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (!(error instanceof Llama2Error)) throw error;
     const [what, ...advice] = error.message.split("\n");
-    tell([`llama2: ${what} (${error.code})`, ...advice].join("\n"));
+    tell([`llama2: ${what}${error.remedy ? `: ${asFlag(error.remedy)}` : ""} (${error.code})`, ...advice].join("\n"));
     return error.code === "E_USAGE" ? 2 : 1;
   }
 }

@@ -4,8 +4,8 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { MatrixName, TensorName, WeightSource } from "../../src/llama2/transformer.js";
-import { headSizeOf, isVector, ropeAngles, shapesOf } from "../../src/llama2/transformer.js";
+import { headSizeOf, ropeAngles } from "../../src/llama2/transformer.js";
+import { isVector, type MatrixName, shapesOf, type TensorName, type WeightSource } from "../../src/llama2/weights.js";
 import { tempDir } from "./temp.js";
 
 export const PRECISIONS = ["fp32", "fp16", "int8"] as const;

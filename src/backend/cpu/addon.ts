@@ -17,10 +17,12 @@ export interface NativeModel extends Fillable {
 
 /** Sequences being read. It keeps its model alive. */
 export interface NativeContext {
+  /** The cosines and sines of a position, (headSize / 2) each, before anything is read there. */
+  setAngles(pos: number, fcr: Float32Array, fci: Float32Array): void;
   /** entries: (count, 3) token, position, sequence; logits: (wanted, vocabSize), of the last `wanted` */
   forward(entries: Int32Array, count: number, wanted: number, logits: Float32Array): void;
-  /** `coin` in [0, 1) is used only if the temperature is not 0. */
-  sample(logits: Float32Array, row: number, temperature: number, topp: number, coin: number): number;
+  /** draws: (count, 3) temperature, top-p, coin; tokens: (count), of the first `count` rows of logits */
+  sample(logits: Float32Array, draws: Float32Array, count: number, tokens: Int32Array): void;
   dispose(): void;
 }
 
@@ -31,8 +33,6 @@ export interface Addon {
     config: Config,
     sharedClassifier: boolean,
     groupSize: number, // 0: float32
-    fcr: Float32Array, // (seqLen, headSize / 2)
-    fci: Float32Array, // (seqLen, headSize / 2)
     isa: string,
     threads: number,
   ) => NativeModel;

@@ -38,11 +38,13 @@ export function openContext(native: NativeContext, { vocabSize }: Config, watch:
       return logits.subarray(0, wanted * vocabSize);
     },
 
-    sample(sampler, row) {
-      state[0] = sampler.rngState;
-      const token = watch(() => native.sample(logits, row, sampler.temperature, sampler.topp, state));
-      sampler.rngState = state[0];
-      return token;
+    sample(samplers) {
+      return samplers.map((sampler, row) => {
+        state[0] = sampler.rngState;
+        const token = watch(() => native.sample(logits, row, sampler.temperature, sampler.topp, state));
+        sampler.rngState = state[0];
+        return token;
+      });
     },
 
     *decode(running, most) {

@@ -7,9 +7,11 @@
 import { existsSync } from "node:fs";
 import { type ErrorCode, Llama2Error } from "../../errors.js";
 import { defaultGroupSize } from "../../llama2/quantize.js";
-import { type Config, shapesOf, type WeightSource } from "../../llama2/transformer.js";
+import { type Config, headSizeOf } from "../../llama2/transformer.js";
+import { tensorsOf, type WeightSource } from "../../llama2/weights.js";
 import { type Backend, type LoadedModel, type LoadOptions, PRECISIONS, type Precision } from "../backend.js";
-import { fill, ropeTables } from "../native.js";
+import { fill } from "../native.js";
+import { RopeTable } from "../ropeTable.js";
 import { CUDA_ADDON_PATH, type CudaAddon, loadCudaAddon, type NativeOptions } from "./addon.js";
 import { openContext } from "./context.js";
 import { hasDriver } from "./driver.js";
@@ -70,10 +72,20 @@ function optionsOf(source: WeightSource, { precision, kvPrecision, device = 0 }:
   };
 }
 
-function countWeights({ config, sharedClassifier }: WeightSource): number {
-  const { wcls, ...others } = shapesOf(config);
-  const tensors = sharedClassifier ? Object.values(others) : [...Object.values(others), wcls];
-  return tensors.reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
+const countWeights = (source: WeightSource): number =>
+  tensorsOf(source).reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
+
+/** The RoPE angles of all positions: (seqLen, headSize / 2) each. */
+function ropeTables(config: Config): { fcr: Float32Array; fci: Float32Array } {
+  const pairs = headSizeOf(config) / 2;
+  const fcr = new Float32Array(config.seqLen * pairs);
+  const fci = new Float32Array(config.seqLen * pairs);
+  const table = new RopeTable(config, (pos, cosines, sines) => {
+    fcr.set(cosines, pos * pairs);
+    fci.set(sines, pos * pairs);
+  });
+  table.reach(config.seqLen - 1);
+  return { fcr, fci };
 }
 
 /**
@@ -89,11 +101,11 @@ function requireMemory(addon: CudaAddon, config: Config, options: NativeOptions,
   if (needs[0].bytes <= free) return;
   const list = needs.map(({ precision, bytes }) => `${gigabytes(bytes)} in ${precision}`).join(", ");
   const fitting = needs.find(({ bytes }) => bytes <= free);
-  const advice = fitting ? `: --precision ${fitting.precision} fits` : ". A shorter context needs less: --context";
-  throw new Llama2Error(
-    "E_DEVICE_OOM",
-    `${name} at context ${config.seqLen} needs ${list}; this card has ${gigabytes(free)} free${advice}`,
-  );
+  const message = `${name} at context ${config.seqLen} needs ${list}; this card has ${gigabytes(free)} free`;
+  if (!fitting)
+    throw new Llama2Error("E_DEVICE_OOM", `${message}. A shorter context needs less`, { option: "context" });
+  const { precision } = fitting;
+  throw new Llama2Error("E_DEVICE_OOM", `${message}. ${precision} fits`, { option: "precision", value: precision });
 }
 
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e8 ? 4 : 1)} GB`;
@@ -107,11 +119,12 @@ function typed<T>(work: () => T): T {
   } catch (error) {
     const { code, message } = error as { code?: ErrorCode; message: string };
     if (error instanceof Llama2Error || !CODES.includes(code as ErrorCode)) throw error;
-    const advice = {
-      E_DEVICE_OOM: ". A shorter context needs less memory (--context), and so do fewer stories at once",
-      E_DEVICE_LOST: ". This process cannot use the GPU any more: start it again",
-    }[code as string];
-    throw new Llama2Error(code as ErrorCode, message + (advice ?? ""));
+    if (code === "E_DEVICE_OOM") {
+      const advice = "Fewer stories at once need less memory, and so does a shorter context";
+      throw new Llama2Error(code, `${message}. ${advice}`, { option: "context" });
+    }
+    const advice = code === "E_DEVICE_LOST" ? ". This process cannot use the GPU any more: start it again" : "";
+    throw new Llama2Error(code as ErrorCode, message + advice);
   }
 }
 

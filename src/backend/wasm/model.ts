@@ -3,8 +3,10 @@
  * runs wherever that does; wasm.ts adds what Node has, threads.
  */
 import { randomF32, type Sampler } from "../../llama2/sampler.js";
-import { type Config, headSizeOf, isVector, ropeAngles, type WeightSource } from "../../llama2/transformer.js";
+import type { Config } from "../../llama2/transformer.js";
+import { isVector, type WeightSource } from "../../llama2/weights.js";
 import type { Context, Entry } from "../backend.js";
+import { RopeTable } from "../ropeTable.js";
 import { Arena } from "./arena.js";
 import type { Kernels } from "./kernels.js";
 import { readMatrix, rowBytes } from "./panels.js";
@@ -22,38 +24,13 @@ export function loadWeights(source: WeightSource, memory: WebAssembly.Memory, pl
   }
 }
 
-/** The RoPE tables in the kernels' memory, made by the reference, row by row as far as positions go. */
-class RopeTables {
-  private readonly memory: WebAssembly.Memory;
-  private readonly config: Config;
-  private readonly fcr: number;
-  private readonly fci: number;
-  private rows = 0;
-
-  constructor(memory: WebAssembly.Memory, config: Config, { globals }: Plan) {
-    this.memory = memory;
-    this.config = config;
-    this.fcr = globals.fcr;
-    this.fci = globals.fci;
-  }
-
-  /** Have the rows up to that of `pos`. */
-  reach(pos: number): void {
-    const half = headSizeOf(this.config) / 2;
-    for (; this.rows <= pos; this.rows++) {
-      const row = (table: number) => new Float32Array(this.memory.buffer, table + 4 * half * this.rows, half);
-      ropeAngles(row(this.fcr), row(this.fci), this.rows, this.config);
-    }
-  }
-}
-
 /** A model whose weights are there. */
 export class WasmModel {
   readonly config: Config;
   readonly kernels: Kernels;
   readonly memory: WebAssembly.Memory;
   readonly arena: Arena;
-  readonly rope: RopeTables;
+  readonly rope: RopeTable;
   /** Where the entries of a forward pass go. */
   readonly batch: number;
   /** Its threads have gone: nothing can be computed any more. */
@@ -64,7 +41,11 @@ export class WasmModel {
     this.kernels = kernels;
     this.memory = memory;
     this.arena = new Arena(memory, plan.bytes);
-    this.rope = new RopeTables(memory, config, plan);
+    const { fcr, fci } = plan.globals;
+    this.rope = new RopeTable(config, (pos, cosines, sines) => {
+      new Float32Array(memory.buffer, fcr + pos * cosines.byteLength, cosines.length).set(cosines);
+      new Float32Array(memory.buffer, fci + pos * sines.byteLength, sines.length).set(sines);
+    });
     this.batch = plan.globals.batch;
   }
 
@@ -104,11 +85,13 @@ class WasmContext implements Context {
     return this.rowsOfLogits(wanted);
   }
 
-  sample(sampler: Sampler, row: number): number {
+  sample(samplers: readonly Sampler[]): number[] {
     const { kernels, config } = this.model;
-    const { temperature, topp } = sampler;
-    const coin = temperature === 0 ? 0 : randomF32(sampler);
-    return kernels.sample(this.logits + row * rowBytes(config.vocabSize), temperature, topp, coin);
+    return samplers.map((sampler, row) => {
+      const { temperature, topp } = sampler;
+      const coin = temperature === 0 ? 0 : randomF32(sampler);
+      return kernels.sample(this.logits + row * rowBytes(config.vocabSize), temperature, topp, coin);
+    });
   }
 
   dispose(): void {
