@@ -3,7 +3,8 @@
  */
 
 import { Checkpoint } from "../dist/checkpoint/checkpoint.js";
-import { isVector, kvDimOf, shapesOf } from "../dist/llama2/transformer.js";
+import { kvDimOf } from "../dist/llama2/transformer.js";
+import { isVector, shapesOf } from "../dist/llama2/weights.js";
 import { achieved, countTokens, llama2, llama2Json, reference, startNode, sweep, tellRepeatedly } from "./commands.mjs";
 import { sum } from "./samples.mjs";
 

@@ -7,7 +7,7 @@ import { openCpu } from "../dist/backend/cpu/cpu.js";
 import { ts } from "../dist/backend/ts/ts.js";
 import { wasm } from "../dist/backend/wasm/wasm.js";
 import { buildSampler } from "../dist/llama2/sampler.js";
-import { shapesOf } from "../dist/llama2/transformer.js";
+import { shapesOf } from "../dist/llama2/weights.js";
 
 const GROUP_SIZE = 32;
 const LAYER = { dim: 768, hiddenDim: 2048, nLayers: 1, nHeads: 12, nKvHeads: 12, vocabSize: 64, seqLen: 64 };
@@ -44,7 +44,7 @@ function addSample(bench, name, context) {
   const sampler = buildSampler(VOCABULARY.vocabSize, 1, 0.9, 1n);
   bench.add(name, () => {
     context.forward([{ token: 3, pos: 0, sequence: 0 }], 1);
-    context.sample(sampler, 0);
+    context.sample([sampler]);
   });
 }
 

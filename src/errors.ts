@@ -10,13 +10,39 @@ export type ErrorCode =
   | "E_DEVICE_OOM" // more than the memory of the device holds
   | "E_DEVICE_LOST"; // a device that has failed, and does nothing more for this process
 
+/** An option of `loadModel` with which it may work, and where that is known, the value to try. */
+export interface Remedy {
+  option: "context" | "threads" | "tokenizer" | "backend" | "precision";
+  value?: number | string;
+}
+
 /** Every error this package throws on purpose. The message says what was found, what was expected, what to do. */
 export class Llama2Error extends Error {
   override readonly name = "Llama2Error";
   readonly code: ErrorCode;
+  readonly remedy: Remedy | undefined;
 
-  constructor(code: ErrorCode, message: string) {
+  constructor(code: ErrorCode, message: string, remedy?: Remedy) {
     super(message);
     this.code = code;
+    this.remedy = remedy;
+  }
+}
+
+/** Why something could not be written, in words. */
+export function reasonOf({ code, message }: { code?: string; message: string }): string {
+  switch (code) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return "there is no such folder";
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+      return "no permission to write there";
+    case "ENOSPC":
+    case "EDQUOT":
+      return "the disk is full";
+    default:
+      return message;
   }
 }

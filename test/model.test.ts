@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { Checkpoint } from "../src/checkpoint/checkpoint.js";
 import { loadModel, type Model, type Token } from "../src/index.js";
-import { buildTransformer, forward } from "../src/llama2/transformer.js";
+import { forward } from "../src/llama2/transformer.js";
+import { buildTransformer } from "../src/llama2/weights.js";
 import { checkpointFile, SHAPES, type Shape } from "./helpers/checkpoint.js";
 import { runScript } from "./helpers/child.js";
 import { type GenerateCase, golden, ROOT } from "./helpers/golden.js";

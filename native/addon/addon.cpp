@@ -3,12 +3,13 @@
  *
  *   model.h, model.cpp      the class Model: weights and threads
  *   context.h, context.cpp  the class Context: sequences being read
- *   arguments.h             what JavaScript passed, checked
+ *   arguments.h             what JavaScript passes
  *   guard.h                 how C++ exceptions become JavaScript ones
  *
- * It keeps nothing per process, so that each worker thread can load it. The one caller is src/backend/cpu/cpu.ts,
- * which says what the arguments are; a wrong one is a bug there, and is answered with a TypeError or RangeError
- * rather than with a crash.
+ * It keeps nothing per process, so that each worker thread can load it. While such a thread is being ended, a call may
+ * come in that can do nothing any more: every call of Node-API fails, and what it returns is empty. The one caller is
+ * src/backend/cpu/cpu.ts, which says what the arguments are; a wrong one is a bug there, and is answered with a
+ * TypeError or RangeError rather than with a crash.
  */
 #include <napi.h>
 

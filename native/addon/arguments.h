@@ -1,43 +1,62 @@
-/* Arguments from JavaScript, checked. What is wrong is a BadArgument: see guard.h. */
+/*
+ * Arguments in. Each is what src/backend/cpu/addon.ts, or cuda/addon.ts, says it is, or BadArgument is thrown.
+ *
+ * None is converted (as ToString would), because that runs JavaScript, which fails while a thread is being ended.
+ */
 #ifndef LLAMA2_ADDON_ARGUMENTS_H
 #define LLAMA2_ADDON_ARGUMENTS_H
 
 #include <napi.h>
 
+#include <string>
+
 #include "guard.h"
-
-/* A typed array with at least so many elements. */
-template <typename Array>
-Array typed(const Napi::Value& value, napi_typedarray_type type, size_t size) {
-  if (!value.IsTypedArray()) throw BadArgument{"expected a typed array"};
-  const auto array = value.As<Napi::TypedArray>();
-  if (array.TypedArrayType() != type) throw BadArgument{"a typed array of another type"};
-  if (array.ElementLength() < size) throw BadArgument{"a typed array is too short"};
-  return array.As<Array>();
-}
-
-inline Napi::Float32Array floats(const Napi::Value& value, size_t size) {
-  return typed<Napi::Float32Array>(value, napi_float32_array, size);
-}
-
-inline Napi::Int32Array integers(const Napi::Value& value, size_t size) {
-  return typed<Napi::Int32Array>(value, napi_int32_array, size);
-}
 
 inline double number(const Napi::Value& value) {
   if (!value.IsNumber()) throw BadArgument{"expected a number"};
   return value.As<Napi::Number>().DoubleValue();
 }
 
-/* A whole number from `least` to `most`, or BadArgument{name}. */
-inline int whole(const Napi::Value& value, int least, int most, const char* name) {
-  const double n = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : least - 1.0;
-  if (!(n >= least && n <= most)) throw BadArgument{name};
-  return static_cast<int>(n);
+/* A whole number from `least` to `most`, of which `what` is the name. */
+inline int whole(const Napi::Value& value, const char* what, int least, int most) {
+  const double found = value.IsNumber() ? number(value) : least - 1.0;
+  if (!(found >= least && found <= most)) throw BadArgument{what};
+  return static_cast<int>(found);
+}
+
+inline std::string text(const Napi::Value& value) {
+  if (!value.IsString()) throw BadArgument{"expected a string"};
+  return value.As<Napi::String>();
+}
+
+inline bool truth(const Napi::Value& value) {
+  if (!value.IsBoolean()) throw BadArgument{"expected true or false"};
+  return value.As<Napi::Boolean>();
+}
+
+/* The memory of a typed array, valid until the call returns. */
+template <typename T>
+struct Elements {
+  T* data;
+  size_t count;
+};
+
+/* Those of a typed array that has `least` elements or more. */
+template <typename T>
+Elements<T> elements(const Napi::Value& value, napi_typedarray_type type, size_t least) {
+  if (!value.IsTypedArray()) throw BadArgument{"expected a typed array"};
+  const auto array = value.As<Napi::TypedArray>();
+  if (array.TypedArrayType() != type) throw BadArgument{"a typed array of another type"};
+  if (array.ElementLength() < least) throw BadArgument{"a typed array is too short"};
+  return {array.As<Napi::TypedArrayOf<T>>().Data(), array.ElementLength()};
+}
+
+inline Elements<float> floats(const Napi::Value& value, size_t least) {
+  return elements<float>(value, napi_float32_array, least);
 }
 
 inline int positive(const Napi::Object& object, const char* name) {
-  return whole(object.Get(name), 1, 0x7fffffff, name);
+  return whole(object.Get(name), name, 1, 0x7fffffff);
 }
 
 /* The architecture: Config of src/llama2/transformer.ts. */
@@ -53,23 +72,16 @@ Config configOf(const Napi::Value& value) {
   p.nKvHeads = positive(object, "nKvHeads");
   p.vocabSize = positive(object, "vocabSize");
   p.seqLen = positive(object, "seqLen");
-  p.normEps = object.Get("normEps").ToNumber().FloatValue();
+  p.normEps = static_cast<float>(number(object.Get("normEps")));
   if (p.dim % p.nHeads != 0 || p.nHeads % p.nKvHeads != 0 || p.headSize() % 2 != 0) throw BadArgument{"config"};
   return p;
 }
 
-/* Whole groups of int8 numbers and their scales, as `fillQuantized` gets them. */
-struct Quantized {
-  const int8_t* values;
-  const float* scales;
-  size_t count;
-
-  Quantized(const Napi::Value& numbers, const Napi::Value& factors, int groupSize) {
-    const auto array = typed<Napi::Int8Array>(numbers, napi_int8_array, 0);
-    values = array.Data();
-    count = array.ElementLength();
-    scales = floats(factors, count / groupSize).Data();
-  }
-};
+/* Where a tensor's next numbers go. */
+inline size_t offsetOf(const Napi::Value& value) {
+  const double offset = number(value);
+  if (!(offset >= 0 && offset <= 9007199254740991.0)) throw BadArgument{"offset"};
+  return static_cast<size_t>(offset);
+}
 
 #endif

@@ -14,11 +14,8 @@ Context::Context(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Context>(inf
   parts_ = guarded<std::unique_ptr<Parts>>(info.Env(), [&] {
     if (info.Length() != 2) throw BadArgument{"new Context"};
     const auto transformer = Model::from(info[0]).transformer();
-    const double sequences = number(info[1]);
-    if (!(sequences >= 1 && sequences <= 1 << 20)) throw BadArgument{"sequences"};
-    return std::unique_ptr<Parts>(new Parts{transformer,
-                                            {*transformer, static_cast<int>(sequences)},
-                                            {transformer->kernels(), transformer->config().vocabSize}});
+    const int sequences = whole(info[1], "sequences", 1, 1 << 20);
+    return std::unique_ptr<Parts>(new Parts{transformer, {*transformer, sequences}});
   });
 }
 
@@ -38,40 +35,40 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
     if (info.Length() != 4) throw BadArgument{"forward"};
     const Parts& own = parts();
     const llama2::Config& p = own.transformer->config();
-    const double count = number(info[1]);
-    if (!(count >= 1 && count <= own.transformer->maxBatch())) throw BadArgument{"the size of a batch"};
-    const int entries = static_cast<int>(count);
-    const int wanted = static_cast<int>(number(info[2]));
-    if (wanted < 0 || wanted > entries) throw BadArgument{"how many logits are wanted"};
+    const int entries = whole(info[1], "the size of a batch", 1, own.transformer->maxBatch());
+    const int wanted = whole(info[2], "how many logits are wanted", 0, entries);
 
-    const auto numbers = integers(info[0], size_t{3} * entries);
-    auto logits = floats(info[3], static_cast<size_t>(wanted) * p.vocabSize);
-    const auto* batch = reinterpret_cast<const llama2::Entry*>(numbers.Data());
+    const int32_t* numbers = elements<int32_t>(info[0], napi_int32_array, size_t{3} * entries).data;
+    float* logits = floats(info[3], static_cast<size_t>(wanted) * p.vocabSize).data;
+    const auto* batch = reinterpret_cast<const llama2::Entry*>(numbers);
     for (int e = 0; e < entries; e++) {
       const auto [token, pos, sequence] = batch[e];
       if (token < 0 || token >= p.vocabSize) throw BadArgument{"a token that is none"};
       if (pos < 0 || pos >= p.seqLen) throw BadArgument{"a position outside the context"};
       if (sequence < 0 || sequence >= own.context.sequences()) throw BadArgument{"a sequence that is none"};
     }
-    own.transformer->forward(parts_->context, batch, entries, wanted, logits.Data());
+    own.transformer->forward(parts_->context, batch, entries, wanted, logits);
     return info.Env().Undefined();
   });
 }
 
-/* sample(logits: Float32Array of (rows, vocabSize), row, temperature, topp, coin): number */
+/*
+ * sample(logits: Float32Array of (count, vocabSize), draws: Float32Array of (count, 3), count, tokens: Int32Array):
+ * void
+ *
+ * A draw is temperature, top-p, coin. The tokens, (count), are written to memory of JavaScript's.
+ */
 Napi::Value Context::sample(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
-    if (info.Length() != 5) throw BadArgument{"sample"};
-    Parts& own = parts();
-    const int vocabSize = own.transformer->config().vocabSize;
-    const double row = number(info[1]);
-    if (!(row >= 0 && row < own.transformer->maxBatch())) throw BadArgument{"a row that is none"};
-    const size_t first = static_cast<size_t>(row) * vocabSize;
-    float* logits = floats(info[0], first + vocabSize).Data() + first;
-    const auto temperature = static_cast<float>(number(info[2]));
-    const auto topp = static_cast<float>(number(info[3]));
-    const auto coin = static_cast<float>(number(info[4]));
-    return Napi::Number::New(info.Env(), own.sampler.sample(logits, temperature, topp, coin));
+    if (info.Length() != 4) throw BadArgument{"sample"};
+    const Parts& own = parts();
+    const int count = whole(info[2], "the size of a batch", 0, own.transformer->maxBatch());
+    const auto rows = static_cast<size_t>(count);
+    float* logits = floats(info[0], rows * own.transformer->config().vocabSize).data;
+    const auto* draws = reinterpret_cast<const llama2::Draw*>(floats(info[1], 3 * rows).data);
+    int32_t* tokens = elements<int32_t>(info[3], napi_int32_array, rows).data;
+    own.transformer->sample(parts_->context, logits, draws, count, tokens);
+    return info.Env().Undefined();
   });
 }
 

@@ -1,4 +1,4 @@
-/* The JavaScript class Context: sequences being read, the sampler for them, and the model they keep alive. */
+/* The JavaScript class Context: sequences being read, and the model they keep alive. */
 #ifndef LLAMA2_ADDON_CONTEXT_H
 #define LLAMA2_ADDON_CONTEXT_H
 
@@ -6,7 +6,6 @@
 
 #include <memory>
 
-#include "sampler.h"
 #include "transformer.h"
 
 class Context : public Napi::ObjectWrap<Context> {
@@ -19,7 +18,6 @@ class Context : public Napi::ObjectWrap<Context> {
   struct Parts {
     std::shared_ptr<llama2::Transformer> transformer;
     llama2::Context context;
-    llama2::Sampler sampler;
   };
 
   /* Throws BadArgument once it is disposed. */

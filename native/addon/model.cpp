@@ -18,31 +18,28 @@ Napi::Function Model::define(Napi::Env env) {
 
 /* new Model(config, sharedClassifier, groupSize, fcr, fci, isa, threads) */
 Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
-  Value().TypeTag(&kModelTag);
+  info.This().As<Napi::Object>().TypeTag(&kModelTag);
   transformer_ = guarded<std::shared_ptr<llama2::Transformer>>(info.Env(), [&] {
-    if (info.Length() != 7 || !info[0].IsObject() || !info[2].IsNumber() || !info[6].IsNumber()) {
-      throw BadArgument{"new Model"};
-    }
+    if (info.Length() != 7) throw BadArgument{"new Model"};
     const auto config = configOf<llama2::Config>(info[0]);
-    const bool sharedClassifier = info[1].ToBoolean();
-    const int groupSize = info[2].As<Napi::Number>().Int32Value();
-    // beyond it the whole sums of a group could leave int32
-    if (groupSize < 0 || groupSize > 1 << 16) throw BadArgument{"groupSize"};
+    const bool sharedClassifier = truth(info[1]);
+    // beyond 2^16 the whole sums of a group could leave int32
+    const int groupSize = whole(info[2], "groupSize", 0, 1 << 16);
     const size_t angles = static_cast<size_t>(config.seqLen) * (config.headSize() / 2);
-    const Napi::Float32Array fcr = floats(info[3], angles);
-    const Napi::Float32Array fci = floats(info[4], angles);
-    const llama2::Kernels* kernels = llama2::chooseKernels(info[5].ToString());
+    const float* fcr = floats(info[3], angles).data;
+    const float* fci = floats(info[4], angles).data;
+    const llama2::Kernels* kernels = llama2::chooseKernels(text(info[5]));
     if (kernels == nullptr) throw BadArgument{"isa"};
-    const int threads = info[6].As<Napi::Number>().Int32Value();
-    if (threads < 1 || threads > 1024) throw BadArgument{"threads"};
-    return std::make_shared<llama2::Transformer>(config, sharedClassifier, groupSize, fcr.Data(), fci.Data(), *kernels,
-                                                 threads);
+    const int threads = whole(info[6], "threads", 1, 1024);
+    return std::make_shared<llama2::Transformer>(config, sharedClassifier, groupSize, fcr, fci, *kernels, threads);
   });
 }
 
 const Model& Model::from(const Napi::Value& value) {
-  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kModelTag)) throw BadArgument{"expected a Model"};
-  return *Unwrap(value.As<Napi::Object>());
+  const bool isModel = value.IsObject() && value.As<Napi::Object>().CheckTypeTag(&kModelTag);
+  const Model* model = isModel ? Unwrap(value.As<Napi::Object>()) : nullptr;
+  if (model == nullptr) throw BadArgument{"expected a Model"};
+  return *model;
 }
 
 std::shared_ptr<llama2::Transformer> Model::transformer() const {
@@ -53,12 +50,10 @@ std::shared_ptr<llama2::Transformer> Model::transformer() const {
 /* fill(name, layer, values: Float32Array, offset): void */
 Napi::Value Model::fill(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
-    if (info.Length() != 4 || !info[1].IsNumber() || !info[3].IsNumber()) throw BadArgument{"fill"};
-    const std::string name = info[0].ToString();
-    const int layer = info[1].As<Napi::Number>().Int32Value();
-    const Napi::Float32Array values = floats(info[2], 0);
-    const auto offset = static_cast<size_t>(info[3].As<Napi::Number>().Int64Value());
-    if (!transformer()->fill(name, layer, values.Data(), values.ElementLength(), offset)) throw BadArgument{"fill"};
+    if (info.Length() != 4) throw BadArgument{"fill"};
+    const int layer = whole(info[1], "layer", 0, 0x7fffffff);
+    const auto [values, count] = floats(info[2], 0);
+    if (!transformer()->fill(text(info[0]), layer, values, count, offsetOf(info[3]))) throw BadArgument{"fill"};
     return info.Env().Undefined();
   });
 }
@@ -66,14 +61,15 @@ Napi::Value Model::fill(const Napi::CallbackInfo& info) {
 /* fillQuantized(name, layer, values: Int8Array, scales: Float32Array, offset): void */
 Napi::Value Model::fillQuantized(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
-    if (info.Length() != 5 || !info[1].IsNumber() || !info[4].IsNumber()) throw BadArgument{"fillQuantized"};
-    const std::string name = info[0].ToString();
-    const int layer = info[1].As<Napi::Number>().Int32Value();
+    if (info.Length() != 5) throw BadArgument{"fillQuantized"};
+    const int layer = whole(info[1], "layer", 0, 0x7fffffff);
+    const auto [values, count] = elements<int8_t>(info[2], napi_int8_array, 0);
     const auto own = transformer();
     if (own->groupSize() == 0) throw BadArgument{"this model is not int8"};
-    const Quantized q(info[2], info[3], own->groupSize());
-    const auto offset = static_cast<size_t>(info[4].As<Napi::Number>().Int64Value());
-    if (!own->fillQuantized(name, layer, q.values, q.scales, q.count, offset)) throw BadArgument{"fillQuantized"};
+    const float* scales = floats(info[3], count / own->groupSize()).data;
+    if (!own->fillQuantized(text(info[0]), layer, values, scales, count, offsetOf(info[4]))) {
+      throw BadArgument{"fillQuantized"};
+    }
     return info.Env().Undefined();
   });
 }

@@ -43,6 +43,7 @@ class Transformer::Pass {
   void rmsnorm(float* o, const float* x, const float* weight, int first, int count);
   void handOver(const float* x, int count, int n);
   void matmul(float* xout, const float* x, int count, const Matrix& w);
+  void interleave(const float* x, int count, int n);
   MutableInt8Vectors quantized(int first, const Segments& segments) const;
   void rope(float* vec, int size);
   void remember(int layer);
@@ -128,6 +129,17 @@ void Transformer::Pass::forward(int wanted, float* logits) {
   matmul(logits, x, wanted, w.wcls);
 }
 
+void Transformer::sample(Context& context, float* logits, const Draw* draws, int count, int32_t* tokens) noexcept {
+  const auto choose = [&](int row, int thread) {
+    tokens[row] = context.samplers_[thread].sample(logits + static_cast<size_t>(row) * config_.vocabSize, draws[row]);
+  };
+  if (count == 1) return choose(0, 0);  // here, where the logits are warm
+  pool_.run([&](int thread) {
+    const Share mine(count, thread, threads());
+    for (int row = mine.begin; row < mine.end; row++) choose(row, thread);
+  });
+}
+
 /* This thread's tokens of those from `first` on. */
 void Transformer::Pass::rmsnorm(float* o, const float* x, const float* weight, int first, int count) {
   const Share mine(count, thread_, threads_);
@@ -137,16 +149,33 @@ void Transformer::Pass::rmsnorm(float* o, const float* x, const float* weight, i
   }
 }
 
-/* From here on all threads may multiply with x (count, n), which some have written. In an int8 model it is rounded. */
+/*
+ * From here on all threads may multiply with x (count, n), which some have written. In an int8 model it is rounded,
+ * else a batch of several is interleaved.
+ */
 void Transformer::Pass::handOver(const float* x, int count, int n) {
-  barrier();  // x; and nobody reads xq any more
+  barrier();  // x; and nobody reads xq or xi any more
   const int groupSize = transformer_.groupSize_;
-  if (groupSize == 0) return;
+  if (groupSize == 0) {
+    if (count == 1) return;
+    interleave(x, count, n);
+    barrier();  // xi
+    return;
+  }
   const Share mine(count, thread_, threads_);
   const Segments segments = segmentsOf(n, groupSize);
   const Columns<const float> from = {x + static_cast<size_t>(mine.begin) * n, static_cast<size_t>(n)};
   kernels_.quantize(quantized(mine.begin, segments), from, mine.end - mine.begin, segments, groupSize);
   barrier();  // xq
+}
+
+/* xi (n, count) = x (count, n), some columns of it. */
+void Transformer::Pass::interleave(const float* x, int count, int n) {
+  const Share mine(n, thread_, threads_);
+  float* to = s.xi + static_cast<size_t>(mine.begin) * count;
+  for (int j = mine.begin; j < mine.end; j++) {
+    for (int e = 0; e < count; e++) *to++ = x[static_cast<size_t>(e) * n + j];
+  }
 }
 
 /* The rounded numbers from vector `first` on. */
@@ -163,7 +192,9 @@ void Transformer::Pass::matmul(float* xout, const float* x, int count, const Mat
   const Columns<float> out = {xout + rows.begin, static_cast<size_t>(w.d)};
   const bool streamed = transformer_.streamed_;
   if (w.groupSize == 0) {
-    kernels_.matmul(out, {x, static_cast<size_t>(w.n)}, count, w.panels(rows.begin, rows.end), streamed);
+    const Columns<const float> in = count == 1 ? Columns<const float>{x, static_cast<size_t>(w.n)}
+                                               : Columns<const float>{s.xi, 1, static_cast<size_t>(count)};
+    kernels_.matmul(out, in, count, w.panels(rows.begin, rows.end), streamed);
   } else {
     const MutableInt8Vectors xq = quantized(0, w.segments);
     const Int8Vectors in = {{xq.q.data, xq.q.stride}, {xq.s.data, xq.s.stride}, {xq.sum.data, xq.sum.stride}};

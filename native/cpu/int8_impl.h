@@ -88,7 +88,7 @@ inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
       for (int p = 0; p < panels; p++) {
         for (int s = 0; s < kSlices; s++) {
           Ints column;
-          __builtin_memcpy(&column, w.q + p * panelBytes + (quad * kPanel + s * kLanes) * 4, sizeof column);
+          __builtin_memcpy(&column, w.q + p * panelBytes + ((size_t)quad * kPanel + s * kLanes) * 4, sizeof column);
           for (int c = 0; c < count; c++) {
             int32_t xj;
             __builtin_memcpy(&xj, x.q.data + c * x.q.stride + quad * 4, sizeof xj);
@@ -200,7 +200,7 @@ void quantize(MutableInt8Vectors xq, Columns<const float> x, int count, Segments
     for (int segment = 0; segment < segments.count; segment++) {
       const int begin = segment * segments.columns;
       if (begin % groupSize == 0) scale = largest(row + begin, groupSize < n - begin ? groupSize : n - begin) / 127.0f;
-      int8_t* q = xq.q.data + c * xq.q.stride + segment * segments.quads * 4;
+      int8_t* q = xq.q.data + c * xq.q.stride + (size_t)segment * segments.quads * 4;
       int sum = 0;
       int i = 0;
       for (; i + kLanes <= segments.columns; i += kLanes) sum += quantizeSome(q + i, row + begin + i, kLanes, scale);

@@ -43,11 +43,15 @@ struct Panels {
   int n;               // columns
 };
 
-/* Several vectors of one length in memory, one after the other: `data + i * stride` is vector i. */
+/*
+ * Several vectors of one length: number j of vector c is data[c * stride + j * step]. With a step of 1 they stand one
+ * after the other; with a stride of 1 they are interleaved, first the first number of each.
+ */
 template <typename T>
 struct Columns {
   T* data;
   size_t stride;
+  size_t step = 1;
 };
 
 /*
@@ -94,7 +98,8 @@ struct Kernels {
 
   /*
    * xout (count, d) = w (d, n) @ x (count, n): each of `count` vectors x times the same matrix, which is read
-   * once for all of them. Each result is a sum over j = 0..n-1 in that order. xout and x do not overlap.
+   * once for all of them. Each result is a sum over j = 0..n-1 in that order. xout and x do not overlap. The vectors x
+   * may be interleaved, which is faster where there are many.
    * `streamed` says that w comes from memory rather than from a cache: one panel at a time is then best.
    */
   void (*matmul)(Columns<float> xout, Columns<const float> x, int count, Panels w, bool streamed);
@@ -118,6 +123,9 @@ struct Kernels {
 
   /* x (size) += y (size) */
   void (*add)(float* x, const float* y, int size);
+
+  /* Whether none of `size` numbers is NaN or infinite. */
+  bool (*allFinite)(const float* x, int size);
 
   /* The index of the largest of `size` numbers; the lowest such index on a tie; 0 if x[0] is NaN. */
   int (*argmax)(const float* x, int size);

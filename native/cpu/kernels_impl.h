@@ -40,16 +40,20 @@ inline void storeRows(float* xout, const Floats (&sums)[panels][kPanel / kLanes]
   }
 }
 
-/* Some panels times some vectors: `panels` * `count` * 16 sums side by side, all in registers. */
-template <int panels, int count>
+/*
+ * Some panels times some vectors: `panels` * `count` * 16 sums side by side, all in registers. Interleaved vectors need
+ * one address for a number of each, which leaves the registers to the sums.
+ */
+template <int panels, int count, bool interleaved>
 inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
   constexpr int kSlices = kPanel / kLanes;
   Floats sum[count][panels][kSlices] = {};
-  for (int j = 0; j < w.n; j++) {
+  for (size_t j = 0; j < (size_t)w.n; j++) {
+    const float* xj = x.data + (interleaved ? j * x.step : j);
     for (int p = 0; p < panels; p++) {
       for (int s = 0; s < kSlices; s++) {
         const Floats column = load<Floats>(w.data + p * w.panelStride + j * kPanel + s * kLanes);
-        for (int c = 0; c < count; c++) sum[c][p][s] += column * x.data[c * x.stride + j];
+        for (int c = 0; c < count; c++) sum[c][p][s] += column * xj[interleaved ? c : c * x.stride];
       }
     }
   }
@@ -60,7 +64,9 @@ inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
 /* multiply for a `count` that is known at run time, 1 to `most`. */
 template <int panels, int most>
 inline void multiplyCount(Columns<float> xout, Columns<const float> x, int count, Panels w) {
-  if (count == most) return multiply<panels, most>(xout, x, w);
+  if (count == most) {
+    return x.stride == 1 ? multiply<panels, most, true>(xout, x, w) : multiply<panels, most, false>(xout, x, w);
+  }
   if constexpr (most > 1) multiplyCount<panels, most - 1>(xout, x, count, w);
 }
 
@@ -71,8 +77,8 @@ inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int c
   while (w.d > rows - kPanel) {
     for (int c = 0; c < count; c += most) {
       const int some = count - c < most ? count - c : most;
-      multiplyCount<panels, most>({xout.data + c * xout.stride, xout.stride}, {x.data + c * x.stride, x.stride}, some,
-                                  w);
+      multiplyCount<panels, most>({xout.data + c * xout.stride, xout.stride}, {x.data + c * x.stride, x.stride, x.step},
+                                  some, w);
     }
     w.data += panels * w.panelStride;
     w.d -= rows;
@@ -176,6 +182,19 @@ void swiglu(float* hb, const float* hb2, int size) {
 
 void add(float* x, const float* y, int size) {
   for (int i = 0; i < size; i++) x[i] += y[i];
+}
+
+bool allFinite(const float* x, int size) {
+  Floats zeros = {};  // what is finite, less itself, is 0
+  int i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    const Floats v = load<Floats>(x + i);
+    zeros += v - v;
+  }
+  float zero = 0;
+  for (int lane = 0; lane < kLanes; lane++) zero += zeros[lane];
+  for (; i < size; i++) zero += x[i] - x[i];
+  return zero == 0;
 }
 
 int argmax(const float* x, int size) {

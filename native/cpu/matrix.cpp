@@ -40,7 +40,7 @@ namespace {
 
 /* Sixteen whole rows, one panel: written straight through, read from sixteen places. */
 void fillPanel(float* panel, const float* rows, int n) {
-  for (int j = 0; j < n; j++) {
+  for (size_t j = 0; j < static_cast<size_t>(n); j++) {
     for (int r = 0; r < kPanel; r++) panel[j * kPanel + r] = rows[static_cast<size_t>(r) * n + j];
   }
 }
@@ -105,7 +105,8 @@ void Matrix::copyRow(float* xout, int row) const {
     const size_t at = static_cast<size_t>(row / kPanel) * segments.count + segment;
     const int8_t* from = q + (at * segments.quads * kPanel + row % kPanel) * 4;
     const float scale = s[at * kPanel + row % kPanel];
-    for (int k = 0; k < segments.columns; k++) *xout++ = static_cast<float>(from[k / 4 * kPanel * 4 + k % 4]) * scale;
+    const size_t columns = segments.columns;
+    for (size_t k = 0; k < columns; k++) *xout++ = static_cast<float>(from[k / 4 * kPanel * 4 + k % 4]) * scale;
   }
 }
 

@@ -11,9 +11,11 @@
 namespace llama2 {
 
 Sampler::Sampler(const Kernels& kernels, int vocabSize)
-    : kernels_(kernels), vocabSize_(vocabSize), indices_(vocabSize), probindex_(vocabSize), spare_(vocabSize) {}
+    : kernels_(kernels), vocabSize_(vocabSize), indices_(vocabSize), probindex_(vocabSize), spare_(vocabSize), cdf_(vocabSize) {}
 
-int Sampler::sample(float* logits, float temperature, float topp, float coin) {
+int Sampler::sample(float* logits, const Draw& draw) {
+  const auto [temperature, topp, coin] = draw;
+  if (!kernels_.allFinite(logits, vocabSize_)) return -1;
   const int greedy = kernels_.argmax(logits, vocabSize_);
   // also so near to 0 that the division overflows: the limit is greedy
   if (temperature < FLT_MIN || !isfinite(logits[greedy] / temperature)) return greedy;
@@ -94,20 +96,18 @@ int Sampler::sampleTopp(const float* probabilities, float topp, float coin) {
   int lastIdx = n0 - 1;  // in case of rounding errors consider all elements
   for (int i = 0; i < n0; i++) {
     cumulativeProb += probabilityOf(probindex_[i]);
+    cdf_[i] = cumulativeProb;
     if (cumulativeProb > topp) {
       lastIdx = i;
       break;  // we've exceeded topp by including lastIdx
     }
   }
 
-  // sample from the truncated list
+  // sample from the truncated list, whose running sums, which never fall, are those above
   const float r = coin * cumulativeProb;
-  float cdf = 0;
-  for (int i = 0; i <= lastIdx; i++) {
-    cdf += probabilityOf(probindex_[i]);
-    if (r < cdf) return indexOf(probindex_[i]);
-  }
-  return indexOf(probindex_[lastIdx]);  // in case of rounding errors
+  const auto end = cdf_.begin() + lastIdx;
+  // the last one also in case of rounding errors
+  return indexOf(probindex_[std::upper_bound(cdf_.begin(), end, r) - cdf_.begin()]);
 }
 
 }  // namespace llama2

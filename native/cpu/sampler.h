@@ -10,16 +10,22 @@
 
 namespace llama2 {
 
+/* How to choose a token: settings of sampler.ts, and the coin, a random number in [0, 1) unless temperature is 0. */
+struct Draw {
+  float temperature;
+  float topp;
+  float coin;
+};
+
+/* What one thread needs to choose tokens. */
 class Sampler {
  public:
   /* Throws std::bad_alloc. */
   Sampler(const Kernels& kernels, int vocabSize);
 
-  /*
-   * Choose a token. The logits (vocabSize) are used up. The coin is a random number in [0, 1), which the caller
-   * has drawn unless the temperature is 0.
+  /* Choose a token. The logits (vocabSize) are used up; if not all are finite, they stay as they are, and -1 returns.
    */
-  int sample(float* logits, float temperature, float topp, float coin);
+  int sample(float* logits, const Draw& draw);
 
  private:
   int sampleMult(const float* probabilities, float coin) const;
@@ -30,6 +36,7 @@ class Sampler {
   std::vector<int> indices_;         // (vocabSize)
   std::vector<uint64_t> probindex_;  // (vocabSize) candidates for top-p
   std::vector<uint64_t> spare_;      // (vocabSize) room to sort them
+  std::vector<float> cdf_;           // (vocabSize) their running sums
 };
 
 }  // namespace llama2

@@ -134,7 +134,9 @@ RunState layOutState(Parts& memory, const Config& p, int groupSize, int maxBatch
   s.k = rows(p.kvDim());
   s.v = rows(p.kvDim());
   s.att = memory.take<float>(static_cast<size_t>(threads) * p.nHeads * attStride(p));
-  if (groupSize != 0) {
+  if (groupSize == 0) {
+    s.xi = rows(std::max(p.dim, p.hiddenDim));
+  } else {
     const Segments dim = segmentsOf(p.dim, groupSize);
     const Segments hiddenDim = segmentsOf(p.hiddenDim, groupSize);
     const size_t segments = std::max(dim.count, hiddenDim.count);
@@ -173,7 +175,8 @@ Context::Context(const Transformer& transformer, int sequences)
     : stateMemory_(
           stateBytes(transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads()),
           Pages::kLazy),
-      cacheMemory_(cacheBytes(transformer.config(), sequences), Pages::kLazy) {
+      cacheMemory_(cacheBytes(transformer.config(), sequences), Pages::kLazy),
+      samplers_(transformer.threads(), Sampler(transformer.kernels(), transformer.config().vocabSize)) {
   Parts state(stateMemory_);
   state_ =
       layOutState(state, transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads());

@@ -12,6 +12,7 @@
 
 #include "kernels.h"
 #include "memory.h"
+#include "sampler.h"
 #include "thread_pool.h"
 
 namespace llama2 {
@@ -36,16 +37,16 @@ Segments segmentsOf(int n, int groupSize);
 
 /* A matrix of d rows and n columns, in panels: float32, or int8 if groupSize is not 0. */
 struct Matrix {
-  int d;
-  int n;
-  int groupSize;
+  int d = 0;
+  int n = 0;
+  int groupSize = 0;
 
-  float* data;  // float32: (ceil(d / 16), n, 16)
+  float* data = nullptr;  // float32: (ceil(d / 16), n, 16)
 
-  int8_t* q;       // int8: (ceil(d / 16), segments, quads, 16, 4)
-  float* s;        // (ceil(d / 16), segments, 16)
-  uint16_t* ends;  // (ceil(d / 16), segments), or nullptr: see Int8Panels
-  Segments segments;
+  int8_t* q = nullptr;       // int8: (ceil(d / 16), segments, quads, 16, 4)
+  float* s = nullptr;        // (ceil(d / 16), segments, 16)
+  uint16_t* ends = nullptr;  // (ceil(d / 16), segments), or nullptr: see Int8Panels
+  Segments segments = {};
 
   Matrix() = default;
   Matrix(Parts& memory, int d, int n, int groupSize);
@@ -76,7 +77,7 @@ struct TransformerWeights {
   std::vector<Matrix> w1;            // (nLayers, hiddenDim, dim)
   std::vector<Matrix> w2;            // (nLayers, dim, hiddenDim)
   std::vector<Matrix> w3;            // (nLayers, hiddenDim, dim)
-  float* rmsFinalWeight;             // (dim)
+  float* rmsFinalWeight = nullptr;   // (dim)
   Matrix wcls;                       // (vocabSize, dim); may be tokenEmbeddingTable
 
   /* The matrix or the vector of that name and layer; nullptr if there is none. */
@@ -118,6 +119,9 @@ class Transformer {
    * The caller has checked that tokens, positions and sequences are in range.
    */
   void forward(Context& context, const Entry* batch, int count, int wanted, float* logits) noexcept;
+
+  /* Choose a token from each of `count` rows of logits, (count, vocabSize), as Sampler does. */
+  void sample(Context& context, float* logits, const Draw* draws, int count, int32_t* tokens) noexcept;
 
   /* The most entries of a batch. */
   int maxBatch() const { return maxBatch_; }
@@ -172,13 +176,16 @@ struct RunState {
   float* v;    // (maxBatch, kvDim)
   float* att;  // (threads, nHeads, seqLen)
 
+  /* What matmul multiplies where a batch has several tokens: one of the above, interleaved. */
+  float* xi;  // (max(dim, hiddenDim), count)
+
   /* What matmul multiplies in an int8 model: one of the above, rounded. The longest has max(dim, hiddenDim) numbers. */
   int8_t* xq;     // (maxBatch, segments, quads, 4)
   float* xs;      // (maxBatch, segments)
   int32_t* xsum;  // (maxBatch, segments)
 };
 
-/* Sequences being read. It must not outlive its transformer's use, and is used by one thread at a time. */
+/* Sequences being read, by the transformer that it was made for. */
 class Context {
  public:
   /* Throws std::bad_alloc. */
@@ -193,6 +200,7 @@ class Context {
   Memory cacheMemory_;
   RunState state_;
   std::vector<KvCache> caches_;
+  std::vector<Sampler> samplers_;  // (threads)
 };
 
 }  // namespace llama2

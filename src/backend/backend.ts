@@ -3,7 +3,7 @@
  * once against it. A backend knows a model's weights and shape, not files or flags.
  */
 import type { Sampler } from "../llama2/sampler.js";
-import type { WeightSource } from "../llama2/transformer.js";
+import type { WeightSource } from "../llama2/weights.js";
 
 /** The order in which `auto` tries them, the fastest first. */
 export const BACKENDS = ["cuda", "cpu", "wasm", "ts"] as const;
@@ -71,12 +71,16 @@ export interface Context {
    * earlier calls, or stands before it in `batch`. At most the model's `maxBatch`. The bits do not depend on how entries are
    * batched.
    *
-   * Returns the logits of the last `wanted` entries, a row of vocabSize for each, in memory that the next call
-   * overwrites. The classifier, a model's largest matrix, is computed for these only.
+   * Returns the logits of the last `wanted` entries, (wanted, vocabSize): nothing if none are wanted. They are in memory
+   * that the next call overwrites, as `sample` does. The classifier, a model's largest matrix, is computed for these
+   * only.
    */
   forward(batch: readonly Entry[], wanted: number): Float32Array;
-  /** Choose a token from row `row` of the last logits, as `sample` of sampler.ts does, which uses them up. */
-  sample(sampler: Sampler, row: number): number;
+  /**
+   * Choose a token from each row of the last logits, the first row by the first sampler, as `sample` of sampler.ts
+   * does, which uses them up. A row that is not all finite stays as it is, and has no token: -1.
+   */
+  sample(samplers: readonly Sampler[]): number[];
   /**
    * Where a backend can: let sequences, each another of the context, go on by themselves for some tokens, at most `most`,
    * as calls of `forward` and `sample` would. Yields what was chosen at each step, a token for each of `running`, in

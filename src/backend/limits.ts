@@ -1,9 +1,11 @@
 /*
  * What no backend could hold is refused before anything is allocated.
  */
-import { totalmem } from "node:os";
+import { freemem, totalmem } from "node:os";
 import { Llama2Error } from "../errors.js";
-import { type Config, isVector, kvDimOf, shapesOf, type WeightSource } from "../llama2/transformer.js";
+import { runOf } from "../llama2/quantize.js";
+import { type Config, headSizeOf, kvDimOf } from "../llama2/transformer.js";
+import { isVector, tensorsOf, type WeightSource } from "../llama2/weights.js";
 
 /** Float32 cannot count further: position 2^24 + 1 would get the RoPE angles of position 2^24. */
 const MAX_POSITIONS = 2 ** 24;
@@ -21,22 +23,25 @@ export function checkLimits(source: WeightSource): void {
   if (p.seqLen > MAX_POSITIONS) {
     throw new Llama2Error(
       "E_LIMIT",
-      `a context of ${p.seqLen} positions is more than the ${MAX_POSITIONS} that float32 can tell apart. Cap it: --context 4096`,
+      `a context of ${p.seqLen} positions is more than the ${MAX_POSITIONS} that float32 can tell apart. Cap it at 4096, say`,
+      { option: "context", value: 4096 },
     );
   }
   if (p.nLayers > MAX_LAYERS) {
     throw new Llama2Error("E_LIMIT", `the model has ${p.nLayers} layers, and ${MAX_LAYERS} can be handled`);
   }
   const tensors = tensorsOf(source);
-  const largest = Math.max(...tensors.map(({ d, n }) => d * n));
+  const largest = Math.max(...tensors.map(({ d, n }) => filledUp(d) * n));
   if (largest > MAX_NUMBERS) {
-    throw new Llama2Error("E_LIMIT", `a matrix of the model has ${largest} numbers, and ${MAX_NUMBERS} can be handled`);
+    const message = `a matrix of the model takes ${largest} numbers, and ${MAX_NUMBERS} can be handled`;
+    throw new Llama2Error("E_LIMIT", message);
   }
   const keys = p.nLayers * p.seqLen * kvDimOf(p);
   if (keys > MAX_NUMBERS) {
     throw new Llama2Error(
       "E_LIMIT",
-      `a context of ${p.seqLen} positions needs ${keys} keys, and ${MAX_NUMBERS} can be handled. Cap it: --context ${shorter(p)}`,
+      `a context of ${p.seqLen} positions needs ${keys} keys, and ${MAX_NUMBERS} can be handled. Cap it at ${shorter(p)}, say`,
+      { option: "context", value: shorter(p) },
     );
   }
 }
@@ -48,33 +53,45 @@ export function checkLimits(source: WeightSource): void {
  */
 export function checkMemory(source: WeightSource): void {
   const p = source.config;
-  const tensors = tensorsOf(source);
-  const weights = tensors.reduce((sum, { layers, d, n, bytes }) => sum + layers * d * n * bytes, 0);
+  const weights = tensorsOf(source).reduce((sum, { name, layers, d, n }) => {
+    return sum + layers * (isVector(name) ? 4 * n : matrixBytes(d, n, source.groupSize));
+  }, 0);
   const cache = sequenceBytes(p);
-  const memory = machineMemory();
+  const memory = availableMemory();
   if (weights + cache > memory) {
     const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
-    throw new Llama2Error(
-      "E_LIMIT",
-      `the weights need ${gb(weights)} and a context of ${p.seqLen} positions ${gb(cache)}, but this machine has ${gb(memory)}.${
-        weights < memory ? ` A shorter context needs less: --context ${shorter(p)}` : ""
-      }`,
-    );
+    const message = `the weights need ${gb(weights)} and a context of ${p.seqLen} positions ${gb(cache)}, but ${gb(memory)} of memory are available`;
+    if (weights > memory) throw new Llama2Error("E_LIMIT", message);
+    const remedy = { option: "context", value: shorter(p) } as const;
+    throw new Llama2Error("E_LIMIT", `${message}. A context of ${shorter(p)} needs less`, remedy);
   }
 }
 
-/** Bytes that a sequence takes: its KV cache and its attention scores. */
-export const sequenceBytes = (p: Config): number => 4 * p.seqLen * (2 * p.nLayers * kvDimOf(p) + p.nHeads);
+/** Rows, or what lies like rows, come in panels of sixteen, the last one filled up: the largest that a backend has. */
+const filledUp = (rows: number): number => 16 * Math.ceil(rows / 16);
 
-/** Bytes of memory that this process could have at most. */
-export const machineMemory = (): number => Math.min(totalmem(), process.constrainedMemory() || Infinity);
+/** Bytes that a matrix of d rows and n columns takes, where that is most: on the cpu backend (native/cpu/kernels.h). */
+function matrixBytes(d: number, n: number, groupSize: number): number {
+  if (groupSize === 0) return 4 * filledUp(d) * n;
+  const segment = runOf(n, groupSize); // filled up to whole quads, and with a scale of its own
+  return filledUp(d) * (n / segment) * (4 * Math.ceil(segment / 4) + 4);
+}
+
+/** Bytes that a sequence takes: its KV cache, in panels of positions and of a head's numbers, and its attention scores. */
+export function sequenceBytes(p: Config): number {
+  const headSize = headSizeOf(p);
+  const cache = p.nLayers * p.nKvHeads * (filledUp(p.seqLen) * headSize + filledUp(headSize) * p.seqLen);
+  return 4 * (cache + p.nHeads * filledUp(p.seqLen));
+}
+
+/**
+ * Bytes of memory that are to be had. What Linux calls available includes the files that it keeps in memory while nobody
+ * else wants it. Elsewhere "free" does not, so there it is the whole memory that counts, as in a container its limit.
+ */
+export function availableMemory(): number {
+  const machine = process.platform === "linux" ? freemem() : totalmem();
+  return Math.min(machine, process.constrainedMemory() || Infinity);
+}
 
 /** A context to try instead. */
-const shorter = (p: Config): number => Math.min(2048, Math.ceil(p.seqLen / 4));
-
-/** The shapes of the tensors that are there, and how many bytes each of their numbers takes. */
-function tensorsOf({ config, sharedClassifier, groupSize }: WeightSource) {
-  return Object.entries(shapesOf(config))
-    .filter(([name]) => name !== "wcls" || !sharedClassifier)
-    .map(([name, shape]) => ({ ...shape, bytes: groupSize === 0 || isVector(name) ? 4 : 1 + 4 / groupSize }));
-}
+export const shorter = (p: Config): number => Math.min(2048, Math.ceil(p.seqLen / 4));

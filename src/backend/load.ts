@@ -2,7 +2,8 @@
  * Choosing a backend.
  */
 import { Llama2Error } from "../errors.js";
-import type { Config, WeightSource } from "../llama2/transformer.js";
+import type { Config } from "../llama2/transformer.js";
+import type { WeightSource } from "../llama2/weights.js";
 import { BACKENDS, type Backend, type BackendName, type LoadedModel, type LoadOptions, meansCuda } from "./backend.js";
 import { openCpu } from "./cpu/cpu.js";
 import { openCuda, whyNotCuda } from "./cuda/cuda.js";

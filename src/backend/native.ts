@@ -4,16 +4,8 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { Llama2Error } from "../errors.js";
-import {
-  type Config,
-  headSizeOf,
-  isVector,
-  type MatrixName,
-  ropeAngles,
-  shapesOf,
-  type TensorName,
-  type WeightSource,
-} from "../llama2/transformer.js";
+import { type Config, headSizeOf, ropeAngles } from "../llama2/transformer.js";
+import { isVector, tensorsOf, type WeightSource } from "../llama2/weights.js";
 import { probe } from "./probe.js";
 
 /** A native file: what it is called, where it lies, and the command that builds it. */
@@ -66,15 +58,12 @@ export interface Fillable {
 
 /** Hand all tensors over, each for all layers before the next, as files have them. */
 export function fill(model: Fillable, source: WeightSource): void {
-  for (const [name, { layers }] of Object.entries(shapesOf(source.config))) {
-    if (name === "wcls" && source.sharedClassifier) continue;
+  for (const { name, layers } of tensorsOf(source)) {
     for (let l = 0; l < layers; l++) {
       if (source.groupSize === 0 || isVector(name)) {
-        source.read(name as TensorName, l, (values, offset) => model.fill(name, l, values, offset));
+        source.read(name, l, (values, offset) => model.fill(name, l, values, offset));
       } else {
-        source.readQuantized(name as MatrixName, l, (values, scales, offset) =>
-          model.fillQuantized(name, l, values, scales, offset),
-        );
+        source.readQuantized(name, l, (values, scales, offset) => model.fillQuantized(name, l, values, scales, offset));
       }
     }
   }

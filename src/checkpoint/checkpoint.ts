@@ -4,12 +4,14 @@
  * The size that the header asks for is computed first, in exact arithmetic, and compared with the file's real one;
  * a file that lies about its shape is refused before anything is allocated.
  */
-import type { Config, MatrixName, TensorName, WeightSource } from "../llama2/transformer.js";
+import type { Config } from "../llama2/transformer.js";
+import type { MatrixName, TensorName, WeightSource } from "../llama2/weights.js";
 import { InputFile } from "./file.js";
 import { HEAD_BYTES, type Header, parseHeader } from "./header.js";
 import { checkFileSize, chunkOf, locateTensors, type Tensor } from "./tensors.js";
+import type { PieceSource } from "./write.js";
 
-export class Checkpoint implements WeightSource {
+export class Checkpoint implements WeightSource, PieceSource {
   /** What the header says. */
   readonly header: Header;
   private readonly file: InputFile;
@@ -50,13 +52,21 @@ export class Checkpoint implements WeightSource {
 
   /** @throws Llama2Error E_FORMAT if the file was shortened meanwhile */
   read(name: TensorName, layer: number, fill: (values: Float32Array, offset: number) => void): void {
+    let done = 0;
+    for (const values of this.pieces(name, layer, chunkOf(this.tensorOf(name, false)))) {
+      fill(values, done);
+      done += values.length;
+    }
+  }
+
+  /** @throws Llama2Error E_FORMAT if the file was shortened meanwhile */
+  *pieces(name: TensorName, layer: number, size: number): Generator<Float32Array, void> {
     const tensor = this.tensorOf(name, false);
     const start = tensor.offset + layer * tensor.bytes;
-    const step = chunkOf(tensor);
-    for (let done = 0; done < tensor.size; done += step) {
-      const values = new Float32Array(this.buffer, 0, Math.min(step, tensor.size - done));
+    for (let done = 0; done < tensor.size; done += size) {
+      const values = new Float32Array(this.buffer, 0, Math.min(size, tensor.size - done));
       this.fileInto(values, start + 4 * done);
-      fill(values, done);
+      yield values;
     }
   }
 

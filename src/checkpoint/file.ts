@@ -19,18 +19,17 @@ export class InputFile {
    */
   constructor(path: string) {
     this.path = path;
+    // without O_NONBLOCK, opening a pipe waits for somebody to write to it
+    this.fd = opening(path, () => openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
     try {
-      // without O_NONBLOCK, opening a pipe waits for somebody to write to it
-      this.fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-    } catch (error) {
-      throw cannotOpen(path, error as NodeJS.ErrnoException);
-    }
-    const stat = fstatSync(this.fd);
-    this.size = stat.size;
-    if (!stat.isFile()) {
-      this.close();
+      const stat = opening(path, () => fstatSync(this.fd));
+      this.size = stat.size;
+      if (stat.isFile()) return;
       const found = stat.isDirectory() ? "a directory" : stat.isFIFO() ? "a pipe" : "a device";
       throw new Llama2Error("E_FORMAT", `${path} is ${found}, expected a file`);
+    } catch (error) {
+      this.close();
+      throw error;
     }
   }
 
@@ -63,6 +62,15 @@ export class InputFile {
     } catch (error) {
       throw new Llama2Error("E_FILE", `cannot read ${this.path} at byte ${position}: ${(error as Error).message}`);
     }
+  }
+}
+
+/** @throws Llama2Error E_FILE for what the system says */
+function opening<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw cannotOpen(path, error as NodeJS.ErrnoException);
   }
 }
 

@@ -3,7 +3,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { closeSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
-import { Llama2Error } from "../errors.js";
+import { Llama2Error, reasonOf } from "../errors.js";
 
 /**
  * A file in the making. It grows under another name beside its own, `model.bin.1a2b3c4d.part`, and takes its own only
@@ -69,23 +69,6 @@ function attempt<T>(path: string, action: () => T): T {
     return action();
   } catch (error) {
     throw cannotWrite(path, reasonOf(error as NodeJS.ErrnoException));
-  }
-}
-
-function reasonOf({ code, message }: NodeJS.ErrnoException): string {
-  switch (code) {
-    case "ENOENT":
-    case "ENOTDIR":
-      return "there is no such folder";
-    case "EACCES":
-    case "EPERM":
-    case "EROFS":
-      return "no permission to write there";
-    case "ENOSPC":
-    case "EDQUOT":
-      return "the disk is full";
-    default:
-      return message;
   }
 }
 

@@ -4,7 +4,7 @@
 import { existsSync, realpathSync } from "node:fs";
 import { Llama2Error } from "../errors.js";
 import { defaultGroupSize } from "../llama2/quantize.js";
-import { isVector } from "../llama2/transformer.js";
+import { isVector } from "../llama2/weights.js";
 import { Checkpoint } from "./checkpoint.js";
 import { type Header, MAX_GROUP_SIZE } from "./header.js";
 import { locateTensors } from "./tensors.js";

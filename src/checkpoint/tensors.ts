@@ -3,7 +3,8 @@
  * before the next, so its size follows from its header.
  */
 import { Llama2Error } from "../errors.js";
-import { headSizeOf, isVector, shapesOf, type TensorName } from "../llama2/transformer.js";
+import { headSizeOf } from "../llama2/transformer.js";
+import { isVector, shapesOf, type TensorName } from "../llama2/weights.js";
 import { bytesText } from "./file.js";
 import { HEADER_BYTES, type Header } from "./header.js";
 

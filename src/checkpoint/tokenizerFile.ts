@@ -73,30 +73,27 @@ export interface FoundTokenizer {
 /**
  * Find the tokenizer of the model at `modelPath`, whose vocabulary has `vocabSize` tokens: `STEM.tokenizer.bin`
  * beside it; `tokenizer.bin` beside it, then in the current folder; the one `tok*.bin` beside it, then among the
- * bundled models. Files that are no tokenizers, or whose size is another, are passed over.
- * @throws Llama2Error E_FORMAT if nothing fits, or several do in one place
+ * bundled models. Files that are no tokenizers are passed over, and but for the first, which says whose it is, those of
+ * another size.
+ * @throws Llama2Error E_FORMAT if nothing fits, or several do in one place, or the model's own has another size
  */
 export function findTokenizer(modelPath: string, vocabSize: number): FoundTokenizer {
   const folder = dirname(modelPath);
+  const own = join(folder, `${basename(modelPath).replace(/\.bin$/, "")}.tokenizer.bin`);
+  const ownTokenizer = existsSync(own) ? readIfTokenizer(own) : undefined;
+  if (ownTokenizer) {
+    checkVocabSize(ownTokenizer, own, vocabSize);
+    return { path: own, tokenizer: ownTokenizer };
+  }
+
   const seen = new Map<string, number>(); // path -> how many tokens
   const fitting = (paths: string[]): FoundTokenizer[] =>
     paths.flatMap((path) => {
-      try {
-        const tokenizer = readTokenizer(path);
-        seen.set(path, tokenizer.vocabSize);
-        return tokenizer.vocabSize === vocabSize ? [{ path, tokenizer }] : [];
-      } catch (error) {
-        if (error instanceof Llama2Error) return [];
-        throw error;
-      }
+      const tokenizer = readIfTokenizer(path);
+      if (tokenizer) seen.set(path, tokenizer.vocabSize);
+      return tokenizer?.vocabSize === vocabSize ? [{ path, tokenizer }] : [];
     });
-
-  const single = [
-    join(folder, `${basename(modelPath).replace(/\.bin$/, "")}.tokenizer.bin`),
-    join(folder, "tokenizer.bin"),
-    "tokenizer.bin",
-  ];
-  for (const path of single.filter((path) => existsSync(path))) {
+  for (const path of [join(folder, "tokenizer.bin"), "tokenizer.bin"].filter((path) => existsSync(path))) {
     const [found] = fitting([path]);
     if (found) return found;
   }
@@ -107,15 +104,27 @@ export function findTokenizer(modelPath: string, vocabSize: number): FoundTokeni
       const list = found.map(({ path }) => path).join(", ");
       throw new Llama2Error(
         "E_FORMAT",
-        `${modelPath} has a vocabulary of ${vocabSize}, and several tokenizers have that size: ${list}. Choose one with -z`,
+        `${modelPath} has a vocabulary of ${vocabSize}, and several tokenizers have that size: ${list}. Choose one`,
+        { option: "tokenizer" },
       );
     }
   }
   const others = [...seen].map(([path, size]) => `${path} has ${size}`);
   throw new Llama2Error(
     "E_FORMAT",
-    `found no tokenizer for ${modelPath}, whose vocabulary has ${vocabSize} tokens${others.length > 0 ? ` (${others.join(", ")})` : ""}. Put its tokenizer.bin beside it, or name it with -z`,
+    `found no tokenizer for ${modelPath}, whose vocabulary has ${vocabSize} tokens${others.length > 0 ? ` (${others.join(", ")})` : ""}. Put its tokenizer.bin beside it, or name it`,
+    { option: "tokenizer" },
   );
+}
+
+/** The tokenizer in the file at `path`, or undefined if it is none. */
+function readIfTokenizer(path: string): Tokenizer | undefined {
+  try {
+    return readTokenizer(path);
+  } catch (error) {
+    if (error instanceof Llama2Error) return undefined;
+    throw error;
+  }
 }
 
 /** The files in `folder` that are called like a tokenizer. */

@@ -5,8 +5,8 @@ import { setImmediate } from "node:timers/promises";
 import { Llama2Error } from "../errors.js";
 import { f32, rintf } from "../llama2/math.js";
 import { mallocQuantized, type QuantizedTensor } from "../llama2/quantize.js";
-import type { WeightSource } from "../llama2/transformer.js";
-import { formatHeader, type Header } from "./header.js";
+import type { TensorName } from "../llama2/weights.js";
+import { formatHeader, HEADER_BYTES, type Header } from "./header.js";
 import { OutputFile } from "./outputFile.js";
 import { chunkOf, locateTensors, type Tensor } from "./tensors.js";
 
@@ -15,6 +15,15 @@ export interface WriteOptions {
   onProgress?: (written: number, total: number) => void;
   /** Stops writing. Nothing is left behind then. */
   signal?: AbortSignal;
+}
+
+/** Where the float32 numbers of a checkpoint come from. */
+export interface PieceSource {
+  /**
+   * A tensor of one layer in pieces of `size` numbers, at most as many as `chunkOf` says, the last of which may have
+   * fewer. Each is good until the next is asked for.
+   */
+  pieces(name: TensorName, layer: number, size: number): Iterable<Float32Array>;
 }
 
 /**
@@ -26,19 +35,24 @@ export interface WriteOptions {
 export async function writeCheckpoint(
   path: string,
   header: Header,
-  source: WeightSource,
+  source: PieceSource,
   { onProgress, signal }: WriteOptions = {},
 ): Promise<void> {
   const { tensors, fileBytes } = locateTensors(header, path);
   const file = new OutputFile(path);
   try {
     file.write(formatHeader(header), 0);
+    let written: number = HEADER_BYTES[header.version];
     for (const tensor of tensors) {
       for (let layer = 0; layer < tensor.layers; layer++) {
-        writeTensor(file, tensor, layer, source);
-        onProgress?.(tensor.offset + (layer + 1) * tensor.bytes, Number(fileBytes));
-        await setImmediate(); // the caller's event loop gets its turn
-        signal?.throwIfAborted();
+        let done = 0;
+        for (const values of source.pieces(tensor.name, layer, chunkOf(tensor))) {
+          written += writePiece(file, tensor, layer, values, done);
+          done += values.length;
+          onProgress?.(written, Number(fileBytes));
+          await setImmediate(); // the caller's event loop gets its turn
+          signal?.throwIfAborted();
+        }
       }
     }
     file.finish();
@@ -48,47 +62,21 @@ export async function writeCheckpoint(
   }
 }
 
-/** Write one tensor of one layer. */
-function writeTensor(file: OutputFile, tensor: Tensor, layer: number, source: WeightSource): void {
+/** Write the next numbers of a tensor of one layer, before which there are `done`. Returns how many bytes they took. */
+function writePiece(file: OutputFile, tensor: Tensor, layer: number, values: Float32Array, done: number): number {
   const { name, size, groupSize } = tensor;
   const start = tensor.offset + layer * tensor.bytes;
   if (groupSize === 0) {
-    source.read(name, layer, (values, offset) => file.write(bytesOf(values), start + 4 * offset));
-    return;
+    file.write(bytesOf(values), start + 4 * done);
+    return values.byteLength;
   }
-  readChunks(source, tensor, layer, (values, offset) => {
-    const { q, s } = quantizeWeights(values, groupSize);
-    if (!s.every(Number.isFinite)) {
-      throw new Llama2Error("E_NUMERIC", `${name} of layer ${layer} has weights that are NaN or infinite`);
-    }
-    file.write(bytesOf(q), start + offset);
-    file.write(bytesOf(s), start + size + 4 * (offset / groupSize));
-  });
-}
-
-/** Read one tensor of one layer in chunks of whole groups, whatever the pieces in which it comes. */
-function readChunks(
-  source: WeightSource,
-  tensor: Tensor,
-  layer: number,
-  take: (values: Float32Array, offset: number) => void,
-): void {
-  const chunk = new Float32Array(chunkOf(tensor));
-  let gathered = 0;
-  let taken = 0;
-  source.read(tensor.name, layer, (values) => {
-    for (let at = 0; at < values.length; ) {
-      const some = values.subarray(at, at + chunk.length - gathered);
-      chunk.set(some, gathered);
-      gathered += some.length;
-      at += some.length;
-      if (gathered === chunk.length || taken + gathered === tensor.size) {
-        take(chunk.subarray(0, gathered), taken);
-        taken += gathered;
-        gathered = 0;
-      }
-    }
-  });
+  const { q, s } = quantizeWeights(values, groupSize);
+  if (!s.every(Number.isFinite)) {
+    throw new Llama2Error("E_NUMERIC", `${name} of layer ${layer} has weights that are NaN or infinite`);
+  }
+  file.write(bytesOf(q), start + done);
+  file.write(bytesOf(s), start + size + 4 * (done / groupSize));
+  return q.byteLength + s.byteLength;
 }
 
 /**

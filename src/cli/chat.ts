@@ -2,16 +2,17 @@
  * llama2 -m chat: a conversation, in run.c's manner.
  */
 import { createInterface } from "node:readline";
-import { encodeTurn } from "../llama2/chat.js";
+import { renderPrompt } from "../llama2/chat.js";
 import { EOS } from "../llama2/tokenizer.js";
 import { TextStream, toByteString } from "../text.js";
-import { Interrupted, interruptible, print } from "./io.js";
+import { Interrupted, interruptible, print, tell } from "./io.js";
 import { openModel } from "./model.js";
 import { type StoryFlags, stepsOf, tellSeed } from "./story.js";
 
 /**
- * run.c 802: chat. It ends with the input, or when all turns together have used up the steps. Ctrl-C stops an
- * answer, and ends the chat when it is the user's turn.
+ * run.c 802: chat. It ends with the input, or when all turns together have used up the steps: the last one is cut
+ * there, and that is told. Ctrl-C stops an answer, and ends the chat when it is the user's turn.
+ * @throws Llama2Error E_CONTEXT for a turn that no context of this model holds, however many steps there are
  */
 export async function chat(path: string | undefined, flags: StoryFlags): Promise<void> {
   const model = await interruptible((signal) => openModel(path, flags, flags.tokenizer, signal));
@@ -45,11 +46,18 @@ export async function chat(path: string | undefined, flags: StoryFlags): Promise
   };
 
   try {
-    const system = flags.system ?? (await lines.ask("Enter system prompt (optional): "));
-    let user = system === undefined ? undefined : (flags.prompt ?? (await lines.ask("User: ")));
+    // texts are byte strings
+    const named = (text: string | undefined) => (text === undefined ? undefined : toByteString(text));
+    const system = named(flags.system) ?? (await lines.ask("Enter system prompt (optional): "));
+    let user = system === undefined ? undefined : (named(flags.prompt) ?? (await lines.ask("User: ")));
     while (user !== undefined) {
-      history.push(...encodeTurn(model.tokenizer, toByteString(user), read === 0 ? toByteString(system ?? "") : ""));
+      const turn = renderPrompt(user, history.length === 0 ? system : "");
+      history.push(...model.encodePrompt(Buffer.from(turn, "latin1")));
       await print("Assistant: ");
+      if (history.length > steps) {
+        const limit = steps < model.config.seqLen ? "-n" : "the context";
+        tell(`the conversation has ${history.length} tokens and is cut at ${steps} positions (${limit})`);
+      }
       try {
         await interruptible(answer);
       } catch (error) {
@@ -66,9 +74,9 @@ export async function chat(path: string | undefined, flags: StoryFlags): Promise
   }
 }
 
-/** Standard input, line by line. */
+/** Standard input, line by line, as byte strings: what no UTF-8 has is read as the bytes it is. */
 class Lines {
-  private readonly input = createInterface({ input: process.stdin });
+  private readonly input = createInterface({ input: process.stdin.setEncoding("latin1") });
   private readonly lines = this.input[Symbol.asyncIterator]();
 
   /** Ask for a line. Undefined at the end of the input. */

@@ -2,7 +2,7 @@
  * Standard input and output, and how a command ends.
  */
 import { once } from "node:events";
-import { Llama2Error } from "../errors.js";
+import { Llama2Error, reasonOf } from "../errors.js";
 
 /** 16 MiB: larger than any text a model could read at once, and what the tokenizer takes in its stride. */
 export const MAX_TEXT_BYTES = 1 << 24;
@@ -33,12 +33,16 @@ export function tell(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** When the reader of our output leaves, as `head` does, there is nothing more to do, and nothing wrong. */
-export function endQuietlyWithReader(): void {
+/**
+ * What cannot be written ends the command. When the reader of our output leaves, as `head` does, there is nothing more to
+ * do, and nothing wrong; anything else, such as a full disk, is an error.
+ */
+export function endWithOutput(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EPIPE") process.exit(0);
-      throw error;
+      if (stream === process.stdout) tell(`llama2: cannot write the output: ${reasonOf(error)} (E_FILE)`);
+      process.exit(1);
     });
   }
 }

@@ -1,6 +1,7 @@
 /*
  * llama2 logits: the raw numbers, for comparing.
  */
+import { existsSync } from "node:fs";
 import { InputFile } from "../checkpoint/file.js";
 import { Llama2Error } from "../errors.js";
 import { print } from "./io.js";
@@ -14,7 +15,7 @@ export interface LogitsFlags extends MachineFlags {
 
 /** Write the logits after each token, little-endian float32, a row of vocabSize each. */
 export async function logits(path: string, flags: LogitsFlags, signal: AbortSignal): Promise<void> {
-  const tokens = tokenIds(/^[\d\s,]*$/.test(flags.tokens) ? flags.tokens : readList(flags.tokens));
+  const tokens = tokenIds(isList(flags.tokens) ? flags.tokens : readList(flags.tokens));
   if (tokens.length === 0) throw new Llama2Error("E_USAGE", "--tokens names no tokens");
   const model = await openModel(path, flags, null, signal);
   try {
@@ -24,6 +25,11 @@ export async function logits(path: string, flags: LogitsFlags, signal: AbortSign
   } finally {
     await model.dispose();
   }
+}
+
+/** Whether --tokens is meant as a list: it has nothing else in it, or begins with a number and is no file. */
+function isList(tokens: string): boolean {
+  return /^[\d\s,]*$/.test(tokens) || (/^\s*[+-]?[\d.]+([\s,]|$)/.test(tokens) && !existsSync(tokens));
 }
 
 /** Longer than the list of any context. */

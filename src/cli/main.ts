@@ -7,9 +7,9 @@ import { Command, CommanderError, Option } from "commander";
 import { MAX_GROUP_SIZE } from "../checkpoint/header.js";
 import { Llama2Error } from "../errors.js";
 import { chat } from "./chat.js";
-import { endQuietlyWithReader, Interrupted, interruptible, tell } from "./io.js";
+import { endWithOutput, Interrupted, interruptible, tell } from "./io.js";
 import { logits } from "./logits.js";
-import { addMachineFlags, decimal, seed, whole } from "./options.js";
+import { addMachineFlags, asFlag, decimal, seed, whole } from "./options.js";
 import { perplexity } from "./perplexity.js";
 import { quantize } from "./quantize.js";
 import { type StoryFlags, story } from "./story.js";
@@ -48,7 +48,11 @@ function program(): Command {
       if (flags.compat && (flags.stories > 1 || flags.mode === "chat")) {
         command.error("error: --compat goes with a single story");
       }
-      if (flags.mode === "generate") return interruptible((signal) => story(model, flags, signal));
+      if (flags.mode === "generate") {
+        if (flags.system !== undefined) command.error("error: --system goes with -m chat");
+        return interruptible((signal) => story(model, flags, signal));
+      }
+      if (flags.prompt === "-") command.error("error: -i - does not go with -m chat, which reads the turns there");
       if (flags.json) command.error("error: --json does not go with -m chat");
       if (flags.stories > 1) command.error("error: --stories does not go with -m chat");
       return chat(model, flags);
@@ -98,7 +102,7 @@ function program(): Command {
 
 /** 0, or how it went wrong: 1 errors, 2 arguments that make no sense, 130 Ctrl-C. */
 async function main(): Promise<number> {
-  endQuietlyWithReader();
+  endWithOutput();
   try {
     await program().parseAsync();
     return 0;
@@ -107,7 +111,7 @@ async function main(): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (!(error instanceof Llama2Error)) throw error;
     const [what, ...advice] = error.message.split("\n");
-    tell([`llama2: ${what} (${error.code})`, ...advice].join("\n"));
+    tell([`llama2: ${what}${error.remedy ? `: ${asFlag(error.remedy)}` : ""} (${error.code})`, ...advice].join("\n"));
     return error.code === "E_USAGE" ? 2 : 1;
   }
 }

@@ -1,6 +1,7 @@
 /*
  * Opening a model for a command.
  */
+import { existsSync } from "node:fs";
 import { Llama2Error } from "../errors.js";
 import { loadModel, type Model } from "../model.js";
 import { tell } from "./io.js";
@@ -26,7 +27,9 @@ export async function openModel(
     for (const note of model.notes) tell(note);
     return model;
   } catch (error) {
-    if (!(error instanceof Llama2Error && error.message.startsWith(`cannot open ${path}:`))) throw error;
+    const isMissing =
+      error instanceof Llama2Error && error.code === "E_FILE" && path !== undefined && !existsSync(path);
+    if (!isMissing) throw error;
     throw new Llama2Error(error.code, error.message + NO_MODEL);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, PRECISIONS } from "../backend/backend.js";
-import { Llama2Error } from "../errors.js";
+import { Llama2Error, type Remedy } from "../errors.js";
 
 /** The flags of every command that runs a model. */
 export interface MachineFlags extends CudaOptions {
@@ -24,6 +24,20 @@ export function addMachineFlags(command: Command): Command {
     )
     .option("--device <n>", "cuda: which GPU; default: the first", whole("a GPU", 0, 1023));
 }
+
+/** What the library calls an option, and its value where one is known, as a flag. */
+export function asFlag({ option, value }: Remedy): string {
+  const [flag, placeholder] = FLAGS[option];
+  return `${flag} ${value ?? placeholder}`;
+}
+
+const FLAGS = {
+  context: ["--context", "N"],
+  threads: ["--threads", "N"],
+  tokenizer: ["-z", "FILE"],
+  backend: ["--backend", "NAME"],
+  precision: ["--precision", "P"],
+} as const;
 
 function backendName(text: string): string {
   if (text === "auto" || (BACKENDS as readonly string[]).includes(text)) return text;

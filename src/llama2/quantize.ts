@@ -17,7 +17,8 @@
  * "runq.c 139" names the line of the original where the function it translates begins.
  */
 import { f32, roundf } from "./math.js";
-import type { Config, MatrixLayout } from "./transformer.js";
+import type { Config } from "./transformer.js";
+import type { MatrixLayout } from "./weights.js";
 
 /** Numbers in int8, in groups with a scale each. runq.c 34. */
 export interface QuantizedTensor {
@@ -106,6 +107,14 @@ export function matmul(xout: Float32Array, x: Float32Array, w: QuantizedRows): v
     }
     xout[i] = val;
   }
+}
+
+/**
+ * Of how many columns the sums of a matmul are whole in all rows: every boundary of a group, of w's or of x's, comes
+ * after a multiple of so many.
+ */
+export function runOf(n: number, groupSize: number): number {
+  return groupSize === 0 ? n : runOf(groupSize, n % groupSize); // the greatest common divisor
 }
 
 /** The reference's layout of an int8 model. */

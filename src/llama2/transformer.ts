@@ -77,76 +77,15 @@ export interface Transformer<M> {
   config: Config;
   weights: TransformerWeights<M>;
   state: RunState;
-  layout: MatrixLayout<M>;
+  layout: Matrices<M>;
 }
 
-/** How matrices are kept in memory, and the two things the forward pass does with one. */
-export interface MatrixLayout<M> {
-  /** Read a matrix of d rows and n columns: the tensor `name` of one layer. */
-  load(source: WeightSource, name: MatrixName, layer: number, d: number, n: number): M;
+/** What the forward pass does with a matrix, whatever it looks like in memory. */
+export interface Matrices<M> {
   /** xout (d) = w (d, n) @ x (n) */
   matmul(xout: Float32Array, x: Float32Array, w: M): void;
   /** xout (n) = row `row` of w */
   copyRow(xout: Float32Array, w: M, row: number): void;
-}
-
-/** The tensors that a checkpoint holds, under run.c's names. */
-export type TensorName = keyof TransformerWeights<unknown>;
-/** The vectors among them, which are float32 in every checkpoint. */
-export type VectorName = "rmsAttWeight" | "rmsFfnWeight" | "rmsFinalWeight";
-export const isVector = (name: string): name is VectorName => /^rms/.test(name);
-/** The matrices, which may be int8. */
-export type MatrixName = Exclude<TensorName, VectorName>;
-
-/** How often a tensor occurs, and its rows and columns. A vector has one row. */
-export interface Shape {
-  layers: number;
-  d: number;
-  n: number;
-}
-
-/** The shape of every tensor of a model. */
-export function shapesOf(p: Config): Record<TensorName, Shape> {
-  const { dim, hiddenDim, nLayers, vocabSize } = p;
-  const kvDim = kvDimOf(p);
-  return {
-    tokenEmbeddingTable: { layers: 1, d: vocabSize, n: dim },
-    rmsAttWeight: { layers: nLayers, d: 1, n: dim },
-    rmsFfnWeight: { layers: nLayers, d: 1, n: dim },
-    wq: { layers: nLayers, d: dim, n: dim },
-    wk: { layers: nLayers, d: kvDim, n: dim },
-    wv: { layers: nLayers, d: kvDim, n: dim },
-    wo: { layers: nLayers, d: dim, n: dim },
-    w1: { layers: nLayers, d: hiddenDim, n: dim },
-    w2: { layers: nLayers, d: dim, n: hiddenDim },
-    w3: { layers: nLayers, d: hiddenDim, n: dim },
-    rmsFinalWeight: { layers: 1, d: 1, n: dim },
-    wcls: { layers: 1, d: vocabSize, n: dim },
-  };
-}
-
-/** Where weights come from. Checkpoints are one; `llama2/` itself reads no files. */
-export interface WeightSource {
-  readonly config: Config;
-  /** The classifier is the embedding table: there is no `wcls` to read. */
-  readonly sharedClassifier: boolean;
-  /** How many numbers share a scale, where the matrices are int8 (version 2); 0 where they are float32. */
-  readonly groupSize: number;
-  /**
-   * Hand over one tensor of one layer (0 for those that have no layers) in pieces: `fill` gets the next values,
-   * which are good until it returns, and how many came before them. Vectors are always float32; matrices where
-   * groupSize is 0.
-   */
-  read(name: TensorName, layer: number, fill: (values: Float32Array, offset: number) => void): void;
-  /**
-   * The same for a matrix where groupSize is not 0: the next numbers, whole groups of them, and the scales of
-   * those groups. Groups are counted from the tensor's first number on, so they may straddle rows. See quantize.ts.
-   */
-  readQuantized(
-    name: MatrixName,
-    layer: number,
-    fill: (q: Int8Array, scales: Float32Array, offset: number) => void,
-  ): void;
 }
 
 export const headSizeOf = (p: Config): number => p.dim / p.nHeads;
@@ -173,45 +112,6 @@ export function mallocRunState(p: Config): RunState {
     keyCache,
     valueCache,
   };
-}
-
-/** run.c 111: memory_map_weights. C points into the mapped file; here each layout makes its own matrices. */
-export function memoryMapWeights<M>(source: WeightSource, layout: MatrixLayout<M>): TransformerWeights<M> {
-  const shapes = shapesOf(source.config);
-  const vector = (name: VectorName, layer = 0) => {
-    const w = new Float32Array(shapes[name].n);
-    source.read(name, layer, (values, offset) => w.set(values, offset));
-    return w;
-  };
-  const matrix = (name: MatrixName, layer = 0) => {
-    return layout.load(source, name, layer, shapes[name].d, shapes[name].n);
-  };
-  const vectors = (name: VectorName) => Array.from({ length: shapes[name].layers }, (_, l) => vector(name, l));
-  const matrices = (name: MatrixName) => Array.from({ length: shapes[name].layers }, (_, l) => matrix(name, l));
-
-  const tokenEmbeddingTable = matrix("tokenEmbeddingTable");
-  return {
-    tokenEmbeddingTable,
-    rmsAttWeight: vectors("rmsAttWeight"),
-    wq: matrices("wq"),
-    wk: matrices("wk"),
-    wv: matrices("wv"),
-    wo: matrices("wo"),
-    rmsFfnWeight: vectors("rmsFfnWeight"),
-    w1: matrices("w1"),
-    w2: matrices("w2"),
-    w3: matrices("w3"),
-    rmsFinalWeight: vector("rmsFinalWeight"),
-    wcls: source.sharedClassifier ? tokenEmbeddingTable : matrix("wcls"),
-  };
-}
-
-/** run.c 164: build_transformer. Without a layout, the reference's plain rows. */
-export function buildTransformer(source: WeightSource): Transformer<Rows>;
-export function buildTransformer<M>(source: WeightSource, layout: MatrixLayout<M>): Transformer<M>;
-export function buildTransformer(source: WeightSource, layout: MatrixLayout<unknown> = rows as MatrixLayout<unknown>) {
-  const config = source.config;
-  return { config, weights: memoryMapWeights(source, layout), state: mallocRunState(config), layout };
 }
 
 // ----------------------------------------------------------------------------
@@ -282,17 +182,6 @@ export function matmul(xout: Float32Array, x: Float32Array, { data: w, d, n }: R
   }
 }
 
-/** The reference's layout: plain rows, multiplied one by one. */
-export const rows: MatrixLayout<Rows> = {
-  load(source, name, layer, d, n) {
-    const data = new Float32Array(d * n);
-    source.read(name, layer, (values, offset) => data.set(values, offset));
-    return { data, d, n };
-  },
-  matmul,
-  copyRow: (xout, w, row) => xout.set(w.data.subarray(row * w.n, (row + 1) * w.n)),
-};
-
 /**
  * The angles by which RoPE turns a query or key at position `pos`: their cosines into fcr, their sines into fci,
  * (headSize / 2) each. run.c computes them inside its loop (265); they are the same in every head and layer.
@@ -311,11 +200,11 @@ export function ropeAngles(fcr: Float32Array, fci: Float32Array, pos: number, p:
 }
 
 /**
- * run.c 231: forward. Read `token` at position `pos` and return the logits for the token after it.
+ * run.c 231: forward. Read `token` at position `pos` and return the logits for the token after it, (vocabSize).
  *
  * The keys and values of all positions before `pos` must be in the cache, from earlier calls. The logits belong
  * to the state and are overwritten by the next call. With `classify` false nobody wants them: the last, largest
- * matmul is left out, as for the tokens of a prompt.
+ * matmul is left out, as for the tokens of a prompt, and what is returned are still those of an earlier call.
  */
 export function forward<M>(transformer: Transformer<M>, token: number, pos: number, classify = true): Float32Array {
   // a few convenience variables

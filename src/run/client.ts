@@ -161,6 +161,6 @@ export class WorkerClient {
 }
 
 /** An error from the other thread. */
-function revive({ code, message }: FailureInfo): Error {
-  return code ? new Llama2Error(code, message) : new Error(message);
+function revive({ code, message, remedy }: FailureInfo): Error {
+  return code ? new Llama2Error(code, message, remedy) : new Error(message);
 }

@@ -119,10 +119,12 @@ export class GenerateJob implements Job {
       silent.push(...entries);
     }
     const logits = this.forward([...silent, ...wanted], wanted.length);
+    const tokens = this.sample(
+      batch.filter(({ pass }) => pass.sample),
+      logits,
+    );
     let row = 0;
-    for (const telling of batch) {
-      resume(telling, telling.pass.sample ? this.sample(telling, logits, row++) : NaN);
-    }
+    for (const telling of batch) resume(telling, telling.pass.sample ? tokens[row++] : NaN);
   }
 
   private forward(entries: Entry[], wanted: number): Float32Array {
@@ -170,20 +172,25 @@ export class GenerateJob implements Job {
     }
   }
 
-  /** Choose a story's next token from its row of logits. */
-  private sample(telling: Waiting, logits: Float32Array, row: number): number {
+  /** Choose the next token of some stories, each from its row of logits. */
+  private sample(tellings: Waiting[], logits: Float32Array): number[] {
+    if (tellings.length === 0) return [];
     const start = performance.now();
     const { context, vocabSize } = this.machine;
-    const mine = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
-    const { pos, tokens } = telling.pass;
-    checkFinite(mine, pos + tokens.length - 1);
-    const raw = this.request.logprobs ? mine.slice() : undefined; // sampling uses the logits up
-    const token = context.sample(telling.sampler, row);
-    if (raw) telling.logprob = raw[token] - logSumExp(raw);
+    const raw = this.request.logprobs ? logits.slice() : logits; // sampling uses the logits up
+    const chosen = context.sample(tellings.map(({ sampler }) => sampler));
+    for (const [row, token] of chosen.entries()) {
+      if (token >= 0 && !this.request.logprobs) continue;
+      const telling = tellings[row];
+      const { pos, tokens } = telling.pass;
+      const mine = raw.subarray(row * vocabSize, (row + 1) * vocabSize);
+      checkFinite(mine, pos + tokens.length - 1);
+      telling.logprob = mine[token] - logSumExp(mine);
+    }
     const end = performance.now();
     this.timings.sampleMs += end - start;
     if (this.timings.firstTokenMs === 0) this.timings.firstTokenMs = end - this.begin;
-    return token;
+    return chosen;
   }
 }
 

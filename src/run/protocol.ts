@@ -2,7 +2,7 @@
  * What the two ends of the worker say to each other.
  */
 import type { BackendName, CudaOptions } from "../backend/backend.js";
-import type { ErrorCode } from "../errors.js";
+import type { ErrorCode, Remedy } from "../errors.js";
 import type { Config } from "../llama2/transformer.js";
 
 /** What the worker is started with. */
@@ -86,6 +86,7 @@ export type ToWorker =
 export interface FailureInfo {
   code: ErrorCode | undefined;
   message: string;
+  remedy?: Remedy | undefined;
 }
 
 /** From the worker. */

@@ -7,11 +7,11 @@
  */
 import { basename } from "node:path";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import type { Context } from "../backend/backend.js";
-import { machineMemory, sequenceBytes } from "../backend/limits.js";
 import { type Loaded, load } from "../backend/load.js";
 import { Checkpoint } from "../checkpoint/checkpoint.js";
 import { Llama2Error } from "../errors.js";
+import { Contexts, isOutOfMemory } from "./contexts.js";
+import type { Job } from "./job.js";
 import { startJob } from "./jobs.js";
 import type { FailureInfo, FromWorker, Request, Setup, ToWorker } from "./protocol.js";
 
@@ -43,28 +43,19 @@ function open({ path, backend, threads, context, cuda }: Setup): Loaded | undefi
 }
 
 function serve({ model, config }: Loaded): void {
+  const contexts = new Contexts(model, config);
   const cancelled = new Set<number>();
   const running = new Map<number, Promise<void>>();
-  const sessions = new Map<number, Context>();
-  let idle: Context | undefined; // one that nobody uses at the moment
 
-  /** Run one job to its end, or until it is cancelled. */
-  async function drive(id: number, request: Request, context: Context, sequences: number): Promise<void> {
+  /** Give a job what it works with, and run it to its end, or until it is cancelled. */
+  async function start(id: number, session: number | undefined, request: Request): Promise<void> {
     try {
-      const job = startJob(request, { context, sequences, vocabSize: config.vocabSize, maxBatch: model.maxBatch });
-      let sliceEnd = performance.now() + SLICE_MS;
+      const machine = contexts.take(request, session);
       try {
-        for (const _ of job.run()) {
-          if (performance.now() < sliceEnd) continue;
-          post({ type: "output", id, output: job.take() });
-          await new Promise((resolve) => setImmediate(resolve)); // messages come in
-          if (cancelled.has(id)) break;
-          sliceEnd = performance.now() + SLICE_MS;
-        }
+        await drive(id, startJob(request, machine), () => cancelled.has(id));
       } finally {
-        post({ type: "output", id, output: job.take() });
+        contexts.giveBack(machine, session);
       }
-      post({ type: "done", id, timings: job.timings });
     } catch (error) {
       post({ type: "failed", id, error: describe(error) });
     } finally {
@@ -72,53 +63,9 @@ function serve({ model, config }: Loaded): void {
     }
   }
 
-  /** Give a job a context: its session's, one of its own for many stories, or one that is idle. */
-  async function start(id: number, session: number | undefined, request: Request): Promise<void> {
-    let sequences = session === undefined ? sequencesFor(request) : 1;
-    let context = session === undefined ? undefined : sessions.get(session);
-    try {
-      if (!context) [context, sequences] = takeContext(sequences);
-    } catch (error) {
-      post({ type: "failed", id, error: describe(error) });
-      return;
-    }
-    if (session !== undefined) sessions.set(session, context);
-    await drive(id, request, context, sequences);
-    if (session === undefined) giveBack(context, sequences);
-  }
-
-  /** A context with room for so many sequences, or for fewer if the backend cannot hold them. */
-  function takeContext(sequences: number): [Context, number] {
-    if (sequences === 1 && idle) {
-      const context = idle;
-      idle = undefined;
-      return [context, 1];
-    }
-    try {
-      return [model.openContext(sequences), sequences];
-    } catch (error) {
-      const { code } = describe(error);
-      if (sequences === 1 || (code !== "E_LIMIT" && code !== "E_DEVICE_OOM")) throw error;
-      return takeContext(Math.floor(sequences / 2));
-    }
-  }
-
-  function giveBack(context: Context, sequences: number): void {
-    if (sequences === 1 && !idle) idle = context;
-    else context.dispose();
-  }
-
-  /** How many stories to tell at once: as many as fit into a batch, and into a quarter of the memory. */
-  function sequencesFor(request: Request): number {
-    if (request.type !== "generate") return 1;
-    const fitting = Math.floor(machineMemory() / 4 / sequenceBytes(config));
-    return Math.max(1, Math.min(request.seeds.length, model.maxBatch, fitting));
-  }
-
   async function close(): Promise<void> {
     await Promise.all(running.values());
-    idle?.dispose();
-    for (const context of sessions.values()) context.dispose();
+    contexts.dispose();
     model.dispose();
     port.close();
   }
@@ -134,24 +81,38 @@ function serve({ model, config }: Loaded): void {
       case "cancel":
         if (running.has(message.id)) cancelled.add(message.id);
         break;
-      case "endSession": {
-        const context = sessions.get(message.session);
-        sessions.delete(message.session);
-        if (context) giveBack(context, 1);
+      case "endSession":
+        contexts.endSession(message.session);
         break;
-      }
       case "close":
         close();
     }
   });
 }
 
+/** Run a job slice by slice, and post what each makes. */
+async function drive(id: number, job: Job, isCancelled: () => boolean): Promise<void> {
+  let sliceEnd = performance.now() + SLICE_MS;
+  try {
+    for (const _ of job.run()) {
+      if (performance.now() < sliceEnd) continue;
+      post({ type: "output", id, output: job.take() });
+      await new Promise((resolve) => setImmediate(resolve)); // messages come in
+      if (isCancelled()) break;
+      sliceEnd = performance.now() + SLICE_MS;
+    }
+  } finally {
+    post({ type: "output", id, output: job.take() });
+  }
+  post({ type: "done", id, timings: job.timings });
+}
+
 function describe(error: unknown): FailureInfo {
-  if (error instanceof Llama2Error) return { code: error.code, message: error.message };
+  if (error instanceof Llama2Error) return { code: error.code, message: error.message, remedy: error.remedy };
   // backend/load.ts refuses what the machine could not hold at all; this is what it cannot hold now
-  if (error instanceof RangeError && /allocation failed|array length/.test(error.message)) {
-    const message = "there is not enough free memory. A shorter context (--context) or a smaller model needs less";
-    return { code: "E_LIMIT", message };
+  if (isOutOfMemory(error)) {
+    const message = "there is not enough free memory. A smaller model needs less, and so does a shorter context";
+    return { code: "E_LIMIT", message, remedy: { option: "context" } };
   }
   return { code: undefined, message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }

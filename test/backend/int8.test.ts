@@ -7,13 +7,8 @@ import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { quantize } from "../../src/checkpoint/quantize.js";
 import { mallocQuantized, quantize as quantizeActivations, quantizedRows } from "../../src/llama2/quantize.js";
-import {
-  buildTransformer,
-  forward,
-  isVector,
-  type MatrixName,
-  type WeightSource,
-} from "../../src/llama2/transformer.js";
+import { forward } from "../../src/llama2/transformer.js";
+import { buildTransformer, isVector, type MatrixName, type WeightSource } from "../../src/llama2/weights.js";
 import { candidates } from "../helpers/backends.js";
 import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.js";
 import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.js";

@@ -1,7 +1,10 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { availableMemory } from "../../src/backend/limits.js";
 import { load } from "../../src/backend/load.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { type Config, DEFAULTS, type WeightSource } from "../../src/llama2/transformer.js";
+import { type Config, DEFAULTS } from "../../src/llama2/transformer.js";
+import type { WeightSource } from "../../src/llama2/weights.js";
 import { SHAPES } from "../helpers/checkpoint.js";
 import { thrown } from "../helpers/errors.js";
 import { patched, versionFile } from "../helpers/versions.js";
@@ -29,9 +32,19 @@ function paper(config: Partial<Config>, groupSize = 0): WeightSource {
   };
 }
 
-const refusal = (source: WeightSource, context = 0) => {
-  return thrown("E_LIMIT", () => load(source, "ts", context, 1)).message;
-};
+const refused = (source: WeightSource, context = 0) => thrown("E_LIMIT", () => load(source, "ts", context, 1));
+const refusal = (source: WeightSource, context = 0) => refused(source, context).message;
+
+it.skipIf(process.platform !== "linux")("the memory that counts is what Linux calls available", () => {
+  const told = () => 1024 * Number(/MemAvailable: +(\d+)/.exec(readFileSync("/proc/meminfo", "utf8"))?.[1]);
+  const limit = process.constrainedMemory() || Infinity;
+  const before = told();
+  const found = availableMemory();
+  const after = told();
+  const slack = 32 << 20; // other processes come and go
+  expect(found).toBeGreaterThanOrEqual(Math.min(before, after, limit) - slack);
+  expect(found).toBeLessThanOrEqual(Math.min(Math.max(before, after), limit) + slack);
+});
 
 describe("what no machine can hold is refused before anything is read", () => {
   it("by the bytes of the weights, which are fewer in int8", () => {
@@ -41,24 +54,46 @@ describe("what no machine can hold is refused before anything is read", () => {
     };
     const numbers = nLayers * (4 * 4096 * 4096 + 3 * 4096 * 11008) + 2 * 32000 * 4096;
     const norms = (2 * nLayers + 1) * 4096;
+    expect(refused(paper({ nLayers }), 16).remedy).toBeUndefined(); // no context is short enough
     expect(gb(0)).toBeCloseTo((4 * (numbers + norms)) / 1e9, 0);
     expect(gb(64)).toBeCloseTo(((1 + 4 / 64) * numbers + 4 * norms) / 1e9, 0);
-    expect(gb(1)).toBeCloseTo((5 * numbers + 4 * norms) / 1e9, 0);
+  });
+
+  it("by the bytes that panels take: of rows, of quads of columns, and of the numbers of a head", () => {
+    const gb = (config: Partial<Config>, groupSize = 0) => {
+      const message = refusal(paper({ nLayers: 4000, vocabSize: 16, ...config }, groupSize), 16);
+      return Number(/weights need ([\d.]+) GB/.exec(message)?.[1]);
+    };
+    const attention = 4000 * 4 * 4096 * 4096;
+    // a hidden dimension of one: w1 and w3 are a row each, which takes the room of sixteen
+    const w = (rows: number) => 4000 * (2 * rows + 1) * 4096;
+    expect(gb({ hiddenDim: 1 })).toBeCloseTo((4 * (attention + w(16) + 2 * 4000 * 4096)) / 1e9, 0);
+    // groups of one number: each has a quad and a scale to itself
+    const numbers = attention + 4000 * 3 * 4096 * 11008;
+    expect(gb({}, 1)).toBeCloseTo((8 * numbers + 4 * 2 * 4000 * 4096) / 1e9, 0);
+    // heads of two numbers: the values of a position take the room of sixteen
+    const context = /context of 16777216 positions ([\d.]+) GB.*A context of 2048 needs less$/;
+    const message = refusal(paper({ nLayers: 1, nHeads: 128, nKvHeads: 128, dim: 256, seqLen: 2 ** 24 }));
+    expect(Number(context.exec(message)?.[1])).toBeCloseTo((4 * 2 ** 24 * 128 * (2 + 16 + 1)) / 1e9, 0);
   });
 
   it("by the context, which a shorter one mends", () => {
-    expect(refusal(paper({ nLayers: 1, seqLen: 2 ** 24, vocabSize: 2 }))).toMatch(/--context 2048/);
+    const { message, remedy } = refused(paper({ nLayers: 1, seqLen: 2 ** 24, vocabSize: 2 }));
+    expect(message).toMatch(/at 2048, say$/);
+    expect(remedy).toEqual({ option: "context", value: 2048 });
   });
 
   it("by a context that float32 cannot count", () => {
-    expect(refusal(paper({ seqLen: 2 ** 30 }))).toMatch(/1073741824 positions.*--context/);
+    const { message, remedy } = refused(paper({ seqLen: 2 ** 30 }));
+    expect(message).toMatch(/1073741824 positions/);
+    expect(remedy).toEqual({ option: "context", value: 4096 });
   });
 
   // their files do not grow with the context
   it.each([1, 2] as const)("in a file of version %d, which runs with a shorter context", async (version) => {
     const path = patched(await versionFile(version, SHAPES.tiny), (view) => view.setInt32(32, 2 ** 30, true));
     const checkpoint = new Checkpoint(path);
-    expect(refusal(checkpoint)).toMatch(/1073741824 positions.*--context/);
+    expect(refused(checkpoint)).toMatchObject({ remedy: { option: "context" } });
     expect(load(checkpoint, "ts", 16, 1).config.seqLen).toBe(16);
     checkpoint.close();
   });

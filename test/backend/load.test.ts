@@ -1,7 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 import { load } from "../../src/backend/load.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { expectRefusal, frugally } from "../helpers/refusal.js";
+import { expectRefusal } from "../helpers/errors.js";
+import { frugally } from "../helpers/frugally.js";
 import { type Fields, sparseFile } from "../helpers/sparse.js";
 
 const GOOD: Fields = [8, 6, 2, 2, 1, 7, 5];
@@ -13,15 +14,15 @@ function opened(fields: Fields): Checkpoint {
 
 describe("a checkpoint that is right, and too large,", () => {
   it.each<[what: string, fields: Fields, ...parts: string[]]>([
-    ["has more positions than float32 can count", [2, 1, 1, 1, 1, 4, 2 ** 30], "1073741824", "16777216", "--context"],
+    ["has more positions than float32 can count", [2, 1, 1, 1, 1, 4, 2 ** 30], "1073741824", "16777216", "at 4096"],
     ["has more layers than can be handled", [2, 1, 4097, 1, 1, 4, 1], "4097 layers", "4096"],
-    ["has a matrix larger than an array can be", [4, 1, 1, 1, 1, 2 ** 30 + 1, 1], "4294967300", "4294967296"],
-    ["has keys larger than an array can be", [8, 1, 33, 1, 1, 4, 2 ** 24], "4429185024", "--context 2048"],
+    ["has a matrix larger than an array can be", [4, 1, 1, 1, 1, 2 ** 30 + 1, 1], "4294967360", "4294967296"],
+    ["has keys larger than an array can be", [8, 1, 33, 1, 1, 4, 2 ** 24], "4429185024", "at 2048"],
     [
-      "has weights larger than this machine",
+      "has weights larger than the memory",
       [2 ** 15, 2 ** 15, 64, 1, 1, 4, 1],
       "the weights need",
-      "this machine has",
+      "of memory are available",
     ],
   ])("is refused before it is read when it %s", (_, fields, ...parts) => {
     const checkpoint = opened(fields);

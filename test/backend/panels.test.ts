@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { panels } from "../../src/backend/ts/panels.js";
-import { rows } from "../../src/llama2/transformer.js";
+import { rows } from "../../src/llama2/weights.js";
 import { loadMatrix } from "../helpers/source.js";
 
 /** A matrix of any shape, filled in pieces of any size, and a vector. */

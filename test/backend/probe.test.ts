@@ -93,6 +93,11 @@ describe("probing something else", () => {
     });
   });
 
+  it("a folder", () => {
+    expect(probe(tempDir())).toMatchObject({ ok: false, code: "EISDIR" });
+    expect(() => loadAddon(tempDir())).toThrow(expect.objectContaining({ code: "E_DEVICE_UNAVAILABLE" }));
+  });
+
   it("what does not load is refused with the reason and what to do", () => {
     const path = file();
     writeFileSync(path, "not a library\n");

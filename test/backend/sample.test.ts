@@ -1,5 +1,5 @@
 /*
- * Every backend chooses the token that sampler.ts chooses, from whatever logits, and draws the same coins.
+ * Every backend chooses the tokens that sampler.ts chooses, from whatever logits, and draws the same coins.
  */
 import { describe, expect, it } from "vitest";
 import type { Context } from "../../src/backend/backend.js";
@@ -59,7 +59,7 @@ describe.each(candidates)("$name", ({ backend }) => {
       const logits = Float32Array.from({ length: N }, () => kind(random));
       // what forward returns is the memory that sample looks at
       context.forward([{ token: 1, pos: 0, sequence: 0 }], 1).set(logits);
-      expect(context.sample(own, 0), `draw ${i}`).toBe(sample(oracle, logits));
+      expect(context.sample([own]), `draw ${i}`).toEqual([sample(oracle, logits)]);
     }
     expect(own.rngState).toBe(oracle.rngState);
   }
@@ -84,7 +84,7 @@ describe.each(candidates)("$name", ({ backend }) => {
       logits[0] = 0;
       const own = context.forward([{ token: 1, pos: 0, sequence: 0 }], 1);
       own.set(logits);
-      context.sample(buildSampler(N, 1, 1, 1n), 0);
+      context.sample([buildSampler(N, 1, 1, 1n)]);
       sample(buildSampler(N, 1, 1, 1n), logits);
       expect(own).toEqual(logits);
     }
@@ -92,15 +92,30 @@ describe.each(candidates)("$name", ({ backend }) => {
     model.dispose();
   });
 
-  it("from any row of a batch", () => {
+  it.each([1, 3])("from all rows of a batch, on %i threads", (threads) => {
+    const model = backend.load(source, { threads });
+    const context = model.openContext(1);
+    const rows = Math.min(SHAPE[6], model.maxBatch);
+    const batch = Array.from({ length: rows }, (_, pos) => ({ token: pos + 1, pos, sequence: 0 }));
+    const samplers = () => batch.map(({ token }) => buildSampler(N, token / 2, 0.9, BigInt(token)));
+    const logits = context.forward(batch, batch.length).slice();
+    const expected = samplers().map((sampler, row) => sample(sampler, logits.subarray(row * N, (row + 1) * N)));
+    expect(context.sample(samplers())).toEqual(expected);
+    context.dispose();
+    model.dispose();
+  });
+
+  it.each([NaN, Infinity, -Infinity])("no token where a logit is %d, wherever it stands", (value) => {
     const model = backend.load(source, { threads: 1 });
     const context = model.openContext(1);
-    const rows = Math.min(3, model.maxBatch);
-    const batch = Array.from({ length: rows }, (_, pos) => ({ token: pos + 1, pos, sequence: 0 }));
-    for (let row = 0; row < rows; row++) {
-      const logits = context.forward(batch, batch.length).slice(row * N, (row + 1) * N);
-      const token = context.sample(buildSampler(N, 1, 0.9, 5n), row);
-      expect(token).toBe(sample(buildSampler(N, 1, 0.9, 5n), logits));
+    for (const at of [0, 1, 500, 999, 1000, N - 1]) {
+      for (const temperature of [0, 1]) {
+        const logits = context.forward([{ token: 1, pos: 0, sequence: 0 }], 1);
+        logits[at] = value;
+        const before = logits.slice();
+        expect(context.sample([buildSampler(N, temperature, 0.9, 1n)])).toEqual([-1]);
+        expect(logits).toEqual(before);
+      }
     }
     context.dispose();
     model.dispose();

@@ -1,11 +1,15 @@
 import { cpSync, rmSync, symlinkSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import threads from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import { wasm } from "../../src/backend/wasm/wasm.js";
-import { buildTransformer, type Config, forward, type WeightSource } from "../../src/llama2/transformer.js";
+import { type Config, forward } from "../../src/llama2/transformer.js";
+import { buildTransformer, type WeightSource } from "../../src/llama2/weights.js";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
 import { runScript } from "../helpers/child.js";
+import { thrown } from "../helpers/errors.js";
 import { ROOT } from "../helpers/golden.js";
 import { randomModel } from "../helpers/sources.js";
 import { tempDir } from "../helpers/temp.js";
@@ -76,6 +80,100 @@ describe("contexts of a model", () => {
   });
 });
 
+describe("a context that was disposed", () => {
+  const source = randomModel(SHAPES.tiny);
+  const first = [{ token: 1, pos: 0, sequence: 0 }];
+
+  it("reads no more, nor does one whose model was", () => {
+    const model = wasm.load(source, { threads: 1 });
+    const [disposed, left] = [model.openContext(1), model.openContext(1)];
+    disposed.dispose();
+    expect(() => disposed.forward(first, 1)).toThrow("disposed");
+    left.forward(first, 1);
+    model.dispose();
+    expect(() => left.forward(first, 1)).toThrow("disposed");
+  });
+
+  it("may be disposed again, which leaves alone whoever has its place now", () => {
+    const transformer = buildTransformer(source);
+    const expected = [1, 7].map((token, pos) => forward(transformer, token, pos).slice());
+    const model = wasm.load(source, { threads: 1 });
+    const before = model.openContext(1);
+    before.dispose();
+    const heir = model.openContext(1);
+    heir.forward(first, 1);
+    before.dispose();
+    model.openContext(1).forward([{ token: 9, pos: 0, sequence: 0 }], 1);
+    expect(heir.forward([{ token: 7, pos: 1, sequence: 0 }], 1)).toEqual(expected[1]);
+    model.dispose();
+  });
+});
+
+describe("what the system refuses is a typed error:", () => {
+  const source = randomModel(SHAPES.tiny);
+
+  /** Do `work` while another class stands in for WebAssembly.Memory. */
+  function withMemory(instead: typeof WebAssembly.Memory, work: () => void): void {
+    const { Memory } = WebAssembly;
+    WebAssembly.Memory = instead;
+    try {
+      work();
+    } finally {
+      WebAssembly.Memory = Memory;
+    }
+  }
+
+  it("memory for a model", () => {
+    class Refused extends WebAssembly.Memory {
+      constructor(descriptor: { initial: number; maximum: number; shared: boolean }) {
+        super({ ...descriptor, initial: 1 });
+        throw new RangeError("could not allocate memory");
+      }
+    }
+    withMemory(Refused, () => {
+      const { message } = thrown("E_LIMIT", () => wasm.load(source, { threads: 1 }));
+      expect(message).toContain("not enough memory for WebAssembly: could not allocate memory");
+    });
+  });
+
+  it("memory for a context", () => {
+    class Rigid extends WebAssembly.Memory {
+      override grow(): number {
+        throw new RangeError("Unable to grow instance memory");
+      }
+    }
+    withMemory(Rigid, () => {
+      const model = wasm.load(source, { threads: 1 });
+      const { message, remedy } = thrown("E_LIMIT", () => model.openContext(100));
+      expect(message).toMatch(/no room for another context.*Unable to grow/);
+      expect(remedy).toEqual({ option: "context" });
+      model.dispose();
+    });
+  });
+
+  it("a thread, which dies before it works: the others are not waited for", () => {
+    const { Worker } = threads;
+    // one whose kernels do not have what it is told to set
+    threads.Worker = class extends Worker {
+      constructor(url: URL, options: threads.WorkerOptions) {
+        const { globals, ...data } = options.workerData;
+        super(url, { ...options, workerData: { ...data, globals: { ...globals, unheardOf: 1 } } });
+      }
+    };
+    syncBuiltinESMExports();
+    const begin = performance.now();
+    try {
+      const { message, remedy } = thrown("E_DEVICE_UNAVAILABLE", () => wasm.load(source, { threads: 3 }));
+      expect(message).toContain("not all of 2 threads started");
+      expect(remedy).toEqual({ option: "threads", value: 1 });
+      expect(performance.now() - begin).toBeLessThan(20_000); // 30 s are what a slow one gets
+    } finally {
+      threads.Worker = Worker;
+      syncBuiltinESMExports();
+    }
+  });
+});
+
 describe("a model that WebAssembly cannot address", () => {
   const tooEarly = () => {
     throw new Error("read before the size was checked");
@@ -93,16 +191,18 @@ describe("a model that WebAssembly cannot address", () => {
     readQuantized: tooEarly,
   });
 
+  const load = (config: Partial<Config>) => () => wasm.load(source(config), { threads: 1 });
+
   it("is refused before anything is read, with the way out", () => {
-    expect(() => wasm.load(source({}), { threads: 1 })).toThrow(
-      expect.objectContaining({ code: "E_LIMIT", message: expect.stringMatching(/4 GiB.*--context/) }),
-    );
+    const { message, remedy } = thrown("E_LIMIT", load({}));
+    expect(message).toMatch(/need \d+\.\d GiB.*4 GiB\. Use another backend$/);
+    expect(remedy).toEqual({ option: "backend", value: "cpu" });
   });
 
-  it("or only without its context", () => {
-    const load = (config: Partial<Config>) => () => wasm.load(source(config), { threads: 1 });
-    expect(load({ nLayers: 2 })).toThrow("read before the size was checked");
-    expect(load({ nLayers: 2, seqLen: 2 ** 16 })).toThrow(expect.objectContaining({ code: "E_LIMIT" }));
+  it("or only without its context, with a shorter one that fits", () => {
+    const { remedy } = thrown("E_LIMIT", load({ nLayers: 2, seqLen: 2 ** 16 }));
+    expect(remedy).toEqual({ option: "context", value: 2048 });
+    expect(load({ nLayers: 2, seqLen: 2048 })).toThrow("read before the size was checked");
   });
 
   it("or too many sequences: refused, and the next smaller context works", () => {

@@ -1,12 +1,14 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import fs, { chmodSync, closeSync, existsSync, mkdirSync, openSync, truncateSync, writeFileSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { InputFile } from "../../src/checkpoint/file.js";
 import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
 import { MAIN } from "../helpers/cli.js";
-import { expectRefusal, frugally } from "../helpers/refusal.js";
+import { expectRefusal } from "../helpers/errors.js";
+import { frugally } from "../helpers/frugally.js";
 import { tempDir } from "../helpers/temp.js";
 
 const posix = process.platform !== "win32";
@@ -52,6 +54,30 @@ describe.each(readers)("what is named as %s", (_, read) => {
   it("may have a name that no file can have", () => {
     expectRefusal(() => read("model\0.bin"), "E_FILE", "cannot open");
   });
+});
+
+it("a file of which the system then tells nothing is refused, and closed", () => {
+  const path = join(tempDir(), "model.bin");
+  writeFileSync(path, "");
+  // the lowest number that is free, so it is the same as long as nothing stays open
+  const nextFd = () => {
+    const fd = openSync(path, "r");
+    closeSync(fd);
+    return fd;
+  };
+  const before = nextFd();
+  const { fstatSync } = fs;
+  fs.fstatSync = () => {
+    throw new Error("EIO: i/o error, fstat");
+  };
+  syncBuiltinESMExports();
+  try {
+    expectRefusal(() => new InputFile(path), "E_FILE", `cannot open ${path}: EIO`);
+  } finally {
+    fs.fstatSync = fstatSync;
+    syncBuiltinESMExports();
+  }
+  expect(nextFd()).toBe(before);
 });
 
 // in a process of its own: who waits for a writer cannot be stopped from within

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { findTokenizer, PACKAGE_MODELS } from "../../src/checkpoint/tokenizerFile.js";
-import { expectRefusal } from "../helpers/refusal.js";
+import { expectRefusal } from "../helpers/errors.js";
 import { tempDir } from "../helpers/temp.js";
 import { tokenizerFile, vocabOf } from "../helpers/tokenizer.js";
 
@@ -31,6 +31,12 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
     put(folder, "tok300.bin");
     put(current, "tokenizer.bin");
     expect(found()).toBe(own);
+  });
+
+  it("is refused where STEM.tokenizer.bin, which says whose it is, has another size, with both counts", () => {
+    const own = put(folder, "stories.v2.tokenizer.bin", 301);
+    put(folder, "tokenizer.bin");
+    expectRefusal(found, "E_FORMAT", `${own} has 301 tokens`, "vocabulary has 300");
   });
 
   it("is STEM.tokenizer.bin also where MODEL does not end in .bin", () => {
@@ -95,7 +101,7 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
     const one = put(folder, "tok300.bin");
     const two = put(folder, "tokenizer-b.bin");
     put(folder, "tok512.bin", 512);
-    expectRefusal(found, "E_FORMAT", model, "vocabulary of 300", `${one}, ${two}. `, "-z");
+    expectRefusal(found, "E_FORMAT", model, "vocabulary of 300", `${one}, ${two}. Choose one`);
   });
 
   it("is asked for when there is none, with the counts that were found", () => {
@@ -109,7 +115,6 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
       `${beside} has 512`,
       `${other} has 299`,
       `tok2048.bin has ${BUNDLED_VOCAB}`,
-      "-z",
     );
   });
 

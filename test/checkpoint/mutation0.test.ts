@@ -11,7 +11,7 @@ import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
 import { Llama2Error } from "../../src/errors.js";
 import { decode, encode } from "../../src/llama2/tokenizer.js";
-import { frugally } from "../helpers/refusal.js";
+import { frugally } from "../helpers/frugally.js";
 import { checkpointBytes, type Fields, writeSparse } from "../helpers/sparse.js";
 import { tempDir } from "../helpers/temp.js";
 import { BYTE_VOCAB, tokenizerBytes } from "../helpers/tokenizer.js";

@@ -2,17 +2,13 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { expectRefusal, frugally } from "../helpers/refusal.js";
+import { expectRefusal } from "../helpers/errors.js";
+import { frugally } from "../helpers/frugally.js";
 import { checkpointBytes, type Fields, sparseFile } from "../helpers/sparse.js";
 import { tempDir } from "../helpers/temp.js";
 
-const NAMES = ["dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"];
-const INT_MIN = -(2 ** 31);
 const INT_MAX = 2 ** 31 - 1;
 
-/** A small model that is right. */
-const GOOD: Fields = [8, 6, 2, 2, 1, 7, 5];
-const but = (field: number, value: number): Fields => GOOD.with(field, value) as unknown as Fields;
 const bytesOf = (n: bigint) => n.toLocaleString("en-US");
 
 function fileWith(bytes: Uint8Array | string): string {
@@ -40,61 +36,6 @@ describe("a file that is something else", () => {
   it("is told from a checkpoint when it is text", () => {
     const path = fileWith("Once upon a time, there was a little girl named Lily. She loved to play outside.");
     expectRefusal(() => frugally(() => new Checkpoint(path)), "E_FORMAT", path, "not a llama2.c checkpoint");
-  });
-});
-
-describe.each(NAMES.map((name, i) => [name, i] as const))("%s", (name, field) => {
-  it.each(field === 5 ? [0, INT_MIN] : [0, -1, INT_MIN])("cannot be %i", (value) => {
-    const path = sparseFile(but(field, value), checkpointBytes(GOOD));
-    expectRefusal(
-      () => frugally(() => new Checkpoint(path)),
-      "E_FORMAT",
-      path,
-      `${name} at byte ${4 * field} is ${value}, expected`,
-    );
-  });
-
-  it("cannot be INT_MAX in a file that has not the size for it", () => {
-    const path = sparseFile(but(field, INT_MAX), checkpointBytes(GOOD));
-    expectRefusal(() => frugally(() => new Checkpoint(path)), "E_FORMAT", path, new RegExp(`${name}.* ${INT_MAX}`));
-  });
-});
-
-describe("heads", () => {
-  it("share dim evenly", () => {
-    const path = sparseFile([10, 6, 2, 4, 2, 7, 5], checkpointBytes(GOOD));
-    expectRefusal(
-      () => new Checkpoint(path),
-      "E_FORMAT",
-      path,
-      "dim 10 is not a multiple of n_heads 4 (bytes 0 and 12)",
-    );
-  });
-
-  it("share key/value heads evenly", () => {
-    const path = sparseFile([24, 6, 2, 6, 4, 7, 5], checkpointBytes(GOOD));
-    expectRefusal(
-      () => new Checkpoint(path),
-      "E_FORMAT",
-      path,
-      "n_heads 6 is not a multiple of n_kv_heads 4 (bytes 12 and 16)",
-    );
-  });
-
-  it("are not fewer than key/value heads", () => {
-    const path = sparseFile([8, 6, 2, 2, 4, 7, 5], checkpointBytes(GOOD));
-    expectRefusal(() => new Checkpoint(path), "E_FORMAT", path, "n_heads 2 is not a multiple of n_kv_heads 4");
-  });
-
-  it("have a size of pairs, which RoPE turns", () => {
-    const path = sparseFile([6, 6, 2, 2, 1, 7, 5], checkpointBytes(GOOD));
-    expectRefusal(
-      () => new Checkpoint(path),
-      "E_FORMAT",
-      path,
-      "head size dim / n_heads is 3, expected an even number",
-      "bytes 0 and 12",
-    );
   });
 });
 

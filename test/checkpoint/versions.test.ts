@@ -1,13 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { dequantize } from "../../src/llama2/quantize.js";
-import {
-  buildTransformer,
-  isVector,
-  type MatrixName,
-  shapesOf,
-  type TensorName,
-} from "../../src/llama2/transformer.js";
+import { buildTransformer, isVector, type MatrixName, shapesOf, type TensorName } from "../../src/llama2/weights.js";
 import { SHAPES, type Shape } from "../helpers/checkpoint.js";
 import { forcedTokens, logitsSha256, sha256 } from "../helpers/golden.js";
 import { patched, versionFile } from "../helpers/versions.js";

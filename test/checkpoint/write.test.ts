@@ -2,11 +2,11 @@ import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { quantizeWeights, writeCheckpoint } from "../../src/checkpoint/write.js";
-import type { WeightSource } from "../../src/llama2/transformer.js";
+import { type PieceSource, quantizeWeights, writeCheckpoint } from "../../src/checkpoint/write.js";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
 import { rejected } from "../helpers/errors.js";
 import { golden, hasShared, needsShared, sha256, sharedFile, sharedGolden } from "../helpers/golden.js";
+import { sparseFile } from "../helpers/sparse.js";
 import { tempDir } from "../helpers/temp.js";
 
 interface Exported {
@@ -66,35 +66,15 @@ describe("weights", () => {
     expect([...s]).toEqual([0, 2]);
   });
 
-  it("come in pieces of any size", async () => {
-    const checkpoint = new Checkpoint(checkpointFile(SHAPES.gqa));
-    const inPieces = (piece: number): WeightSource => ({
-      ...{ config: checkpoint.config, sharedClassifier: true, groupSize: 0 },
-      readQuantized: () => {},
-      read: (name, layer, fill) =>
-        checkpoint.read(name, layer, (values, offset) => {
-          for (let at = 0; at < values.length; at += piece) fill(values.subarray(at, at + piece), offset + at);
-        }),
-    });
-    const sums = [];
-    for (const piece of [1, 7, 1000, 1 << 20]) {
-      const out = join(tempDir(), "out.bin");
-      await writeCheckpoint(out, { ...checkpoint.header, version: 2, groupSize: 16 }, inPieces(piece));
-      sums.push(sha256(readFileSync(out)));
-    }
-    expect(new Set(sums).size).toBe(1);
-  });
-
   it.each([NaN, Infinity])("that are %d are refused by name", async (broken) => {
     const checkpoint = new Checkpoint(checkpointFile(SHAPES.tiny));
-    const source: WeightSource = {
-      ...{ config: checkpoint.config, sharedClassifier: true, groupSize: 0 },
-      readQuantized: () => {},
-      read: (name, layer, fill) =>
-        checkpoint.read(name, layer, (values, offset) => {
+    const source: PieceSource = {
+      *pieces(name, layer, size) {
+        for (const values of checkpoint.pieces(name, layer, size)) {
           if (name === "w2" && layer === 1) values[5] = broken;
-          fill(values, offset);
-        }),
+          yield values;
+        }
+      },
     };
     const out = join(tempDir(), "out.bin");
     const writing = writeCheckpoint(out, { ...checkpoint.header, version: 2, groupSize: 8 }, source);
@@ -121,6 +101,23 @@ describe("a file is there as a whole or not at all", () => {
     const { size } = statSync(out);
     expect(steps.at(-1)).toEqual([size, size]);
     expect(steps.every(([written, total], i) => total === size && written > (steps[i - 1]?.[0] ?? 0))).toBe(true);
+  });
+
+  it("lets the caller's event loop run, and hears an abort, between two pieces of a tensor", async () => {
+    const large = new Checkpoint(sparseFile([96, 96, 1, 1, 1, 40_000, 1])); // a table of four pieces
+    const to2 = { ...large.header, version: 2, groupSize: 48 } as const; // which end elsewhere than those of the file
+    const controller = new AbortController();
+    const order: string[] = [];
+    const onProgress = (written: number) => {
+      order.push(written > 2 ** 20 ? "piece" : "vector");
+      setImmediate(() => order.push("caller"));
+      if (order.filter((what) => what === "piece").length === 2) controller.abort(new Error("enough"));
+    };
+    const out = join(tempDir(), "out.bin");
+    await expect(writeCheckpoint(out, to2, large, { onProgress, signal: controller.signal })).rejects.toThrow("enough");
+    const vectors = Array(3).fill(["vector", "caller"]).flat();
+    expect(order).toEqual([...vectors, "piece", "caller", "piece", "caller"]);
+    large.close();
   });
 
   it("an abort or an error leaves what was there", async () => {

@@ -2,7 +2,7 @@
  * Broken models and texts on the command line: one line that says what is wrong, and exit code 1.
  */
 import { execFile } from "node:child_process";
-import { closeSync, ftruncateSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, ftruncateSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { makeCheckpoint } from "../helpers/checkpoint.js";
@@ -99,10 +99,34 @@ describe.concurrent("a model", () => {
     await expectError(["stories.bin"], "E_FILE", "cannot open stories.bin", "llama2 --help");
   });
 
+  it("whose tokenizer does not exist is E_FILE, which is no advice about models", async () => {
+    const ended = await llama2([modelWith(0, 0), "-z", "tokens.bin"]);
+    expect(ended).toMatchObject({
+      code: 1,
+      stderr: "llama2: cannot open tokens.bin: there is no such file (E_FILE)\n",
+    });
+  });
+
+  it("for which there is no tokenizer is E_FORMAT, with the flag that names one", async () => {
+    const model = join(tempDir(), "model.bin");
+    writeFileSync(model, makeCheckpoint(SHAPE));
+    await expectError([model], "E_FORMAT", "found no tokenizer", /: -z FILE \(E_FORMAT\)$/m);
+  });
+
   it("whose tokenizer is another's is E_FORMAT, with both counts", async () => {
     const tokenizer = tokenizerFile(vocabOf(VOCAB + 1));
     await expectError([modelWith(0, 0), "-z", tokenizer], "E_FORMAT", tokenizer, "301 tokens", "vocabulary has 300");
   });
+});
+
+it.skipIf(!existsSync("/dev/full"))("output that finds no room is E_FILE", async () => {
+  const command = (args: string) => `"${process.execPath}" "${MAIN}" ${args} > /dev/full`;
+  for (const args of ["-s 1 -n 20", "tokenize hi", `logits ${modelWith(0, 0)} --tokens 1`]) {
+    const ended = await new Promise((resolve) => {
+      execFile("sh", ["-c", command(args)], (error, _, stderr) => resolve({ code: error?.code, stderr }));
+    });
+    expect(ended).toEqual({ code: 1, stderr: "llama2: cannot write the output: the disk is full (E_FILE)\n" });
+  }
 });
 
 describe.concurrent("a text to be measured", () => {

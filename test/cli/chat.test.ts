@@ -1,10 +1,11 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { checkpointFile, type Shape } from "../helpers/checkpoint.js";
+import { checkpointFile, makeCheckpoint, type Shape } from "../helpers/checkpoint.js";
 import { llama2 } from "../helpers/cli.js";
 import { golden, ROOT, sha256 } from "../helpers/golden.js";
 import { tempDir } from "../helpers/temp.js";
+import { BYTE_VOCAB, type Piece, tokenizerFile, vocabOf } from "../helpers/tokenizer.js";
 
 const goldens = golden<Record<string, string>>("command.json");
 
@@ -26,12 +27,72 @@ describe("chat", () => {
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 0, stdout: "Enter system prompt (optional): \n" });
   });
 
+  it("reads the bytes of its turns, also those that no UTF-8 has, and ends them at newlines only", async () => {
+    const folder = tempDir();
+    const model = join(folder, "model.bin");
+    writeFileSync(model, makeCheckpoint([16, 40, 2, 4, 4, 300, 64]));
+    tokenizerFile(vocabOf(300), "tokenizer.bin", folder);
+    const chat = async (stdin: Buffer, ...args: string[]) => {
+      const flags = ["-m", "chat", "-y", "", "-s", "1", "-t", "0", "-n", "40"];
+      return (await llama2([model, ...flags, ...args], { stdin })).stdout.toString().replace("User: ", "");
+    };
+    const answer = (...bytes: number[]) => chat(Buffer.from([...bytes, 0x0a]));
+    const lineSeparator = [0xe2, 0x80, 0xa8]; // U+2028
+    expect(await answer(0x61, ...lineSeparator, 0x62)).toBe(await chat(Buffer.alloc(0), "-i", "a\u2028b"));
+    expect(await answer(0x61, 0xff, 0x62)).not.toBe(await answer(0x61, 0xef, 0xbf, 0xbd, 0x62)); // nor U+FFFD
+    const stdin = Buffer.from([0xff, 0x0a]);
+    const { stderr } = await llama2([model, "-m", "chat", "-y", "", "-s", "1", "-n", "17"], { stdin });
+    expect(stderr).toContain("the conversation has 18 tokens"); // BOS, a space, "[INST] ", one for 0xff, " [/INST]"
+  });
+
+  describe("of which a turn is too long", () => {
+    // a context of 64 positions. The turn is BOS, a space, and a token for each byte of "[INST] ... [/INST]"
+    const folder = tempDir();
+    const model = join(folder, "model.bin");
+    writeFileSync(model, makeCheckpoint([16, 40, 2, 4, 4, 300, 64]));
+    tokenizerFile(vocabOf(300), "tokenizer.bin", folder);
+    const turn = (tokens: number) => "x".repeat(tokens - 2 - "[INST]  [/INST]".length);
+    const chat = async (stdin: string, ...args: string[]) => {
+      const { code, stdout, stderr } = await llama2([model, "-m", "chat", "-y", "", "-s", "1", ...args], { stdin });
+      return { code, stdout: stdout.toString(), stderr };
+    };
+
+    it.each(["0", "20", "64"])("for the context: it is E_CONTEXT, with -n %s", async (n) => {
+      const { code, stderr } = await chat("", "-i", turn(65), "-n", n);
+      expect(stderr).toContain("there are 65 tokens to read, and the context holds 64");
+      expect(stderr).toContain("E_CONTEXT");
+      expect(code).toBe(1);
+    });
+
+    it("for -n: it is cut, as in run.c, with a line", async () => {
+      const { code, stdout, stderr } = await chat("", "-i", turn(30), "-n", "20");
+      expect(stderr).toBe("the conversation has 30 tokens and is cut at 20 positions (-n)\n");
+      expect({ code, stdout }).toEqual({ code: 0, stdout: "Assistant: \n" });
+    });
+
+    it("for what earlier turns have left: it is cut, with a line", async () => {
+      // at so high a temperature all tokens are equally likely, and this seed's third one is EOS
+      const soonOver = ["-t", "1e9", "-p", "0", "-s", "295"];
+      const { code, stdout, stderr } = await chat(`${turn(50)}\n`, "-i", turn(20), "-n", "0", ...soonOver);
+      expect(stdout).toMatch(/^Assistant: [^\n]*\nUser: Assistant: \n$/);
+      expect(stderr).toBe("the conversation has 73 tokens and is cut at 64 positions (the context)\n");
+      expect(code).toBe(0);
+    });
+
+    it("and one that is just as long as the context is read, and one more token is told", async () => {
+      const { code, stderr } = await chat("", "-i", turn(64), "-n", "0", "-t", "0");
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    });
+  });
+
   it("an answer ends at EOS, then it is the user's turn, up to the steps of all turns together", async () => {
     // At so high a temperature all 300 tokens are equally likely, EOS too. 4 to 258 are bytes, the others "x".
     const shape: Shape = [16, 40, 2, 4, 4, 300, 4000];
     const model = checkpointFile(shape);
-    const tokenizer = join(tempDir(), "tokenizer.bin");
-    writeFileSync(tokenizer, tokenizerOf(300));
+    const tokenizer = tokenizerFile([
+      ...BYTE_VOCAB,
+      ...Array.from({ length: 41 }, (_, i): Piece => ["x".repeat(i + 1), 0]),
+    ]);
     const flags = ["-z", tokenizer, "-m", "chat", "-y", "", "-t", "1e9", "-p", "0", "-s", "3", "-n", "3000"];
     const { code, stdout } = await llama2([model, ...flags], { stdin: "hi\n".repeat(200) });
     const turns = stdout.toString().split("User: Assistant: ").slice(1);
@@ -61,16 +122,3 @@ describe("chat", () => {
     expect(stdout.toString()).toMatch(/^Assistant: [\s\S]*\nUser: $/);
   });
 });
-
-/** A tokenizer of `size` tokens: the specials, the bytes, and pieces of x. */
-function tokenizerOf(size: number): Buffer {
-  const byte = (i: number) => `<0x${i.toString(16).toUpperCase().padStart(2, "0")}>`;
-  const pieces = ["<unk>", "\n<s>\n", "\n</s>\n", ...Array.from({ length: 256 }, (_, i) => byte(i))];
-  while (pieces.length < size) pieces.push("x".repeat(pieces.length - 258));
-  const entries = pieces.map((piece) => {
-    const head = Buffer.alloc(8);
-    head.writeInt32LE(piece.length, 4);
-    return Buffer.concat([head, Buffer.from(piece)]);
-  });
-  return Buffer.concat([Buffer.from([0, 0, 0, 0]), ...entries]);
-}

@@ -27,6 +27,13 @@ describe("logits", () => {
     expect(stdout.length).toBe(4 * 300 * 3);
   });
 
+  it("takes a file, whatever its name looks like", async () => {
+    const cwd = tempDir();
+    writeFileSync(join(cwd, "1 x"), "1 5 7");
+    const { code, stdout } = await llama2(["logits", checkpointFile(SHAPES.tiny), "--tokens", "1 x"], { cwd });
+    expect({ code, bytes: stdout.length }).toEqual({ code: 0, bytes: 4 * 300 * 3 });
+  });
+
   it("refuses more tokens than the context holds: E_CONTEXT", async () => {
     const model = checkpointFile(SHAPES.tiny);
     const { code, stderr } = await llama2(["logits", model, "--tokens", new Array(33).fill(1).join(",")]);

@@ -26,3 +26,9 @@ export async function rejected(code: ErrorCode, promise: Promise<unknown>): Prom
     throw error;
   });
 }
+
+/** Check that `work` refuses with `code` and a message that says all of `parts`. */
+export function expectRefusal(work: () => unknown, code: ErrorCode, ...parts: (string | RegExp)[]): void {
+  const { message } = thrown(code, work);
+  for (const part of parts) expect(message).toMatch(part);
+}

@@ -3,7 +3,8 @@
  */
 import type { Backend, Context, Entry } from "../../src/backend/backend.js";
 import { quantizedRows } from "../../src/llama2/quantize.js";
-import { buildTransformer, forward, type MatrixLayout, rows, type WeightSource } from "../../src/llama2/transformer.js";
+import { forward } from "../../src/llama2/transformer.js";
+import { buildTransformer, type MatrixLayout, rows, type WeightSource } from "../../src/llama2/weights.js";
 import { sha256 } from "./golden.js";
 import { seededRandom } from "./random.js";
 

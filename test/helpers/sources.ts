@@ -2,7 +2,7 @@
  * Sources of weights that are not files as they are: seeded random models, and what a test does to their weights.
  */
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { shapesOf, type TensorName, type WeightSource } from "../../src/llama2/transformer.js";
+import { shapesOf, type TensorName, type WeightSource } from "../../src/llama2/weights.js";
 import { type CheckpointOptions, checkpointFile, type Shape } from "./checkpoint.js";
 
 export function randomModel(shape: Shape, options: CheckpointOptions = {}): Checkpoint {
@@ -21,12 +21,12 @@ function wrap(source: WeightSource, changed: Partial<WeightSource>): WeightSourc
   };
 }
 
-/** The same model with some tensors multiplied by a power of two. */
-export function scaled(source: WeightSource, factors: Partial<Record<TensorName, number>>): WeightSource {
+/** The same model with its tensors, or some of them, multiplied by a factor. */
+export function scaled(source: WeightSource, factors: number | Partial<Record<TensorName, number>>): WeightSource {
   return wrap(source, {
     read: (name, layer, fill) =>
       source.read(name, layer, (values, offset) => {
-        const factor = factors[name] ?? 1;
+        const factor = typeof factors === "number" ? factors : (factors[name] ?? 1);
         fill(
           values.map((value) => value * factor),
           offset,

@@ -5,7 +5,8 @@ import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
 import { generate, type Pass } from "../../src/llama2/generate.js";
 import { buildSampler, sample } from "../../src/llama2/sampler.js";
 import { BOS, decode, EOS, encode } from "../../src/llama2/tokenizer.js";
-import { buildTransformer, forward } from "../../src/llama2/transformer.js";
+import { forward } from "../../src/llama2/transformer.js";
+import { buildTransformer } from "../../src/llama2/weights.js";
 import { toByteString } from "../../src/text.js";
 import {
   type GenerateCase,

@@ -11,7 +11,7 @@ import {
   quantize,
   quantizedRows,
 } from "../../src/llama2/quantize.js";
-import { buildTransformer, type MatrixLayout } from "../../src/llama2/transformer.js";
+import { buildTransformer, type MatrixLayout } from "../../src/llama2/weights.js";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
 import {
   forcedTokens,

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { buildTransformer, headSizeOf, kvDimOf, type Rows } from "../../src/llama2/transformer.js";
+import { headSizeOf, kvDimOf, type Rows } from "../../src/llama2/transformer.js";
+import { buildTransformer } from "../../src/llama2/weights.js";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
 import { ROOT } from "../helpers/golden.js";
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { panels } from "../../src/backend/ts/panels.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { buildTransformer, forward, rows } from "../../src/llama2/transformer.js";
+import { forward } from "../../src/llama2/transformer.js";
+import { buildTransformer, rows } from "../../src/llama2/weights.js";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
 import {
   type ForcedLogits,

@@ -7,7 +7,8 @@ import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { quantizeWeights } from "../../src/checkpoint/write.js";
 import { quantizedRows } from "../../src/llama2/quantize.js";
 import { buildSampler, sample } from "../../src/llama2/sampler.js";
-import { buildTransformer, forward, shapesOf, type WeightSource } from "../../src/llama2/transformer.js";
+import { forward } from "../../src/llama2/transformer.js";
+import { buildTransformer, shapesOf, type WeightSource } from "../../src/llama2/weights.js";
 import { checkpointFile, type Shape } from "../helpers/checkpoint.js";
 import { CudaDriver, type DriverOptions, relativeError } from "../helpers/cudaDriver.js";
 import {

@@ -146,8 +146,9 @@ std::vector<int> draw(const Kernels& kernels, const std::vector<float>& logits, 
     for (const float topp : {0.0f, 1e-6f, 0.5f, 0.9f, 1.0f}) {
       for (const float coin : {0.0f, 0.3f, 0.99999994f}) {
         std::vector<float> row(logits.begin(), logits.begin() + vocabSize);
-        const int token = sampler.sample(row.data(), temperature, topp, coin);
-        if (token < 0 || token >= vocabSize) abort();
+        const bool allFinite = std::all_of(row.begin(), row.end(), [](float x) { return std::isfinite(x); });
+        const int token = sampler.sample(row.data(), {temperature, topp, coin});
+        if (allFinite ? token < 0 || token >= vocabSize : token != -1) abort();
         drawn.push_back(token);
       }
     }

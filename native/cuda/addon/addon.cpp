@@ -37,7 +37,7 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
 /* freeMemory(device): number of bytes */
 Napi::Value freeMemory(const Napi::CallbackInfo& info) {
   return guardedCuda<Napi::Value>(info.Env(), [&] {
-    const int device = whole(info[0], 0, 0x7fffffff, "device");
+    const int device = whole(info[0], "device", 0, 0x7fffffff);
     return Napi::Number::New(info.Env(), static_cast<double>(llama2::cuda::freeMemory(device)));
   });
 }
@@ -46,7 +46,7 @@ Napi::Value freeMemory(const Napi::CallbackInfo& info) {
 Napi::Value estimateMemory(const Napi::CallbackInfo& info) {
   return guardedCuda<Napi::Value>(info.Env(), [&] {
     const auto config = configOf<llama2::cuda::Config>(info[0]);
-    const int slots = whole(info[2], 1, 1 << 20, "slots");
+    const int slots = whole(info[2], "slots", 1, 1 << 20);
     const auto memory = llama2::cuda::estimateMemory(config, optionsOf(info[1]), slots);
     return Napi::Number::New(info.Env(), static_cast<double>(memory.total()));
   });

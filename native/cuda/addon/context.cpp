@@ -11,8 +11,12 @@ using llama2::cuda::Sequence;
 
 namespace {
 
-Napi::BigUint64Array states(const Napi::Value& value, size_t size) {
-  return typed<Napi::BigUint64Array>(value, napi_biguint64_array, size);
+int32_t* integers(const Napi::Value& value, size_t least) {
+  return elements<int32_t>(value, napi_int32_array, least).data;
+}
+
+uint64_t* states(const Napi::Value& value, size_t least) {
+  return elements<uint64_t>(value, napi_biguint64_array, least).data;
 }
 
 }  // namespace
@@ -31,7 +35,7 @@ Context::Context(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Context>(inf
   parts_ = guardedCuda<std::unique_ptr<Parts>>(info.Env(), [&] {
     if (info.Length() != 2) throw BadArgument{"new Context"};
     const auto transformer = Model::from(info[0]).transformer();
-    const int slots = whole(info[1], 1, 1 << 20, "slots");
+    const int slots = whole(info[1], "slots", 1, 1 << 20);
     return std::unique_ptr<Parts>(new Parts{transformer, {*transformer, slots}});
   });
 }
@@ -62,11 +66,11 @@ Napi::Value Context::maxSteps(const Napi::CallbackInfo& info) {
 Napi::Value Context::forward(const Napi::CallbackInfo& info) {
   return guardedCuda<Napi::Value>(info.Env(), [&] {
     Parts& own = parts();
-    const int count = whole(info[1], 1, own.context.maxBatch(), "the size of a batch");
-    const int wanted = whole(info[2], 0, count, "how many logits are wanted");
-    const auto entries = integers(info[0], size_t{3} * count);
-    auto logits = floats(info[3], static_cast<size_t>(wanted) * own.transformer->config().vocabSize);
-    own.context.forward(reinterpret_cast<const Entry*>(entries.Data()), count, wanted, logits.Data());
+    const int count = whole(info[1], "the size of a batch", 1, own.context.maxBatch());
+    const int wanted = whole(info[2], "how many logits are wanted", 0, count);
+    const int32_t* entries = integers(info[0], size_t{3} * count);
+    float* logits = floats(info[3], static_cast<size_t>(wanted) * own.transformer->config().vocabSize).data;
+    own.context.forward(reinterpret_cast<const Entry*>(entries), count, wanted, logits);
     return info.Env().Undefined();
   });
 }
@@ -81,11 +85,11 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
 Napi::Value Context::decode(const Napi::CallbackInfo& info) {
   return guardedCuda<Napi::Value>(info.Env(), [&] {
     Parts& own = parts();
-    const int count = whole(info[3], 1, own.context.slots(), "the number of sequences");
-    const int steps = whole(info[4], 1, own.context.maxSteps(), "the number of steps");
-    const auto entries = integers(info[0], size_t{4} * count);
-    const auto choices = floats(info[1], size_t{2} * count);
-    const auto rngStates = states(info[2], count);
+    const int count = whole(info[3], "the number of sequences", 1, own.context.slots());
+    const int steps = whole(info[4], "the number of steps", 1, own.context.maxSteps());
+    const int32_t* entries = integers(info[0], size_t{4} * count);
+    const float* choices = floats(info[1], size_t{2} * count).data;
+    const uint64_t* rngStates = states(info[2], count);
     std::vector<Sequence> sequences;
     for (int i = 0; i < count; i++) {
       const Entry next = {entries[4 * i], entries[4 * i + 1], entries[4 * i + 2]};
@@ -101,9 +105,9 @@ Napi::Value Context::decode(const Napi::CallbackInfo& info) {
 Napi::Value Context::tokens(const Napi::CallbackInfo& info) {
   return guardedCuda<Napi::Value>(info.Env(), [&] {
     Parts& own = parts();
-    const int step = whole(info[0], 0, own.context.maxSteps() - 1, "a step");
-    auto tokens = integers(info[1], own.sequences.size());
-    std::copy_n(own.context.tokens(step), own.sequences.size(), tokens.Data());
+    const int step = whole(info[0], "a step", 0, own.context.maxSteps() - 1);
+    int32_t* tokens = integers(info[1], own.sequences.size());
+    std::copy_n(own.context.tokens(step), own.sequences.size(), tokens);
     return info.Env().Undefined();
   });
 }
@@ -112,7 +116,7 @@ Napi::Value Context::tokens(const Napi::CallbackInfo& info) {
 Napi::Value Context::finish(const Napi::CallbackInfo& info) {
   return guardedCuda<Napi::Value>(info.Env(), [&] {
     Parts& own = parts();
-    auto rngStates = states(info[0], own.sequences.size());
+    uint64_t* rngStates = states(info[0], own.sequences.size());
     own.context.finish(own.sequences.data());
     for (size_t i = 0; i < own.sequences.size(); i++) rngStates[i] = own.sequences[i].rngState;
     return info.Env().Undefined();
@@ -128,12 +132,12 @@ Napi::Value Context::sample(const Napi::CallbackInfo& info) {
   return guardedCuda<Napi::Value>(info.Env(), [&] {
     Parts& own = parts();
     const size_t vocabSize = own.transformer->config().vocabSize;
-    const size_t first = whole(info[1], 0, 1 << 20, "a row") * vocabSize;
-    auto logits = floats(info[0], first + vocabSize);
-    auto state = states(info[4], 1);
+    const size_t first = whole(info[1], "a row", 0, 1 << 20) * vocabSize;
+    const float* logits = floats(info[0], first + vocabSize).data + first;
+    uint64_t* state = states(info[4], 1);
     Sequence sequence = {
         {0, 0, 0}, static_cast<float>(number(info[2])), static_cast<float>(number(info[3])), state[0], -1};
-    const int32_t token = own.context.sample(logits.Data() + first, sequence);
+    const int32_t token = own.context.sample(logits, sequence);
     state[0] = sequence.rngState;
     return Napi::Number::New(info.Env(), token);
   });

@@ -11,7 +11,7 @@ constexpr napi_type_tag kModelTag = {0x6c6c616d6132, 0x43756461};
 /* How many weights share a scale: where they come from, or on the device. 0: nowhere. */
 int groupSizeOf(const Napi::Value& options) {
   // beyond it the whole sums of a group could leave int32
-  return whole(options.As<Napi::Object>().Get("groupSize"), 0, 1 << 16, "groupSize");
+  return whole(options.As<Napi::Object>().Get("groupSize"), "groupSize", 0, 1 << 16);
 }
 
 }  // namespace
@@ -19,8 +19,8 @@ int groupSizeOf(const Napi::Value& options) {
 llama2::cuda::Options optionsOf(const Napi::Value& value) {
   if (!value.IsObject()) throw BadArgument{"options"};
   const auto object = value.As<Napi::Object>();
-  const std::string precision = object.Get("precision").ToString();
-  const std::string kvPrecision = object.Get("kvPrecision").ToString();
+  const std::string precision = text(object.Get("precision"));
+  const std::string kvPrecision = text(object.Get("kvPrecision"));
   using llama2::cuda::KvPrecision;
   using llama2::cuda::Precision;
   llama2::cuda::Options o;
@@ -29,8 +29,8 @@ llama2::cuda::Options optionsOf(const Napi::Value& value) {
   if (o.precision == Precision::kInt8 && groupSize == 0) throw BadArgument{"groupSize"};
   o.groupSize = o.precision == Precision::kInt8 ? groupSize : 0;
   o.kvPrecision = kvPrecision == "fp16" ? KvPrecision::kFp16 : KvPrecision::kFp32;
-  o.sharedClassifier = object.Get("sharedClassifier").ToBoolean();
-  o.device = whole(object.Get("device"), 0, 0x7fffffff, "device");
+  o.sharedClassifier = truth(object.Get("sharedClassifier"));
+  o.device = whole(object.Get("device"), "device", 0, 0x7fffffff);
   return o;
 }
 
@@ -42,22 +42,24 @@ Napi::Function Model::define(Napi::Env env) {
 
 /* new Model(config, options, fcr, fci) */
 Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
-  Value().TypeTag(&kModelTag);
+  info.This().As<Napi::Object>().TypeTag(&kModelTag);
   transformer_ = guardedCuda<std::shared_ptr<llama2::cuda::Transformer>>(info.Env(), [&] {
     if (info.Length() != 4) throw BadArgument{"new Model"};
     const auto config = configOf<llama2::cuda::Config>(info[0]);
     const size_t angles = static_cast<size_t>(config.seqLen) * (config.headSize() / 2);
-    const Napi::Float32Array fcr = floats(info[2], angles);
-    const Napi::Float32Array fci = floats(info[3], angles);
+    const float* fcr = floats(info[2], angles).data;
+    const float* fci = floats(info[3], angles).data;
     const llama2::cuda::Options options = optionsOf(info[1]);
     groupSize_ = groupSizeOf(info[1]);
-    return std::make_shared<llama2::cuda::Transformer>(config, options, fcr.Data(), fci.Data());
+    return std::make_shared<llama2::cuda::Transformer>(config, options, fcr, fci);
   });
 }
 
 const Model& Model::from(const Napi::Value& value) {
-  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kModelTag)) throw BadArgument{"expected a Model"};
-  return *Unwrap(value.As<Napi::Object>());
+  const bool isModel = value.IsObject() && value.As<Napi::Object>().CheckTypeTag(&kModelTag);
+  const Model* model = isModel ? Unwrap(value.As<Napi::Object>()) : nullptr;
+  if (model == nullptr) throw BadArgument{"expected a Model"};
+  return *model;
 }
 
 std::shared_ptr<llama2::cuda::Transformer> Model::transformer() const {
@@ -68,11 +70,10 @@ std::shared_ptr<llama2::cuda::Transformer> Model::transformer() const {
 /* fill(name, layer, values: Float32Array, offset): void */
 Napi::Value Model::fill(const Napi::CallbackInfo& info) {
   return guardedCuda<Napi::Value>(info.Env(), [&] {
-    const std::string name = info[0].ToString();
-    const int layer = whole(info[1], 0, 0x7fffffff, "layer");
-    const Napi::Float32Array values = floats(info[2], 0);
-    const auto offset = static_cast<size_t>(number(info[3]));
-    if (!transformer()->fill(name, layer, values.Data(), values.ElementLength(), offset)) throw BadArgument{"fill"};
+    const std::string name = text(info[0]);
+    const int layer = whole(info[1], "layer", 0, 0x7fffffff);
+    const auto [values, count] = floats(info[2], 0);
+    if (!transformer()->fill(name, layer, values, count, offsetOf(info[3]))) throw BadArgument{"fill"};
     return info.Env().Undefined();
   });
 }
@@ -80,12 +81,12 @@ Napi::Value Model::fill(const Napi::CallbackInfo& info) {
 /* fillQuantized(name, layer, values: Int8Array, scales: Float32Array, offset): void */
 Napi::Value Model::fillQuantized(const Napi::CallbackInfo& info) {
   return guardedCuda<Napi::Value>(info.Env(), [&] {
-    const std::string name = info[0].ToString();
-    const int layer = whole(info[1], 0, 0x7fffffff, "layer");
+    const std::string name = text(info[0]);
+    const int layer = whole(info[1], "layer", 0, 0x7fffffff);
     if (groupSize_ == 0) throw BadArgument{"this model's weights are not int8"};
-    const Quantized q(info[2], info[3], groupSize_);
-    const auto offset = static_cast<size_t>(number(info[4]));
-    const bool fits = transformer()->fillQuantized(name, layer, q.values, q.scales, groupSize_, q.count, offset);
+    const auto [values, count] = elements<int8_t>(info[2], napi_int8_array, 0);
+    const float* scales = floats(info[3], count / groupSize_).data;
+    const bool fits = transformer()->fillQuantized(name, layer, values, scales, groupSize_, count, offsetOf(info[4]));
     if (!fits) throw BadArgument{"fillQuantized"};
     return info.Env().Undefined();
   });

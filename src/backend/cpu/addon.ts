@@ -19,8 +19,8 @@ export interface NativeModel extends Fillable {
 export interface NativeContext {
   /** entries: (count, 3) token, position, sequence; logits: (wanted, vocabSize), of the last `wanted` */
   forward(entries: Int32Array, count: number, wanted: number, logits: Float32Array): void;
-  /** `coin` in [0, 1) is used only if the temperature is not 0. */
-  sample(logits: Float32Array, row: number, temperature: number, topp: number, coin: number): number;
+  /** draws: (count, 3) temperature, top-p, coin; tokens: (count), of the first `count` rows of logits */
+  sample(logits: Float32Array, draws: Float32Array, count: number, tokens: Int32Array): void;
   dispose(): void;
 }
 

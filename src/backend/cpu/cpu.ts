@@ -1,12 +1,12 @@
 /*
  * The cpu backend: forward pass and sampler in native code (native/cpu/), the same bits as the reference.
  */
-import { availableParallelism } from "node:os";
 import { Llama2Error } from "../../errors.js";
 import { randomF32 } from "../../llama2/sampler.js";
-import { type Config, kvDimOf } from "../../llama2/transformer.js";
+import type { Config } from "../../llama2/transformer.js";
 import type { Backend, Context } from "../backend.js";
 import { fill, ropeTables } from "../native.js";
+import { threadsFor } from "../threads.js";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.js";
 
 /**
@@ -20,7 +20,7 @@ export function openCpu(): Backend {
     name: "cpu",
     load(source, { threads: wanted }) {
       const { config } = source;
-      const threads = wanted === 0 ? defaultThreads(config) : wanted;
+      const threads = wanted || threadsFor(source, WEIGHTS_A_THREAD);
       const model = outOfMemory(() => {
         const { fcr, fci } = ropeTables(config);
         return new addon.Model(config, source.sharedClassifier, source.groupSize, fcr, fci, isa, threads);
@@ -50,18 +50,14 @@ function chooseIsa(available: string[], named: string): string {
   throw new Llama2Error("E_DEVICE_UNAVAILABLE", `LLAMA2_ISA is ${named}, ${what}; it has ${available.join(", ")}`);
 }
 
-/** Threads wait for each other about 7 times a layer; below so many weights each, waiting costs more than it gains. */
+/** Fewer weights for a thread are not worth its waiting for the others. */
 const WEIGHTS_A_THREAD = 1e6;
-
-function defaultThreads(p: Config): number {
-  const layer = 2 * p.dim * p.dim + 2 * p.dim * kvDimOf(p) + 3 * p.dim * p.hiddenDim;
-  const weights = p.nLayers * layer + p.vocabSize * p.dim;
-  return Math.max(1, Math.min(availableParallelism(), Math.floor(weights / WEIGHTS_A_THREAD)));
-}
 
 function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, sequences: number): Context {
   const native: NativeContext = new addon.Context(model, sequences);
   const entries = new Int32Array(3 * model.maxBatch);
+  const draws = new Float32Array(3 * model.maxBatch);
+  const tokens = new Int32Array(model.maxBatch);
   let logits = new Float32Array(vocabSize); // grows when more rows are wanted
   let last = logits;
   return {
@@ -77,9 +73,15 @@ function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, se
       native.forward(entries, batch.length, wanted, last);
       return last;
     },
-    sample(sampler, row) {
-      const coin = sampler.temperature === 0 ? 0 : randomF32(sampler);
-      return native.sample(last, row, sampler.temperature, sampler.topp, coin);
+    sample(samplers) {
+      for (let row = 0; row < samplers.length; row++) {
+        const sampler = samplers[row];
+        draws[3 * row] = sampler.temperature;
+        draws[3 * row + 1] = sampler.topp;
+        draws[3 * row + 2] = sampler.temperature === 0 ? 0 : randomF32(sampler);
+      }
+      native.sample(last, draws, samplers.length, tokens);
+      return Array.from(tokens.subarray(0, samplers.length));
     },
     dispose: () => native.dispose(),
   };
@@ -92,9 +94,8 @@ function outOfMemory<T>(work: () => T): T {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code !== "E_LIMIT") throw error;
-    throw new Llama2Error(
-      "E_LIMIT",
-      `${message}. A shorter context needs less memory (--context), and so do fewer threads`,
-    );
+    throw new Llama2Error("E_LIMIT", `${message}. Fewer threads need less memory, and so does a shorter context`, {
+      option: "context",
+    });
   }
 }

@@ -38,11 +38,15 @@ export function openContext(native: NativeContext, { vocabSize }: Config, watch:
       return logits.subarray(0, wanted * vocabSize);
     },
 
-    sample(sampler, row) {
-      state[0] = sampler.rngState;
-      const token = watch(() => native.sample(logits, row, sampler.temperature, sampler.topp, state));
-      sampler.rngState = state[0];
-      return token;
+    sample(samplers) {
+      return samplers.map((sampler, row) => {
+        const mine = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+        if (!mine.every(Number.isFinite)) return -1;
+        state[0] = sampler.rngState;
+        const token = watch(() => native.sample(logits, row, sampler.temperature, sampler.topp, state));
+        sampler.rngState = state[0];
+        return token;
+      });
     },
 
     *decode(running, most) {

@@ -5,9 +5,10 @@
  * do not depend on what is read beside them; and its sampler chooses what sampler.ts would, from the same logits.
  */
 import { existsSync } from "node:fs";
-import { type ErrorCode, Llama2Error } from "../../errors.js";
+import { type ErrorCode, Llama2Error, type Remedy } from "../../errors.js";
 import { defaultGroupSize } from "../../llama2/quantize.js";
-import { type Config, shapesOf, type WeightSource } from "../../llama2/transformer.js";
+import type { Config } from "../../llama2/transformer.js";
+import { tensorsOf, type WeightSource } from "../../llama2/weights.js";
 import { type Backend, type LoadedModel, type LoadOptions, PRECISIONS, type Precision } from "../backend.js";
 import { fill, ropeTables } from "../native.js";
 import { CUDA_ADDON_PATH, type CudaAddon, loadCudaAddon, type NativeOptions } from "./addon.js";
@@ -70,11 +71,8 @@ function optionsOf(source: WeightSource, { precision, kvPrecision, device = 0 }:
   };
 }
 
-function countWeights({ config, sharedClassifier }: WeightSource): number {
-  const { wcls, ...others } = shapesOf(config);
-  const tensors = sharedClassifier ? Object.values(others) : [...Object.values(others), wcls];
-  return tensors.reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
-}
+const countWeights = (source: WeightSource): number =>
+  tensorsOf(source).reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
 
 /**
  * Refuse what does not fit before any of it is there, and say what would.
@@ -89,16 +87,22 @@ function requireMemory(addon: CudaAddon, config: Config, options: NativeOptions,
   if (needs[0].bytes <= free) return;
   const list = needs.map(({ precision, bytes }) => `${gigabytes(bytes)} in ${precision}`).join(", ");
   const fitting = needs.find(({ bytes }) => bytes <= free);
-  const advice = fitting ? `: --precision ${fitting.precision} fits` : ". A shorter context needs less: --context";
-  throw new Llama2Error(
-    "E_DEVICE_OOM",
-    `${name} at context ${config.seqLen} needs ${list}; this card has ${gigabytes(free)} free${advice}`,
-  );
+  const message = `${name} at context ${config.seqLen} needs ${list}; this card has ${gigabytes(free)} free`;
+  if (!fitting)
+    throw new Llama2Error("E_DEVICE_OOM", `${message}. A shorter context needs less`, { option: "context" });
+  const remedy = { option: "precision", value: fitting.precision } as const;
+  throw new Llama2Error("E_DEVICE_OOM", `${message}: ${fitting.precision} fits`, remedy);
 }
 
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e8 ? 4 : 1)} GB`;
 
 const CODES: ErrorCode[] = ["E_DEVICE_UNAVAILABLE", "E_DEVICE_OOM", "E_DEVICE_LOST", "E_LIMIT"];
+
+const ADVICE: Record<string, string> = {
+  E_DEVICE_OOM: ". A shorter context needs less memory, and so do fewer stories at once",
+  E_DEVICE_LOST: ". This process cannot use the GPU any more: start it again",
+};
+const REMEDIES: Record<string, Remedy> = { E_DEVICE_OOM: { option: "context" } };
 
 /** Native errors with a code become typed ones. */
 function typed<T>(work: () => T): T {
@@ -107,11 +111,7 @@ function typed<T>(work: () => T): T {
   } catch (error) {
     const { code, message } = error as { code?: ErrorCode; message: string };
     if (error instanceof Llama2Error || !CODES.includes(code as ErrorCode)) throw error;
-    const advice = {
-      E_DEVICE_OOM: ". A shorter context needs less memory (--context), and so do fewer stories at once",
-      E_DEVICE_LOST: ". This process cannot use the GPU any more: start it again",
-    }[code as string];
-    throw new Llama2Error(code as ErrorCode, message + (advice ?? ""));
+    throw new Llama2Error(code as ErrorCode, message + (ADVICE[code as string] ?? ""), REMEDIES[code as string]);
   }
 }
 

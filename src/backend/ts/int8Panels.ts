@@ -19,8 +19,8 @@
  * done in the order of matmul in quantize.ts, so the result is that one's, bit for bit.
  */
 import { f32 } from "../../llama2/math.js";
-import { mallocQuantized, type QuantizedTensor, quantize } from "../../llama2/quantize.js";
-import type { MatrixLayout } from "../../llama2/transformer.js";
+import { mallocQuantized, type QuantizedTensor, quantize, runOf } from "../../llama2/quantize.js";
+import type { MatrixLayout } from "../../llama2/weights.js";
 
 const PANEL = 16;
 /** The two bytes of a word that make a pair. */
@@ -55,7 +55,7 @@ interface Activations {
 export function matmul(xout: Float32Array, x: Float32Array, w: Int8Panels): void {
   const { d, n, groupSize } = w;
   prepare(w.x, x);
-  const run = gcd(n, groupSize); // every boundary of a group, of w's or of x's, is a multiple of this
+  const run = runOf(n, groupSize);
   const addGroups = run === groupSize ? addAll : addEnded;
   const sums = new Float64Array(PANEL);
   xout.fill(0);
@@ -155,11 +155,6 @@ function addEnded(
     xout[row] += f32(f32(f32(sums[row - i]) * scale) * xScale);
     sums[row - i] = 0;
   }
-}
-
-/** The greatest common divisor. */
-function gcd(a: number, b: number): number {
-  return b === 0 ? a : gcd(b, a % b);
 }
 
 /** Where row `row` of column 0 lies among the bytes of all words; column j is 16 * j further on. */

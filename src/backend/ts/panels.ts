@@ -12,7 +12,7 @@
  *     row 7: h0 h1 h2 ...
  */
 import { f32 } from "../../llama2/math.js";
-import type { MatrixLayout } from "../../llama2/transformer.js";
+import type { MatrixLayout } from "../../llama2/weights.js";
 
 const PANEL = 8;
 

@@ -2,13 +2,8 @@
  * The ts backend: the reference's forward pass and sampler, with matrices in panels. Runs wherever Node does.
  */
 import { sample } from "../../llama2/sampler.js";
-import {
-  forward,
-  type MatrixLayout,
-  mallocRunState,
-  memoryMapWeights,
-  type WeightSource,
-} from "../../llama2/transformer.js";
+import { forward, mallocRunState } from "../../llama2/transformer.js";
+import { type MatrixLayout, memoryMapWeights, type WeightSource } from "../../llama2/weights.js";
 import type { Backend, LoadedModel } from "../backend.js";
 import { int8Panels } from "./int8Panels.js";
 import { panels } from "./panels.js";
@@ -31,10 +26,10 @@ function loadWith<M>(source: WeightSource, layout: MatrixLayout<M>): LoadedModel
       let logits: Float32Array = new Float32Array();
       return {
         forward([{ token, pos, sequence }], wanted) {
-          logits = forward(transformers[sequence], token, pos, wanted > 0);
+          logits = forward(transformers[sequence], token, pos, wanted > 0).subarray(0, wanted * config.vocabSize);
           return logits;
         },
-        sample: (sampler) => sample(sampler, logits),
+        sample: ([sampler]) => [logits.every(Number.isFinite) ? sample(sampler, logits) : -1],
         dispose() {},
       };
     },

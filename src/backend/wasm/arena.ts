@@ -46,7 +46,8 @@ export class Arena {
     } catch (error) {
       throw new Llama2Error(
         "E_LIMIT",
-        `there is no room for another context: with it the memory would have ${end} bytes (${(error as Error).message}). Read fewer sequences at once, or cap the context: --context 1024`,
+        `there is no room for another context: with it the memory would have ${end} bytes (${(error as Error).message}). Read fewer sequences at once, or cap the context`,
+        { option: "context" },
       );
     }
   }

@@ -17,11 +17,8 @@ export interface Kernels {
 /** The globals of assembly/model.ts by name: the model's shape, where its arrays lie, and which thread this is. */
 export type Globals = Record<string, number>;
 
-/** Below this address lies what has a fixed place: expf's table (math.ts), the threads' meeting place (team.ts), the job (index.ts). */
-export const FIXED_BYTES = 1024;
-
-/** How many threads wait for the others, in 32-bit words (team.ts). */
-export const ARRIVED_WORD = 64;
+/** Where it says how many threads wait for the others, counted in 32-bit words (team.ts). */
+export const arrivedWord = ({ meeting }: Globals): number => meeting / 4;
 
 export const PAGE = 65536;
 
@@ -29,12 +26,12 @@ export const PAGE = 65536;
 export const MAX_BYTES = 2 ** 32;
 
 /**
- * A memory for the kernels. `bytes` of it are there at once, the rest when it grows.
+ * A memory for the kernels. `bytes` of it are there at once, the rest when it grows. `exp2` is where expf's table goes.
  * @throws Llama2Error E_LIMIT if the system does not give it
  */
-export function createMemory(bytes: number, shared: boolean): WebAssembly.Memory {
+export function createMemory(bytes: number, exp2: number, shared: boolean): WebAssembly.Memory {
   const memory = allocate({ initial: Math.ceil(bytes / PAGE), maximum: MAX_BYTES / PAGE, shared });
-  const table = new BigUint64Array(memory.buffer, 0, EXP2_32NDS.length);
+  const table = new BigUint64Array(memory.buffer, exp2, EXP2_32NDS.length);
   const bits = new BigUint64Array(EXP2_32NDS.buffer);
   for (let i = 0; i < table.length; i++) table[i] = bits[i] - (BigInt(i) << 47n);
   return memory;

@@ -3,7 +3,8 @@
  * runs wherever that does; wasm.ts adds what Node has, threads.
  */
 import { randomF32, type Sampler } from "../../llama2/sampler.js";
-import { type Config, headSizeOf, isVector, ropeAngles, type WeightSource } from "../../llama2/transformer.js";
+import { type Config, headSizeOf, ropeAngles } from "../../llama2/transformer.js";
+import { isVector, type WeightSource } from "../../llama2/weights.js";
 import type { Context, Entry } from "../backend.js";
 import { Arena } from "./arena.js";
 import type { Kernels } from "./kernels.js";
@@ -104,11 +105,13 @@ class WasmContext implements Context {
     return this.rowsOfLogits(wanted);
   }
 
-  sample(sampler: Sampler, row: number): number {
+  sample(samplers: readonly Sampler[]): number[] {
     const { kernels, config } = this.model;
-    const { temperature, topp } = sampler;
-    const coin = temperature === 0 ? 0 : randomF32(sampler);
-    return kernels.sample(this.logits + row * rowBytes(config.vocabSize), temperature, topp, coin);
+    return samplers.map((sampler, row) => {
+      const { temperature, topp } = sampler;
+      const coin = temperature === 0 ? 0 : randomF32(sampler);
+      return kernels.sample(this.logits + row * rowBytes(config.vocabSize), temperature, topp, coin);
+    });
   }
 
   dispose(): void {

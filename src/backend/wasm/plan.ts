@@ -1,17 +1,10 @@
 /*
  * Where everything of a model lies in the kernels' memory, worked out before there is any.
  */
-import {
-  type Config,
-  headSizeOf,
-  isVector,
-  kvDimOf,
-  type Shape,
-  shapesOf,
-  type TensorName,
-  type WeightSource,
-} from "../../llama2/transformer.js";
-import { FIXED_BYTES, type Globals } from "./kernels.js";
+import { EXP2_32NDS } from "../../llama2/math.js";
+import { type Config, headSizeOf, kvDimOf } from "../../llama2/transformer.js";
+import { type Holdings, isVector, type TensorName, tensorsOf } from "../../llama2/weights.js";
+import type { Globals } from "./kernels.js";
 import { matrixBytes, PANEL, rowBytes, weightBytes } from "./panels.js";
 
 /** The most entries in one forward pass. More would hardly be faster: the weights are read once for all of them. */
@@ -33,11 +26,11 @@ export interface Plan {
   bytes: number;
 }
 
-export function planModel(source: WeightSource, threads: number): Plan {
+export function planModel(source: Holdings, threads: number): Plan {
   const p = source.config;
   const headSize = headSizeOf(p);
   const kvDim = kvDimOf(p);
-  let bytes = FIXED_BYTES;
+  let bytes = 0;
   const allocate = (size: number) => {
     const address = bytes;
     bytes += rowBytes(size / 4);
@@ -46,6 +39,11 @@ export function planModel(source: WeightSource, threads: number): Plan {
   const groups = (n: number) => (source.groupSize === 0 ? 0 : Math.ceil(n / source.groupSize));
   const widest = Math.max(p.dim, p.hiddenDim);
 
+  const shared = {
+    exp2: allocate(8 * EXP2_32NDS.length),
+    meeting: allocate(4 * 3),
+    job: allocate(4 * 5),
+  };
   const state = {
     x: allocate(MAX_BATCH * rowBytes(p.dim)),
     xb: allocate(MAX_BATCH * rowBytes(p.dim)),
@@ -68,8 +66,7 @@ export function planModel(source: WeightSource, threads: number): Plan {
 
   const weights: Record<string, number> = {};
   const tensors: Tensor[] = [];
-  for (const [name, { layers, d, n }] of Object.entries(shapesOf(p)) as [TensorName, Shape][]) {
-    if (name === "wcls" && source.sharedClassifier) continue;
+  for (const { name, layers, d, n } of tensorsOf(source)) {
     const size = isVector(name) ? rowBytes(n) : weightBytes(d, n, source.groupSize);
     weights[name] = allocate(layers * size);
     for (let layer = 0; layer < layers; layer++) {
@@ -80,7 +77,7 @@ export function planModel(source: WeightSource, threads: number): Plan {
 
   const { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps } = p;
   const shape = { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps, groupSize: source.groupSize };
-  return { globals: { ...shape, ...state, ...weights }, tensors, bytes };
+  return { globals: { ...shape, ...shared, ...state, ...weights }, tensors, bytes };
 }
 
 /** The arrays of a context with room for `sequences`: how many bytes each takes. */
@@ -94,7 +91,7 @@ export function planContext(p: Config, sequences: number) {
 }
 
 /** What a model takes, with a context for one sequence. */
-export function bytesNeeded(source: WeightSource, threads: number): number {
+export function bytesNeeded(source: Holdings, threads: number): number {
   const { keyCache, valueCache, logits } = planContext(source.config, 1);
   return planModel(source, threads).bytes + keyCache + valueCache + logits;
 }

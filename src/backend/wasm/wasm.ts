@@ -5,9 +5,11 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { Llama2Error } from "../../errors.js";
-import { shapesOf, type WeightSource } from "../../llama2/transformer.js";
+import type { WeightSource } from "../../llama2/weights.js";
 import type { Backend } from "../backend.js";
-import { ARRIVED_WORD, createMemory, instantiate, MAX_BYTES } from "./kernels.js";
+import { shorter } from "../limits.js";
+import { threadsFor } from "../threads.js";
+import { arrivedWord, createMemory, instantiate, MAX_BYTES } from "./kernels.js";
 import { loadWeights, WasmModel } from "./model.js";
 import { bytesNeeded, MAX_BATCH, planModel } from "./plan.js";
 import type { ThreadData } from "./thread.js";
@@ -15,12 +17,12 @@ import type { ThreadData } from "./thread.js";
 export const wasm: Backend = {
   name: "wasm",
   load(source, options) {
-    const threads = options.threads || defaultThreads(source);
+    const threads = options.threads || threadsFor(source, WEIGHTS_A_THREAD);
     checkFits(source, threads);
     const shared = threads > 1;
     const module = compile(shared ? "kernels-shared.wasm" : "kernels.wasm");
     const plan = planModel(source, threads);
-    const memory = createMemory(plan.bytes, shared);
+    const memory = createMemory(plan.bytes, plan.globals.exp2, shared);
     const globals = { ...plan.globals, threads, patience: patienceOf(threads) };
     const kernels = instantiate(module, memory, globals);
     // while the weights are read, the threads start
@@ -29,7 +31,7 @@ export const wasm: Backend = {
     });
     try {
       loadWeights(source, memory, plan);
-      if (shared) awaitThreads(memory, threads - 1);
+      if (shared) awaitThreads(memory, arrivedWord(globals), threads - 1);
     } catch (error) {
       for (const worker of team) worker.terminate();
       throw error;
@@ -48,19 +50,10 @@ export const wasm: Backend = {
 };
 
 /**
- * Threads wait for each other about seven times a layer, on a busy machine for long. Measured with 0.26 million weights:
- * two threads do 1.5 times the tokens of one where nothing else runs, and 0.6 times where something does. A model that
- * small is fast anyway, so it takes the safe side.
+ * Measured with 0.26 million weights: two threads do 1.5 times the tokens of one where nothing else runs, and 0.6 times
+ * where something does. A model that small is fast anyway, so it takes the safe side.
  */
 const WEIGHTS_A_THREAD = 600_000;
-
-function defaultThreads({ config, sharedClassifier }: WeightSource): number {
-  let weights = 0;
-  for (const [name, { layers, d, n }] of Object.entries(shapesOf(config))) {
-    if (name !== "wcls" || !sharedClassifier) weights += layers * d * n;
-  }
-  return Math.max(1, Math.min(availableParallelism(), Math.floor(weights / WEIGHTS_A_THREAD)));
-}
 
 /**
  * How often a thread looks whether the others have come before it sleeps. A core that wakes up takes long: with tens of
@@ -73,12 +66,18 @@ function patienceOf(threads: number): number {
 
 /** @throws Llama2Error E_LIMIT */
 function checkFits(source: WeightSource, threads: number): void {
+  const { config, sharedClassifier, groupSize } = source;
   const bytes = bytesNeeded(source, threads);
   if (bytes <= MAX_BYTES) return;
-  throw new Llama2Error(
-    "E_LIMIT",
-    `the model and a context of ${source.config.seqLen} positions need ${(bytes / 2 ** 30).toFixed(1)} GiB, and WebAssembly addresses 4 GiB. Use another backend, or a shorter context: --context 1024`,
-  );
+  const message = `the model and a context of ${config.seqLen} positions need ${(bytes / 2 ** 30).toFixed(1)} GiB, and WebAssembly addresses 4 GiB. Use another backend`;
+  const capped = { ...config, seqLen: shorter(config) };
+  if (bytesNeeded({ config: capped, sharedClassifier, groupSize }, threads) > MAX_BYTES) {
+    throw new Llama2Error("E_LIMIT", message, { option: "backend", value: "cpu" });
+  }
+  throw new Llama2Error("E_LIMIT", `${message}, or a context of ${capped.seqLen}`, {
+    option: "context",
+    value: capped.seqLen,
+  });
 }
 
 const modules = new Map<string, WebAssembly.Module>();
@@ -108,13 +107,16 @@ function startThread(workerData: ThreadData): Worker {
 const START_MS = 30_000;
 
 /** Wait until the threads are at their first barrier, so that none is missing in the first forward pass. */
-function awaitThreads(memory: WebAssembly.Memory, count: number): void {
+function awaitThreads(memory: WebAssembly.Memory, arrivedAt: number, count: number): void {
   const words = new Int32Array(memory.buffer);
   const deadline = performance.now() + START_MS;
-  for (let arrived = 0; arrived < count; arrived = Atomics.load(words, ARRIVED_WORD)) {
+  for (let arrived = 0; arrived < count; arrived = Atomics.load(words, arrivedAt)) {
     if (arrived < 0 || performance.now() > deadline) {
-      throw new Llama2Error("E_DEVICE_UNAVAILABLE", `not all of ${count} threads started. Use fewer: --threads 1`);
+      throw new Llama2Error("E_DEVICE_UNAVAILABLE", `not all of ${count} threads started. Use fewer`, {
+        option: "threads",
+        value: 1,
+      });
     }
-    Atomics.wait(words, ARRIVED_WORD, arrived, 1);
+    Atomics.wait(words, arrivedAt, arrived, 1);
   }
 }

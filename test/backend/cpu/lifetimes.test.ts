@@ -3,7 +3,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { hasAddon, needsAddon } from "../../helpers/backends.js";
-import { checkpointFile, type Shape } from "../../helpers/checkpoint.js";
+import { checkpointFile, SHAPES, type Shape } from "../../helpers/checkpoint.js";
 import { runScript } from "../../helpers/child.js";
 import { ROOT } from "../../helpers/golden.js";
 
@@ -44,6 +44,25 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
       for (let i = 0; i < 3; i++) { ${busyWorker(path)} await worker.terminate(); }
       console.log("alive");`;
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "alive\n" });
+  });
+
+  // for a moment the calls of a thread that is being ended still come in, and nothing works in them
+  it.each([
+    ["a method", "for (const context = load().openContext(1);;) context.dispose();"],
+    ["a context's constructor", "for (const model = load();;) model.openContext(1).dispose();"],
+    ["a model's constructor, or what fills it", "for (;;) load().dispose();"],
+  ])("worker.terminate() at the very call of %s", async (_, loop) => {
+    const tiny = checkpointFile(SHAPES.tiny);
+    const worker = `(async () => { ${prelude(tiny)} parentPort.postMessage("begun"); ${loop} })()`;
+    const script = `${prelude(tiny)}
+      for (let i = 0; i < 60; i++) {
+        const worker = new Worker(${JSON.stringify(worker)}, { eval: true });
+        await new Promise((resolve) => worker.on("message", resolve));
+        await new Promise((resolve) => setTimeout(resolve, i % 4));
+        await worker.terminate();
+      }
+      console.log("alive");`;
+    expect(await runScript(script, 60_000)).toEqual({ ...CLEAN, code: 0, stdout: "alive\n" });
   });
 
   it("process.exit() while a worker is in the middle of a pass", async () => {
@@ -113,7 +132,7 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
         entry(-1, 0, 0), entry(2000, 0, 0), entry(0, -1, 0), entry(0, 128, 0), entry(0, 0, 1), entry(0, 0, -1),
         () => context.forward([], 1),
         () => context.forward([...batch, batch[0]], 1),
-        () => context.sample({ temperature: 0 }, 1),
+        () => context.sample([{ temperature: 0 }, { temperature: 0 }]),
         () => new Model(), () => new Context(), () => new Context(context, 1), () => new Model({}, 1, 2, 3, 4, 5), () => new Context({}, 1),
         () => model.openContext(0), () => Model(),
       ];

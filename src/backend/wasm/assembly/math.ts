@@ -1,17 +1,18 @@
 /*
  * float32 arithmetic, exactly as C does it. WebAssembly's f32 and f32x4 round as C's float; only expf is missing.
  */
-
-/** 2^(i/32), i = 0..31, as bits of float64 from which i * 2^47 has been taken off. TypeScript puts it here. */
-const EXP2_32NDS: usize = 0;
+import { exp2 } from "./model";
 
 /** Adding and subtracting 1.5 * 2^52 rounds a float64 to a whole number, ties to even. */
 const ROUND: f64 = 6755399441055744;
 
-/** (C0 r + C1) r^2 + (C2 r + 1) is 2^(r/32) for |r| <= 1/2, to float32's precision and some more. */
-const C0: f64 = 0.05550361559341535 / (32 * 32 * 32); // 0x1.c6af84b912394p-5
-const C1: f64 = 0.2402284522445722 / (32 * 32); // 0x1.ebfce50fac4f3p-3
-const C2: f64 = 0.6931471806916203 / 32; // 0x1.62e42ff0c52d6p-1
+/**
+ * (C0 r + C1) r^2 + (C2 r + 1) is 2^(r/32) for |r| <= 1/2, to float32's precision and some more. The coefficients are
+ * those of llama2/math.ts for 2^r, over powers of 32, which is exact.
+ */
+const C0: f64 = 0.05550361559341535 / (32 * 32 * 32); // 0x1.c6af84b912394p-5 / 32^3
+const C1: f64 = 0.2402284522445722 / (32 * 32); // 0x1.ebfce50fac4f3p-3 / 32^2
+const C2: f64 = 0.6931471806916203 / 32; // 0x1.62e42ff0c52d6p-1 / 32
 const INV_LN2_32: f64 = 32 / Math.LN2;
 
 /** C's `expf` of four float32 numbers: `expf` of llama2/math.ts, in lanes. */
@@ -33,9 +34,9 @@ function expTwo(x: v128): v128 {
   // k << 47 puts k's upper bits, the whole powers of two, into the exponent, and the lower five below it: those
   // which the table's entry lacks
   const table = i64x2.replace_lane(
-    i64x2.splat(load<i64>(EXP2_32NDS + ((i32x4.extract_lane(rounded, 0) & 31) << 3))),
+    i64x2.splat(load<i64>(exp2 + ((i32x4.extract_lane(rounded, 0) & 31) << 3))),
     1,
-    load<i64>(EXP2_32NDS + ((i32x4.extract_lane(rounded, 2) & 31) << 3)),
+    load<i64>(exp2 + ((i32x4.extract_lane(rounded, 2) & 31) << 3)),
   );
   const scale = i64x2.add(table, i64x2.shl(rounded, 47));
 

@@ -61,6 +61,13 @@ export let batch: usize = 0; // (entry, 3): i32 token, pos, sequence
 export let probindex: usize = 0; // (vocabSize): the sampler's candidates, 8 bytes each
 
 // ----------------------------------------------------------------------------
+// what the threads share beside the model
+
+export let exp2: usize = 0; // (32): expf's table (math.ts)
+export let meeting: usize = 0; // (3): where they meet (team.ts)
+export let job: usize = 0; // (5): what they work on (index.ts)
+
+// ----------------------------------------------------------------------------
 // this thread, and how many there are
 
 export let thread: i32 = 0;

@@ -32,9 +32,10 @@ function sampleMult(probabilities: usize, n: i32, coin: f32): i32 {
 }
 
 /**
- * run.c 624: sample_topp. Candidates are kept as one number each, the bits of the probability above those of the
- * index turned around, so that the largest is the likeliest, and the lowest token on a tie. Few of them are
- * needed, so they are not sorted but taken one by one from a heap.
+ * run.c 624: sample_topp. A candidate is kept as one number of 64 bits: above, the bits of its probability, which order
+ * as positive floats do; below, its index with all bits inverted. So the largest number is the likeliest candidate, and
+ * on a tie the one with the lowest index. Few of them are needed, so they are not sorted but taken one by one from a
+ * heap.
  */
 function sampleTopp(probabilities: usize, n: i32, topp: f32, coin: f32): i32 {
   const n0 = collectCandidates(probabilities, n, (<f32>1 - topp) / <f32>(n - 1));
@@ -98,8 +99,26 @@ function siftDown(i: i32, n: i32): void {
   setCandidate(i, sinking);
 }
 
-/** run.c 691: sample. Choose the next token from `logits`, which are used up. `coin` matters above temperature 0. */
+/** Whether none of n numbers is NaN or infinite: less itself, each is 0. */
+function allFinite(x: usize, n: i32): bool {
+  let zeros = f32x4.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const v = v128.load(x + (i << 2));
+    zeros = f32x4.add(zeros, f32x4.sub(v, v));
+  }
+  let zero = f32x4.extract_lane(zeros, 0) + f32x4.extract_lane(zeros, 1);
+  zero += f32x4.extract_lane(zeros, 2) + f32x4.extract_lane(zeros, 3);
+  for (; i < n; i++) zero += load<f32>(x + (i << 2)) - load<f32>(x + (i << 2));
+  return zero === 0;
+}
+
+/**
+ * run.c 691: sample. Choose the next token from `logits`, which are used up. `coin` matters above temperature 0.
+ * Logits that are not all finite stay as they are, and give -1.
+ */
 export function sample(logits: usize, temperature: f32, topp: f32, coin: f32): i32 {
+  if (!allFinite(logits, vocabSize)) return -1;
   padWithMinusInfinity(logits, vocabSize);
   const greedy = sampleArgmax(logits, vocabSize);
   // greedy argmax sampling, also where the division below would overflow

@@ -1,0 +1,24 @@
+import { availableParallelism } from "node:os";
+import { expect, it } from "vitest";
+import { threadsFor } from "../../src/backend/threads.js";
+import { SHAPES } from "../helpers/checkpoint.js";
+import { randomModel } from "../helpers/sources.js";
+
+const TABLE = 512 * 48;
+const NORMS = 7 * 48;
+const LAYERS = 3 * (2 * 48 * 48 + 2 * 16 * 48 + 3 * 48 * 128);
+const MET = TABLE + NORMS + LAYERS;
+
+it.skipIf(availableParallelism() < 2)("counts the weights that every token meets, a table of rows once", () => {
+  for (const untied of [false, true]) {
+    const source = randomModel(SHAPES.gqa, { untied });
+    expect(threadsFor(source, MET / 2)).toBe(2);
+    expect(threadsFor(source, MET / 2 + 1)).toBe(1);
+  }
+});
+
+it("takes one thread for a model too small for two, and never more than the machine runs at once", () => {
+  const source = randomModel(SHAPES.tiny);
+  expect(threadsFor(source, 1e6)).toBe(1);
+  expect(threadsFor(source, 1)).toBe(availableParallelism());
+});

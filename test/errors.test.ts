@@ -1,0 +1,16 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { ROOT } from "./helpers/golden.js";
+
+it("what the library says names no flag: whoever calls it has typed none", () => {
+  const src = join(ROOT, "src");
+  const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((name) =>
+    /^(?!cli\b).*\.ts$/.test(name),
+  );
+  expect(files.length).toBeGreaterThan(30);
+  for (const file of files) {
+    const strings = readFileSync(join(src, file), "utf8").match(/"[^"\n]*"|`[^`]*`/g) ?? [];
+    expect(strings.filter((text) => / --?[a-z]/i.test(text) && !text.startsWith("`npm"))).toEqual([]);
+  }
+});
