@@ -11,7 +11,12 @@
 namespace llama2 {
 
 Sampler::Sampler(const Kernels& kernels, int vocabSize)
-    : kernels_(kernels), vocabSize_(vocabSize), indices_(vocabSize), probindex_(vocabSize), spare_(vocabSize), cdf_(vocabSize) {}
+    : kernels_(kernels),
+      vocabSize_(vocabSize),
+      indices_(vocabSize),
+      probindex_(vocabSize),
+      spare_(vocabSize),
+      cdf_(vocabSize) {}
 
 int Sampler::sample(float* logits, const Draw& draw) {
   const auto [temperature, topp, coin] = draw;
