@@ -35,6 +35,27 @@ inline bool truth(const Napi::Value& value) {
   return value.As<Napi::Boolean>();
 }
 
+/* The memory of a typed array, valid until the call returns. */
+template <typename T>
+struct Elements {
+  T* data;
+  size_t count;
+};
+
+/* Those of a typed array that has `least` elements or more. */
+template <typename T>
+Elements<T> elements(const Napi::Value& value, napi_typedarray_type type, size_t least) {
+  if (!value.IsTypedArray()) throw BadArgument{"expected a typed array"};
+  const auto array = value.As<Napi::TypedArray>();
+  if (array.TypedArrayType() != type) throw BadArgument{"a typed array of another type"};
+  if (array.ElementLength() < least) throw BadArgument{"a typed array is too short"};
+  return {array.As<Napi::TypedArrayOf<T>>().Data(), array.ElementLength()};
+}
+
+inline Elements<float> floats(const Napi::Value& value, size_t least) {
+  return elements<float>(value, napi_float32_array, least);
+}
+
 inline int positive(const Napi::Object& object, const char* name) {
   return whole(object.Get(name), name, 1, 0x7fffffff);
 }
@@ -63,44 +84,5 @@ inline size_t offsetOf(const Napi::Value& value) {
   if (!(offset >= 0 && offset <= 9007199254740991.0)) throw BadArgument{"offset"};
   return static_cast<size_t>(offset);
 }
-
-/* The memory of a typed array, valid until the call returns. */
-template <typename T>
-struct Elements {
-  T* data;
-  size_t count;
-};
-
-/* Those of a typed array that has `least` elements or more. */
-template <typename T>
-Elements<T> elements(const Napi::Value& value, napi_typedarray_type type, size_t least) {
-  if (!value.IsTypedArray()) throw BadArgument{"expected a typed array"};
-  const auto array = value.As<Napi::TypedArray>();
-  if (array.TypedArrayType() != type) throw BadArgument{"a typed array of another type"};
-  if (array.ElementLength() < least) throw BadArgument{"a typed array is too short"};
-  return {array.As<Napi::TypedArrayOf<T>>().Data(), array.ElementLength()};
-}
-
-inline Elements<float> floats(const Napi::Value& value, size_t least) {
-  return elements<float>(value, napi_float32_array, least);
-}
-
-inline Elements<int32_t> integers(const Napi::Value& value, size_t least) {
-  return elements<int32_t>(value, napi_int32_array, least);
-}
-
-/* Whole groups of int8 numbers and their scales, as `fillQuantized` gets them. */
-struct Quantized {
-  const int8_t* values;
-  const float* scales;
-  size_t count;
-
-  Quantized(const Napi::Value& numbers, const Napi::Value& factors, int groupSize) {
-    const auto array = elements<int8_t>(numbers, napi_int8_array, 0);
-    values = array.data;
-    count = array.count;
-    scales = floats(factors, count / groupSize).data;
-  }
-};
 
 #endif

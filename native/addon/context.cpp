@@ -50,7 +50,7 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
     const int entries = whole(info[1], "the size of a batch", 1, own.transformer->maxBatch());
     const int wanted = whole(info[2], "how many logits are wanted", 0, entries);
 
-    const int32_t* numbers = integers(info[0], size_t{3} * entries).data;
+    const int32_t* numbers = elements<int32_t>(info[0], napi_int32_array, size_t{3} * entries).data;
     float* logits = floats(info[3], static_cast<size_t>(wanted) * p.vocabSize).data;
     const auto* batch = reinterpret_cast<const llama2::Entry*>(numbers);
     for (int e = 0; e < entries; e++) {
@@ -59,7 +59,7 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
       if (pos < 0 || pos >= p.seqLen) throw BadArgument{"a position outside the context"};
       if (sequence < 0 || sequence >= own.context.sequences()) throw BadArgument{"a sequence that is none"};
     }
-    own.transformer->forward(parts_->context, batch, entries, wanted, logits.Data());
+    own.transformer->forward(parts_->context, batch, entries, wanted, logits);
     return info.Env().Undefined();
   });
 }
@@ -78,7 +78,7 @@ Napi::Value Context::sample(const Napi::CallbackInfo& info) {
     const auto rows = static_cast<size_t>(count);
     float* logits = floats(info[0], rows * own.transformer->config().vocabSize).data;
     const auto* draws = reinterpret_cast<const llama2::Draw*>(floats(info[1], 3 * rows).data);
-    int32_t* tokens = integers(info[3], rows).data;
+    int32_t* tokens = elements<int32_t>(info[3], napi_int32_array, rows).data;
     own.transformer->sample(parts_->context, logits, draws, count, tokens);
     return info.Env().Undefined();
   });

@@ -60,10 +60,11 @@ Napi::Value Model::fillQuantized(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
     if (info.Length() != 5) throw BadArgument{"fillQuantized"};
     const int layer = whole(info[1], "layer", 0, 0x7fffffff);
+    const auto [values, count] = elements<int8_t>(info[2], napi_int8_array, 0);
     const auto own = transformer();
     if (own->groupSize() == 0) throw BadArgument{"this model is not int8"};
-    const Quantized q(info[2], info[3], own->groupSize());
-    if (!own->fillQuantized(text(info[0]), layer, q.values, q.scales, q.count, offsetOf(info[4]))) {
+    const float* scales = floats(info[3], count / own->groupSize()).data;
+    if (!own->fillQuantized(text(info[0]), layer, values, scales, count, offsetOf(info[4]))) {
       throw BadArgument{"fillQuantized"};
     }
     return info.Env().Undefined();

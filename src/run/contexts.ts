@@ -21,7 +21,7 @@ export class Contexts {
 
   /**
    * What a job works with: its session's context, one of its own for many stories, or one that is idle.
-   * @throws Llama2Error E_LIMIT, E_DEVICE_OOM if there is no room for one
+   * @throws Llama2Error E_LIMIT if there is no room for one
    */
   take(request: Request, session: number | undefined): Machine {
     const kept = session === undefined ? undefined : this.sessions.get(session);
@@ -79,7 +79,7 @@ export class Contexts {
   }
 }
 
-/** A backend says E_LIMIT or E_DEVICE_OOM, V8 that an array cannot be had. */
+/** A backend says E_LIMIT, a device E_DEVICE_OOM, V8 that an array cannot be had. */
 export function isOutOfMemory(error: unknown): boolean {
   if (error instanceof Llama2Error) return error.code === "E_LIMIT" || error.code === "E_DEVICE_OOM";
   return error instanceof RangeError && /allocation failed|array length/.test(error.message);

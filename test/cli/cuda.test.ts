@@ -132,7 +132,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
       const model = llama("llama-2-7b.bin");
       const logits = ["logits", model, "--tokens", "1", ...CUDA];
       expect(await refusal([...logits, "--precision", "fp16"], card)).toMatch(
-        /^llama2: llama-2-7b at context 2048 needs 14\.6 GB in fp16, 8\.3 GB in int8; this card has 11\.9 GB free\. int8 fits: --precision int8 \(E_DEVICE_OOM\)$/,
+        /^llama2: llama-2-7b at context 2048 needs 14\.6 GB in fp16, 8\.3 GB in int8; this card has 11\.9 GB free: int8 fits: --precision int8 \(E_DEVICE_OOM\)$/,
       );
       expect(await refusal(logits, { EMULATOR_MEMORY: "5000000000" })).toMatch(
         /needs 2[78]\.\d GB in fp32, 14\.\d GB in fp16, [78]\.\d GB in int8; this card has 5\.0 GB free\. A shorter context needs less: --context N \(E_DEVICE_OOM\)$/,

@@ -5,7 +5,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { headSizeOf, ropeAngles } from "../../src/llama2/transformer.js";
-import { isVector, type MatrixName, shapesOf, type TensorName, type WeightSource } from "../../src/llama2/weights.js";
+import { isVector, tensorsOf, type WeightSource } from "../../src/llama2/weights.js";
 import { tempDir } from "./temp.js";
 
 export const PRECISIONS = ["fp32", "fp16", "int8"] as const;
@@ -97,11 +97,7 @@ export class CudaDriver {
 
   #fill(): void {
     const source = this.#source;
-    for (const [name, { layers, d, n }] of Object.entries(shapesOf(source.config)) as [
-      TensorName,
-      { layers: number; d: number; n: number },
-    ][]) {
-      if (name === "wcls" && source.sharedClassifier) continue;
+    for (const { name, layers, d, n } of tensorsOf(source)) {
       for (let layer = 0; layer < layers; layer++) {
         if (source.groupSize === 0 || isVector(name)) {
           const values = new Float32Array(d * n);
@@ -110,7 +106,7 @@ export class CudaDriver {
         } else {
           const q = new Int8Array(d * n);
           const s = new Float32Array((d * n) / source.groupSize);
-          source.readQuantized(name as MatrixName, layer, (piece, scales, offset) => {
+          source.readQuantized(name, layer, (piece, scales, offset) => {
             q.set(piece, offset);
             s.set(scales, offset / source.groupSize);
           });

@@ -11,8 +11,12 @@ using llama2::cuda::Sequence;
 
 namespace {
 
-uint64_t* states(const Napi::Value& value, size_t size) {
-  return elements<uint64_t>(value, napi_biguint64_array, size).data;
+int32_t* integers(const Napi::Value& value, size_t least) {
+  return elements<int32_t>(value, napi_int32_array, least).data;
+}
+
+uint64_t* states(const Napi::Value& value, size_t least) {
+  return elements<uint64_t>(value, napi_biguint64_array, least).data;
 }
 
 }  // namespace
@@ -64,7 +68,7 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
     Parts& own = parts();
     const int count = whole(info[1], "the size of a batch", 1, own.context.maxBatch());
     const int wanted = whole(info[2], "how many logits are wanted", 0, count);
-    const int32_t* entries = integers(info[0], size_t{3} * count).data;
+    const int32_t* entries = integers(info[0], size_t{3} * count);
     float* logits = floats(info[3], static_cast<size_t>(wanted) * own.transformer->config().vocabSize).data;
     own.context.forward(reinterpret_cast<const Entry*>(entries), count, wanted, logits);
     return info.Env().Undefined();
@@ -83,7 +87,7 @@ Napi::Value Context::decode(const Napi::CallbackInfo& info) {
     Parts& own = parts();
     const int count = whole(info[3], "the number of sequences", 1, own.context.slots());
     const int steps = whole(info[4], "the number of steps", 1, own.context.maxSteps());
-    const int32_t* entries = integers(info[0], size_t{4} * count).data;
+    const int32_t* entries = integers(info[0], size_t{4} * count);
     const float* choices = floats(info[1], size_t{2} * count).data;
     const uint64_t* rngStates = states(info[2], count);
     std::vector<Sequence> sequences;
@@ -102,7 +106,7 @@ Napi::Value Context::tokens(const Napi::CallbackInfo& info) {
   return guardedCuda<Napi::Value>(info.Env(), [&] {
     Parts& own = parts();
     const int step = whole(info[0], "a step", 0, own.context.maxSteps() - 1);
-    int32_t* tokens = integers(info[1], own.sequences.size()).data;
+    int32_t* tokens = integers(info[1], own.sequences.size());
     std::copy_n(own.context.tokens(step), own.sequences.size(), tokens);
     return info.Env().Undefined();
   });
@@ -129,7 +133,7 @@ Napi::Value Context::sample(const Napi::CallbackInfo& info) {
     Parts& own = parts();
     const size_t vocabSize = own.transformer->config().vocabSize;
     const size_t first = whole(info[1], "a row", 0, 1 << 20) * vocabSize;
-    float* logits = floats(info[0], first + vocabSize).data + first;
+    const float* logits = floats(info[0], first + vocabSize).data + first;
     uint64_t* state = states(info[4], 1);
     Sequence sequence = {
         {0, 0, 0}, static_cast<float>(number(info[2])), static_cast<float>(number(info[3])), state[0], -1};

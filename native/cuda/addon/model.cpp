@@ -84,9 +84,9 @@ Napi::Value Model::fillQuantized(const Napi::CallbackInfo& info) {
     const std::string name = text(info[0]);
     const int layer = whole(info[1], "layer", 0, 0x7fffffff);
     if (groupSize_ == 0) throw BadArgument{"this model's weights are not int8"};
-    const Quantized q(info[2], info[3], groupSize_);
-    const size_t offset = offsetOf(info[4]);
-    const bool fits = transformer()->fillQuantized(name, layer, q.values, q.scales, groupSize_, q.count, offset);
+    const auto [values, count] = elements<int8_t>(info[2], napi_int8_array, 0);
+    const float* scales = floats(info[3], count / groupSize_).data;
+    const bool fits = transformer()->fillQuantized(name, layer, values, scales, groupSize_, count, offsetOf(info[4]));
     if (!fits) throw BadArgument{"fillQuantized"};
     return info.Env().Undefined();
   });

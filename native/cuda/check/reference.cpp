@@ -44,8 +44,13 @@ struct Reference::Parts {
   Parts(const Checkpoint& c, int groupSize, int sequences)
       : transformer({c.config.dim, c.config.hiddenDim, c.config.nLayers, c.config.nHeads, c.config.nKvHeads,
                      c.config.vocabSize, c.config.seqLen, c.config.normEps},
-                    c.sharedClassifier, groupSize, c.fcr.data(), c.fci.data(), kBaseKernels, threads()),
-        context(transformer, sequences) {}
+                    c.sharedClassifier, groupSize, kBaseKernels, threads()),
+        context(transformer, sequences) {
+    const int pairs = c.config.headSize() / 2;
+    for (int pos = 0; pos < c.config.seqLen; pos++) {
+      context.setAngles(pos, &c.fcr[static_cast<size_t>(pos) * pairs], &c.fci[static_cast<size_t>(pos) * pairs]);
+    }
+  }
 };
 
 Reference::Reference(const Checkpoint& c, const Options& options, int sequences)
@@ -121,7 +126,7 @@ int ReferenceSampler::sample(std::vector<float> logits, float temperature, float
     state ^= state >> 27;
     coin = static_cast<float>((state * 0x2545f4914f6cdd1dull) >> 40) / 16777216.0f;
   }
-  return parts_->sampler.sample(logits.data(), temperature, topp, coin);
+  return parts_->sampler.sample(logits.data(), {temperature, topp, coin});
 }
 
 double relativeError(const float* actual, const float* expected, size_t count) {

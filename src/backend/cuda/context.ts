@@ -40,6 +40,8 @@ export function openContext(native: NativeContext, { vocabSize }: Config, watch:
 
     sample(samplers) {
       return samplers.map((sampler, row) => {
+        const mine = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
+        if (!mine.every(Number.isFinite)) return -1;
         state[0] = sampler.rngState;
         const token = watch(() => native.sample(logits, row, sampler.temperature, sampler.topp, state));
         sampler.rngState = state[0];

@@ -5,7 +5,7 @@
  * do not depend on what is read beside them; and its sampler chooses what sampler.ts would, from the same logits.
  */
 import { existsSync } from "node:fs";
-import { type ErrorCode, Llama2Error } from "../../errors.js";
+import { type ErrorCode, Llama2Error, type Remedy } from "../../errors.js";
 import { defaultGroupSize } from "../../llama2/quantize.js";
 import { type Config, headSizeOf } from "../../llama2/transformer.js";
 import { tensorsOf, type WeightSource } from "../../llama2/weights.js";
@@ -59,6 +59,19 @@ function loadModel(addon: CudaAddon, source: WeightSource, options: LoadOptions)
   };
 }
 
+/** The RoPE angles of all positions: (seqLen, headSize / 2) each. */
+function ropeTables(config: Config): { fcr: Float32Array; fci: Float32Array } {
+  const pairs = headSizeOf(config) / 2;
+  const fcr = new Float32Array(config.seqLen * pairs);
+  const fci = new Float32Array(config.seqLen * pairs);
+  const table = new RopeTable(config, (pos, cosines, sines) => {
+    fcr.set(cosines, pos * pairs);
+    fci.set(sines, pos * pairs);
+  });
+  table.reach(config.seqLen - 1);
+  return { fcr, fci };
+}
+
 function optionsOf(source: WeightSource, { precision, kvPrecision, device = 0 }: LoadOptions): NativeOptions {
   const { config, groupSize, sharedClassifier } = source;
   const own: Precision = groupSize > 0 ? "int8" : "fp32";
@@ -74,19 +87,6 @@ function optionsOf(source: WeightSource, { precision, kvPrecision, device = 0 }:
 
 const countWeights = (source: WeightSource): number =>
   tensorsOf(source).reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
-
-/** The RoPE angles of all positions: (seqLen, headSize / 2) each. */
-function ropeTables(config: Config): { fcr: Float32Array; fci: Float32Array } {
-  const pairs = headSizeOf(config) / 2;
-  const fcr = new Float32Array(config.seqLen * pairs);
-  const fci = new Float32Array(config.seqLen * pairs);
-  const table = new RopeTable(config, (pos, cosines, sines) => {
-    fcr.set(cosines, pos * pairs);
-    fci.set(sines, pos * pairs);
-  });
-  table.reach(config.seqLen - 1);
-  return { fcr, fci };
-}
 
 /**
  * Refuse what does not fit before any of it is there, and say what would.
@@ -104,13 +104,19 @@ function requireMemory(addon: CudaAddon, config: Config, options: NativeOptions,
   const message = `${name} at context ${config.seqLen} needs ${list}; this card has ${gigabytes(free)} free`;
   if (!fitting)
     throw new Llama2Error("E_DEVICE_OOM", `${message}. A shorter context needs less`, { option: "context" });
-  const { precision } = fitting;
-  throw new Llama2Error("E_DEVICE_OOM", `${message}. ${precision} fits`, { option: "precision", value: precision });
+  const remedy = { option: "precision", value: fitting.precision } as const;
+  throw new Llama2Error("E_DEVICE_OOM", `${message}: ${fitting.precision} fits`, remedy);
 }
 
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e8 ? 4 : 1)} GB`;
 
 const CODES: ErrorCode[] = ["E_DEVICE_UNAVAILABLE", "E_DEVICE_OOM", "E_DEVICE_LOST", "E_LIMIT"];
+
+const ADVICE: Record<string, string> = {
+  E_DEVICE_OOM: ". A shorter context needs less memory, and so do fewer stories at once",
+  E_DEVICE_LOST: ". This process cannot use the GPU any more: start it again",
+};
+const REMEDIES: Record<string, Remedy> = { E_DEVICE_OOM: { option: "context" } };
 
 /** Native errors with a code become typed ones. */
 function typed<T>(work: () => T): T {
@@ -119,12 +125,7 @@ function typed<T>(work: () => T): T {
   } catch (error) {
     const { code, message } = error as { code?: ErrorCode; message: string };
     if (error instanceof Llama2Error || !CODES.includes(code as ErrorCode)) throw error;
-    if (code === "E_DEVICE_OOM") {
-      const advice = "Fewer stories at once need less memory, and so does a shorter context";
-      throw new Llama2Error(code, `${message}. ${advice}`, { option: "context" });
-    }
-    const advice = code === "E_DEVICE_LOST" ? ". This process cannot use the GPU any more: start it again" : "";
-    throw new Llama2Error(code as ErrorCode, message + advice);
+    throw new Llama2Error(code as ErrorCode, message + (ADVICE[code as string] ?? ""), REMEDIES[code as string]);
   }
 }
 

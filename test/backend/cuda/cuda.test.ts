@@ -86,9 +86,9 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
         const mine = buildSampler(130, temperature, topp, 99n);
         const reference = buildSampler(130, temperature, topp, 99n);
         const rows = context.forward(entriesOf(randomTokens(5, 20, 130)), 20);
-        const expected = Array.from({ length: 20 }, (_, row) => {
-          return sample(reference, rows.slice(row * 130, (row + 1) * 130));
-        });
+        const expected = Array.from({ length: 20 }, (_, row) =>
+          sample(reference, rows.slice(row * 130, (row + 1) * 130)),
+        );
         expect(context.sample(Array(20).fill(mine))).toEqual(expected);
         expect(mine.rngState).toBe(reference.rngState);
       }
@@ -187,7 +187,6 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
       for (const call of [entry(-1, 0, 0), entry(130, 0, 0), entry(0, -1, 0), entry(0, 80, 0), entry(0, 0, 2)]) {
         expect(call).toThrow();
       }
-      expect(() => context.sample(Array(6).fill(buildSampler(130, 1, 1, 1n)))).toThrow("too short");
       expect(() => [...(context.decode?.([start(2, 1n)], 1) ?? [])]).toThrow("a slot that is none");
       expect(() => model.openContext(0)).toThrow();
     });
