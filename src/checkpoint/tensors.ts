@@ -53,10 +53,11 @@ export function locateTensors(header: Header, path: string): { tensors: Tensor[]
 }
 
 /**
- * About so many numbers are read or written at once: 4 MiB of float32, or 1 MiB of int8. Reading through one buffer
- * again and again is ten times faster than into fresh memory.
+ * About so many numbers are read or written at once: 512 KiB of float32, or 128 KiB of int8, which stay in a core's cache
+ * until they have been put into place. Reading through one buffer again and again is ten times faster than into fresh
+ * memory.
  */
-const CHUNK = 1 << 20;
+const CHUNK = 1 << 17;
 
 /** How many numbers of a tensor are read or written at once: whole groups. */
 export function chunkOf({ size, groupSize }: Tensor): number {
