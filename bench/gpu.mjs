@@ -56,7 +56,7 @@ export function gpuTableOf({ date, commit, device, card, build, command, section
 ${decodeTable(figuresOf(sections, "decode"))}
 
 ${[...notes(sections), `In brackets: bytes a token times tok/s, as a share of what the card copies in the same run (${copy ? number(copy.median) : "?"} GB/s, bytes read and written).`].join("\n")}
-Greedy where nothing else is said; medians; random weights of these shapes. ${checks} checks against the reference were right in the same run.
+Greedy where nothing else is said; medians; random weights of these shapes. ${checks} checks were right in the same run.
 Measured on ${date.slice(0, 10)} with ${device.what}, driver ${card?.driver_version ?? device.driver}, ${build.compiler}, commit ${(commit ?? "unknown").slice(0, 10)}; \`${command}\`.
 `;
 }

@@ -33,7 +33,7 @@ export function findNvcc() {
 }
 
 /** All architectures that a compiler of this version knows, of those the backend supports. */
-const architecturesOf = (version) => [75, 80, 86, 89, 90, ...(version >= 1208 ? [100, 120] : [])];
+export const architecturesOf = (version) => [75, 80, 86, 89, 90, ...(version >= 1208 ? [100, 120] : [])];
 
 /**
  * What CMake is told to compile for.

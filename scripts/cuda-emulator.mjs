@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { architecturesOf, findNvcc } from "./build-cuda.mjs";
 import { product, root } from "./fingerprint.mjs";
 
 const run = promisify(execFile);
@@ -80,18 +81,15 @@ export async function buildEmulated() {
   emulated.markFresh();
 }
 
-/** The architectures that nvcc compiles for: those it knows of what the backend supports. */
-export const ARCHITECTURES = [75, 80, 86, 89, 90, 100, 120];
+const found = findNvcc();
 
 /** nvcc, or undefined. */
-export const nvcc = ["nvcc", "/usr/local/cuda/bin/nvcc"].find(
-  (command) => (command === "nvcc" || existsSync(command)) && spawnSync(command, ["--version"]).status === 0,
-);
+export const nvcc = found?.command;
 
-/** Compile the backend for real GPUs. What is not contracted here is not contracted in the emulator either. */
-export async function compileForGpu(to, architectures = ARCHITECTURES) {
+/** Compile the backend for all GPUs that nvcc knows. What is not contracted here is not in the emulator either. */
+export async function compileForGpu(to) {
   mkdirSync(to, { recursive: true });
-  const targets = architectures.map((arch) => `-gencode=arch=compute_${arch},code=sm_${arch}`);
+  const targets = architecturesOf(found.version).map((arch) => `-gencode=arch=compute_${arch},code=sm_${arch}`);
   for (const name of SOURCES) {
     const object = join(to, `${name}.o`);
     await run(nvcc, [

@@ -74,6 +74,7 @@ export const MUTANTS = [
     "(0xffffffffu - static_cast<unsigned>(token))",
     "static_cast<unsigned>(token)",
   ],
+  ["no wait for the kernel before", "matvec.h", "  waitForPreviousKernel();\n", ""],
   ["a sum that is never odd", "sampler.h", "(bits & 1) ? add.odd : add.even", "add.even + 1"],
   [
     "a read-only load of activations",
@@ -87,11 +88,14 @@ export const MUTANTS = [
 let folder = "";
 const SEEDS = [1, 2, 3, 4, 5, 6];
 
+/** Kernels that may start early, as on a Hopper. */
+const EARLY = { EMULATOR_COMPUTE: "9", EMULATOR_DRIVER: "12030", EMULATOR_RUNTIME: "12030" };
+
 /** What the program does in several schedules, as text. */
 function behaviour(program, sanitized) {
   const settings = sanitized
     ? [{ EMULATOR_RESIDENT: "4" }]
-    : [{}, { EMULATOR_SCHEDULE: "reverse" }, { EMULATOR_SCHEDULE: "random" }, { EMULATOR_READ_ONLY: "1" }];
+    : [{}, { EMULATOR_SCHEDULE: "reverse", ...EARLY }, { EMULATOR_SCHEDULE: "random" }, { EMULATOR_READ_ONLY: "1" }];
   return settings.flatMap((env) =>
     SEEDS.map((seed) => {
       const { commands, numbers } = smallRun(seed, !sanitized && seed === 5);

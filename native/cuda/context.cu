@@ -89,7 +89,12 @@ Context::Parts::Parts(Transformer::Parts& t, int slotCount)
 
 Context::Parts::~Parts() {
   cudaStreamSynchronize(stream);
+  forgetGraphs();
+}
+
+void Context::Parts::forgetGraphs() {
   for (const auto& [key, graph] : graphs) cudaGraphExecDestroy(graph);
+  graphs.clear();
 }
 
 Context::Context(Transformer& transformer, int slots) {
@@ -129,12 +134,21 @@ void Context::forward(const Entry* batch, int count, int wanted, float* logits) 
 cudaGraphExec_t Context::Parts::graphOf(int count, bool greedy) {
   const auto found = graphs.find({count, greedy});
   if (found != graphs.end()) return found->second;
+  if (graphs.size() == kMostGraphs) forgetGraphs();  // as stories end, their number falls, and does not come back
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t exec = nullptr;
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
-  forward(count);
-  classify(0, count);
-  sample(count, greedy);
+  try {
+    forward(count);
+    classify(0, count);
+    sample(count, greedy);
+  } catch (...) {
+    // else the stream would go on capturing, whatever is asked of it
+    cudaStreamEndCapture(stream, &graph);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    throw;
+  }
   check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
   const cudaError_t status = cudaGraphInstantiate(&exec, graph, 0);
   cudaGraphDestroy(graph);

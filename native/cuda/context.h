@@ -11,14 +11,15 @@
 
 namespace llama2::cuda {
 
-constexpr int kMaxSteps = 64;     // of one decode()
-constexpr int32_t kPending = -2;  // a token that is not there yet
-constexpr int kLeastChunk = 64;   // positions that a block of attention looks at, at least
-constexpr int kMostChunk = 8192;  // and at most: their scores lie in shared memory
-constexpr int kSplits = 8;        // blocks that share a head, unless chunks would be too large
-constexpr int kBlocksEach = 4;    // blocks of a matvec for each multiprocessor, at most
+constexpr int kMaxSteps = 64;      // of one decode()
+constexpr int32_t kPending = -2;   // a token that is not there yet
+constexpr int kLeastChunk = 64;    // positions that a block of attention looks at, at least
+constexpr int kMostChunk = 8192;   // and at most: their scores lie in shared memory
+constexpr int kSplits = 8;         // blocks that share a head, unless chunks would be too large
+constexpr size_t kMostGraphs = 8;  // that a context keeps
+constexpr int kBlocksEach = 4;     // blocks of a matvec for each multiprocessor, at most
 
-/* How attention is split: by the model alone, so that no result depends on the batch. */
+/* How attention is split: by the model and its context, so that no result depends on the batch. */
 inline int chunkOf(const Config& p) {
   const int even = roundUp((p.seqLen + kSplits - 1) / kSplits, 32);
   return even < kLeastChunk ? kLeastChunk : even > kMostChunk ? kMostChunk : even;
@@ -64,6 +65,7 @@ struct Context::Parts {
   void classify(int first, int count);
   void sample(int count, bool greedy);
   cudaGraphExec_t graphOf(int count, bool greedy);
+  void forgetGraphs();
   /* Of a grid that multiplies so many rows or pairs of them. */
   int blocks(int units) const;
 

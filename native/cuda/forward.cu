@@ -19,13 +19,13 @@ namespace {
 
 /* How the activations of a matrix of n columns are cut, for C columns at once. */
 template <class W, int C>
-Tiling tilingOf(const Matrix& w) {
+Tiling tilingOf(int stride, int groupSize) {
   const bool int8 = sizeof(W) == 1;
-  if (w.stride <= kTile<C>) return {w.stride, int8 ? w.stride / w.groupSize + 2 : 0};
+  if (stride <= kTile<C>) return {stride, int8 ? stride / groupSize + 2 : 0};
   // whole groups, and as many vectors as there are lanes
-  const int unit = int8 ? std::lcm(32 * 16, w.groupSize) : kTile<C>;
+  const int unit = int8 ? std::lcm(32 * 16, groupSize) : kTile<C>;
   const int tile = kTile<C> / unit * unit;
-  return {tile, int8 ? tile / w.groupSize + 2 : 0};
+  return {tile, int8 ? tile / groupSize + 2 : 0};
 }
 
 /* Bytes of Columns<W>. */
@@ -35,18 +35,31 @@ size_t sharedOf(const Tiling& t, int columns) {
   return columns * (t.tile * each + 4 * static_cast<size_t>(t.groupStride));
 }
 
-}  // namespace
+/* Shared memory that every GPU gives a block, less what the kernels have beside what a launch asks for. */
+constexpr size_t kMostShared = (48 << 10) - (1 << 10);
 
 /* Rows that are longer than a tile are cut between groups, and between vectors of the whole warp. */
 void requireGroups(const Config& p, const Options& o) {
-  if (o.precision != Precision::kInt8) return;
   for (const int rows : {p.dim, p.kvDim(), p.hiddenDim, p.vocabSize}) {
     if (size_t(rows) * p.dim % o.groupSize != 0) throw std::invalid_argument("groups that do not divide a matrix");
   }
-  if (std::max(p.dim, p.hiddenDim) <= kTile<kColumns> || std::lcm(32 * 16, o.groupSize) <= kTile<kColumns>) return;
+  const int longest = roundUp(std::max(p.dim, p.hiddenDim), 16);
+  const bool cut = longest <= kTile<kColumns> || std::lcm(32 * 16, o.groupSize) <= kTile<kColumns>;
+  if (cut && sharedOf<int8_t>(tilingOf<int8_t, 1>(longest, o.groupSize), 1) <= kMostShared &&
+      sharedOf<int8_t>(tilingOf<int8_t, kColumns>(longest, o.groupSize), kColumns) <= kMostShared) {
+    return;
+  }
   throw Error(Code::kDeviceUnavailable, "the cuda backend cannot multiply int8 groups of " +
-                                            std::to_string(o.groupSize) +
-                                            " in a model of this size; --precision fp16 can");
+                                            std::to_string(o.groupSize) + " in a model of this size; fp16 weights can");
+}
+
+}  // namespace
+
+void requireShape(const Config& p, const Options& o) {
+  if (o.precision == Precision::kInt8) requireGroups(p, o);
+  if (sizeof(float) * attentionFloats(roundUp(p.headSize(), 8), chunkOf(p)) <= kMostShared) return;
+  throw Error(Code::kDeviceUnavailable, "the cuda backend cannot hold heads of " + std::to_string(p.headSize()) +
+                                            " numbers at a context of " + std::to_string(p.seqLen));
 }
 
 /* Enough blocks for all units, a warp for each, but no more than run at once: a block prepares its columns once. */
@@ -75,7 +88,7 @@ void Context::Parts::layers(int count) {
   for (int l = 0; l < p.nLayers; l++) {
     // attention rmsnorm, qkv matmuls, RoPE, and into the kv cache
     const Matrix& wq = w.wq[l].matrix;
-    const Tiling dim = tilingOf<W, C>(wq);
+    const Tiling dim = tilingOf<W, C>(wq.stride, wq.groupSize);
     check(launch(how((p.dim + 2 * p.kvDim()) / 2, dim), qkv<W, Kv, C>, wq, w.wk[l].matrix, w.wv[l].matrix, x,
                  w.rmsAttWeight[l].get(), p.normEps, rope, batch, count, dim, s.q.get(), cache, l),
           "qkv");
@@ -97,14 +110,15 @@ void Context::Parts::layers(int count) {
           "ffnIn");
 
     // final matmul to get the output of the ffn, and the residual connection
-    const Tiling hidden = tilingOf<W, C>(w.w2[l].matrix);
-    check(launch(how(p.dim, hidden), ffnOut<W, C>, w.w2[l].matrix, s.hb.get(), count, hidden, x), "ffnOut");
+    const Matrix& w2 = w.w2[l].matrix;
+    const Tiling hidden = tilingOf<W, C>(w2.stride, w2.groupSize);
+    check(launch(how(p.dim, hidden), ffnOut<W, C>, w2, s.hb.get(), count, hidden, x), "ffnOut");
   }
 }
 
 template <class W, int C>
 void Context::Parts::head(int first, int count) {
-  const Tiling dim = tilingOf<W, C>(w.wcls);
+  const Tiling dim = tilingOf<W, C>(w.wcls.stride, w.wcls.groupSize);
   const dim3 grid(static_cast<unsigned>(blocks(p.vocabSize)), static_cast<unsigned>((count + C - 1) / C));
   const Launch how = {grid, kThreads, sharedOf<W>(dim, std::min(count, C)), stream, transformer.early};
   check(launch(how, classifier<W, C>, w.wcls, s.x.get() + static_cast<size_t>(first) * p.dim, w.rmsFinalWeight.get(),

@@ -81,10 +81,10 @@ size_t weightBytes(const Config& config, const Options& options);
 size_t contextBytes(const Config& config, const Options& options, int slots);
 
 /*
- * Throws std::invalid_argument for int8 groups that do not divide every matrix; kDeviceUnavailable if they cannot be
- * multiplied.
+ * Throws std::invalid_argument for int8 groups that do not divide every matrix; kDeviceUnavailable for a model that
+ * shared memory has no room to multiply.
  */
-void requireGroups(const Config& config, const Options& options);
+void requireShape(const Config& config, const Options& options);
 
 /* Throws kLimit, with the numbers, if so many bytes are more than is free. */
 void requireFree(size_t bytes, const char* what);

@@ -213,7 +213,12 @@ __device__ __forceinline__ int sampleTopp(float* probabilities, int n, float top
   }
   __syncthreads();  // orders the additions, and the writes of keys, before the reads below
   const int n0 = candidates[0];
-  if (n0 == 0) return greedy;
+  if (n0 == 0) {
+    // the first of the likeliest, of which there can be more than one: logits that differ can be equally likely
+    int first = 0;
+    while (probabilities[first] < probabilities[greedy]) first++;
+    return first;
+  }
   int size = 1;
   while (size < n0) size *= 2;
   for (int i = n0 + static_cast<int>(threadIdx.x); i < size; i += static_cast<int>(blockDim.x)) keys[i] = 0;

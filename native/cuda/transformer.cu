@@ -90,12 +90,17 @@ Transformer::Parts::~Parts() {
   for (Staging& s : staging) cudaEventDestroy(s.sent);
 }
 
+constexpr int kOldestCompute = 75;  // 7.5: Turing
+
 Transformer::Transformer(const Config& config, const Options& options, const float* fcr, const float* fci) {
-  requireGroups(config, options);
+  requireShape(config, options);
   freeMemory(options.device);  // makes it the thread's, if there is one
+  const Device device = devices()[options.device];
+  if (10 * device.computeMajor + device.computeMinor < kOldestCompute) {
+    throw Error(Code::kDeviceUnavailable, device.name + " is older than Turing, the oldest GPU that can run this");
+  }
   requireFree(weightBytes(config, options), "the model");
   parts_.reset(new Parts(config, options));
-  const Device device = devices()[options.device];
   int driver = 0, runtime = 0;
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");

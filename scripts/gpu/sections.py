@@ -56,7 +56,10 @@ class Runner:
 
     def probe(self):
         """Is there a device? The program's exit status, and what it says of it."""
-        done = subprocess.run([self.program, "device"], stdout=subprocess.PIPE, text=True, env=self.env, timeout=120)
+        try:
+            done = subprocess.run([self.program, "device"], stdout=subprocess.PIPE, text=True, env=self.env, timeout=120)
+        except subprocess.TimeoutExpired:
+            return 1, {"reason": "the card did not answer within two minutes"}
         try:
             return done.returncode, json.loads(done.stdout.splitlines()[-1])
         except (ValueError, IndexError):

@@ -45,6 +45,8 @@ export interface LoadedModel {
   readonly threads: number;
   /** The most entries that one call of `forward` takes. */
   readonly maxBatch: number;
+  /** It lies in the memory of a device, which says itself what it can hold, and not in the machine's. */
+  readonly onDevice?: boolean;
   /** Room for so many sequences, each with a KV cache of `config.seqLen` positions. */
   openContext(sequences: number): Context;
   dispose(): void;

@@ -67,10 +67,10 @@ export class Contexts {
     else context.dispose();
   }
 
-  /** How many stories to tell at once: as many as fit into a batch, and into a quarter of the memory. */
+  /** How many stories to tell at once: as many as fit into a batch, and into a quarter of the machine's memory. */
   private sequencesFor(request: Request): number {
     if (request.type !== "generate") return 1;
-    const fitting = Math.floor(availableMemory() / 4 / sequenceBytes(this.config));
+    const fitting = this.model.onDevice ? Infinity : Math.floor(availableMemory() / 4 / sequenceBytes(this.config));
     return Math.max(1, Math.min(request.seeds.length, this.model.maxBatch, fitting));
   }
 

@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kThreads) handOff(HandOff h) {
       for (int i = static_cast<int>(threadIdx.x); i < kNumbers; i += kThreads) {
         if (way == kTagged) {
           uint64_t word = loadRelaxed(h.tagged + from + i);
-          while (static_cast<int>(word >> 32) != phase && --tries > 0) {
+          while (static_cast<int>(word >> 32) < phase && --tries > 0) {
             spinPause();
             word = loadRelaxed(h.tagged + from + i);
           }

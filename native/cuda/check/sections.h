@@ -19,7 +19,7 @@ bool checkMemory(const Settings& settings);
 bool measureDecode(const Settings& settings);
 bool measurePrefill(const Settings& settings);
 bool measureBatch(const Settings& settings);
-// micro.cu, handoff.cu, persistent.cu, phases.cu: what the design of kernels rests on
+// bandwidth.cu, launches.cu, handoff.cu, persistent.cu, phases.cu: what the design of kernels rests on
 bool measureBandwidth(const Settings& settings);
 bool measureLaunches(const Settings& settings);
 bool measureHandOff(const Settings& settings);

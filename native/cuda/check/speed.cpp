@@ -31,6 +31,12 @@ double bytesPerToken(const Config& p, const Options& o, double positions) {
 /* One after the other: embedding, five a layer, classifier, sampler. */
 int kernelsPerToken(const Config& p) { return 5 * p.nLayers + 3; }
 
+/* A sequence whose logits were not finite has ended early, and its speed is no speed. */
+void requireAt(const Sequence& sequence, int pos) {
+  if (sequence.next.pos != pos)
+    throw std::runtime_error("a sequence ended at position " + std::to_string(sequence.next.pos));
+}
+
 /* Tokens a second from position `first` on, `count` of them. */
 double decodeSpeed(Context& context, int first, int count, float temperature) {
   Sequence sequence = {{1, first, 0}, temperature, 0.9f, 42, -1};
@@ -41,7 +47,9 @@ double decodeSpeed(Context& context, int first, int count, float temperature) {
     context.finish(&sequence);
     done += steps;
   }
-  return count / secondsSince(start);
+  const double seconds = secondsSince(start);
+  requireAt(sequence, first + count);
+  return count / seconds;
 }
 
 struct Stretch {
@@ -169,7 +177,9 @@ void measureBatch(const Settings& settings, cuda::Transformer& transformer, cons
     const auto start = std::chrono::steady_clock::now();
     context.decode(sequences.data(), slots, steps);
     context.finish(sequences.data());
-    if (sample >= 0) speeds.push_back(static_cast<double>(slots) * steps / secondsSince(start));
+    const double seconds = secondsSince(start);
+    for (const Sequence& sequence : sequences) requireAt(sequence, steps);
+    if (sample >= 0) speeds.push_back(static_cast<double>(slots) * steps / seconds);
   }
   Line(name).samples(speeds, "tok/s").number("slots", slots).number("eachTokPerSecond", speeds[0] / slots);
 }

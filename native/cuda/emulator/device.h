@@ -106,8 +106,8 @@ inline T shuffleXor(T value, int mask, HERE) {
   return value;
 }
 
-/* Kernels run one after another, so that nothing is too early. */
-inline void waitForPreviousKernel() {}
+/* Kernels run one after another, so that nothing is too early; but that each thread waits is seen to. */
+inline void waitForPreviousKernel() { emulator::Grid::get().current->waited = true; }
 inline void letNextKernelStart() {}
 
 }  // namespace llama2::cuda

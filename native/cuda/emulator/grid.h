@@ -55,6 +55,7 @@ struct Thread {
   Site site;                // where it waits
   uint64_t offered, other;  // what it gives to its warp, and gets
   int partner;              // the lane that it gets from
+  bool waited;              // for the kernel before
 };
 
 struct SharedArray {
@@ -92,7 +93,9 @@ class Grid {
   dim3 gridDim, blockDim;
   Thread* current = nullptr;
 
-  void run(dim3 grid, unsigned threads, size_t dynamicBytes, const std::function<void()>& kernel) {
+  /* An `early` kernel may start before the one before it has ended: each of its threads must wait for that. */
+  void run(dim3 grid, unsigned threads, size_t dynamicBytes, bool early, const std::function<void()>& kernel) {
+    early_ = early;
     gridDim = grid;
     blockDim = dim3(threads);
     met_ = 0;
@@ -230,6 +233,7 @@ class Grid {
         Thread& t = b.threads[j];
         t.index = {j, 0, 0};
         t.block = &b;
+        t.waited = false;
         t.fiber.start(entry);
         ready(&t);
       }
@@ -243,6 +247,7 @@ class Grid {
     (*g.kernel_)();
     IF_TSAN(__tsan_release(&g.endTag_);)
     Thread* t = g.current;
+    if (g.early_ && !t->waited) g.fail("a thread ends without having waited for the kernel before", t, t);
     t->state = Thread::kEnded;
     t->block->alive--;
     g.alive_--;
@@ -341,6 +346,7 @@ class Grid {
     abort();
   }
 
+  bool early_ = false;
   enum { kForward, kReverse, kRandom } schedule_;
   uint64_t random_;
   size_t resident_;

@@ -137,14 +137,14 @@ class Runtime {
     protect(true);
   }
 
-  void runKernel(dim3 grid, unsigned threads, size_t shared, const std::function<void()>& kernel) {
+  void runKernel(dim3 grid, unsigned threads, size_t shared, bool early, const std::function<void()>& kernel) {
     if (fault_ > 0) fault_--;
     if (status() != cudaSuccess) return;
     onDevice([&] {
-      if (!readOnly_) return Grid::get().run(grid, threads, shared, kernel);
+      if (!readOnly_) return Grid::get().run(grid, threads, shared, early, kernel);
       for (auto& [start, allocation] : allocations_) allocation.before.assign(start, start + allocation.size);
       loaded_.clear();
-      Grid::get().run(grid, threads, shared, kernel);
+      Grid::get().run(grid, threads, shared, early, kernel);
       for (const auto& [address, value] : loaded_) {
         if (memcmp(address, &value, sizeof value) != 0) refuseLoad();
       }
@@ -394,7 +394,7 @@ cudaError_t launch(const Launch& how, void (*kernel)(P...), A&&... arguments) {
   if (emulator::Runtime::get().foreign) return cudaErrorNoKernelImageForDevice;
   std::tuple<P...> values(static_cast<P>(std::forward<A>(arguments))...);  // as they are now, as in CUDA
   return emulator::Runtime::get().enqueue(how.stream, [=] {
-    emulator::Runtime::get().runKernel(grid, how.threads, how.shared, [&] { std::apply(kernel, values); });
+    emulator::Runtime::get().runKernel(grid, how.threads, how.shared, how.early, [&] { std::apply(kernel, values); });
   });
 }
 

@@ -53,6 +53,7 @@ function loadModel(addon: CudaAddon, source: WeightSource, options: LoadOptions)
   return {
     threads: 1,
     maxBatch: MAX_BATCH,
+    onDevice: true,
     openContext: (sequences) =>
       health.watch(() => openContext(new addon.Context(model, sequences), config, (work) => health.watch(work))),
     dispose: () => model.dispose(),
@@ -105,7 +106,9 @@ function requireMemory(addon: CudaAddon, config: Config, options: NativeOptions,
   if (!fitting)
     throw new Llama2Error("E_DEVICE_OOM", `${message}. A shorter context needs less`, { option: "context" });
   const remedy = { option: "precision", value: fitting.precision } as const;
-  throw new Llama2Error("E_DEVICE_OOM", `${message}: ${fitting.precision} fits`, remedy);
+  const shorter = addon.estimateMemory({ ...config, seqLen: 1 }, options, 1) <= free;
+  const advice = `${shorter ? "a shorter context may fit, and " : ""}${fitting.precision} fits`;
+  throw new Llama2Error("E_DEVICE_OOM", `${message}: ${advice}`, remedy);
 }
 
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e8 ? 4 : 1)} GB`;
