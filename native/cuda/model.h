@@ -1,5 +1,5 @@
 /*
- * The cuda backend as its callers see it: plain C++, no CUDA header. The addon and the GPU queue build on this file.
+ * The cuda backend as its callers see it: plain C++, no CUDA header. The addon and gpu:check build on this file.
  *
  *   Transformer   the weights, on one device
  *   Context       sequences being read: a KV cache for each slot, and the state that a forward pass works with
@@ -37,7 +37,6 @@ struct Config {
 
   int headSize() const { return dim / nHeads; }
   int kvDim() const { return headSize() * nKvHeads; }
-  int kvMul() const { return nHeads / nKvHeads; }
 };
 
 /* What went wrong. `codeName` gives the name, which is also the code of the JavaScript error. */

@@ -56,7 +56,6 @@ const SINCE: Record<string, number> = {
   cudaLaunchAttributeClusterDimension: 11.8,
   cudaFuncSetAttribute: 9,
   cudaFuncAttributeNonPortableClusterSizeAllowed: 11.8,
-  cudaFuncAttributeMaxDynamicSharedMemorySize: 9,
   cudaOccupancyMaxActiveBlocksPerMultiprocessor: 6.5,
   // devices: cudaDeviceProp lost fields in 13.0, see PROPERTIES
   cudaGetDeviceCount: 1,

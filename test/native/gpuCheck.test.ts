@@ -1,5 +1,5 @@
 /*
- * The GPU queue, rehearsed: the same program and the same command as on a box with a GPU, on the emulator, and where no
+ * gpu:check, rehearsed: the same program and the same command as on a box with a GPU, on the emulator, and where no
  * Node is to be found. That its checks can fail is shown by a fault that is planted in a kernel.
  */
 import { cpSync, readFileSync, writeFileSync } from "node:fs";

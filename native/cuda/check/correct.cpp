@@ -17,7 +17,7 @@ using cuda::Context;
 using cuda::Entry;
 using cuda::Sequence;
 
-/* numerics.md's limits: max |difference| / max |reference| of a position. */
+/* How far a GPU may be from the reference: max |difference| / max |reference| of a position. */
 double limitOf(const Options& o) {
   if (o.precision == Precision::kInt8) return 1e-2;
   return o.kvPrecision == KvPrecision::kFp16 ? 2e-3 : 1e-4;

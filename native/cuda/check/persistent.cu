@@ -1,5 +1,5 @@
 /*
- * One kernel for a whole token against a kernel for each phase: the second of the five measurements.
+ * One kernel for a whole token against a kernel for each phase: would the former be worth writing?
  *
  * The phases of 15M with its bytes and its hand-overs, and the backend's own matvec, but none of the arithmetic
  * between: what is measured is a bound, in an hour's work instead of a week's. Both ways call the same function for a

@@ -1,7 +1,6 @@
 /*
  * The backend's kernels one by one, as often as a token needs them: where the time of a token goes. With the reduction
- * that opens four of them, and with what putting the parts of attention together costs at far positions: the third,
- * fourth and fifth of the five measurements.
+ * that opens four of them, and with what putting the parts of attention together costs at far positions.
  */
 #include "../classifier.h"
 #include "../context.h"
