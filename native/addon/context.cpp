@@ -5,8 +5,8 @@
 
 Napi::Function Context::define(Napi::Env env) {
   return DefineClass(env, "Context",
-                     {InstanceMethod<&Context::setAngles>("setAngles"), InstanceMethod<&Context::forward>("forward"),
-                      InstanceMethod<&Context::sample>("sample"), InstanceMethod<&Context::dispose>("dispose")});
+                     {InstanceMethod<&Context::forward>("forward"), InstanceMethod<&Context::sample>("sample"),
+                      InstanceMethod<&Context::dispose>("dispose")});
 }
 
 /* new Context(model, sequences) */
@@ -22,18 +22,6 @@ Context::Context(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Context>(inf
 Context::Parts& Context::parts() const {
   if (!parts_) throw BadArgument{"this context has been disposed"};
   return *parts_;
-}
-
-/* setAngles(pos, fcr: Float32Array, fci: Float32Array): void */
-Napi::Value Context::setAngles(const Napi::CallbackInfo& info) {
-  return guarded<Napi::Value>(info.Env(), [&] {
-    if (info.Length() != 3) throw BadArgument{"setAngles"};
-    const llama2::Config& p = parts().transformer->config();
-    const int pos = whole(info[0], "pos", 0, p.seqLen - 1);
-    const size_t pairs = p.headSize() / 2;
-    parts_->context.setAngles(pos, floats(info[1], pairs).data, floats(info[2], pairs).data);
-    return info.Env().Undefined();
-  });
 }
 
 /*

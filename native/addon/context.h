@@ -23,7 +23,6 @@ class Context : public Napi::ObjectWrap<Context> {
   /* Throws BadArgument once it is disposed. */
   Parts& parts() const;
 
-  Napi::Value setAngles(const Napi::CallbackInfo& info);
   Napi::Value forward(const Napi::CallbackInfo& info);
   Napi::Value sample(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);

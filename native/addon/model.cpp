@@ -16,19 +16,20 @@ Napi::Function Model::define(Napi::Env env) {
                       InstanceAccessor<&Model::maxBatch>("maxBatch"), InstanceMethod<&Model::dispose>("dispose")});
 }
 
-/* new Model(config, sharedClassifier, groupSize, isa, threads) */
+/* new Model(config, sharedClassifier, groupSize, frequencies, isa, threads) */
 Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
   info.This().As<Napi::Object>().TypeTag(&kModelTag);
   transformer_ = guarded<std::shared_ptr<llama2::Transformer>>(info.Env(), [&] {
-    if (info.Length() != 5) throw BadArgument{"new Model"};
+    if (info.Length() != 6) throw BadArgument{"new Model"};
     const auto config = configOf<llama2::Config>(info[0]);
     const bool sharedClassifier = truth(info[1]);
     // beyond 2^16 the whole sums of a group could leave int32
     const int groupSize = whole(info[2], "groupSize", 0, 1 << 16);
-    const llama2::Kernels* kernels = llama2::chooseKernels(text(info[3]));
+    const float* frequencies = floats(info[3], config.headSize() / 2).data;
+    const llama2::Kernels* kernels = llama2::chooseKernels(text(info[4]));
     if (kernels == nullptr) throw BadArgument{"isa"};
-    const int threads = whole(info[4], "threads", 1, 1024);
-    return std::make_shared<llama2::Transformer>(config, sharedClassifier, groupSize, *kernels, threads);
+    const int threads = whole(info[5], "threads", 1, 1024);
+    return std::make_shared<llama2::Transformer>(config, sharedClassifier, groupSize, frequencies, *kernels, threads);
   });
 }
 

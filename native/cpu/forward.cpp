@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "rope.h"
 #include "transformer.h"
 
 namespace llama2 {
@@ -45,6 +46,7 @@ class Transformer::Pass {
   void matmul(float* xout, const float* x, int count, const Matrix& w);
   void interleave(const float* x, int count, int n);
   MutableInt8Vectors quantized(int first, const Segments& segments) const;
+  void ropeAngles(int entry);
   void rope(float* vec, int size);
   void remember(int layer);
   void attention(int layer);
@@ -69,10 +71,11 @@ void Transformer::forward(Context& context, const Entry* batch, int count, int w
 }
 
 void Transformer::Pass::forward(int wanted, float* logits) {
-  // copy the token embeddings into x
+  // copy the token embeddings into x, and see by which angles RoPE will turn
   const Share mine(count_, thread_, threads_);
   for (int e = mine.begin; e < mine.end; e++) {
     w.tokenEmbeddingTable.copyRow(s.x + static_cast<size_t>(e) * p.dim, batch_[e].token);
+    ropeAngles(e);
   }
 
   // forward all the layers
@@ -202,12 +205,22 @@ void Transformer::Pass::matmul(float* xout, const float* x, int count, const Mat
   }
 }
 
+/* The cosines and sines of the angles by which RoPE turns an entry at its position. */
+void Transformer::Pass::ropeAngles(int entry) {
+  const size_t pairs = transformer_.frequencies_.size();
+  for (size_t i = 0; i < pairs; i++) {
+    const float val = static_cast<float>(batch_[entry].pos) * transformer_.frequencies_[i];
+    s.fcr[entry * pairs + i] = quarterTurns(val, 1);
+    s.fci[entry * pairs + i] = quarterTurns(val, 0);
+  }
+}
+
 /* Turn each pair of numbers in this thread's rows of vec (count, size) by its token's angle. */
 void Transformer::Pass::rope(float* vec, int size) {
   const int headSize = p.headSize();
   const Share rows = rowsOf(size);
   for (int e = 0; e < count_; e++) {
-    const size_t angles = static_cast<size_t>(batch_[e].pos) * (headSize / 2);
+    const size_t angles = static_cast<size_t>(e) * (headSize / 2);
     float* row = vec + static_cast<size_t>(e) * size;
     for (int i = rows.begin; i < rows.end; i += 2) {
       const float fcr = s.fcr[angles + i % headSize / 2];

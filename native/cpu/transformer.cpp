@@ -74,8 +74,8 @@ float* TransformerWeights::vector(const std::string& name, int layer) {
   return nullptr;
 }
 
-Transformer::Transformer(const Config& config, bool sharedClassifier, int groupSize, const Kernels& kernels,
-                         int threads)
+Transformer::Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* frequencies,
+                         const Kernels& kernels, int threads)
     : config_(config),
       groupSize_(groupSize),
       kernels_(kernels),
@@ -83,6 +83,7 @@ Transformer::Transformer(const Config& config, bool sharedClassifier, int groupS
       streamed_(bytes_ > kCacheBytes),
       maxBatch_(maxBatchFor(config)),
       memory_(bytes_, Pages::kHuge),
+      frequencies_(frequencies, frequencies + config.headSize() / 2),
       pool_(threads) {
   Parts parts(memory_);
   weights_ = layOutWeights(parts, config, sharedClassifier, groupSize);
@@ -129,8 +130,8 @@ RunState layOutState(Parts& memory, const Config& p, int groupSize, int maxBatch
   s.q = rows(p.dim);
   s.k = rows(p.kvDim());
   s.v = rows(p.kvDim());
-  s.fcr = memory.take<float>(static_cast<size_t>(p.seqLen) * (p.headSize() / 2));
-  s.fci = memory.take<float>(static_cast<size_t>(p.seqLen) * (p.headSize() / 2));
+  s.fcr = rows(p.headSize() / 2);
+  s.fci = rows(p.headSize() / 2);
   s.att = memory.take<float>(static_cast<size_t>(threads) * p.nHeads * attStride(p));
   if (groupSize == 0) {
     s.xi = rows(std::max(p.dim, p.hiddenDim));
@@ -170,8 +171,7 @@ size_t cacheBytes(const Config& p, int sequences) {
 }  // namespace
 
 Context::Context(const Transformer& transformer, int sequences)
-    : pairs_(transformer.config().headSize() / 2),
-      stateMemory_(
+    : stateMemory_(
           stateBytes(transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads()),
           Pages::kLazy),
       cacheMemory_(cacheBytes(transformer.config(), sequences), Pages::kLazy),
@@ -181,12 +181,6 @@ Context::Context(const Transformer& transformer, int sequences)
       layOutState(state, transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads());
   Parts caches(cacheMemory_);
   caches_ = layOutCaches(caches, transformer.config(), sequences);
-}
-
-void Context::setAngles(int pos, const float* fcr, const float* fci) {
-  const size_t row = static_cast<size_t>(pos) * pairs_;
-  std::copy_n(fcr, pairs_, state_.fcr + row);
-  std::copy_n(fci, pairs_, state_.fci + row);
 }
 
 }  // namespace llama2

@@ -98,9 +98,11 @@ class Context;
 class Transformer {
  public:
   /*
-   * groupSize is 0 for float32 matrices. Throws std::bad_alloc, std::system_error.
+   * groupSize is 0 for float32 matrices. frequencies, (headSize / 2), are `ropeFrequency`'s. Throws std::bad_alloc,
+   * std::system_error.
    */
-  Transformer(const Config& config, bool sharedClassifier, int groupSize, const Kernels& kernels, int threads);
+  Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* frequencies,
+              const Kernels& kernels, int threads);
 
   /*
    * Put the next numbers of a tensor into place, by its name in TransformerWeights and its layer. The numbers are
@@ -140,6 +142,7 @@ class Transformer {
   const int maxBatch_;
   Memory memory_;
   TransformerWeights weights_;
+  const std::vector<float> frequencies_;  // (headSize / 2) of RoPE
   ThreadPool pool_;
 };
 
@@ -171,8 +174,8 @@ struct RunState {
   float* k;    // (maxBatch, kvDim)
   float* v;    // (maxBatch, kvDim)
   float* att;  // (threads, nHeads, seqLen)
-  float* fcr;  // (seqLen, headSize / 2)
-  float* fci;  // (seqLen, headSize / 2)
+  float* fcr;  // (maxBatch, headSize / 2)
+  float* fci;  // (maxBatch, headSize / 2)
 
   /* What matmul multiplies where a batch has several tokens: one of the above, interleaved. */
   float* xi;  // (max(dim, hiddenDim), count)
@@ -191,13 +194,9 @@ class Context {
 
   int sequences() const { return static_cast<int>(caches_.size()); }
 
-  /* The cosines and sines of a position's RoPE angles, (headSize / 2) each, from `ropeAngles`, before it is read. */
-  void setAngles(int pos, const float* fcr, const float* fci);
-
  private:
   friend class Transformer;
 
-  const int pairs_;  // headSize / 2
   Memory stateMemory_;
   Memory cacheMemory_;
   RunState state_;

@@ -192,11 +192,15 @@ export function matmul(xout: Float32Array, x: Float32Array, { data: w, d, n }: R
 export function ropeAngles(fcr: Float32Array, fci: Float32Array, pos: number, p: Config): void {
   const headSize = headSizeOf(p);
   for (let headDim = 0; headDim < headSize; headDim += 2) {
-    const freq = f32(1 / powf(p.ropeTheta, f32(headDim / headSize)));
-    const val = f32(pos * freq);
+    const val = f32(pos * ropeFrequency(headDim, p));
     fcr[headDim / 2] = cosf(val);
     fci[headDim / 2] = sinf(val);
   }
+}
+
+/** By how many radians a position RoPE turns the numbers headDim and headDim + 1 of a head. */
+export function ropeFrequency(headDim: number, p: Config): number {
+  return f32(1 / powf(p.ropeTheta, f32(headDim / headSizeOf(p))));
 }
 
 /**

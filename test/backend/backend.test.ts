@@ -5,6 +5,8 @@
 import { describe, expect, it } from "vitest";
 import type { Entry } from "../../src/backend/backend.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
+import { forward } from "../../src/llama2/transformer.js";
+import { buildTransformer } from "../../src/llama2/weights.js";
 import { candidates } from "../helpers/backends.js";
 import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.js";
 import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.js";
@@ -96,6 +98,17 @@ describe.each(candidates)("$name", ({ backend, threads }) => {
       expect(expected.every(Number.isFinite)).toBe(true);
       withContext(backend, source, {}, (context) => {
         expect(bits(feed(context, entriesOf(tokens), 8, source.config.vocabSize))).toBe(bits(expected));
+      });
+    });
+
+    it("at positions far out, where RoPE has turned hundreds of times", () => {
+      const source = new Checkpoint(checkpointFile([8, 12, 1, 2, 1, 40, 5000]));
+      const reference = buildTransformer(source);
+      withContext(backend, source, {}, (context) => {
+        for (const pos of [1, 75, 119, 120, 121, 128, 255, 1000, 4095, 4999]) {
+          const expected = bits(forward(reference, 7, pos).slice());
+          expect(bits(context.forward([{ token: 7, pos, sequence: 0 }], 1)), `position ${pos}`).toBe(expected);
+        }
       });
     });
 

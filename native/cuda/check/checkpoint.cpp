@@ -89,13 +89,17 @@ size_t sizeOf(const Tensor& t) { return static_cast<size_t>(t.d) * t.n; }
 
 }  // namespace
 
+float ropeFrequency(const Config& p, int pair) {
+  const float share = static_cast<float>(2 * pair) / static_cast<float>(p.headSize());
+  return 1.0f / powf(10000.0f, share);
+}
+
 void ropeAngles(const Config& p, std::vector<float>& fcr, std::vector<float>& fci) {
   const int pairs = p.headSize() / 2;
   fcr.resize(static_cast<size_t>(p.seqLen) * pairs);
   fci.resize(fcr.size());
   for (int pair = 0; pair < pairs; pair++) {
-    const float share = static_cast<float>(2 * pair) / static_cast<float>(p.headSize());
-    const float freq = 1.0f / powf(10000.0f, share);
+    const float freq = ropeFrequency(p, pair);
     for (int pos = 0; pos < p.seqLen; pos++) {
       const float angle = static_cast<float>(pos) * freq;
       fcr[static_cast<size_t>(pos) * pairs + pair] = cosf(angle);

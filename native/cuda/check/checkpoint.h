@@ -56,7 +56,8 @@ Checkpoint seeded(const Shape& shape, uint32_t seed, bool untied);
 Checkpoint readCheckpoint(const std::string& path);
 void writeCheckpoint(const Checkpoint& checkpoint, const std::string& path);
 
-/* The angles of `ropeAngles`, with C's own functions, which run.c calls as well. */
+/* The angles of `ropeAngles`, with C's own functions, which run.c calls as well; and how fast each pair turns. */
+float ropeFrequency(const Config& p, int pair);
 void ropeAngles(const Config& p, std::vector<float>& fcr, std::vector<float>& fci);
 
 /* "15M fp16" */

@@ -29,6 +29,12 @@ void quantize(const std::vector<float>& w, int groupSize, std::vector<int8_t>& q
 
 int threads() { return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, 8); }
 
+std::vector<float> frequenciesOf(const cuda::Config& p) {
+  std::vector<float> frequencies;
+  for (int pair = 0; pair < p.headSize() / 2; pair++) frequencies.push_back(ropeFrequency(p, pair));
+  return frequencies;
+}
+
 }  // namespace
 
 float roundToHalf(float value) {
@@ -44,13 +50,8 @@ struct Reference::Parts {
   Parts(const Checkpoint& c, int groupSize, int sequences)
       : transformer({c.config.dim, c.config.hiddenDim, c.config.nLayers, c.config.nHeads, c.config.nKvHeads,
                      c.config.vocabSize, c.config.seqLen, c.config.normEps},
-                    c.sharedClassifier, groupSize, kBaseKernels, threads()),
-        context(transformer, sequences) {
-    const int pairs = c.config.headSize() / 2;
-    for (int pos = 0; pos < c.config.seqLen; pos++) {
-      context.setAngles(pos, &c.fcr[static_cast<size_t>(pos) * pairs], &c.fci[static_cast<size_t>(pos) * pairs]);
-    }
-  }
+                    c.sharedClassifier, groupSize, frequenciesOf(c.config).data(), kBaseKernels, threads()),
+        context(transformer, sequences) {}
 };
 
 Reference::Reference(const Checkpoint& c, const Options& options, int sequences)

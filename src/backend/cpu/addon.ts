@@ -17,8 +17,6 @@ export interface NativeModel extends Fillable {
 
 /** Sequences being read. It keeps its model alive. */
 export interface NativeContext {
-  /** The cosines and sines of a position, (headSize / 2) each, before anything is read there. */
-  setAngles(pos: number, fcr: Float32Array, fci: Float32Array): void;
   /** entries: (count, 3) token, position, sequence; logits: (wanted, vocabSize), of the last `wanted` */
   forward(entries: Int32Array, count: number, wanted: number, logits: Float32Array): void;
   /** draws: (count, 3) temperature, top-p, coin; tokens: (count), of the first `count` rows of logits */
@@ -33,6 +31,7 @@ export interface Addon {
     config: Config,
     sharedClassifier: boolean,
     groupSize: number, // 0: float32
+    frequencies: Float32Array, // (headSize / 2) of RoPE
     isa: string,
     threads: number,
   ) => NativeModel;

@@ -3,10 +3,9 @@
  */
 import { Llama2Error } from "../../errors.js";
 import { randomF32 } from "../../llama2/sampler.js";
-import type { Config } from "../../llama2/transformer.js";
+import { type Config, headSizeOf, ropeFrequency } from "../../llama2/transformer.js";
 import type { Backend, Context } from "../backend.js";
 import { fill } from "../native.js";
-import { RopeTable } from "../ropeTable.js";
 import { threadsFor } from "../threads.js";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.js";
 
@@ -22,7 +21,9 @@ export function openCpu(): Backend {
     load(source, { threads: wanted }) {
       const { config } = source;
       const threads = wanted || threadsFor(source, WEIGHTS_A_THREAD);
-      const model = outOfMemory(() => new addon.Model(config, source.sharedClassifier, source.groupSize, isa, threads));
+      const model = outOfMemory(
+        () => new addon.Model(config, source.sharedClassifier, source.groupSize, frequenciesOf(config), isa, threads),
+      );
       try {
         fill(model, source);
       } catch (error) {
@@ -51,10 +52,12 @@ function chooseIsa(available: string[], named: string): string {
 /** Fewer weights for a thread are not worth its waiting for the others. */
 const WEIGHTS_A_THREAD = 1e6;
 
-function openContext(addon: Addon, model: NativeModel, config: Config, sequences: number): Context {
-  const { vocabSize } = config;
+/** RoPE's frequencies: (headSize / 2). */
+const frequenciesOf = (p: Config) =>
+  Float32Array.from({ length: headSizeOf(p) / 2 }, (_, i) => ropeFrequency(2 * i, p));
+
+function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, sequences: number): Context {
   const native: NativeContext = new addon.Context(model, sequences);
-  const rope = new RopeTable(config, (pos, fcr, fci) => native.setAngles(pos, fcr, fci));
   const entries = new Int32Array(3 * model.maxBatch);
   const draws = new Float32Array(3 * model.maxBatch);
   const tokens = new Int32Array(model.maxBatch);
@@ -66,7 +69,6 @@ function openContext(addon: Addon, model: NativeModel, config: Config, sequences
       if (wanted * vocabSize !== last.length) last = logits.subarray(0, wanted * vocabSize);
       for (let e = 0; e < batch.length; e++) {
         const { token, pos, sequence } = batch[e];
-        rope.reach(pos);
         entries[3 * e] = token;
         entries[3 * e + 1] = pos;
         entries[3 * e + 2] = sequence;
