@@ -81,8 +81,9 @@ class Lines {
 
   /** Ask for a line. Undefined at the end of the input. */
   async ask(guide: string): Promise<string | undefined> {
-    await print(guide);
-    const { value, done } = await interruptible((signal) => {
+    const { value, done } = await interruptible(async (signal) => {
+      await print(guide); // whoever sees it may press Ctrl-C
+      signal.throwIfAborted();
       const interrupted = new Promise<never>((_, reject) => {
         signal.addEventListener("abort", () => reject(signal.reason));
       });
