@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """
-npm run gpu:check: everything that only a GPU can show, in one command and under eight minutes.
+npm run gpu:check: everything that only a GPU can show, in one command that gives itself eight minutes.
 
 Needs Python 3.8, nvcc 12.0 or newer and g++; no network, no Node. Builds native/cuda/check, compares every kernel with
 the reference, measures, writes the results as JSON and prints a short table last. What there was no time for is named
