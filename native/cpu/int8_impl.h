@@ -86,9 +86,11 @@ inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
     }
     for (int quad = segment * quads; quad < (segment + 1) * quads; quad++) {
       for (int p = 0; p < panels; p++) {
+        const int8_t* line = w.q + p * panelBytes + (size_t)quad * kPanel * 4;
+        if constexpr (count * kSlices >= kWorthAsking) __builtin_prefetch(line + kAhead * kPanel * 4, 0, 2);
         for (int s = 0; s < kSlices; s++) {
           Ints column;
-          __builtin_memcpy(&column, w.q + p * panelBytes + ((size_t)quad * kPanel + s * kLanes) * 4, sizeof column);
+          __builtin_memcpy(&column, line + s * kLanes * 4, sizeof column);
           for (int c = 0; c < count; c++) {
             int32_t xj;
             __builtin_memcpy(&xj, x.q.data + c * x.q.stride + quad * 4, sizeof xj);

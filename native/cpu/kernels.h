@@ -130,8 +130,14 @@ struct Kernels {
   /* The index of the largest of `size` numbers; the lowest such index on a tie; 0 if x[0] is NaN. */
   int (*argmax)(const float* x, int size);
 
-  /* Writes the indices i with x[i] >= least, in rising order, to `indices` (size), and returns how many. */
-  int (*atLeast)(int* indices, const float* x, int size, float least);
+  /* The index of the number after `before` others that equals `value`; -1 if there is none. */
+  int (*find)(const float* x, int size, float value, int before);
+
+  /* Writes the numbers that are at least `least`, in their order, to `found` (size), and returns how many. */
+  int (*atLeast)(float* found, const float* x, int size, float least);
+
+  /* Their sum. An estimate: it is added up in any order. */
+  float (*sumAtLeast)(const float* x, int size, float least);
 };
 
 /* One for each instruction set that was compiled in. */

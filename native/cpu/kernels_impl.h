@@ -41,6 +41,13 @@ inline void storeRows(float* xout, const Floats (&sums)[panels][kPanel / kLanes]
 }
 
 /*
+ * Many vectors take longer to multiply with a line of w than the line takes to come from memory, if only it is asked
+ * for in time: so many lines ahead. With few vectors the processor's own prefetching does better.
+ */
+constexpr int kAhead = 128;
+constexpr int kWorthAsking = 6;  // vectors of kLanes sums that take a number of a line each
+
+/*
  * Some panels times some vectors: `panels` * `count` * 16 sums side by side, all in registers. Interleaved vectors need
  * one address for a number of each, which leaves the registers to the sums.
  */
@@ -51,8 +58,10 @@ inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
   for (size_t j = 0; j < (size_t)w.n; j++) {
     const float* xj = x.data + (interleaved ? j * x.step : j);
     for (int p = 0; p < panels; p++) {
+      const float* line = w.data + p * w.panelStride + j * kPanel;
+      if constexpr (count * kSlices >= kWorthAsking) __builtin_prefetch(line + kAhead * kPanel, 0, 2);
       for (int s = 0; s < kSlices; s++) {
-        const Floats column = load<Floats>(w.data + p * w.panelStride + j * kPanel + s * kLanes);
+        const Floats column = load<Floats>(line + s * kLanes);
         for (int c = 0; c < count; c++) sum[c][p][s] += column * xj[interleaved ? c : c * x.stride];
       }
     }
@@ -197,22 +206,63 @@ bool allFinite(const float* x, int size) {
   return zero == 0;
 }
 
-int argmax(const float* x, int size) {
-  const float max = maximum(x, size);
-  for (int i = 0; i < size; i++) {
-    if (x[i] == max) return i;
+int find(const float* x, int size, float value, int before) {
+  constexpr int kBlock = 64;  // is first counted, without a branch for each
+  for (int begin = 0; begin < size; begin += kBlock) {
+    const int end = size - begin < kBlock ? size : begin + kBlock;
+    int equal = 0;
+    for (int i = begin; i < end; i++) equal += x[i] == value;
+    if (equal <= before) {
+      before -= equal;
+      continue;
+    }
+    for (int i = begin; i < end; i++) {
+      if (x[i] == value && before-- == 0) return i;
+    }
   }
-  return 0;  // x[0] is NaN, which nothing equals
+  return -1;
 }
 
-int atLeast(int* indices, const float* x, int size, float least) {
-  int found = 0;
-  for (int i = 0; i < size; i++) {
-    // always written, kept only if it counts: no branch to guess
-    indices[found] = i;
-    found += x[i] >= least;
+int argmax(const float* x, int size) {
+  const int index = find(x, size, maximum(x, size), 0);
+  return index < 0 ? 0 : index;  // x[0] is NaN, which nothing equals
+}
+
+int atLeast(float* found, const float* x, int size, float least) {
+  int count = 0;
+  int i = 0;
+#if defined(__AVX512F__)
+  for (; i + kLanes <= size; i += kLanes) {
+    const __m512 v = _mm512_loadu_ps(x + i);
+    const __mmask16 large = _mm512_cmp_ps_mask(v, _mm512_set1_ps(least), _CMP_GE_OQ);
+    _mm512_storeu_ps(found + count, _mm512_maskz_compress_ps(large, v));
+    count += __builtin_popcount(large);
   }
-  return found;
+#endif
+  for (; i < size; i++) {
+    // always written, kept only if it counts: no branch to guess
+    found[count] = x[i];
+    count += x[i] >= least;
+  }
+  return count;
+}
+
+float sumAtLeast(const float* x, int size, float least) {
+  constexpr int kSums = 4;  // side by side: an addition waits for the one before
+  Floats sums[kSums] = {};
+  int i = 0;
+  for (; i + kSums * kLanes <= size; i += kSums * kLanes) {
+    for (int s = 0; s < kSums; s++) {
+      const Floats v = load<Floats>(x + i + s * kLanes);
+      sums[s] += v >= least ? v : Floats{};
+    }
+  }
+  float sum = 0;
+  for (; i < size; i++) sum += x[i] >= least ? x[i] : 0;
+  for (int s = 0; s < kSums; s++) {
+    for (int lane = 0; lane < kLanes; lane++) sum += sums[s][lane];
+  }
+  return sum;
 }
 
 }  // namespace

@@ -6,17 +6,13 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <utility>
 
 namespace llama2 {
 
 Sampler::Sampler(const Kernels& kernels, int vocabSize)
-    : kernels_(kernels),
-      vocabSize_(vocabSize),
-      indices_(vocabSize),
-      probindex_(vocabSize),
-      spare_(vocabSize),
-      cdf_(vocabSize) {}
+    : kernels_(kernels), vocabSize_(vocabSize), likely_(vocabSize), cdf_(vocabSize) {}
 
 int Sampler::sample(float* logits, const Draw& draw) {
   const auto [temperature, topp, coin] = draw;
@@ -41,78 +37,84 @@ int Sampler::sampleMult(const float* probabilities, float coin) const {
 
 namespace {
 
-/*
- * A candidate as one number: the smaller, the earlier it comes. Above, how far the bits of its probability are below
- * those of 1, since floats that are not negative are ordered as their bits are; below, its index, for ties.
- */
-constexpr uint32_t kOne = 0x3f800000;
-
-uint64_t candidate(float probability, int index) {
-  uint32_t bits;
-  memcpy(&bits, &probability, sizeof bits);
-  return uint64_t{kOne - bits} << 32 | static_cast<uint32_t>(index);
-}
-
-float probabilityOf(uint64_t candidate) {
-  const uint32_t bits = kOne - static_cast<uint32_t>(candidate >> 32);
-  float probability;
-  memcpy(&probability, &bits, sizeof probability);
-  return probability;
-}
-
-int indexOf(uint64_t candidate) { return static_cast<int>(static_cast<uint32_t>(candidate)); }
+/* So many numbers are worth more than a plain sort: a nucleus can have most of a large vocabulary. */
+constexpr int kMany = 256;
 
 /*
- * Sort candidates that are in the order of their indices, with room for as many in `spare`. A nucleus can have most of
- * a large vocabulary, and comparing so many would take longer than a forward pass: they are dealt out by digits, the
- * lowest first, each time keeping the order so far.
+ * Sort numbers from 0 to 1, the largest first, with room for as many in `spare`. Comparing many would take longer than
+ * a forward pass: they are dealt out by the digits of their bits, which are ordered as floats that are not negative
+ * are, the lowest digit first, each time keeping the order so far.
  */
-void sortCandidates(std::vector<uint64_t>& candidates, std::vector<uint64_t>& spare, int count) {
-  constexpr int kDigit = 11, kDigits = 3, kFirst = 32;  // bits: 3 digits from bit 32 on
-  constexpr uint64_t kMask = (1 << kDigit) - 1;
-  constexpr int kWorthIt = 256;
-  if (count < kWorthIt) return std::sort(candidates.begin(), candidates.begin() + count);
+void sortFalling(std::vector<float>& numbers, std::vector<float>& spare, int count) {
+  if (count < kMany) return std::sort(numbers.begin(), numbers.begin() + count, std::greater<float>());
 
-  std::array<std::array<int, kMask + 1>, kDigits> places = {};
+  constexpr int kDigit = 10, kDigits = 3;  // bits: the distance to the bits of 1 has 30
+  const auto digitOf = [](float number, int digit) {
+    constexpr uint32_t kOne = 0x3f800000;
+    uint32_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    return (kOne - bits) >> digit * kDigit & ((1 << kDigit) - 1);
+  };
+  std::array<std::array<int, 1 << kDigit>, kDigits> places = {};
   for (int i = 0; i < count; i++) {
-    for (int d = 0; d < kDigits; d++) places[d][candidates[i] >> (kFirst + d * kDigit) & kMask]++;
+    for (int d = 0; d < kDigits; d++) places[d][digitOf(numbers[i], d)]++;
   }
   for (int d = 0; d < kDigits; d++) {
     int place = 0;
     for (int& entry : places[d]) place += std::exchange(entry, place);
-    for (int i = 0; i < count; i++) spare[places[d][candidates[i] >> (kFirst + d * kDigit) & kMask]++] = candidates[i];
-    candidates.swap(spare);
+    for (int i = 0; i < count; i++) spare[places[d][digitOf(numbers[i], d)]++] = numbers[i];
+    numbers.swap(spare);
   }
 }
 
 }  // namespace
 
+/*
+ * Probabilities are sorted without their tokens: the one that is drawn leads back to its token, the k-th of those that
+ * are as likely.
+ */
 int Sampler::sampleTopp(const float* probabilities, float topp, float coin) {
   // values smaller than (1 - topp) / (n - 1) cannot be part of the result, so crop them before sorting
   const float cutoff = (1.0f - topp) / static_cast<float>(vocabSize_ - 1);
-  const int n0 = kernels_.atLeast(indices_.data(), probabilities, vocabSize_, cutoff);
-  if (n0 == 0) return kernels_.argmax(probabilities, vocabSize_);
-  for (int i = 0; i < n0; i++) probindex_[i] = candidate(probabilities[indices_[i]], indices_[i]);
+  int n = accumulate(probabilities, topp, leastLikely(probabilities, topp, cutoff));
+  // that was an estimate: should rounding have made it too high, all candidates count
+  if (n == 0 || cdf_[n - 1] <= topp) n = accumulate(probabilities, topp, cutoff);
+  if (n == 0) return kernels_.argmax(probabilities, vocabSize_);
 
-  sortCandidates(probindex_, spare_, n0);
+  // sample from the truncated list, whose running sums never fall; the last one also in case of rounding errors
+  const float r = coin * cdf_[n - 1];
+  const int drawn = std::upper_bound(cdf_.begin(), cdf_.begin() + n - 1, r) - cdf_.begin();
+  int before = 0;
+  while (before < drawn && likely_[drawn - before - 1] == likely_[drawn]) before++;
+  return kernels_.find(probabilities, vocabSize_, likely_[drawn], before);
+}
 
-  // truncate the list where the cumulative probability exceeds topp
-  float cumulativeProb = 0;
-  int lastIdx = n0 - 1;  // in case of rounding errors consider all elements
-  for (int i = 0; i < n0; i++) {
-    cumulativeProb += probabilityOf(probindex_[i]);
-    cdf_[i] = cumulativeProb;
-    if (cumulativeProb > topp) {
-      lastIdx = i;
-      break;  // we've exceeded topp by including lastIdx
-    }
+/*
+ * About how likely the last token of the nucleus is, or somewhat less: the sum of those as likely is above topp. Most
+ * of what the cutoff lets through would be sorted for nothing.
+ */
+float Sampler::leastLikely(const float* probabilities, float topp, float cutoff) {
+  const int n0 = kernels_.atLeast(likely_.data(), probabilities, vocabSize_, cutoff);
+  if (n0 < kMany) return cutoff;
+  float low = cutoff, high = 1;
+  for (int i = 0; i < 8; i++) {
+    const float middle = sqrtf(low * high);
+    (kernels_.sumAtLeast(likely_.data(), n0, middle) > topp ? low : high) = middle;
   }
+  return low;
+}
 
-  // sample from the truncated list, whose running sums, which never fall, are those above
-  const float r = coin * cumulativeProb;
-  const auto end = cdf_.begin() + lastIdx;
-  // the last one also in case of rounding errors
-  return indexOf(probindex_[std::upper_bound(cdf_.begin(), end, r) - cdf_.begin()]);
+/* Sort those that are at least so likely, and add them up until the sum exceeds topp. Returns how many that takes. */
+int Sampler::accumulate(const float* probabilities, float topp, float least) {
+  const int n = kernels_.atLeast(likely_.data(), probabilities, vocabSize_, least);
+  sortFalling(likely_, cdf_, n);
+  float cumulativeProb = 0;
+  for (int i = 0; i < n; i++) {
+    cumulativeProb += likely_[i];
+    cdf_[i] = cumulativeProb;
+    if (cumulativeProb > topp) return i + 1;
+  }
+  return n;  // in case of rounding errors consider all elements
 }
 
 }  // namespace llama2

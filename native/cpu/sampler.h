@@ -30,13 +30,13 @@ class Sampler {
  private:
   int sampleMult(const float* probabilities, float coin) const;
   int sampleTopp(const float* probabilities, float topp, float coin);
+  float leastLikely(const float* probabilities, float topp, float cutoff);
+  int accumulate(const float* probabilities, float topp, float least);
 
   const Kernels& kernels_;
   const int vocabSize_;
-  std::vector<int> indices_;         // (vocabSize)
-  std::vector<uint64_t> probindex_;  // (vocabSize) candidates for top-p
-  std::vector<uint64_t> spare_;      // (vocabSize) room to sort them
-  std::vector<float> cdf_;           // (vocabSize) their running sums
+  std::vector<float> likely_;  // (vocabSize) the probabilities that count for top-p, the largest first
+  std::vector<float> cdf_;     // (vocabSize) their running sums
 };
 
 }  // namespace llama2

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import type { Context } from "../../src/backend/backend.js";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
 import { buildSampler, sample } from "../../src/llama2/sampler.js";
+import { softmax } from "../../src/llama2/transformer.js";
 import { candidates } from "../helpers/backends.js";
 import { checkpointFile, type Shape } from "../helpers/checkpoint.js";
 import { seededRandom } from "../helpers/random.js";
@@ -72,6 +73,26 @@ describe.each(candidates)("$name", ({ backend }) => {
       context.dispose();
       model.dispose();
     });
+  });
+
+  it("from a nucleus whose end rounding decides", () => {
+    const model = backend.load(source, { threads: 1 });
+    const context = model.openContext(1);
+    for (let likely = 700; likely < N; likely += 3) {
+      // the likely ones, added up one after the other, are exactly top-p: one more belongs to the nucleus
+      const logits = Float32Array.from({ length: N }, (_, i) => (i < likely ? 0 : -1));
+      const probabilities = logits.slice();
+      softmax(probabilities, N);
+      const topp = probabilities.subarray(0, likely).reduce((sum, p) => Math.fround(sum + p), 0);
+      const own = buildSampler(N, 1, topp, BigInt(likely));
+      const oracle = buildSampler(N, 1, topp, BigInt(likely));
+      for (let i = 0; i < 20; i++) {
+        context.forward([{ token: 1, pos: 0, sequence: 0 }], 1).set(logits);
+        expect(context.sample([own]), `${likely} likely ones`).toEqual([sample(oracle, logits.slice())]);
+      }
+    }
+    context.dispose();
+    model.dispose();
   });
 
   it("probabilities are the reference's bits, whatever the exponent", () => {
