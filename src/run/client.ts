@@ -40,6 +40,32 @@ class Inbox {
   }
 }
 
+/** A worker that has not been told its model yet. */
+let early: Worker | undefined;
+
+/**
+ * Start the next model's worker before anybody knows the model, since a thread takes a while to start. It does not keep
+ * the process alive.
+ */
+export function startEarly(): void {
+  try {
+    const worker = startWorker();
+    worker.unref();
+    worker.on("error", () => {}); // whoever needs one starts another, and hears why that fails
+    worker.on("exit", () => {
+      if (early === worker) early = undefined;
+    });
+    early = worker;
+  } catch {
+    // the same
+  }
+}
+
+function startWorker(): Worker {
+  // the flags that the caller's process was started with, such as --input-type, are not meant for this thread
+  return new Worker(new URL("./worker.js", import.meta.url), { execArgv: [] });
+}
+
 /** A model that lives in a worker. */
 export class WorkerClient {
   private readonly worker: Worker;
@@ -82,8 +108,9 @@ export class WorkerClient {
   }
 
   private constructor(setup: Setup) {
-    // the flags that the caller's process was started with, such as --input-type, are not meant for this thread
-    this.worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: setup, execArgv: [] });
+    this.worker = early ?? startWorker();
+    early = undefined;
+    this.worker.ref();
     this.exited = new Promise((resolve) => {
       this.worker.on("error", (error) => {
         this.death = error;
@@ -100,6 +127,7 @@ export class WorkerClient {
       else if (message.type === "failed")
         this.inboxes.get(message.id)?.end({ answered: true, error: revive(message.error) });
     });
+    this.send({ type: "load", setup });
   }
 
   /**

@@ -5,7 +5,7 @@ import type { BackendName, CudaOptions } from "../backend/backend.js";
 import type { ErrorCode, Remedy } from "../errors.js";
 import type { Config } from "../llama2/transformer.js";
 
-/** What the worker is started with. */
+/** The model that a worker is for. */
 export interface Setup {
   path: string;
   backend: BackendName | "auto";
@@ -77,6 +77,7 @@ export interface Timings {
 
 /** To the worker. Requests that name the same session share a context, which lives until the session ends. */
 export type ToWorker =
+  | { type: "load"; setup: Setup } // once, before all others
   | { type: "start"; id: number; session: number | undefined; request: Request }
   | { type: "cancel"; id: number }
   | { type: "endSession"; session: number }

@@ -6,7 +6,7 @@
  * within one pass, and several jobs on one model take turns.
  */
 import { basename } from "node:path";
-import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { type MessagePort, parentPort } from "node:worker_threads";
 import { type Loaded, load } from "../backend/load.js";
 import { Checkpoint } from "../checkpoint/checkpoint.js";
 import { Llama2Error } from "../errors.js";
@@ -20,8 +20,10 @@ const SLICE_MS = 10;
 const port = parentPort as MessagePort;
 const post = (message: FromWorker) => port.postMessage(message);
 
-const loaded = open(workerData as Setup);
-if (loaded) serve(loaded);
+port.once("message", (message: ToWorker) => {
+  const loaded = message.type === "load" && open(message.setup);
+  if (loaded) serve(loaded);
+});
 
 /** Load the model, and say so; or say why not, and let the worker end. */
 function open({ path, backend, threads, context, cuda }: Setup): Loaded | undefined {
