@@ -184,14 +184,17 @@ inline int quantizeSome(int8_t* q, const float* x, int size, float scale) {
 
 /* The largest magnitude; NaN if one is. */
 inline float largest(const float* x, int size) {
-  float max = 0;
-  bool isNumber = true;
+  // without their signs, floats are ordered as their bits are, NaN above all others
+  int32_t most = 0;
   for (int i = 0; i < size; i++) {
-    const float magnitude = __builtin_fabsf(x[i]);
-    max = magnitude > max ? magnitude : max;
-    isNumber &= x[i] == x[i];
+    int32_t bits;
+    __builtin_memcpy(&bits, x + i, sizeof bits);
+    bits &= 0x7fffffff;
+    most = bits > most ? bits : most;
   }
-  return isNumber ? max : __builtin_nanf("");
+  float max;
+  __builtin_memcpy(&max, &most, sizeof max);
+  return max == max ? max : __builtin_nanf("");
 }
 
 void quantize(MutableInt8Vectors xq, Columns<const float> x, int count, Segments segments, int groupSize) {
