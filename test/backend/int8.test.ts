@@ -64,6 +64,21 @@ function hostile(source: WeightSource): WeightSource {
   };
 }
 
+/** The same weights, but number `at` of the last norm's is NaN. */
+function spoiled(source: WeightSource, at: number): WeightSource {
+  return {
+    config: source.config,
+    sharedClassifier: source.sharedClassifier,
+    groupSize: source.groupSize,
+    read: (name, layer, fill) =>
+      source.read(name, layer, (values, offset) => {
+        const isHere = name === "rmsFinalWeight" && at >= offset && at < offset + values.length;
+        fill(isHere ? values.with(at - offset, NaN) : values, offset);
+      }),
+    readQuantized: (name, layer, fill) => source.readQuantized(name, layer, fill),
+  };
+}
+
 /** The same weights, with the scales of some tensors multiplied. */
 function rescaled(source: WeightSource, factors: Partial<Record<MatrixName, number>>): WeightSource {
   return {
@@ -157,5 +172,15 @@ describe.each(candidates)("int8 on $name", ({ backend, threads }) => {
     withContext(backend, source, {}, (context) => {
       expect(bits(feed(context, entriesOf(tokens), 5, 48))).toBe(bits(expected));
     });
+  });
+
+  it.each([0, 5, 31, 63])("a NaN among the activations, at %i, is not lost: all logits are NaN", async (at) => {
+    const file = await quantized(checkpointFile([64, 64, 1, 2, 2, 48, 40], { seed: 5 }), 16);
+    const source = spoiled(file, at);
+    expect(referenceLogits(source, [1]).every(Number.isNaN)).toBe(true);
+    withContext(backend, source, {}, (context) => {
+      expect(feed(context, entriesOf([1]), 1, 48).every(Number.isNaN)).toBe(true);
+    });
+    file.close();
   });
 });
