@@ -8,7 +8,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     // Tests are written against src/ and run against what was built from it: the code that a user has, at its speed.
     // (`npm test` builds first. Run by itself, vitest tests the last build.)
-    alias: [{ find: /^((?:\.\.\/)+)src\/(.*)$/, replacement: "$1dist/$2" }],
+    alias: [{ find: /^((?:\.\.\/)+)src\/(.*)\.ts$/, replacement: "$1dist/$2.js" }],
     server: { deps: { external: [/\/dist\//] } },
   },
 });

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, relative } from "node:path";
 import { parseArgs } from "node:util";
-import { findTokenizer } from "../dist/checkpoint/tokenizerFile.js";
+import { findTokenizer } from "../dist/checkpoint/tokenizer/tokenizerFile.js";
 import { root } from "../scripts/fingerprint.mjs";
 import { buildSweep, quantize } from "./commands.mjs";
 import { bytesPerToken, countPositions, engine, taskOf } from "./engines.mjs";

@@ -3,7 +3,7 @@
  * where a compiler is.
  */
 import { spawnSync } from "node:child_process";
-import { rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { product, root } from "./fingerprint.mjs";
@@ -19,11 +19,22 @@ async function build() {
   const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
   const { status } = spawnSync(process.execPath, [tsc], { cwd: root, stdio: "inherit" });
   if (status !== 0) process.exit(status ?? 1);
+  rewriteDeclarations();
   const { buildWasm } = await import("./build-wasm.mjs"); // needs what `npm ci` installs
   await buildWasm();
   dist.markFresh();
   const why = buildNative();
   if (why) console.error(`llama2.ts: no native cpu backend (${why}); wasm remains, the same bit for bit`);
+}
+
+/** tsc rewrites `.ts` to `.js` in the imports of what it emits, but not in declarations. */
+function rewriteDeclarations() {
+  const files = readdirSync(join(root, "dist"), { recursive: true }).filter((name) => name.endsWith(".d.ts"));
+  for (const name of files) {
+    const path = join(root, "dist", name);
+    const text = readFileSync(path, "utf8");
+    writeFileSync(path, text.replace(/((?:from|import\() ?"\.[^"]*)\.ts"/g, '$1.js"'));
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await build();

@@ -2,11 +2,11 @@
 /*
  * llama2.ts: llama2.c in TypeScript. What the package exports.
  */
-export type { BackendName } from "./backend/backend.js";
-export type { Header } from "./checkpoint/header.js";
-export { type QuantizeOptions, quantize } from "./checkpoint/quantize.js";
-export type { WriteOptions } from "./checkpoint/write.js";
-export { type ErrorCode, Llama2Error, type Remedy } from "./errors.js";
-export type { Config } from "./llama2/transformer.js";
-export { type GenerateOptions, type Generation, type LoadOptions, loadModel, type Model, type Token } from "./model.js";
-export type { Timings } from "./run/protocol.js";
+export type { BackendName } from "./backend/backend.ts";
+export type { Header } from "./checkpoint/header.ts";
+export { type QuantizeOptions, quantize } from "./checkpoint/quantize.ts";
+export type { WriteOptions } from "./checkpoint/write.ts";
+export { type ErrorCode, Llama2Error, type Remedy } from "./errors.ts";
+export type { Config } from "./llama2/transformer.ts";
+export { type GenerateOptions, type Generation, type LoadOptions, loadModel, type Model, type Token } from "./model.ts";
+export type { Timings } from "./run/protocol.ts";

@@ -2,14 +2,14 @@
  * What a user of the library holds: a model, with text going in and text coming out.
  */
 import { join } from "node:path";
-import { type BackendName, type CudaOptions, KV_PRECISIONS, meansCuda, PRECISIONS } from "./backend/backend.js";
-import { checkVocabSize, findTokenizer, PACKAGE_MODELS, readTokenizer } from "./checkpoint/tokenizerFile.js";
-import { Llama2Error } from "./errors.js";
-import { BOS, encode, type Tokenizer } from "./llama2/tokenizer.js";
-import type { Config } from "./llama2/transformer.js";
-import { type LoadedInfo, WorkerClient } from "./run/client.js";
-import type { Slice, Timings } from "./run/protocol.js";
-import { TextStream, toByteString } from "./text.js";
+import { type BackendName, type CudaOptions, KV_PRECISIONS, meansCuda, PRECISIONS } from "./backend/backend.ts";
+import { checkVocabSize, findTokenizer, PACKAGE_MODELS, readTokenizer } from "./checkpoint/tokenizer/tokenizerFile.ts";
+import { Llama2Error } from "./errors.ts";
+import { BOS, encode, type Tokenizer } from "./llama2/tokenizer.ts";
+import type { Config } from "./llama2/transformer.ts";
+import { type LoadedInfo, WorkerClient } from "./run/client.ts";
+import type { Slice, Timings } from "./run/protocol.ts";
+import { TextStream, toByteString } from "./text.ts";
 
 /** The model that comes with the package. */
 export const BUNDLED_MODEL: string = join(PACKAGE_MODELS, "stories2M.bin");

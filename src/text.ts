@@ -1,7 +1,7 @@
 /*
  * Bytes and text: what a tokenizer sees and what people read.
  */
-import { decode, type Tokenizer } from "./llama2/tokenizer.js";
+import { decode, type Tokenizer } from "./llama2/tokenizer.ts";
 
 /** Text as the UTF-8 byte string that `encode` takes. A lone surrogate becomes U+FFFD. */
 export function toByteString(text: string | Uint8Array): string {

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { ROOT } from "./helpers/golden.js";
+import { ROOT } from "./helpers/golden.ts";
 
 it("what the library says names no flag: whoever calls it has typed none", () => {
   const src = join(ROOT, "src");

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { Checkpoint } from "../src/checkpoint/checkpoint.js";
-import { loadModel, type Model, type Token } from "../src/index.js";
-import { forward } from "../src/llama2/transformer.js";
-import { buildTransformer } from "../src/llama2/weights.js";
-import { checkpointFile, SHAPES, type Shape } from "./helpers/checkpoint.js";
-import { runScript } from "./helpers/child.js";
-import { type GenerateCase, golden, ROOT } from "./helpers/golden.js";
+import { Checkpoint } from "../src/checkpoint/checkpoint.ts";
+import { loadModel, type Model, type Token } from "../src/index.ts";
+import { forward } from "../src/llama2/transformer.ts";
+import { buildTransformer } from "../src/llama2/weights.ts";
+import { checkpointFile, SHAPES, type Shape } from "./helpers/checkpoint.ts";
+import { runScript } from "./helpers/child.ts";
+import { type GenerateCase, golden, ROOT } from "./helpers/golden.ts";
 
 const { cases } = golden<{ cases: GenerateCase[] }>("bundled-model.json");
 

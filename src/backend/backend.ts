@@ -2,8 +2,8 @@
  * The one interface that whatever runs a forward pass has. Generation, chat, measuring and the tests are written
  * once against it. A backend knows a model's weights and shape, not files or flags.
  */
-import type { Sampler } from "../llama2/sampler.js";
-import type { WeightSource } from "../llama2/weights.js";
+import type { Sampler } from "../llama2/sampler.ts";
+import type { WeightSource } from "../llama2/weights.ts";
 
 /** The order in which `auto` tries them, the fastest first. */
 export const BACKENDS = ["cuda", "cpu", "wasm", "ts"] as const;

@@ -2,10 +2,10 @@
  * What no backend could hold is refused before anything is allocated.
  */
 import { freemem, totalmem } from "node:os";
-import { Llama2Error } from "../errors.js";
-import { runOf } from "../llama2/quantize.js";
-import { type Config, headSizeOf, kvDimOf } from "../llama2/transformer.js";
-import { isVector, tensorsOf, type WeightSource } from "../llama2/weights.js";
+import { Llama2Error } from "../errors.ts";
+import { runOf } from "../llama2/quantize.ts";
+import { type Config, headSizeOf, kvDimOf } from "../llama2/transformer.ts";
+import { isVector, tensorsOf, type WeightSource } from "../llama2/weights.ts";
 
 /** Float32 cannot count further: position 2^24 + 1 would get the RoPE angles of position 2^24. */
 const MAX_POSITIONS = 2 ** 24;

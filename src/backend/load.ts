@@ -1,15 +1,15 @@
 /*
  * Choosing a backend.
  */
-import { Llama2Error } from "../errors.js";
-import type { Config } from "../llama2/transformer.js";
-import type { WeightSource } from "../llama2/weights.js";
-import { BACKENDS, type Backend, type BackendName, type LoadedModel, type LoadOptions, meansCuda } from "./backend.js";
-import { openCpu } from "./cpu/cpu.js";
-import { openCuda, whyNotCuda } from "./cuda/cuda.js";
-import { checkLimits, checkMemory } from "./limits.js";
-import { ts } from "./ts/ts.js";
-import { wasm } from "./wasm/wasm.js";
+import { Llama2Error } from "../errors.ts";
+import type { Config } from "../llama2/transformer.ts";
+import type { WeightSource } from "../llama2/weights.ts";
+import { BACKENDS, type Backend, type BackendName, type LoadedModel, type LoadOptions, meansCuda } from "./backend.ts";
+import { openCpu } from "./cpu/cpu.ts";
+import { openCuda, whyNotCuda } from "./cuda/cuda.ts";
+import { checkLimits, checkMemory } from "./limits.ts";
+import { ts } from "./ts/ts.ts";
+import { wasm } from "./wasm/wasm.ts";
 
 /** A model on a backend, and what the choice deserves to be told. */
 export interface Loaded {

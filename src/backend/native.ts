@@ -3,9 +3,9 @@
  */
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { Llama2Error } from "../errors.js";
-import { isVector, tensorsOf, type WeightSource } from "../llama2/weights.js";
-import { probe } from "./probe.js";
+import { Llama2Error } from "../errors.ts";
+import { isVector, tensorsOf, type WeightSource } from "../llama2/weights.ts";
+import { probe } from "./probe.ts";
 
 /** A native file: what it is called, where it lies, and the command that builds it. */
 export interface NativeFile {

@@ -1,7 +1,7 @@
 /*
  * The RoPE angles for kernels that look them up: made by the reference, row by row, as far as reading goes.
  */
-import { type Config, headSizeOf, ropeAngles } from "../llama2/transformer.js";
+import { type Config, headSizeOf, ropeAngles } from "../llama2/transformer.ts";
 
 export class RopeTable {
   private readonly config: Config;

@@ -2,7 +2,7 @@
  * How many threads a backend takes where nobody says.
  */
 import { availableParallelism } from "node:os";
-import { tensorsOf, type WeightSource } from "../llama2/weights.js";
+import { tensorsOf, type WeightSource } from "../llama2/weights.ts";
 
 /**
  * As many as the machine runs at once, but no more than the model has work for: threads wait for each other about seven

@@ -4,12 +4,13 @@
  * The size that the header asks for is computed first, in exact arithmetic, and compared with the file's real one;
  * a file that lies about its shape is refused before anything is allocated.
  */
-import type { Config } from "../llama2/transformer.js";
-import type { MatrixName, TensorName, WeightSource } from "../llama2/weights.js";
-import { InputFile } from "./file.js";
-import { HEAD_BYTES, type Header, parseHeader } from "./header.js";
-import { checkFileSize, chunkOf, locateTensors, type Tensor } from "./tensors.js";
-import type { PieceSource } from "./write.js";
+
+import { InputFile } from "../files/inputFile.ts";
+import type { Config } from "../llama2/transformer.ts";
+import type { MatrixName, TensorName, WeightSource } from "../llama2/weights.ts";
+import { HEAD_BYTES, type Header, parseHeader } from "./header.ts";
+import { checkFileSize, chunkOf, locateTensors, type Tensor } from "./tensors.ts";
+import type { PieceSource } from "./write.ts";
 
 export class Checkpoint implements WeightSource, PieceSource {
   /** What the header says. */

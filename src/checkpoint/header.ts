@@ -8,9 +8,9 @@
  * From byte 64 on, versions 1 and 2 may carry what llama2.c takes for granted: the tag "eps0", rmsnorm's epsilon
  * and RoPE's theta. llama2.c writes zeros there, which mean its own values.
  */
-import { Llama2Error } from "../errors.js";
-import { type Config, DEFAULTS } from "../llama2/transformer.js";
-import { bytesText } from "./file.js";
+import { Llama2Error } from "../errors.ts";
+import { bytesText } from "../files/inputFile.ts";
+import { type Config, DEFAULTS } from "../llama2/transformer.ts";
 
 /** What a header says. */
 export interface Header {

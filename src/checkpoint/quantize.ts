@@ -2,13 +2,13 @@
  * From a float32 checkpoint to an int8 one, a quarter of its size.
  */
 import { existsSync, realpathSync } from "node:fs";
-import { Llama2Error } from "../errors.js";
-import { defaultGroupSize } from "../llama2/quantize.js";
-import { isVector } from "../llama2/weights.js";
-import { Checkpoint } from "./checkpoint.js";
-import { type Header, MAX_GROUP_SIZE } from "./header.js";
-import { locateTensors } from "./tensors.js";
-import { type WriteOptions, writeCheckpoint } from "./write.js";
+import { Llama2Error } from "../errors.ts";
+import { defaultGroupSize } from "../llama2/quantize.ts";
+import { isVector } from "../llama2/weights.ts";
+import { Checkpoint } from "./checkpoint.ts";
+import { type Header, MAX_GROUP_SIZE } from "./header.ts";
+import { locateTensors } from "./tensors.ts";
+import { type WriteOptions, writeCheckpoint } from "./write.ts";
 
 export interface QuantizeOptions extends WriteOptions {
   /** How many weights share a scale. Default: 64, halved until it divides dim and hiddenDim. */

@@ -2,13 +2,13 @@
  * Writing checkpoints, piece by piece: a model may be larger than the memory.
  */
 import { setImmediate } from "node:timers/promises";
-import { Llama2Error } from "../errors.js";
-import { f32, rintf } from "../llama2/math.js";
-import { mallocQuantized, type QuantizedTensor } from "../llama2/quantize.js";
-import type { TensorName } from "../llama2/weights.js";
-import { formatHeader, HEADER_BYTES, type Header } from "./header.js";
-import { OutputFile } from "./outputFile.js";
-import { chunkOf, locateTensors, type Tensor } from "./tensors.js";
+import { Llama2Error } from "../errors.ts";
+import { OutputFile } from "../files/outputFile.ts";
+import { f32, rintf } from "../llama2/math.ts";
+import { mallocQuantized, type QuantizedTensor } from "../llama2/quantize.ts";
+import type { TensorName } from "../llama2/weights.ts";
+import { formatHeader, HEADER_BYTES, type Header } from "./header.ts";
+import { chunkOf, locateTensors, type Tensor } from "./tensors.ts";
 
 export interface WriteOptions {
   /** Called as the file grows: its bytes so far, and how many it will have. */

@@ -2,12 +2,12 @@
  * llama2 -m chat: a conversation, in run.c's manner.
  */
 import { createInterface } from "node:readline";
-import { renderPrompt } from "../llama2/chat.js";
-import { EOS } from "../llama2/tokenizer.js";
-import { TextStream, toByteString } from "../text.js";
-import { Interrupted, interruptible, print, tell } from "./io.js";
-import { openModel } from "./model.js";
-import { type StoryFlags, stepsOf, tellSeed } from "./story.js";
+import { renderPrompt } from "../llama2/chat.ts";
+import { EOS } from "../llama2/tokenizer.ts";
+import { TextStream, toByteString } from "../text.ts";
+import { Interrupted, interruptible, print, tell } from "./io.ts";
+import { openModel } from "./model.ts";
+import { type StoryFlags, stepsOf, tellSeed } from "./story.ts";
 
 /**
  * run.c 802: chat. It ends with the input, or when all turns together have used up the steps: the last one is cut

@@ -2,7 +2,7 @@
  * Standard input and output, and how a command ends.
  */
 import { once } from "node:events";
-import { Llama2Error, reasonOf } from "../errors.js";
+import { Llama2Error, reasonOf } from "../errors.ts";
 
 /** 16 MiB: larger than any text a model could read at once, and what the tokenizer takes in its stride. */
 export const MAX_TEXT_BYTES = 1 << 24;

@@ -2,11 +2,11 @@
  * llama2 logits: the raw numbers, for comparing.
  */
 import { existsSync } from "node:fs";
-import { InputFile } from "../checkpoint/file.js";
-import { Llama2Error } from "../errors.js";
-import { print } from "./io.js";
-import { openModel } from "./model.js";
-import { type MachineFlags, tokenIds } from "./options.js";
+import { Llama2Error } from "../errors.ts";
+import { InputFile } from "../files/inputFile.ts";
+import { print } from "./io.ts";
+import { openModel } from "./model.ts";
+import { type MachineFlags, tokenIds } from "./options.ts";
 
 export interface LogitsFlags extends MachineFlags {
   tokens: string;

@@ -2,10 +2,10 @@
  * Opening a model for a command.
  */
 import { existsSync } from "node:fs";
-import { Llama2Error } from "../errors.js";
-import { loadModel, type Model } from "../model.js";
-import { tell } from "./io.js";
-import type { MachineFlags } from "./options.js";
+import { Llama2Error } from "../errors.ts";
+import { loadModel, type Model } from "../model.ts";
+import { tell } from "./io.ts";
+import type { MachineFlags } from "./options.ts";
 
 /** What can be done about a model that is no file. */
 const NO_MODEL = `

@@ -3,8 +3,8 @@
  * anything is loaded.
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, PRECISIONS } from "../backend/backend.js";
-import { Llama2Error, type Remedy } from "../errors.js";
+import { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, PRECISIONS } from "../backend/backend.ts";
+import { Llama2Error, type Remedy } from "../errors.ts";
 
 /** The flags of every command that runs a model. */
 export interface MachineFlags extends CudaOptions {

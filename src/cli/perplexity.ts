@@ -1,14 +1,15 @@
 /*
  * llama2 perplexity: how well a model foretells a text.
  */
-import { bytesText, InputFile } from "../checkpoint/file.js";
-import { Llama2Error } from "../errors.js";
-import { encode } from "../llama2/tokenizer.js";
-import type { Model } from "../model.js";
-import { TextStream } from "../text.js";
-import { MAX_TEXT_BYTES, print, tell } from "./io.js";
-import { openModel } from "./model.js";
-import type { MachineFlags } from "./options.js";
+
+import { Llama2Error } from "../errors.ts";
+import { bytesText, InputFile } from "../files/inputFile.ts";
+import { encode } from "../llama2/tokenizer.ts";
+import type { Model } from "../model.ts";
+import { TextStream } from "../text.ts";
+import { MAX_TEXT_BYTES, print, tell } from "./io.ts";
+import { openModel } from "./model.ts";
+import type { MachineFlags } from "./options.ts";
 
 export interface PerplexityFlags extends MachineFlags {
   tokenizer?: string;

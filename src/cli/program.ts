@@ -4,11 +4,11 @@
  */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
-import { MAX_GROUP_SIZE } from "../checkpoint/header.js";
-import { Llama2Error } from "../errors.js";
-import { endWithOutput, Interrupted, interruptible, tell } from "./io.js";
-import { addMachineFlags, asFlag, decimal, seed, whole } from "./options.js";
-import { type StoryFlags, story } from "./story.js";
+import { MAX_GROUP_SIZE } from "../checkpoint/header.ts";
+import { Llama2Error } from "../errors.ts";
+import { endWithOutput, Interrupted, interruptible, tell } from "./io.ts";
+import { addMachineFlags, asFlag, decimal, seed, whole } from "./options.ts";
+import { type StoryFlags, story } from "./story.ts";
 
 const EXAMPLES = `
 Examples:
@@ -50,7 +50,7 @@ function program(): Command {
       if (flags.prompt === "-") command.error("error: -i - does not go with -m chat, which reads the turns there");
       if (flags.json) command.error("error: --json does not go with -m chat");
       if (flags.stories > 1) command.error("error: --stories does not go with -m chat");
-      const { chat } = await import("./chat.js");
+      const { chat } = await import("./chat.ts");
       return chat(model, flags);
     });
   addMachineFlags(llama2);
@@ -63,7 +63,7 @@ function program(): Command {
     .option("--eos", "with an EOS at the end")
     .option("--pieces", "a line for each token, with its piece as a JSON string")
     .action(async (text, flags) => {
-      const { tokenize } = await import("./tokenize.js");
+      const { tokenize } = await import("./tokenize.ts");
       return interruptible((signal) => tokenize(text, flags, signal));
     });
   llama2
@@ -71,7 +71,7 @@ function program(): Command {
     .description("print the text of token ids, separated by commas or white space; - reads standard input")
     .option("-z, --tokenizer <file>", "default: the bundled model's")
     .action(async (ids, flags) => {
-      const { detokenize } = await import("./tokenize.js");
+      const { detokenize } = await import("./tokenize.ts");
       return interruptible((signal) => detokenize(ids, flags, signal));
     });
   const logitsCommand = llama2
@@ -80,7 +80,7 @@ function program(): Command {
     .requiredOption("--tokens <list>", "token ids, or a file with them")
     .option("--prefill", "read the tokens in one pass; the bytes are the same")
     .action(async (model, flags) => {
-      const { logits } = await import("./logits.js");
+      const { logits } = await import("./logits.ts");
       return interruptible((signal) => logits(model, flags, signal));
     });
   addMachineFlags(logitsCommand);
@@ -90,7 +90,7 @@ function program(): Command {
     .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
     .option("--json", "print one JSON object")
     .action(async (model, file, flags) => {
-      const { perplexity } = await import("./perplexity.js");
+      const { perplexity } = await import("./perplexity.ts");
       return interruptible((signal) => perplexity(model, file, flags, signal));
     });
   addMachineFlags(perplexityCommand);
@@ -103,7 +103,7 @@ function program(): Command {
       whole("weights", 1, MAX_GROUP_SIZE),
     )
     .action(async (input, output, flags) => {
-      const { quantize } = await import("./quantize.js");
+      const { quantize } = await import("./quantize.ts");
       return interruptible((signal) => quantize(input, output, flags, signal));
     });
 

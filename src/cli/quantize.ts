@@ -2,8 +2,8 @@
  * llama2 quantize: from float32 to int8.
  */
 import { statSync } from "node:fs";
-import { quantize as quantizeFile } from "../checkpoint/quantize.js";
-import { tell } from "./io.js";
+import { quantize as quantizeFile } from "../checkpoint/quantize.ts";
+import { tell } from "./io.ts";
 
 export interface QuantizeFlags {
   groupSize?: number;

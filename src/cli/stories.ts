@@ -1,9 +1,9 @@
 /*
  * llama2 -N: many stories at once.
  */
-import type { Generation, Model } from "../model.js";
-import { TextStream } from "../text.js";
-import { print, tell } from "./io.js";
+import type { Generation, Model } from "../model.ts";
+import { TextStream } from "../text.ts";
+import { print, tell } from "./io.ts";
 
 /** Between two stories. */
 const SEPARATOR = "<|end|>\n";

@@ -1,13 +1,13 @@
 /*
  * llama2 [MODEL]: a story.
  */
-import { decode, safePrintf } from "../llama2/tokenizer.js";
-import type { Generation, Model } from "../model.js";
-import { TextStream } from "../text.js";
-import { print, readStdin, tell } from "./io.js";
-import { openModel } from "./model.js";
-import type { MachineFlags } from "./options.js";
-import { printStories } from "./stories.js";
+import { decode, safePrintf } from "../llama2/tokenizer.ts";
+import type { Generation, Model } from "../model.ts";
+import { TextStream } from "../text.ts";
+import { print, readStdin, tell } from "./io.ts";
+import { openModel } from "./model.ts";
+import type { MachineFlags } from "./options.ts";
+import { printStories } from "./stories.ts";
 
 export interface StoryFlags extends MachineFlags {
   temperature: number;

@@ -1,14 +1,14 @@
 /*
  * llama2 tokenize and llama2 detokenize: text to token ids and back.
  */
-import { Checkpoint } from "../checkpoint/checkpoint.js";
-import { findTokenizer, readTokenizer } from "../checkpoint/tokenizerFile.js";
-import { Llama2Error } from "../errors.js";
-import { BOS, EOS, encode, type Tokenizer } from "../llama2/tokenizer.js";
-import { BUNDLED_MODEL } from "../model.js";
-import { TextStream, toByteString } from "../text.js";
-import { print, readStdin } from "./io.js";
-import { tokenIds } from "./options.js";
+import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { findTokenizer, readTokenizer } from "../checkpoint/tokenizer/tokenizerFile.ts";
+import { Llama2Error } from "../errors.ts";
+import { BOS, EOS, encode, type Tokenizer } from "../llama2/tokenizer.ts";
+import { BUNDLED_MODEL } from "../model.ts";
+import { TextStream, toByteString } from "../text.ts";
+import { print, readStdin } from "./io.ts";
+import { tokenIds } from "./options.ts";
 
 export interface TokenizeFlags {
   tokenizer?: string;

@@ -1,7 +1,7 @@
 /*
  * The generation loop: read the prompt, then write one token after another, each read before the next is chosen.
  */
-import { BOS } from "./tokenizer.js";
+import { BOS } from "./tokenizer.ts";
 
 /** What the loop wants to have read next. */
 export interface Pass {

@@ -16,9 +16,9 @@
  *
  * "runq.c 139" names the line of the original where the function it translates begins.
  */
-import { f32, roundf } from "./math.js";
-import type { Config } from "./transformer.js";
-import type { MatrixLayout } from "./weights.js";
+import { f32, roundf } from "./math.ts";
+import type { Config } from "./transformer.ts";
+import type { MatrixLayout } from "./weights.ts";
 
 /** Numbers in int8, in groups with a scale each. runq.c 34. */
 export interface QuantizedTensor {

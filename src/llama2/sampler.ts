@@ -5,8 +5,8 @@
  * text, soon dull), or draw one by chance: the higher the temperature, the bolder. Top-p draws from the few most
  * likely tokens only, which keeps a bold storyteller from stumbling.
  */
-import { f32 } from "./math.js";
-import { softmax } from "./transformer.js";
+import { f32 } from "./math.ts";
+import { softmax } from "./transformer.ts";
 
 /** How to choose tokens, and the state of the dice. run.c 582. */
 export interface Sampler {

@@ -8,7 +8,7 @@
  *
  * A C string is a row of bytes, and so is every string here: one character per byte, U+0000 to U+00FF.
  */
-import { f32 } from "./math.js";
+import { f32 } from "./math.ts";
 
 /** What cannot be written: the piece of a byte that the vocabulary lacks. */
 export const UNK = 0;

@@ -9,7 +9,7 @@
  * run.c bit for bit. See math.ts for what `f32` means. "run.c 182" names the line of the original
  * (github.com/karpathy/llama2.c at 350e04f) where the function it translates begins.
  */
-import { cosf, expf, f32, powf, sinf } from "./math.js";
+import { cosf, expf, f32, powf, sinf } from "./math.ts";
 
 // ----------------------------------------------------------------------------
 // Transformer model

@@ -12,7 +12,7 @@ import {
   type Rows,
   type Transformer,
   type TransformerWeights,
-} from "./transformer.js";
+} from "./transformer.ts";
 
 // ----------------------------------------------------------------------------
 // the tensors

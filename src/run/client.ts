@@ -1,9 +1,10 @@
 /*
  * The caller's end of the worker.
  */
-import { Worker } from "node:worker_threads";
-import { Llama2Error } from "../errors.js";
-import type { FailureInfo, FromWorker, Output, Request, Setup, Timings, ToWorker } from "./protocol.js";
+import type { Worker } from "node:worker_threads";
+import { Llama2Error } from "../errors.ts";
+import type { FailureInfo, FromWorker, Output, Request, Setup, Timings, ToWorker } from "./protocol.ts";
+import { startWorker } from "./startWorker.ts";
 
 /** What the worker says once the model is ready. */
 export type LoadedInfo = Omit<Extract<FromWorker, { type: "loaded" }>, "type">;
@@ -59,11 +60,6 @@ export function startEarly(): void {
   } catch {
     // the same
   }
-}
-
-function startWorker(): Worker {
-  // the flags that the caller's process was started with, such as --input-type, are not meant for this thread
-  return new Worker(new URL("./worker.js", import.meta.url), { execArgv: [] });
 }
 
 /** A model that lives in a worker. */

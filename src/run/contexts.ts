@@ -1,12 +1,12 @@
 /*
  * The contexts of a model: those that jobs work with, those that sessions keep, and one that waits for the next job.
  */
-import type { Context, LoadedModel } from "../backend/backend.js";
-import { availableMemory, sequenceBytes } from "../backend/limits.js";
-import { Llama2Error } from "../errors.js";
-import type { Config } from "../llama2/transformer.js";
-import type { Machine } from "./job.js";
-import type { Request } from "./protocol.js";
+import type { Context, LoadedModel } from "../backend/backend.ts";
+import { availableMemory, sequenceBytes } from "../backend/limits.ts";
+import { Llama2Error } from "../errors.ts";
+import type { Config } from "../llama2/transformer.ts";
+import type { Machine } from "./job.ts";
+import type { Request } from "./protocol.ts";
 
 export class Contexts {
   private readonly model: LoadedModel;

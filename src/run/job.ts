@@ -1,8 +1,8 @@
 /*
  * What a job is: work that can pause.
  */
-import type { Context } from "../backend/backend.js";
-import type { Output, Timings } from "./protocol.js";
+import type { Context } from "../backend/backend.ts";
+import type { Output, Timings } from "./protocol.ts";
 
 /** Work in progress. */
 export interface Job {

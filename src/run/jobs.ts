@@ -1,11 +1,11 @@
 /*
  * What a model can be asked to do.
  */
-import type { Context, Entry } from "../backend/backend.js";
-import { GenerateJob } from "./generateJob.js";
-import type { Job, Machine } from "./job.js";
-import { checkFinite, logSumExp } from "./logits.js";
-import type { Request } from "./protocol.js";
+import type { Context, Entry } from "../backend/backend.ts";
+import { GenerateJob } from "./generateJob.ts";
+import type { Job, Machine } from "./job.ts";
+import { checkFinite, logSumExp } from "./logits.ts";
+import type { Request } from "./protocol.ts";
 
 export function startJob(request: Request, machine: Machine): Job {
   switch (request.type) {

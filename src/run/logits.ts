@@ -1,7 +1,7 @@
 /*
  * What is read off raw logits, in float64.
  */
-import { Llama2Error } from "../errors.js";
+import { Llama2Error } from "../errors.ts";
 
 /** log(sum of e^logit): the raw logits minus this are natural log-probabilities. */
 export function logSumExp(logits: Float32Array): number {

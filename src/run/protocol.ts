@@ -1,9 +1,9 @@
 /*
  * What the two ends of the worker say to each other.
  */
-import type { BackendName, CudaOptions } from "../backend/backend.js";
-import type { ErrorCode, Remedy } from "../errors.js";
-import type { Config } from "../llama2/transformer.js";
+import type { BackendName, CudaOptions } from "../backend/backend.ts";
+import type { ErrorCode, Remedy } from "../errors.ts";
+import type { Config } from "../llama2/transformer.ts";
 
 /** The model that a worker is for. */
 export interface Setup {

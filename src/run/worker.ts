@@ -7,13 +7,13 @@
  */
 import { basename } from "node:path";
 import { type MessagePort, parentPort } from "node:worker_threads";
-import { type Loaded, load } from "../backend/load.js";
-import { Checkpoint } from "../checkpoint/checkpoint.js";
-import { Llama2Error } from "../errors.js";
-import { Contexts, isOutOfMemory } from "./contexts.js";
-import type { Job } from "./job.js";
-import { startJob } from "./jobs.js";
-import type { FailureInfo, FromWorker, Request, Setup, ToWorker } from "./protocol.js";
+import { type Loaded, load } from "../backend/load.ts";
+import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { Llama2Error } from "../errors.ts";
+import { Contexts, isOutOfMemory } from "./contexts.ts";
+import type { Job } from "./job.ts";
+import { startJob } from "./jobs.ts";
+import type { FailureInfo, FromWorker, Request, Setup, ToWorker } from "./protocol.ts";
 
 const SLICE_MS = 10;
 

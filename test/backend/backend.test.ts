@@ -3,13 +3,13 @@
  * The oracle is always src/llama2/, or what run.c computed.
  */
 import { describe, expect, it } from "vitest";
-import type { Entry } from "../../src/backend/backend.js";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { forward } from "../../src/llama2/transformer.js";
-import { buildTransformer } from "../../src/llama2/weights.js";
-import { candidates } from "../helpers/backends.js";
-import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.js";
-import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.js";
+import type { Entry } from "../../src/backend/backend.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { forward } from "../../src/llama2/transformer.ts";
+import { buildTransformer } from "../../src/llama2/weights.ts";
+import { candidates } from "../helpers/backends.ts";
+import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.ts";
+import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.ts";
 import {
   type ForcedLogits,
   forcedTokens,
@@ -20,9 +20,9 @@ import {
   sha256,
   sharedFile,
   sharedGolden,
-} from "../helpers/golden.js";
-import { seededRandom } from "../helpers/random.js";
-import { randomModel, scaled } from "../helpers/sources.js";
+} from "../helpers/golden.ts";
+import { seededRandom } from "../helpers/random.ts";
+import { randomModel, scaled } from "../helpers/sources.ts";
 
 const seeded = golden<{ cases: (ForcedLogits & { shape: string; seed: number; untied: boolean })[] }>(
   "forced-logits.json",

@@ -4,14 +4,14 @@
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { ADDON_PATH } from "../../src/backend/cpu/addon.js";
-import { load } from "../../src/backend/load.js";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { hasAddon, needsAddon, withIsa } from "../helpers/backends.js";
-import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
-import { runScript } from "../helpers/child.js";
-import { ROOT } from "../helpers/golden.js";
-import { tempDir } from "../helpers/temp.js";
+import { ADDON_PATH } from "../../src/backend/cpu/addon.ts";
+import { load } from "../../src/backend/load.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { hasAddon, needsAddon, withIsa } from "../helpers/backends.ts";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
+import { runScript } from "../helpers/child.ts";
+import { ROOT } from "../helpers/golden.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 const source = new Checkpoint(checkpointFile(SHAPES.tiny));
 

@@ -4,17 +4,17 @@
  */
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { quantize } from "../../src/checkpoint/quantize.js";
-import { mallocQuantized, quantize as quantizeActivations, quantizedRows } from "../../src/llama2/quantize.js";
-import { forward } from "../../src/llama2/transformer.js";
-import { buildTransformer, isVector, type MatrixName, type WeightSource } from "../../src/llama2/weights.js";
-import { candidates } from "../helpers/backends.js";
-import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.js";
-import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.js";
-import { forcedTokens, golden, hasShared, needsShared, sha256, sharedFile, sharedGolden } from "../helpers/golden.js";
-import { seededRandom } from "../helpers/random.js";
-import { tempDir } from "../helpers/temp.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { quantize } from "../../src/checkpoint/quantize.ts";
+import { mallocQuantized, quantize as quantizeActivations, quantizedRows } from "../../src/llama2/quantize.ts";
+import { forward } from "../../src/llama2/transformer.ts";
+import { buildTransformer, isVector, type MatrixName, type WeightSource } from "../../src/llama2/weights.ts";
+import { candidates } from "../helpers/backends.ts";
+import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.ts";
+import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.ts";
+import { forcedTokens, golden, hasShared, needsShared, sha256, sharedFile, sharedGolden } from "../helpers/golden.ts";
+import { seededRandom } from "../helpers/random.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 interface Int8Case {
   group_size: number;

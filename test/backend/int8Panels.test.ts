@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { int8Panels } from "../../src/backend/ts/int8Panels.js";
-import { quantizedRows } from "../../src/llama2/quantize.js";
-import { loadQuantized, type QuantizedNumbers } from "../helpers/source.js";
+import { int8Panels } from "../../src/backend/ts/int8Panels.ts";
+import { quantizedRows } from "../../src/llama2/quantize.ts";
+import { loadQuantized, type QuantizedNumbers } from "../helpers/source.ts";
 
 const divisors = (n: number) => Array.from({ length: n }, (_, i) => i + 1).filter((i) => n % i === 0);
 

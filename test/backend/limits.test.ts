@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { availableMemory } from "../../src/backend/limits.js";
-import { load } from "../../src/backend/load.js";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { type Config, DEFAULTS } from "../../src/llama2/transformer.js";
-import type { WeightSource } from "../../src/llama2/weights.js";
-import { SHAPES } from "../helpers/checkpoint.js";
-import { thrown } from "../helpers/errors.js";
-import { patched, versionFile } from "../helpers/versions.js";
+import { availableMemory } from "../../src/backend/limits.ts";
+import { load } from "../../src/backend/load.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { type Config, DEFAULTS } from "../../src/llama2/transformer.ts";
+import type { WeightSource } from "../../src/llama2/weights.ts";
+import { SHAPES } from "../helpers/checkpoint.ts";
+import { thrown } from "../helpers/errors.ts";
+import { patched, versionFile } from "../helpers/versions.ts";
 
 /** A model that exists on paper: nothing of it may be read. */
 function paper(config: Partial<Config>, groupSize = 0): WeightSource {

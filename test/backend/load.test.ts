@@ -1,9 +1,9 @@
 import { describe, expect, it, vi } from "vitest";
-import { load } from "../../src/backend/load.js";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { expectRefusal } from "../helpers/errors.js";
-import { frugally } from "../helpers/frugally.js";
-import { type Fields, sparseFile } from "../helpers/sparse.js";
+import { load } from "../../src/backend/load.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { expectRefusal } from "../helpers/errors.ts";
+import { frugally } from "../helpers/frugally.ts";
+import { type Fields, sparseFile } from "../helpers/sparse.ts";
 
 const GOOD: Fields = [8, 6, 2, 2, 1, 7, 5];
 

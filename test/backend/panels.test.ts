@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { panels } from "../../src/backend/ts/panels.js";
-import { rows } from "../../src/llama2/weights.js";
-import { loadMatrix } from "../helpers/source.js";
+import { panels } from "../../src/backend/ts/panels.ts";
+import { rows } from "../../src/llama2/weights.ts";
+import { loadMatrix } from "../helpers/source.ts";
 
 /** A matrix of any shape, filled in pieces of any size, and a vector. */
 const product = fc

@@ -1,10 +1,10 @@
 import { copyFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.js";
-import { probe } from "../../src/backend/probe.js";
-import { hasAddon, needsAddon } from "../helpers/backends.js";
-import { tempDir } from "../helpers/temp.js";
+import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.ts";
+import { probe } from "../../src/backend/probe.ts";
+import { hasAddon, needsAddon } from "../helpers/backends.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 const OK = { ok: true, code: "", reason: "" };
 const isLinux = process.platform === "linux";

@@ -2,13 +2,13 @@
  * Every backend chooses the tokens that sampler.ts chooses, from whatever logits, and draws the same coins.
  */
 import { describe, expect, it } from "vitest";
-import type { Context } from "../../src/backend/backend.js";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { buildSampler, sample } from "../../src/llama2/sampler.js";
-import { softmax } from "../../src/llama2/transformer.js";
-import { candidates } from "../helpers/backends.js";
-import { checkpointFile, type Shape } from "../helpers/checkpoint.js";
-import { seededRandom } from "../helpers/random.js";
+import type { Context } from "../../src/backend/backend.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { buildSampler, sample } from "../../src/llama2/sampler.ts";
+import { softmax } from "../../src/llama2/transformer.ts";
+import { candidates } from "../helpers/backends.ts";
+import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
+import { seededRandom } from "../helpers/random.ts";
 
 // a vocabulary that no vector width divides
 const SHAPE: Shape = [8, 8, 1, 2, 2, 1003, 4];

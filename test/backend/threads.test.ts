@@ -1,8 +1,8 @@
 import { availableParallelism } from "node:os";
 import { expect, it } from "vitest";
-import { threadsFor } from "../../src/backend/threads.js";
-import { SHAPES } from "../helpers/checkpoint.js";
-import { randomModel } from "../helpers/sources.js";
+import { threadsFor } from "../../src/backend/threads.ts";
+import { SHAPES } from "../helpers/checkpoint.ts";
+import { randomModel } from "../helpers/sources.ts";
 
 const TABLE = 512 * 48;
 const NORMS = 7 * 48;

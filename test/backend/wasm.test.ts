@@ -4,15 +4,15 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import threads from "node:worker_threads";
 import { describe, expect, it } from "vitest";
-import { wasm } from "../../src/backend/wasm/wasm.js";
-import { type Config, forward } from "../../src/llama2/transformer.js";
-import { buildTransformer, type WeightSource } from "../../src/llama2/weights.js";
-import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
-import { runScript } from "../helpers/child.js";
-import { thrown } from "../helpers/errors.js";
-import { ROOT } from "../helpers/golden.js";
-import { randomModel } from "../helpers/sources.js";
-import { tempDir } from "../helpers/temp.js";
+import { wasm } from "../../src/backend/wasm/wasm.ts";
+import { type Config, forward } from "../../src/llama2/transformer.ts";
+import { buildTransformer, type WeightSource } from "../../src/llama2/weights.ts";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
+import { runScript } from "../helpers/child.ts";
+import { thrown } from "../helpers/errors.ts";
+import { ROOT } from "../helpers/golden.ts";
+import { randomModel } from "../helpers/sources.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 it("takes as many threads as it is told, or by the model's size", () => {
   const threads = (shape: keyof typeof SHAPES, told: number) => {

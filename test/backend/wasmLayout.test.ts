@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { matrixBytes, rowBytes, weightBytes } from "../../src/backend/wasm/panels.js";
-import { ROOT } from "../helpers/golden.js";
-import { seededRandom } from "../helpers/random.js";
+import { matrixBytes, rowBytes, weightBytes } from "../../src/backend/wasm/panels.ts";
+import { ROOT } from "../helpers/golden.ts";
+import { seededRandom } from "../helpers/random.ts";
 
 type Size = (...dimensions: number[]) => number;
 

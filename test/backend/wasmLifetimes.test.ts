@@ -1,8 +1,8 @@
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
-import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
-import { type Ended, runScript } from "../helpers/child.js";
-import { ROOT } from "../helpers/golden.js";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
+import { type Ended, runScript } from "../helpers/child.ts";
+import { ROOT } from "../helpers/golden.ts";
 
 const MODEL = checkpointFile(SHAPES["260K"]);
 const built = (path: string) => JSON.stringify(`${pathToFileURL(ROOT)}/dist/${path}`);

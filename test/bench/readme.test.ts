@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { BLOCKS, newestResult, withTable, withTables } from "../../bench/readme.mjs";
-import { tempDir } from "../helpers/temp.js";
+import { tempDir } from "../helpers/temp.ts";
 
 const readme = "before\n<!-- bench -->\nold\n<!-- /bench -->\nbetween\n<!-- gpu -->\nstale\n<!-- /gpu -->\nafter\n";
 const gpu = BLOCKS[1];

@@ -1,11 +1,11 @@
 import { readFileSync, renameSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import type { TensorName } from "../../src/llama2/weights.js";
-import { makeCheckpoint, type Shape } from "../helpers/checkpoint.js";
-import { expectRefusal, thrown } from "../helpers/errors.js";
-import { tempDir } from "../helpers/temp.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import type { TensorName } from "../../src/llama2/weights.ts";
+import { makeCheckpoint, type Shape } from "../helpers/checkpoint.ts";
+import { expectRefusal, thrown } from "../helpers/errors.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 /** Grouped queries, and nothing that is a power of two. */
 const SMALL: Shape = [12, 10, 2, 6, 3, 7, 5];

@@ -1,10 +1,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { findTokenizer, PACKAGE_MODELS } from "../../src/checkpoint/tokenizerFile.js";
-import { expectRefusal } from "../helpers/errors.js";
-import { tempDir } from "../helpers/temp.js";
-import { tokenizerFile, vocabOf } from "../helpers/tokenizer.js";
+import { findTokenizer, PACKAGE_MODELS } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { expectRefusal } from "../helpers/errors.ts";
+import { tempDir } from "../helpers/temp.ts";
+import { tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";
 
 const VOCAB = 300;
 const BUNDLED_VOCAB = 2048;

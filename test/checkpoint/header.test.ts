@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { formatHeader, type Header, parseHeader } from "../../src/checkpoint/header.js";
-import { DEFAULTS } from "../../src/llama2/transformer.js";
-import { SHAPES } from "../helpers/checkpoint.js";
-import { thrown } from "../helpers/errors.js";
-import { frugally } from "../helpers/frugally.js";
-import { patched, VERSIONS, versionFile } from "../helpers/versions.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { formatHeader, type Header, parseHeader } from "../../src/checkpoint/header.ts";
+import { DEFAULTS } from "../../src/llama2/transformer.ts";
+import { SHAPES } from "../helpers/checkpoint.ts";
+import { thrown } from "../helpers/errors.ts";
+import { frugally } from "../helpers/frugally.ts";
+import { patched, VERSIONS, versionFile } from "../helpers/versions.ts";
 
 const refusal = (path: string) => thrown("E_FORMAT", () => new Checkpoint(path)).message;
 

@@ -1,11 +1,11 @@
 import { readFileSync, truncateSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { load } from "../../src/backend/load.js";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { Llama2Error } from "../../src/errors.js";
-import { SHAPES } from "../helpers/checkpoint.js";
-import { fileOf, VERSIONS, versionFile } from "../helpers/versions.js";
+import { load } from "../../src/backend/load.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { Llama2Error } from "../../src/errors.ts";
+import { SHAPES } from "../helpers/checkpoint.ts";
+import { fileOf, VERSIONS, versionFile } from "../helpers/versions.ts";
 
 /** Numbers that are near something. */
 const int32 = fc.oneof(

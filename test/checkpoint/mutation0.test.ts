@@ -6,15 +6,15 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { load } from "../../src/backend/load.js";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
-import { Llama2Error } from "../../src/errors.js";
-import { decode, encode } from "../../src/llama2/tokenizer.js";
-import { frugally } from "../helpers/frugally.js";
-import { checkpointBytes, type Fields, writeSparse } from "../helpers/sparse.js";
-import { tempDir } from "../helpers/temp.js";
-import { BYTE_VOCAB, tokenizerBytes } from "../helpers/tokenizer.js";
+import { load } from "../../src/backend/load.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { Llama2Error } from "../../src/errors.ts";
+import { decode, encode } from "../../src/llama2/tokenizer.ts";
+import { frugally } from "../helpers/frugally.ts";
+import { checkpointBytes, type Fields, writeSparse } from "../helpers/sparse.ts";
+import { tempDir } from "../helpers/temp.ts";
+import { BYTE_VOCAB, tokenizerBytes } from "../helpers/tokenizer.ts";
 
 const RUNS = { seed: 20261124, numRuns: 1500 };
 

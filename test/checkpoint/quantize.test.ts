@@ -2,15 +2,15 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { quantize } from "../../src/checkpoint/quantize.js";
-import { defaultGroupSize } from "../../src/llama2/quantize.js";
-import type { Config } from "../../src/llama2/transformer.js";
-import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
-import { rejected } from "../helpers/errors.js";
-import { ROOT } from "../helpers/golden.js";
-import { tempDir } from "../helpers/temp.js";
-import { patched, versionFile } from "../helpers/versions.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { quantize } from "../../src/checkpoint/quantize.ts";
+import { defaultGroupSize } from "../../src/llama2/quantize.ts";
+import type { Config } from "../../src/llama2/transformer.ts";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
+import { rejected } from "../helpers/errors.ts";
+import { ROOT } from "../helpers/golden.ts";
+import { tempDir } from "../helpers/temp.ts";
+import { patched, versionFile } from "../helpers/versions.ts";
 
 describe("the group size", () => {
   it.each([

@@ -1,12 +1,12 @@
 import { closeSync, ftruncateSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { checkVocabSize, readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
-import { decode, encode, UNK } from "../../src/llama2/tokenizer.js";
-import { expectRefusal, thrown } from "../helpers/errors.js";
-import { frugally } from "../helpers/frugally.js";
-import { tempDir } from "../helpers/temp.js";
-import { BYTE_VOCAB, type Piece, tokenizerBytes, tokenizerFile, vocabOf } from "../helpers/tokenizer.js";
+import { checkVocabSize, readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { decode, encode, UNK } from "../../src/llama2/tokenizer.ts";
+import { expectRefusal, thrown } from "../helpers/errors.ts";
+import { frugally } from "../helpers/frugally.ts";
+import { tempDir } from "../helpers/temp.ts";
+import { BYTE_VOCAB, type Piece, tokenizerBytes, tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";
 
 function fileWith(bytes: Uint8Array): string {
   const path = join(tempDir(), "tokenizer.bin");

@@ -1,9 +1,9 @@
 import { readFileSync, truncateSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { SHAPES } from "../helpers/checkpoint.js";
-import { thrown } from "../helpers/errors.js";
-import { fileOf, VERSIONS, versionFile } from "../helpers/versions.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { SHAPES } from "../helpers/checkpoint.ts";
+import { thrown } from "../helpers/errors.ts";
+import { fileOf, VERSIONS, versionFile } from "../helpers/versions.ts";
 
 const [dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen] = SHAPES.gqa;
 const kvDim = (dim / nHeads) * nKvHeads;

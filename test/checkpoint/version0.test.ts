@@ -1,11 +1,11 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { expectRefusal } from "../helpers/errors.js";
-import { frugally } from "../helpers/frugally.js";
-import { checkpointBytes, type Fields, sparseFile } from "../helpers/sparse.js";
-import { tempDir } from "../helpers/temp.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { expectRefusal } from "../helpers/errors.ts";
+import { frugally } from "../helpers/frugally.ts";
+import { checkpointBytes, type Fields, sparseFile } from "../helpers/sparse.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 const INT_MAX = 2 ** 31 - 1;
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { dequantize } from "../../src/llama2/quantize.js";
-import { buildTransformer, isVector, type MatrixName, shapesOf, type TensorName } from "../../src/llama2/weights.js";
-import { SHAPES, type Shape } from "../helpers/checkpoint.js";
-import { forcedTokens, logitsSha256, sha256 } from "../helpers/golden.js";
-import { patched, versionFile } from "../helpers/versions.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { dequantize } from "../../src/llama2/quantize.ts";
+import { buildTransformer, isVector, type MatrixName, shapesOf, type TensorName } from "../../src/llama2/weights.ts";
+import { SHAPES, type Shape } from "../helpers/checkpoint.ts";
+import { forcedTokens, logitsSha256, sha256 } from "../helpers/golden.ts";
+import { patched, versionFile } from "../helpers/versions.ts";
 
 /** Two pieces and a bit for each tensor of one number a token and column. */
 const LARGE: Shape = [96, 96, 1, 2, 2, 23000, 8];

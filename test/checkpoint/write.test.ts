@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { type PieceSource, quantizeWeights, writeCheckpoint } from "../../src/checkpoint/write.js";
-import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
-import { rejected } from "../helpers/errors.js";
-import { golden, hasShared, needsShared, sha256, sharedFile, sharedGolden } from "../helpers/golden.js";
-import { sparseFile } from "../helpers/sparse.js";
-import { tempDir } from "../helpers/temp.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { type PieceSource, quantizeWeights, writeCheckpoint } from "../../src/checkpoint/write.ts";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
+import { rejected } from "../helpers/errors.ts";
+import { golden, hasShared, needsShared, sha256, sharedFile, sharedGolden } from "../helpers/golden.ts";
+import { sparseFile } from "../helpers/sparse.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 interface Exported {
   bytes: number;

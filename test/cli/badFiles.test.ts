@@ -5,11 +5,11 @@ import { execFile } from "node:child_process";
 import { closeSync, existsSync, ftruncateSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { makeCheckpoint } from "../helpers/checkpoint.js";
-import { llama2, MAIN } from "../helpers/cli.js";
-import { type Fields, sparseFile } from "../helpers/sparse.js";
-import { tempDir } from "../helpers/temp.js";
-import { tokenizerFile, vocabOf } from "../helpers/tokenizer.js";
+import { makeCheckpoint } from "../helpers/checkpoint.ts";
+import { llama2, MAIN } from "../helpers/cli.ts";
+import { type Fields, sparseFile } from "../helpers/sparse.ts";
+import { tempDir } from "../helpers/temp.ts";
+import { tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";
 
 const DIM = 16;
 const VOCAB = 300;

@@ -1,11 +1,11 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { checkpointFile, makeCheckpoint, type Shape } from "../helpers/checkpoint.js";
-import { llama2 } from "../helpers/cli.js";
-import { golden, ROOT, sha256 } from "../helpers/golden.js";
-import { tempDir } from "../helpers/temp.js";
-import { BYTE_VOCAB, type Piece, tokenizerFile, vocabOf } from "../helpers/tokenizer.js";
+import { checkpointFile, makeCheckpoint, type Shape } from "../helpers/checkpoint.ts";
+import { llama2 } from "../helpers/cli.ts";
+import { golden, ROOT, sha256 } from "../helpers/golden.ts";
+import { tempDir } from "../helpers/temp.ts";
+import { BYTE_VOCAB, type Piece, tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";
 
 const goldens = golden<Record<string, string>>("command.json");
 

@@ -6,12 +6,12 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { canEmulateAddon } from "../../scripts/cuda-emulator.mjs";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { BUNDLED_MODEL } from "../../src/model.js";
-import { hasAddon, needsAddon } from "../helpers/backends.js";
-import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
-import { llama2, type RunOptions } from "../helpers/cli.js";
-import { emulatedPackage, needsEmulator } from "../helpers/emulatedPackage.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { BUNDLED_MODEL } from "../../src/model.ts";
+import { hasAddon, needsAddon } from "../helpers/backends.ts";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
+import { llama2, type RunOptions } from "../helpers/cli.ts";
+import { emulatedPackage, needsEmulator } from "../helpers/emulatedPackage.ts";
 import {
   type GenerateCase,
   golden,
@@ -20,10 +20,10 @@ import {
   ROOT,
   sharedFile,
   sharedGolden,
-} from "../helpers/golden.js";
-import { checkpointBytes, type Fields, writeSparse } from "../helpers/sparse.js";
-import { tempDir } from "../helpers/temp.js";
-import { patched } from "../helpers/versions.js";
+} from "../helpers/golden.ts";
+import { checkpointBytes, type Fields, writeSparse } from "../helpers/sparse.ts";
+import { tempDir } from "../helpers/temp.ts";
+import { patched } from "../helpers/versions.ts";
 
 const CUDA = ["--backend", "cuda"];
 

@@ -1,10 +1,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
-import { llama2 } from "../helpers/cli.js";
-import { type ForcedLogits, forcedTokens, golden, ROOT, sha256 } from "../helpers/golden.js";
-import { tempDir } from "../helpers/temp.js";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
+import { llama2 } from "../helpers/cli.ts";
+import { type ForcedLogits, forcedTokens, golden, ROOT, sha256 } from "../helpers/golden.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 const bundled = join(ROOT, "models", "stories2M.bin");
 

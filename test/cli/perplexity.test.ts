@@ -1,15 +1,15 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
-import { encode } from "../../src/llama2/tokenizer.js";
-import { forward } from "../../src/llama2/transformer.js";
-import { buildTransformer } from "../../src/llama2/weights.js";
-import { toByteString } from "../../src/text.js";
-import { llama2 } from "../helpers/cli.js";
-import { hasShared, needsShared, ROOT, sharedFile, sharedGolden } from "../helpers/golden.js";
-import { tempDir } from "../helpers/temp.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { encode } from "../../src/llama2/tokenizer.ts";
+import { forward } from "../../src/llama2/transformer.ts";
+import { buildTransformer } from "../../src/llama2/weights.ts";
+import { toByteString } from "../../src/text.ts";
+import { llama2 } from "../helpers/cli.ts";
+import { hasShared, needsShared, ROOT, sharedFile, sharedGolden } from "../helpers/golden.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 const bundled = join(ROOT, "models", "stories2M.bin");
 

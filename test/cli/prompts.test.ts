@@ -4,10 +4,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { makeCheckpoint } from "../helpers/checkpoint.js";
-import { llama2, type RunOptions } from "../helpers/cli.js";
-import { tempDir } from "../helpers/temp.js";
-import { tokenizerFile, vocabOf } from "../helpers/tokenizer.js";
+import { makeCheckpoint } from "../helpers/checkpoint.ts";
+import { llama2, type RunOptions } from "../helpers/cli.ts";
+import { tempDir } from "../helpers/temp.ts";
+import { tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";
 
 const SEQ_LEN = 32;
 const folder = tempDir();

@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
-import { llama2 } from "../helpers/cli.js";
-import { tempDir } from "../helpers/temp.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
+import { llama2 } from "../helpers/cli.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 describe("llama2 quantize", () => {
   it("writes an int8 model that runs", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { storySeed } from "../../src/cli/stories.js";
-import { llama2 } from "../helpers/cli.js";
+import { storySeed } from "../../src/cli/stories.ts";
+import { llama2 } from "../helpers/cli.ts";
 
 describe("-N", () => {
   it("tells stories in order, each the one that its seed alone tells", async () => {

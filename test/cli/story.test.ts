@@ -2,10 +2,10 @@ import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { checkpointFile, type Shape } from "../helpers/checkpoint.js";
-import { llama2, MAIN } from "../helpers/cli.js";
-import { type GenerateCase, golden, ROOT, sha256 } from "../helpers/golden.js";
-import { tempDir } from "../helpers/temp.js";
+import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
+import { llama2, MAIN } from "../helpers/cli.ts";
+import { type GenerateCase, golden, ROOT, sha256 } from "../helpers/golden.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 const { cases } = golden<{ cases: GenerateCase[] }>("bundled-model.json");
 const goldens = golden<Record<string, string>>("command.json");

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { llama2 } from "../helpers/cli.js";
+import { llama2 } from "../helpers/cli.ts";
 
 const output = async (args: string[], stdin?: string | Uint8Array) => (await llama2(args, { stdin })).stdout.toString();
 

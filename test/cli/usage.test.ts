@@ -4,8 +4,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { llama2 } from "../helpers/cli.js";
-import { tempDir } from "../helpers/temp.js";
+import { llama2 } from "../helpers/cli.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 const MISSING = join(tempDir(), "missing.bin");
 

@@ -3,11 +3,11 @@
  * are written once and run against each.
  */
 import { existsSync } from "node:fs";
-import type { Backend } from "../../src/backend/backend.js";
-import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.js";
-import { openCpu } from "../../src/backend/cpu/cpu.js";
-import { ts } from "../../src/backend/ts/ts.js";
-import { wasm } from "../../src/backend/wasm/wasm.js";
+import type { Backend } from "../../src/backend/backend.ts";
+import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.ts";
+import { openCpu } from "../../src/backend/cpu/cpu.ts";
+import { ts } from "../../src/backend/ts/ts.ts";
+import { wasm } from "../../src/backend/wasm/wasm.ts";
 
 export interface Candidate {
   name: string;

@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { tempDir } from "./temp.js";
+import { tempDir } from "./temp.ts";
 
 /** dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen */
 export type Shape = readonly [number, number, number, number, number, number, number];

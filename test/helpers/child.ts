@@ -2,7 +2,7 @@
  * Scripts that run in a process of their own, with the library as a user has it.
  */
 import { spawn } from "node:child_process";
-import { ROOT } from "./golden.js";
+import { ROOT } from "./golden.ts";
 
 export interface Ended {
   code: number | null;

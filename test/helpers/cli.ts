@@ -3,7 +3,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
-import { packageWithoutCuda } from "./package.js";
+import { packageWithoutCuda } from "./package.ts";
 
 export const MAIN = join(packageWithoutCuda(), "dist", "cli", "main.js");
 

@@ -4,9 +4,9 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { headSizeOf, ropeAngles } from "../../src/llama2/transformer.js";
-import { isVector, tensorsOf, type WeightSource } from "../../src/llama2/weights.js";
-import { tempDir } from "./temp.js";
+import { headSizeOf, ropeAngles } from "../../src/llama2/transformer.ts";
+import { isVector, tensorsOf, type WeightSource } from "../../src/llama2/weights.ts";
+import { tempDir } from "./temp.ts";
 
 export const PRECISIONS = ["fp32", "fp16", "int8"] as const;
 export type Precision = (typeof PRECISIONS)[number];

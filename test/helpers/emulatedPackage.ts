@@ -5,7 +5,7 @@
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { canEmulateAddon, EMULATED_ADDON } from "../../scripts/cuda-emulator.mjs";
-import { copyPackage } from "./package.js";
+import { copyPackage } from "./package.ts";
 
 export const needsEmulator = canEmulateAddon
   ? ""

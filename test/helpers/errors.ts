@@ -2,7 +2,7 @@
  * Errors that are thrown on purpose.
  */
 import { expect } from "vitest";
-import { type ErrorCode, Llama2Error } from "../../src/errors.js";
+import { type ErrorCode, Llama2Error } from "../../src/errors.ts";
 
 /** The typed error that `action` throws, which must have this code. */
 export function thrown(code: ErrorCode, action: () => unknown): Llama2Error {

@@ -1,12 +1,12 @@
 /*
  * Feeding tokens to a backend, and to the reference.
  */
-import type { Backend, Context, Entry } from "../../src/backend/backend.js";
-import { quantizedRows } from "../../src/llama2/quantize.js";
-import { forward } from "../../src/llama2/transformer.js";
-import { buildTransformer, type MatrixLayout, rows, type WeightSource } from "../../src/llama2/weights.js";
-import { sha256 } from "./golden.js";
-import { seededRandom } from "./random.js";
+import type { Backend, Context, Entry } from "../../src/backend/backend.ts";
+import { quantizedRows } from "../../src/llama2/quantize.ts";
+import { forward } from "../../src/llama2/transformer.ts";
+import { buildTransformer, type MatrixLayout, rows, type WeightSource } from "../../src/llama2/weights.ts";
+import { sha256 } from "./golden.ts";
+import { seededRandom } from "./random.ts";
 
 /** A context, and how many entries its model takes at once. */
 type Opened = Context & { maxBatch: number };

@@ -5,8 +5,8 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Transformer } from "../../src/llama2/transformer.js";
-import { forward } from "../../src/llama2/transformer.js";
+import type { Transformer } from "../../src/llama2/transformer.ts";
+import { forward } from "../../src/llama2/transformer.ts";
 
 /** The checkout. */
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));

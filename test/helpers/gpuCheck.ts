@@ -4,8 +4,8 @@
 import { spawnSync } from "node:child_process";
 import { accessSync, constants, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { ROOT } from "./golden.js";
-import { tempDir } from "./temp.js";
+import { ROOT } from "./golden.ts";
+import { tempDir } from "./temp.ts";
 
 export interface Result {
   what: string;

@@ -3,8 +3,8 @@
  */
 import { cpSync, existsSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { ROOT } from "./golden.js";
-import { tempDir } from "./temp.js";
+import { ROOT } from "./golden.ts";
+import { tempDir } from "./temp.ts";
 
 /** A copy of dist/, with all that it needs beside it, but without the CUDA addon. Its folder. */
 export function copyPackage(): string {

@@ -1,7 +1,7 @@
 /*
  * A matrix as a source of weights hands it over: in pieces.
  */
-import type { MatrixLayout, WeightSource } from "../../src/llama2/weights.js";
+import type { MatrixLayout, WeightSource } from "../../src/llama2/weights.ts";
 
 /** The numbers of a matrix of d rows and n columns, and how many of them a piece has. */
 export interface Numbers {

@@ -1,9 +1,9 @@
 /*
  * Sources of weights that are not files as they are: seeded random models, and what a test does to their weights.
  */
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { shapesOf, type TensorName, type WeightSource } from "../../src/llama2/weights.js";
-import { type CheckpointOptions, checkpointFile, type Shape } from "./checkpoint.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { shapesOf, type TensorName, type WeightSource } from "../../src/llama2/weights.ts";
+import { type CheckpointOptions, checkpointFile, type Shape } from "./checkpoint.ts";
 
 export function randomModel(shape: Shape, options: CheckpointOptions = {}): Checkpoint {
   return new Checkpoint(checkpointFile(shape, options));

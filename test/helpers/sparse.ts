@@ -3,7 +3,7 @@
  */
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { tempDir } from "./temp.js";
+import { tempDir } from "./temp.ts";
 
 /** The fields of a header: dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size (< 0: untied), seq_len. */
 export type Fields = readonly [number, number, number, number, number, number, number];

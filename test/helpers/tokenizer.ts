@@ -3,7 +3,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { tempDir } from "./temp.js";
+import { tempDir } from "./temp.ts";
 
 /** A piece, as a byte string, and its score. */
 export type Piece = readonly [piece: string, score: number];

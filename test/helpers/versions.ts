@@ -3,11 +3,11 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { quantize } from "../../src/checkpoint/quantize.js";
-import { writeCheckpoint } from "../../src/checkpoint/write.js";
-import { type CheckpointOptions, checkpointFile, type Shape } from "./checkpoint.js";
-import { tempDir } from "./temp.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { quantize } from "../../src/checkpoint/quantize.ts";
+import { writeCheckpoint } from "../../src/checkpoint/write.ts";
+import { type CheckpointOptions, checkpointFile, type Shape } from "./checkpoint.ts";
+import { tempDir } from "./temp.ts";
 
 export const VERSIONS = [0, 1, 2] as const;
 export type Version = (typeof VERSIONS)[number];

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { renderPrompt } from "../../src/llama2/chat.js";
+import { renderPrompt } from "../../src/llama2/chat.ts";
 
 it("wraps a user's text as Llama 2's chat models know it", () => {
   expect(renderPrompt("Hi!")).toBe("[INST] Hi! [/INST]");

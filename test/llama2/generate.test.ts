@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { panels } from "../../src/backend/ts/panels.js";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
-import { generate, type Pass } from "../../src/llama2/generate.js";
-import { buildSampler, sample } from "../../src/llama2/sampler.js";
-import { BOS, decode, EOS, encode } from "../../src/llama2/tokenizer.js";
-import { forward } from "../../src/llama2/transformer.js";
-import { buildTransformer } from "../../src/llama2/weights.js";
-import { toByteString } from "../../src/text.js";
+import { panels } from "../../src/backend/ts/panels.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { generate, type Pass } from "../../src/llama2/generate.ts";
+import { buildSampler, sample } from "../../src/llama2/sampler.ts";
+import { BOS, decode, EOS, encode } from "../../src/llama2/tokenizer.ts";
+import { forward } from "../../src/llama2/transformer.ts";
+import { buildTransformer } from "../../src/llama2/weights.ts";
+import { toByteString } from "../../src/text.ts";
 import {
   type GenerateCase,
   golden,
@@ -17,7 +17,7 @@ import {
   sha256,
   sharedFile,
   sharedGolden,
-} from "../helpers/golden.js";
+} from "../helpers/golden.ts";
 
 /** Drive a loop to its end: do each pass, and hand over what `sample` says. */
 function drive(loop: ReturnType<typeof generate>, read: (pass: Pass) => void, sample: () => number): void {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { cosf, expf, f32, powf, rintf, roundf, sinf } from "../../src/llama2/math.js";
-import { ropeAngles } from "../../src/llama2/transformer.js";
-import { golden, sha256 } from "../helpers/golden.js";
+import { cosf, expf, f32, powf, rintf, roundf, sinf } from "../../src/llama2/math.ts";
+import { ropeAngles } from "../../src/llama2/transformer.ts";
+import { golden, sha256 } from "../helpers/golden.ts";
 
 const goldens = golden<Record<string, string> & { step: number }>("math.json");
 

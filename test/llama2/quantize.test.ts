@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { int8Panels } from "../../src/backend/ts/int8Panels.js";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { quantize as quantizeFile } from "../../src/checkpoint/quantize.js";
+import { int8Panels } from "../../src/backend/ts/int8Panels.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { quantize as quantizeFile } from "../../src/checkpoint/quantize.ts";
 import {
   dequantize,
   mallocQuantized,
@@ -10,9 +10,9 @@ import {
   type QuantizedRows,
   quantize,
   quantizedRows,
-} from "../../src/llama2/quantize.js";
-import { buildTransformer, type MatrixLayout } from "../../src/llama2/weights.js";
-import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
+} from "../../src/llama2/quantize.ts";
+import { buildTransformer, type MatrixLayout } from "../../src/llama2/weights.ts";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import {
   forcedTokens,
   golden,
@@ -21,8 +21,8 @@ import {
   needsShared,
   sharedFile,
   sharedGolden,
-} from "../helpers/golden.js";
-import { tempDir } from "../helpers/temp.js";
+} from "../helpers/golden.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 /** What is asked of one int8 file. */
 interface Int8Case {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { f32 } from "../../src/llama2/math.js";
+import { f32 } from "../../src/llama2/math.ts";
 import {
   buildSampler,
   randomF32,
@@ -9,7 +9,7 @@ import {
   sampleArgmax,
   sampleMult,
   sampleTopp,
-} from "../../src/llama2/sampler.js";
+} from "../../src/llama2/sampler.ts";
 
 const floats = (...values: number[]) => Float32Array.from(values);
 const topp = (probabilities: Float32Array, p: number, coin: number) =>

@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { headSizeOf, kvDimOf, type Rows } from "../../src/llama2/transformer.js";
-import { buildTransformer } from "../../src/llama2/weights.js";
-import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
-import { ROOT } from "../helpers/golden.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { headSizeOf, kvDimOf, type Rows } from "../../src/llama2/transformer.ts";
+import { buildTransformer } from "../../src/llama2/weights.ts";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
+import { ROOT } from "../helpers/golden.ts";
 
 /*
  * run.c's own comment on key_cache says (layer, seq_len, dim), which is wrong for grouped queries, and others

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
 import {
   BOS,
   buildTokenizer,
@@ -10,7 +10,7 @@ import {
   safePrintf,
   type Tokenizer,
   UNK,
-} from "../../src/llama2/tokenizer.js";
+} from "../../src/llama2/tokenizer.ts";
 import {
   type GenerateCase,
   golden,
@@ -20,8 +20,8 @@ import {
   sha256,
   sharedFile,
   sharedGolden,
-} from "../helpers/golden.js";
-import { BYTE_VOCAB, type Piece } from "../helpers/tokenizer.js";
+} from "../helpers/golden.ts";
+import { BYTE_VOCAB, type Piece } from "../helpers/tokenizer.ts";
 
 const bytesOf = (text: string) => Buffer.from(text).toString("latin1");
 const tokenizerOf = (pieces: readonly Piece[]): Tokenizer => {

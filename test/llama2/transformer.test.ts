@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { panels } from "../../src/backend/ts/panels.js";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { forward } from "../../src/llama2/transformer.js";
-import { buildTransformer, rows } from "../../src/llama2/weights.js";
-import { checkpointFile, SHAPES } from "../helpers/checkpoint.js";
+import { panels } from "../../src/backend/ts/panels.ts";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { forward } from "../../src/llama2/transformer.ts";
+import { buildTransformer, rows } from "../../src/llama2/weights.ts";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import {
   type ForcedLogits,
   forcedTokens,
@@ -14,7 +14,7 @@ import {
   ROOT,
   sharedFile,
   sharedGolden,
-} from "../helpers/golden.js";
+} from "../helpers/golden.ts";
 
 interface SeededCase extends ForcedLogits {
   shape: string;

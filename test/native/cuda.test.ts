@@ -3,14 +3,14 @@
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { buildDriver, compileForGpu, hasCompiler, nvcc } from "../../scripts/cuda-emulator.mjs";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { quantizeWeights } from "../../src/checkpoint/write.js";
-import { quantizedRows } from "../../src/llama2/quantize.js";
-import { buildSampler, sample } from "../../src/llama2/sampler.js";
-import { forward } from "../../src/llama2/transformer.js";
-import { buildTransformer, shapesOf, type WeightSource } from "../../src/llama2/weights.js";
-import { checkpointFile, type Shape } from "../helpers/checkpoint.js";
-import { CudaDriver, type DriverOptions, relativeError } from "../helpers/cudaDriver.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { quantizeWeights } from "../../src/checkpoint/write.ts";
+import { quantizedRows } from "../../src/llama2/quantize.ts";
+import { buildSampler, sample } from "../../src/llama2/sampler.ts";
+import { forward } from "../../src/llama2/transformer.ts";
+import { buildTransformer, shapesOf, type WeightSource } from "../../src/llama2/weights.ts";
+import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
+import { CudaDriver, type DriverOptions, relativeError } from "../helpers/cudaDriver.ts";
 import {
   type GenerateCase,
   golden,
@@ -19,9 +19,9 @@ import {
   ROOT,
   sharedFile,
   sharedGolden,
-} from "../helpers/golden.js";
-import { seededRandom } from "../helpers/random.js";
-import { tempDir } from "../helpers/temp.js";
+} from "../helpers/golden.ts";
+import { seededRandom } from "../helpers/random.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 const needsGpp = hasCompiler ? "" : " (skipped: needs g++ on Linux, which is not here)";
 const random = seededRandom(11);

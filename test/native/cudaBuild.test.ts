@@ -6,10 +6,10 @@ import { existsSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { buildCuda, chooseArchitectures, findNvcc } from "../../scripts/build-cuda.mjs";
-import { probe } from "../../src/backend/probe.js";
-import { runScript } from "../helpers/child.js";
-import { ROOT } from "../helpers/golden.js";
-import { tempDir } from "../helpers/temp.js";
+import { probe } from "../../src/backend/probe.ts";
+import { runScript } from "../helpers/child.ts";
+import { ROOT } from "../helpers/golden.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 describe("npm run build:cuda", () => {
   it.each<[named: string[], version: number, hasGpu: boolean, architectures: string]>([

@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { nvcc } from "../../scripts/cuda-emulator.mjs";
-import { ROOT } from "../helpers/golden.js";
+import { ROOT } from "../helpers/golden.ts";
 
 const OLDEST = 12.0;
 

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { EXP2_32NDS } from "../../src/llama2/math.js";
-import { ROOT } from "../helpers/golden.js";
+import { EXP2_32NDS } from "../../src/llama2/math.ts";
+import { ROOT } from "../helpers/golden.ts";
 
 it("the native expf has the table of math.ts", () => {
   const header = readFileSync(join(ROOT, "native/cpu/vectors.h"), "utf8");

@@ -6,9 +6,9 @@ import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { hasCompiler, nvcc } from "../../scripts/cuda-emulator.mjs";
-import { ROOT } from "../helpers/golden.js";
-import { bareEnv, gpuCheck, hasPython, python, type Report, type Section } from "../helpers/gpuCheck.js";
-import { tempDir } from "../helpers/temp.js";
+import { ROOT } from "../helpers/golden.ts";
+import { bareEnv, gpuCheck, hasPython, python, type Report, type Section } from "../helpers/gpuCheck.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 const here = hasCompiler && hasPython;
 const needs = here ? "" : " (skipped: needs g++ on Linux and Python 3)";

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { MUTANTS } from "../../scripts/mutants-cuda.mjs";
-import { ROOT } from "../helpers/golden.js";
+import { ROOT } from "../helpers/golden.ts";
 
 it.each(MUTANTS.map(([what, file, from, to]) => ({ what, file, from, to })))("$what", ({ file, from, to }) => {
   expect(readFileSync(join(ROOT, "native", "cuda", file), "utf8")).toContain(from);

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { filesOf, gather, LIMIT, tooLarge } from "../../scripts/gpu-pack.mjs";
-import { tempDir } from "../helpers/temp.js";
+import { tempDir } from "../helpers/temp.ts";
 
 it("refuses a bundle that is too large, and names what is largest", () => {
   const file = (path: string, bytes: number) => ({ path, bytes });

@@ -2,8 +2,8 @@
  * The native addon: where it lies, what it exports (native/addon/), and how it is loaded.
  */
 import { fileURLToPath } from "node:url";
-import type { Config } from "../../llama2/transformer.js";
-import { type Fillable, loadNative } from "../native.js";
+import type { Config } from "../../llama2/transformer.ts";
+import { type Fillable, loadNative } from "../native.ts";
 
 /** Where `npm run build:native` puts it. */
 export const ADDON_PATH = fileURLToPath(new URL("../../../build/Release/llama2_cpu.node", import.meta.url));

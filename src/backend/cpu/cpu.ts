@@ -1,13 +1,13 @@
 /*
  * The cpu backend: forward pass and sampler in native code (native/cpu/), the same bits as the reference.
  */
-import { Llama2Error } from "../../errors.js";
-import { randomF32 } from "../../llama2/sampler.js";
-import { type Config, headSizeOf, ropeFrequency } from "../../llama2/transformer.js";
-import type { Backend, Context } from "../backend.js";
-import { fill } from "../native.js";
-import { threadsFor } from "../threads.js";
-import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.js";
+import { Llama2Error } from "../../errors.ts";
+import { randomF32 } from "../../llama2/sampler.ts";
+import { type Config, headSizeOf, ropeFrequency } from "../../llama2/transformer.ts";
+import type { Backend, Context } from "../backend.ts";
+import { fill } from "../native.ts";
+import { threadsFor } from "../threads.ts";
+import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.ts";
 
 /**
  * The cpu backend, on the instruction set that LLAMA2_ISA names, or else on the best this machine has.

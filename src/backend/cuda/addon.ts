@@ -2,9 +2,9 @@
  * The CUDA addon: where it lies, and what it exports (native/cuda/addon/).
  */
 import { fileURLToPath } from "node:url";
-import type { Config } from "../../llama2/transformer.js";
-import type { KvPrecision, Precision } from "../backend.js";
-import { type Fillable, loadNative } from "../native.js";
+import type { Config } from "../../llama2/transformer.ts";
+import type { KvPrecision, Precision } from "../backend.ts";
+import { type Fillable, loadNative } from "../native.ts";
 
 /** Where `npm run build:cuda` puts it. */
 export const CUDA_ADDON_PATH = fileURLToPath(new URL("../../../build-cuda/Release/llama2_cuda.node", import.meta.url));

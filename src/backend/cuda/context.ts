@@ -1,9 +1,9 @@
 /*
  * Sequences on the device.
  */
-import type { Config } from "../../llama2/transformer.js";
-import type { Context, Entry, Running } from "../backend.js";
-import type { NativeContext } from "./addon.js";
+import type { Config } from "../../llama2/transformer.ts";
+import type { Context, Entry, Running } from "../backend.ts";
+import type { NativeContext } from "./addon.ts";
 
 /** For about so long the device goes on by itself: much longer than it takes to ask, short enough to stop it. */
 const CHUNK_MS = 20;

@@ -5,16 +5,16 @@
  * do not depend on what is read beside them; and its sampler chooses what sampler.ts would, from the same logits.
  */
 import { existsSync } from "node:fs";
-import { type ErrorCode, Llama2Error, type Remedy } from "../../errors.js";
-import { defaultGroupSize } from "../../llama2/quantize.js";
-import { type Config, headSizeOf } from "../../llama2/transformer.js";
-import { tensorsOf, type WeightSource } from "../../llama2/weights.js";
-import { type Backend, type LoadedModel, type LoadOptions, PRECISIONS, type Precision } from "../backend.js";
-import { fill } from "../native.js";
-import { RopeTable } from "../ropeTable.js";
-import { CUDA_ADDON_PATH, type CudaAddon, loadCudaAddon, type NativeOptions } from "./addon.js";
-import { openContext } from "./context.js";
-import { hasDriver } from "./driver.js";
+import { type ErrorCode, Llama2Error, type Remedy } from "../../errors.ts";
+import { defaultGroupSize } from "../../llama2/quantize.ts";
+import { type Config, headSizeOf } from "../../llama2/transformer.ts";
+import { tensorsOf, type WeightSource } from "../../llama2/weights.ts";
+import { type Backend, type LoadedModel, type LoadOptions, PRECISIONS, type Precision } from "../backend.ts";
+import { fill } from "../native.ts";
+import { RopeTable } from "../ropeTable.ts";
+import { CUDA_ADDON_PATH, type CudaAddon, loadCudaAddon, type NativeOptions } from "./addon.ts";
+import { openContext } from "./context.ts";
+import { hasDriver } from "./driver.ts";
 
 /** The most stories that are told at once, and tokens of a prompt that are read at once. */
 const MAX_BATCH = 512;

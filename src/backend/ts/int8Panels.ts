@@ -18,9 +18,9 @@
  * 128 * (the sum of x) is taken off the result. Whole numbers add up to the same in any order; what float32 rounds is
  * done in the order of matmul in quantize.ts, so the result is that one's, bit for bit.
  */
-import { f32 } from "../../llama2/math.js";
-import { mallocQuantized, type QuantizedTensor, quantize, runOf } from "../../llama2/quantize.js";
-import type { MatrixLayout } from "../../llama2/weights.js";
+import { f32 } from "../../llama2/math.ts";
+import { mallocQuantized, type QuantizedTensor, quantize, runOf } from "../../llama2/quantize.ts";
+import type { MatrixLayout } from "../../llama2/weights.ts";
 
 const PANEL = 16;
 /** The two bytes of a word that make a pair. */

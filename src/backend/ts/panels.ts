@@ -11,8 +11,8 @@
  *     row 1: b0 b1 b2 ...     ->   a0 b0 .. h0  a1 b1 .. h1  a2 b2 .. h2 ...
  *     row 7: h0 h1 h2 ...
  */
-import { f32 } from "../../llama2/math.js";
-import type { MatrixLayout } from "../../llama2/weights.js";
+import { f32 } from "../../llama2/math.ts";
+import type { MatrixLayout } from "../../llama2/weights.ts";
 
 const PANEL = 8;
 

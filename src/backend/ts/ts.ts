@@ -1,12 +1,12 @@
 /*
  * The ts backend: the reference's forward pass and sampler, with matrices in panels. Runs wherever Node does.
  */
-import { sample } from "../../llama2/sampler.js";
-import { forward, mallocRunState } from "../../llama2/transformer.js";
-import { type MatrixLayout, memoryMapWeights, type WeightSource } from "../../llama2/weights.js";
-import type { Backend, LoadedModel } from "../backend.js";
-import { int8Panels } from "./int8Panels.js";
-import { panels } from "./panels.js";
+import { sample } from "../../llama2/sampler.ts";
+import { forward, mallocRunState } from "../../llama2/transformer.ts";
+import { type MatrixLayout, memoryMapWeights, type WeightSource } from "../../llama2/weights.ts";
+import type { Backend, LoadedModel } from "../backend.ts";
+import { int8Panels } from "./int8Panels.ts";
+import { panels } from "./panels.ts";
 
 export const ts: Backend = {
   name: "ts",

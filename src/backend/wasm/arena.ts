@@ -1,8 +1,8 @@
 /*
  * Room for contexts in a memory that grows, behind the model.
  */
-import { Llama2Error } from "../../errors.js";
-import { MAX_BYTES, PAGE } from "./kernels.js";
+import { Llama2Error } from "../../errors.ts";
+import { MAX_BYTES, PAGE } from "./kernels.ts";
 
 interface Block {
   start: number;

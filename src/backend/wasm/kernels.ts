@@ -1,8 +1,8 @@
 /*
  * An instance of the kernels in assembly/, built by scripts/build-wasm.mjs. Needs nothing but WebAssembly.
  */
-import { Llama2Error } from "../../errors.js";
-import { EXP2_32NDS } from "../../llama2/math.js";
+import { Llama2Error } from "../../errors.ts";
+import { EXP2_32NDS } from "../../llama2/math.ts";
 
 /** What an instance exports, beside the model's globals. Addresses are bytes in its memory. */
 export interface Kernels {

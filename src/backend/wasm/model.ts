@@ -2,15 +2,15 @@
  * A model in the memory of the kernels, and the contexts in which it reads. Needs nothing but WebAssembly, so it
  * runs wherever that does; wasm.ts adds what Node has, threads.
  */
-import { randomF32, type Sampler } from "../../llama2/sampler.js";
-import type { Config } from "../../llama2/transformer.js";
-import { isVector, type WeightSource } from "../../llama2/weights.js";
-import type { Context, Entry } from "../backend.js";
-import { RopeTable } from "../ropeTable.js";
-import { Arena } from "./arena.js";
-import type { Kernels } from "./kernels.js";
-import { readMatrix, rowBytes } from "./panels.js";
-import { type Plan, planContext } from "./plan.js";
+import { randomF32, type Sampler } from "../../llama2/sampler.ts";
+import type { Config } from "../../llama2/transformer.ts";
+import { isVector, type WeightSource } from "../../llama2/weights.ts";
+import type { Context, Entry } from "../backend.ts";
+import { RopeTable } from "../ropeTable.ts";
+import { Arena } from "./arena.ts";
+import type { Kernels } from "./kernels.ts";
+import { readMatrix, rowBytes } from "./panels.ts";
+import { type Plan, planContext } from "./plan.ts";
 
 /** Read all weights into the places that the plan gives them. */
 export function loadWeights(source: WeightSource, memory: WebAssembly.Memory, plan: Plan): void {

@@ -2,7 +2,7 @@
  * Weights on their way into panels of sixteen rows. assembly/matmul.ts and assembly/quantize.ts say why they lie there
  * as they do.
  */
-import type { MatrixName, WeightSource } from "../../llama2/weights.js";
+import type { MatrixName, WeightSource } from "../../llama2/weights.ts";
 
 /** Rows of a panel, and with them what rows of numbers are rounded up to. */
 export const PANEL = 16;

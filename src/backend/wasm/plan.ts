@@ -1,11 +1,11 @@
 /*
  * Where everything of a model lies in the kernels' memory, worked out before there is any.
  */
-import { EXP2_32NDS } from "../../llama2/math.js";
-import { type Config, headSizeOf, kvDimOf } from "../../llama2/transformer.js";
-import { type Holdings, isVector, type TensorName, tensorsOf } from "../../llama2/weights.js";
-import type { Globals } from "./kernels.js";
-import { matrixBytes, PANEL, rowBytes, weightBytes } from "./panels.js";
+import { EXP2_32NDS } from "../../llama2/math.ts";
+import { type Config, headSizeOf, kvDimOf } from "../../llama2/transformer.ts";
+import { type Holdings, isVector, type TensorName, tensorsOf } from "../../llama2/weights.ts";
+import type { Globals } from "./kernels.ts";
+import { matrixBytes, PANEL, rowBytes, weightBytes } from "./panels.ts";
 
 /** The most entries in one forward pass. More would hardly be faster: the weights are read once for all of them. */
 export const MAX_BATCH = 64;

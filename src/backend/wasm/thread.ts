@@ -2,7 +2,7 @@
  * A helping thread: its own instance of the kernels, on the memory that all share.
  */
 import { workerData } from "node:worker_threads";
-import { arrivedWord, type Globals, instantiate } from "./kernels.js";
+import { arrivedWord, type Globals, instantiate } from "./kernels.ts";
 
 export interface ThreadData {
   module: WebAssembly.Module;

@@ -4,15 +4,15 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import { Llama2Error } from "../../errors.js";
-import type { WeightSource } from "../../llama2/weights.js";
-import type { Backend } from "../backend.js";
-import { shorter } from "../limits.js";
-import { threadsFor } from "../threads.js";
-import { arrivedWord, createMemory, instantiate, MAX_BYTES } from "./kernels.js";
-import { loadWeights, WasmModel } from "./model.js";
-import { bytesNeeded, MAX_BATCH, planModel } from "./plan.js";
-import type { ThreadData } from "./thread.js";
+import { Llama2Error } from "../../errors.ts";
+import type { WeightSource } from "../../llama2/weights.ts";
+import type { Backend } from "../backend.ts";
+import { shorter } from "../limits.ts";
+import { threadsFor } from "../threads.ts";
+import { arrivedWord, createMemory, instantiate, MAX_BYTES } from "./kernels.ts";
+import { loadWeights, WasmModel } from "./model.ts";
+import { bytesNeeded, MAX_BATCH, planModel } from "./plan.ts";
+import type { ThreadData } from "./thread.ts";
 
 export const wasm: Backend = {
   name: "wasm",
@@ -80,12 +80,16 @@ function checkFits(source: WeightSource, threads: number): void {
   });
 }
 
+/** A clone that runs its sources as they are: the kernels are where the build puts them. */
+const FROM_SOURCE = import.meta.url.endsWith(".ts");
+const KERNELS = new URL(FROM_SOURCE ? "../../../dist/backend/wasm/" : "./", import.meta.url);
+
 const modules = new Map<string, WebAssembly.Module>();
 
 /** @throws Llama2Error E_DEVICE_UNAVAILABLE if the kernels are not there, or this machine lacks their instructions */
 function compile(file: string): WebAssembly.Module {
   try {
-    const module = modules.get(file) ?? new WebAssembly.Module(readFileSync(new URL(file, import.meta.url)));
+    const module = modules.get(file) ?? new WebAssembly.Module(readFileSync(new URL(file, KERNELS)));
     modules.set(file, module);
     return module;
   } catch (error) {
@@ -98,7 +102,10 @@ function compile(file: string): WebAssembly.Module {
 
 function startThread(workerData: ThreadData): Worker {
   // without the process's own flags: some, such as --input-type, are refused for a file
-  const worker = new Worker(new URL("./thread.js", import.meta.url), { workerData, execArgv: [] });
+  const options = { workerData, execArgv: [] };
+  const worker = FROM_SOURCE
+    ? new Worker(new URL("./thread.ts", import.meta.url), options)
+    : new Worker(new URL("./thread.js", import.meta.url), options);
   worker.unref(); // it does not keep the process alive
   worker.on("error", () => {}); // awaitThreads says it; unheard, it would end this thread too
   return worker;

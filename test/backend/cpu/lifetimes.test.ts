@@ -2,10 +2,10 @@
  * However a process, a thread or an object ends, in the middle of a forward pass or not: clean, in a real child.
  */
 import { describe, expect, it } from "vitest";
-import { hasAddon, needsAddon } from "../../helpers/backends.js";
-import { checkpointFile, SHAPES, type Shape } from "../../helpers/checkpoint.js";
-import { runScript } from "../../helpers/child.js";
-import { ROOT } from "../../helpers/golden.js";
+import { hasAddon, needsAddon } from "../../helpers/backends.ts";
+import { checkpointFile, SHAPES, type Shape } from "../../helpers/checkpoint.ts";
+import { runScript } from "../../helpers/child.ts";
+import { ROOT } from "../../helpers/golden.ts";
 
 // a pass over 64 of its tokens takes a good part of a second: whatever ends ends in the middle of one
 const SLOW: Shape = [512, 1376, 6, 8, 8, 2000, 128];

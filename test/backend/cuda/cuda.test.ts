@@ -4,16 +4,16 @@
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { canEmulateAddon, EMULATED_ADDON } from "../../../scripts/cuda-emulator.mjs";
-import type { Backend, Context, LoadedModel, LoadOptions, Running } from "../../../src/backend/backend.js";
-import { openCuda } from "../../../src/backend/cuda/cuda.js";
-import { buildSampler, sample } from "../../../src/llama2/sampler.js";
-import type { WeightSource } from "../../../src/llama2/weights.js";
-import type { Shape } from "../../helpers/checkpoint.js";
-import { relativeError } from "../../helpers/cudaDriver.js";
-import { needsEmulator } from "../../helpers/emulatedPackage.js";
-import { bits, entriesOf, feed, randomTokens, referenceLogits } from "../../helpers/feed.js";
-import { seededRandom } from "../../helpers/random.js";
-import { quantized, randomModel, scaled } from "../../helpers/sources.js";
+import type { Backend, Context, LoadedModel, LoadOptions, Running } from "../../../src/backend/backend.ts";
+import { openCuda } from "../../../src/backend/cuda/cuda.ts";
+import { buildSampler, sample } from "../../../src/llama2/sampler.ts";
+import type { WeightSource } from "../../../src/llama2/weights.ts";
+import type { Shape } from "../../helpers/checkpoint.ts";
+import { relativeError } from "../../helpers/cudaDriver.ts";
+import { needsEmulator } from "../../helpers/emulatedPackage.ts";
+import { bits, entriesOf, feed, randomTokens, referenceLogits } from "../../helpers/feed.ts";
+import { seededRandom } from "../../helpers/random.ts";
+import { quantized, randomModel, scaled } from "../../helpers/sources.ts";
 
 const SHAPE: Shape = [48, 96, 2, 6, 2, 130, 80];
 

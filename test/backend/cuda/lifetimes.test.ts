@@ -4,8 +4,8 @@
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { canEmulateAddon } from "../../../scripts/cuda-emulator.mjs";
-import { runScript } from "../../helpers/child.js";
-import { emulatedPackage, needsEmulator } from "../../helpers/emulatedPackage.js";
+import { runScript } from "../../helpers/child.ts";
+import { emulatedPackage, needsEmulator } from "../../helpers/emulatedPackage.ts";
 
 const CLEAN = { signal: null, stderr: "" };
 

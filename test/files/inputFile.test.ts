@@ -3,13 +3,13 @@ import fs, { chmodSync, closeSync, existsSync, mkdirSync, openSync, truncateSync
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.js";
-import { InputFile } from "../../src/checkpoint/file.js";
-import { readTokenizer } from "../../src/checkpoint/tokenizerFile.js";
-import { MAIN } from "../helpers/cli.js";
-import { expectRefusal } from "../helpers/errors.js";
-import { frugally } from "../helpers/frugally.js";
-import { tempDir } from "../helpers/temp.js";
+import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { InputFile } from "../../src/files/inputFile.ts";
+import { MAIN } from "../helpers/cli.ts";
+import { expectRefusal } from "../helpers/errors.ts";
+import { frugally } from "../helpers/frugally.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 const posix = process.platform !== "win32";
 const isRoot = process.getuid?.() === 0;

@@ -2,7 +2,7 @@
  * Files from strangers: opened without hanging, read without surprises.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
-import { Llama2Error } from "../errors.js";
+import { Llama2Error } from "../errors.ts";
 
 /** 1234567 -> "1,234,567 bytes" */
 export const bytesText = (n: number | bigint): string => `${n.toLocaleString("en-US")} byte${n === 1 ? "" : "s"}`;
