@@ -1,11 +1,22 @@
 /*
- * Bytes and text: what a tokenizer sees and what people read.
+ * Bytes and text: what a tokenizer sees and what people read. Runs in browsers.
  */
 import { decode, type Tokenizer } from "./llama2/tokenizer.ts";
 
-/** Text as the UTF-8 byte string that `encode` takes. A lone surrogate becomes U+FFFD. */
+/** Text as the UTF-8 byte string that `encode` takes, one character a byte. A lone surrogate becomes U+FFFD. */
 export function toByteString(text: string | Uint8Array): string {
-  return Buffer.from(text as string).toString("latin1");
+  const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
+  let all = "";
+  // in pieces, since a call takes only so many arguments
+  for (let i = 0; i < bytes.length; i += 8192) all += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return all;
+}
+
+/** The bytes of a byte string. */
+export function bytesOf(byteString: string): Uint8Array {
+  const bytes = new Uint8Array(byteString.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = byteString.charCodeAt(i);
+  return bytes;
 }
 
 /** Turns tokens, as they come, into text. A character made of several tokens is held back until it is whole. */
@@ -13,6 +24,7 @@ export class TextStream {
   private readonly tokenizer: Tokenizer;
   private readonly utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   private previous: number;
+  private maybeUnfinished = false;
 
   /** @param previous the token before the first, or -1 */
   constructor(tokenizer: Tokenizer, previous: number) {
@@ -20,15 +32,24 @@ export class TextStream {
     this.previous = previous;
   }
 
-  /** The text that `token` completes; bytes that no UTF-8 has become U+FFFD. */
+  /** The text that `token` completes; bytes that are not UTF-8 become U+FFFD. */
   push(token: number): string {
     const piece = decode(this.tokenizer, this.previous, token);
     this.previous = token;
-    return this.utf8.decode(Buffer.from(piece, "latin1"), { stream: true });
+    if (!this.maybeUnfinished && isAscii(piece)) return piece;
+    // after a byte of ASCII, no character is unfinished
+    if (piece !== "") this.maybeUnfinished = piece.charCodeAt(piece.length - 1) >= 0x80;
+    return this.utf8.decode(bytesOf(piece), { stream: true });
   }
 
   /** What was held back: U+FFFD for an unfinished character, or nothing. */
   end(): string {
+    this.maybeUnfinished = false;
     return this.utf8.decode();
   }
+}
+
+function isAscii(byteString: string): boolean {
+  for (let i = 0; i < byteString.length; i++) if (byteString.charCodeAt(i) >= 0x80) return false;
+  return true;
 }

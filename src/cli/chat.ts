@@ -2,10 +2,11 @@
  * llama2 -m chat: a conversation, in run.c's manner.
  */
 import { createInterface } from "node:readline";
+import { withoutMark } from "../files/text.ts";
 import { renderPrompt } from "../llama2/chat.ts";
 import { EOS } from "../llama2/tokenizer.ts";
-import { TextStream, toByteString } from "../text.ts";
-import { Interrupted, interruptible, print, tell } from "./io.ts";
+import { bytesOf, TextStream, toByteString } from "../text.ts";
+import { Interrupted, interruptible, print, STDIN, tell } from "./io.ts";
 import { openModel } from "./model.ts";
 import { type StoryFlags, stepsOf, tellSeed } from "./story.ts";
 
@@ -74,10 +75,11 @@ export async function chat(path: string | undefined, flags: StoryFlags): Promise
   }
 }
 
-/** Standard input, line by line, as byte strings: what no UTF-8 has is read as the bytes it is. */
+/** Standard input, line by line, as byte strings: bytes that are not UTF-8 are kept as they are. */
 class Lines {
   private readonly input = createInterface({ input: process.stdin.setEncoding("latin1") });
   private readonly lines = this.input[Symbol.asyncIterator]();
+  private atStart = true;
 
   /** Ask for a line. Undefined at the end of the input. */
   async ask(guide: string): Promise<string | undefined> {
@@ -90,7 +92,9 @@ class Lines {
       return Promise.race([this.lines.next(), interrupted]);
     });
     if (done) await print("\n");
-    return done ? undefined : value;
+    if (done || !this.atStart) return done ? undefined : value;
+    this.atStart = false;
+    return toByteString(withoutMark(bytesOf(value), STDIN));
   }
 
   close(): void {

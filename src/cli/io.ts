@@ -3,21 +3,22 @@
  */
 import { once } from "node:events";
 import { Llama2Error, reasonOf } from "../errors.ts";
+import { MAX_TEXT_BYTES } from "../files/text.ts";
 
-/** 16 MiB: larger than any text a model could read at once, and what the tokenizer takes in its stride. */
-export const MAX_TEXT_BYTES = 1 << 24;
+/** What messages call standard input. */
+export const STDIN = "standard input";
 
 /**
- * All of standard input.
+ * All bytes of standard input.
  * @throws Llama2Error E_LIMIT beyond MAX_TEXT_BYTES; the signal's reason
  */
-export async function readStdin(signal: AbortSignal): Promise<Buffer> {
+export async function readStdin(signal: AbortSignal): Promise<Uint8Array> {
   signal.addEventListener("abort", () => process.stdin.destroy(signal.reason));
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of process.stdin) {
     size += chunk.length;
-    if (size > MAX_TEXT_BYTES) throw new Llama2Error("E_LIMIT", `standard input has more than ${MAX_TEXT_BYTES} bytes`);
+    if (size > MAX_TEXT_BYTES) throw new Llama2Error("E_LIMIT", `${STDIN} has more than ${MAX_TEXT_BYTES} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

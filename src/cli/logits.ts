@@ -3,7 +3,8 @@
  */
 import { existsSync } from "node:fs";
 import { Llama2Error } from "../errors.ts";
-import { InputFile } from "../files/inputFile.ts";
+import { readText } from "../files/text.ts";
+import { toByteString } from "../text.ts";
 import { print } from "./io.ts";
 import { openModel } from "./model.ts";
 import { type MachineFlags, tokenIds } from "./options.ts";
@@ -15,7 +16,7 @@ export interface LogitsFlags extends MachineFlags {
 
 /** Write the logits after each token, little-endian float32, a row of vocabSize each. */
 export async function logits(path: string, flags: LogitsFlags, signal: AbortSignal): Promise<void> {
-  const tokens = tokenIds(isList(flags.tokens) ? flags.tokens : readList(flags.tokens));
+  const tokens = tokenIds(isList(flags.tokens) ? flags.tokens : toByteString(readText(flags.tokens, MAX_LIST_BYTES)));
   if (tokens.length === 0) throw new Llama2Error("E_USAGE", "--tokens names no tokens");
   const model = await openModel(path, flags, null, signal);
   try {
@@ -34,15 +35,3 @@ function isList(tokens: string): boolean {
 
 /** Longer than the list of any context. */
 const MAX_LIST_BYTES = 1 << 24;
-
-function readList(path: string): string {
-  const file = new InputFile(path);
-  try {
-    if (file.size > MAX_LIST_BYTES) throw new Llama2Error("E_LIMIT", `${path} is too long for a list of tokens`);
-    const bytes = Buffer.alloc(file.size);
-    file.read(bytes, 0);
-    return bytes.toString();
-  } finally {
-    file.close();
-  }
-}

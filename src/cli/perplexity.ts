@@ -3,11 +3,12 @@
  */
 
 import { Llama2Error } from "../errors.ts";
-import { bytesText, InputFile } from "../files/inputFile.ts";
+import { bytesText } from "../files/inputFile.ts";
+import { MAX_TEXT_BYTES, readText, splitDocuments } from "../files/text.ts";
 import { encode } from "../llama2/tokenizer.ts";
 import type { Model } from "../model.ts";
-import { TextStream } from "../text.ts";
-import { MAX_TEXT_BYTES, print, tell } from "./io.ts";
+import { TextStream, toByteString } from "../text.ts";
+import { print, tell } from "./io.ts";
 import { openModel } from "./model.ts";
 import type { MachineFlags } from "./options.ts";
 
@@ -84,7 +85,7 @@ const MAX_FILE_BYTES = 1 << 28;
  * @throws Llama2Error E_FILE, E_FORMAT if there are none, E_LIMIT
  */
 function readDocuments(path: string): string[] {
-  const documents = splitDocuments(readText(path));
+  const documents = splitDocuments(toByteString(readText(path, MAX_FILE_BYTES)));
   if (documents.length === 0) throw new Llama2Error("E_FORMAT", `${path} has no text in it`);
   for (const [i, { length }] of documents.entries()) {
     if (length <= MAX_TEXT_BYTES) continue;
@@ -96,37 +97,10 @@ function readDocuments(path: string): string[] {
   return documents;
 }
 
-/** Documents are separated by a line `<|end|>`. The file's last newline belongs to none, empty ones do not count. */
-function splitDocuments(text: string): string[] {
-  const documents = text
-    .replace(/\n$/, "")
-    .split(/(?<![^\n])<\|end\|>(?![^\n])/)
-    .map((document) => document.replace(/^\n/, "").replace(/\n$/, ""));
-  return documents.filter((document) => document !== "");
-}
-
 function countCharacters(model: Model, [bos, ...scored]: number[]): number {
   const stream = new TextStream(model.tokenizer, bos);
   const text = scored.map((token) => stream.push(token)).join("") + stream.end();
   return [...text].length;
-}
-
-/** The file as a byte string. */
-function readText(path: string): string {
-  const file = new InputFile(path);
-  try {
-    if (file.size > MAX_FILE_BYTES) {
-      throw new Llama2Error(
-        "E_LIMIT",
-        `${path} has ${bytesText(file.size)}, expected at most ${bytesText(MAX_FILE_BYTES)}`,
-      );
-    }
-    const bytes = Buffer.alloc(file.size);
-    file.read(bytes, 0);
-    return bytes.toString("latin1");
-  } finally {
-    file.close();
-  }
 }
 
 function table(r: Report): string {

@@ -1,10 +1,11 @@
 /*
  * llama2 [MODEL]: a story.
  */
+import { promptText } from "../files/text.ts";
 import { decode, safePrintf } from "../llama2/tokenizer.ts";
 import type { Generation, Model } from "../model.ts";
 import { TextStream } from "../text.ts";
-import { print, readStdin, tell } from "./io.ts";
+import { print, readStdin, STDIN, tell } from "./io.ts";
 import { openModel } from "./model.ts";
 import type { MachineFlags } from "./options.ts";
 import { printStories } from "./stories.ts";
@@ -24,7 +25,7 @@ export interface StoryFlags extends MachineFlags {
 }
 
 export async function story(path: string | undefined, flags: StoryFlags, signal: AbortSignal): Promise<void> {
-  const prompt = flags.prompt === "-" ? withoutNewline(await readStdin(signal)) : (flags.prompt ?? "");
+  const prompt = flags.prompt === "-" ? promptText(await readStdin(signal), STDIN) : (flags.prompt ?? "");
   const model = await openModel(path, flags, flags.tokenizer, signal);
   try {
     const steps = stepsOf(model, flags.steps);
@@ -91,9 +92,4 @@ export function tellSeed(asked: bigint, used: bigint): void {
 /** run.c's report. */
 function tellSpeed({ timings }: Generation): void {
   if (timings && timings.tokensPerSecond > 0) tell(`achieved tok/s: ${timings.tokensPerSecond.toFixed(6)}`);
-}
-
-/** Standard input as a prompt: its bytes, but for one final newline. */
-function withoutNewline(bytes: Buffer): Buffer {
-  return bytes.at(-1) === 0x0a ? bytes.subarray(0, -1) : bytes;
 }

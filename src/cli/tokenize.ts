@@ -4,10 +4,11 @@
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { findTokenizer, readTokenizer } from "../checkpoint/tokenizer/tokenizerFile.ts";
 import { Llama2Error } from "../errors.ts";
+import { withoutMark } from "../files/text.ts";
 import { BOS, EOS, encode, type Tokenizer } from "../llama2/tokenizer.ts";
 import { BUNDLED_MODEL } from "../model.ts";
 import { TextStream, toByteString } from "../text.ts";
-import { print, readStdin } from "./io.ts";
+import { print, readStdin, STDIN } from "./io.ts";
 import { tokenIds } from "./options.ts";
 
 export interface TokenizeFlags {
@@ -19,7 +20,7 @@ export interface TokenizeFlags {
 
 export async function tokenize(text: string, flags: TokenizeFlags, signal: AbortSignal): Promise<void> {
   const tokenizer = openTokenizer(flags.tokenizer);
-  const bytes = text === "-" ? await readStdin(signal) : text;
+  const bytes = text === "-" ? withoutMark(await readStdin(signal), STDIN) : text;
   const tokens = encode(tokenizer, toByteString(bytes), flags.bos, flags.eos ?? false);
   if (flags.pieces) {
     const piece = (token: number) => JSON.stringify(Buffer.from(tokenizer.vocab[token], "latin1").toString());
@@ -30,7 +31,7 @@ export async function tokenize(text: string, flags: TokenizeFlags, signal: Abort
 }
 
 export async function detokenize(ids: string, flags: { tokenizer?: string }, signal: AbortSignal): Promise<void> {
-  const tokens = tokenIds(ids === "-" ? (await readStdin(signal)).toString() : ids);
+  const tokens = tokenIds(ids === "-" ? toByteString(withoutMark(await readStdin(signal), STDIN)) : ids);
   const tokenizer = openTokenizer(flags.tokenizer);
   let text = new TextStream(tokenizer, -1);
   let all = "";
