@@ -98,7 +98,7 @@ class Context;
 class Transformer {
  public:
   /*
-   * groupSize is 0 for float32 matrices. frequencies, (headSize / 2), are `ropeFrequency`'s. Throws std::bad_alloc,
+   * groupSize is 0 for float32 matrices. frequencies, (headSize / 2), are `ropeFrequencies`'. Throws std::bad_alloc,
    * std::system_error.
    */
   Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* frequencies,

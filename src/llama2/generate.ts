@@ -1,58 +1,52 @@
 /*
  * The generation loop: read the prompt, then write one token after another, each read before the next is chosen.
  */
-import { BOS } from "./tokenizer.ts";
-
-/** What the loop wants to have read next. */
-export interface Pass {
-  tokens: readonly number[]; // at positions pos, pos + 1, ...
-  pos: number;
-  sample: boolean; // whether it wants the token after the last one
-}
-
-export interface GenerateOptions {
-  /** Where the sequence is, if something was read before. */
-  pos?: number;
-  /** The token that ends it. */
-  stop?: number;
-  /** The most tokens a pass may have. 1: a prompt is read token by token, as in run.c. */
-  maxBatch?: number;
-}
+import { type Sampler, sample } from "./sampler.ts";
+import { BOS, decode, encode, safePrintf, type Tokenizer } from "./tokenizer.ts";
+import { forward, type Transformer } from "./transformer.ts";
 
 /**
- * run.c 729: generate. Tells `print` what run.c prints: the prompt's tokens after the first, then those it samples,
- * one for each position up to `steps`. A BOS, which delimits sequences, ends it and is not printed.
+ * run.c 729: generate. Read `prompt` (UTF-8, as a byte string) and continue it, up to `steps` positions in all.
  *
- * Where run.c calls forward and sample, this yields what it wants to have read, and is resumed with the sampled
- * token. Whoever drives it may let other stories read in the same pass; the loop need not know.
- *
- * `promptTokens` has at least one token.
+ * `print` gets what run.c prints, as byte strings, and the token that it stands for: first the prompt, since its tokens
+ * are read one by one like all others, then what the model adds. The newline at the end and the speed, which run.c
+ * prints as well, are left to the caller.
  */
-export function* generate(
-  promptTokens: readonly number[],
+export function generate<M>(
+  transformer: Transformer<M>,
+  tokenizer: Tokenizer,
+  sampler: Sampler,
+  prompt: string,
   steps: number,
-  print: (token: number) => void,
-  { pos = 0, stop = BOS, maxBatch = 1 }: GenerateOptions = {},
-): Generator<Pass, void, number> {
-  const promptEnd = pos + promptTokens.length;
-  let unread = promptTokens; // what the model has yet to read: the rest of the prompt, then the sampled token
+  print: (piece: string, token: number) => void,
+): void {
+  // encode the prompt into a sequence of tokens
+  const promptTokens = encode(tokenizer, prompt, true, false);
+
+  // start the main loop
+  let next: number; // the token after this one
+  let token = promptTokens[0]; // kick off with the first token of the prompt, which is BOS
+  let pos = 0; // position in the sequence
   while (pos < steps) {
     // forward the transformer to get logits for the next token
-    const tokens = unread.slice(0, Math.min(maxBatch, steps - pos));
-    pos += tokens.length;
-    const sampled = yield { tokens, pos: pos - tokens.length, sample: pos >= promptEnd };
+    const logits = forward(transformer, token, pos);
 
-    // while there is a prompt, its tokens come next; then those sampled from the logits
-    const next = unread.slice(1, tokens.length + 1);
-    unread = unread.slice(tokens.length);
-    if (pos >= promptEnd) {
-      next.push(sampled);
-      unread = [sampled];
+    // advance the state machine
+    if (pos < promptTokens.length - 1) {
+      // while there is a prompt, its next token comes next, whatever the model would have said
+      next = promptTokens[pos + 1];
+    } else {
+      // otherwise sample the next token from the logits
+      next = sample(sampler, logits);
     }
-    for (const token of next) {
-      // data-dependent terminating condition: the BOS (=1) token delimits sequences
-      if (token === stop) return;
-      print(token);
-    }
+    pos++;
+
+    // data-dependent terminating condition: the BOS (=1) token delimits sequences
+    if (next === BOS) break;
+
+    // print the token as text: the tokenizer knows its piece
+    const piece = decode(tokenizer, token, next);
+    print(safePrintf(piece), next);
+    token = next;
   }
 }

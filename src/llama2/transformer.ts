@@ -63,6 +63,7 @@ export interface RunState {
   q: Float32Array; // (dim) query: what this token looks for
   k: Float32Array; // (kvDim) key: what it can be found by; a row of keyCache
   v: Float32Array; // (kvDim) value: what it has to give; a row of valueCache
+  freq: Float32Array; // (headSize / 2) by how many radians a position RoPE turns each pair of a head
   fcr: Float32Array; // (headSize / 2) cosines of this position's RoPE angles
   fci: Float32Array; // (headSize / 2) sines
   att: Float32Array; // (nHeads, seqLen) attention scores, then weights
@@ -105,6 +106,7 @@ export function mallocRunState(p: Config): RunState {
     q: new Float32Array(p.dim),
     k: keyCache.subarray(0, kvDim),
     v: valueCache.subarray(0, kvDim),
+    freq: ropeFrequencies(p),
     fcr: new Float32Array(headSizeOf(p) / 2),
     fci: new Float32Array(headSizeOf(p) / 2),
     att: new Float32Array(p.nHeads * p.seqLen),
@@ -183,24 +185,31 @@ export function matmul(xout: Float32Array, x: Float32Array, { data: w, d, n }: R
 }
 
 /**
- * The angles by which RoPE turns a query or key at position `pos`: their cosines into fcr, their sines into fci,
- * (headSize / 2) each. run.c computes them inside its loop (265); they are the same in every head and layer.
+ * By how many radians a position RoPE turns each pair of numbers of a head, (headSize / 2). run.c computes them inside
+ * its loop (265), but they depend on the model alone.
  *
- * The first pair of numbers of a head turns by one radian a position, the last by about 1/ropeTheta: like the
- * hands of a clock, fast ones tell near positions apart and slow ones far ones.
+ * The first pair turns by one radian a position, the last by about 1/ropeTheta. They are like the hands of a clock:
+ * fast ones tell near positions apart, slow ones far ones.
  */
-export function ropeAngles(fcr: Float32Array, fci: Float32Array, pos: number, p: Config): void {
+export function ropeFrequencies(p: Config): Float32Array {
   const headSize = headSizeOf(p);
+  const freq = new Float32Array(headSize / 2);
   for (let headDim = 0; headDim < headSize; headDim += 2) {
-    const val = f32(pos * ropeFrequency(headDim, p));
-    fcr[headDim / 2] = cosf(val);
-    fci[headDim / 2] = sinf(val);
+    freq[headDim / 2] = 1 / powf(p.ropeTheta, f32(headDim / headSize));
   }
+  return freq;
 }
 
-/** By how many radians a position RoPE turns the numbers headDim and headDim + 1 of a head. */
-export function ropeFrequency(headDim: number, p: Config): number {
-  return f32(1 / powf(p.ropeTheta, f32(headDim / headSizeOf(p))));
+/**
+ * The angles that those frequencies have reached at position `pos`: their cosines into fcr, their sines into fci,
+ * (headSize / 2) each. run.c computes them inside its loop too; they are the same in every head and layer.
+ */
+export function ropeAngles(fcr: Float32Array, fci: Float32Array, pos: number, freq: Float32Array): void {
+  for (let i = 0; i < freq.length; i++) {
+    const val = f32(pos * freq[i]);
+    fcr[i] = cosf(val);
+    fci[i] = sinf(val);
+  }
 }
 
 /**
@@ -222,7 +231,7 @@ export function forward<M>(transformer: Transformer<M>, token: number, pos: numb
 
   // copy the token embedding into x
   copyRow(x, w.tokenEmbeddingTable, token);
-  ropeAngles(s.fcr, s.fci, pos, p);
+  ropeAngles(s.fcr, s.fci, pos, s.freq);
 
   // forward all the layers
   for (let l = 0; l < p.nLayers; l++) {

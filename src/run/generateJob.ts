@@ -1,13 +1,13 @@
 /*
- * Stories: one, or many at once. Each runs the loop of generate.ts; here their passes are put together into batches,
+ * Stories: one, or many at once. Each runs the loop of storyLoop.ts; here their passes are put together into batches,
  * because a pass over the weights takes hardly longer for several tokens than for one.
  */
 import type { Entry } from "../backend/backend.ts";
-import { generate, type Pass } from "../llama2/generate.ts";
 import { buildSampler, type Sampler } from "../llama2/sampler.ts";
 import type { Job, Machine } from "./job.ts";
 import { checkFinite, logSumExp } from "./logits.ts";
 import type { GenerateRequest, Slice } from "./protocol.ts";
+import { generate, type Pass } from "./storyLoop.ts";
 
 /** A story that is being told. */
 interface Telling {

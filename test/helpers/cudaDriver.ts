@@ -4,7 +4,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { headSizeOf, ropeAngles } from "../../src/llama2/transformer.ts";
+import { headSizeOf, ropeAngles, ropeFrequencies } from "../../src/llama2/transformer.ts";
 import { isVector, tensorsOf, type WeightSource } from "../../src/llama2/weights.ts";
 import { tempDir } from "./temp.ts";
 
@@ -52,8 +52,9 @@ export class CudaDriver {
     const pairs = headSizeOf(p) / 2;
     const fcr = new Float32Array(p.seqLen * pairs);
     const fci = new Float32Array(p.seqLen * pairs);
+    const freq = ropeFrequencies(p);
     for (let pos = 0; pos < p.seqLen; pos++) {
-      ropeAngles(fcr.subarray(pos * pairs, (pos + 1) * pairs), fci.subarray(pos * pairs, (pos + 1) * pairs), pos, p);
+      ropeAngles(fcr.subarray(pos * pairs, (pos + 1) * pairs), fci.subarray(pos * pairs, (pos + 1) * pairs), pos, freq);
     }
     const { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps } = p;
     const shape = [dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps, Number(sharedClassifier)];

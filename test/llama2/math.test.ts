@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { cosf, expf, f32, powf, rintf, roundf, sinf } from "../../src/llama2/math.ts";
-import { ropeAngles } from "../../src/llama2/transformer.ts";
+import { type Config, ropeAngles, ropeFrequencies } from "../../src/llama2/transformer.ts";
 import { golden, sha256 } from "../helpers/golden.ts";
 
 const goldens = golden<Record<string, string> & { step: number }>("math.json");
@@ -35,12 +35,12 @@ describe("glibc's float functions, bit for bit", () => {
   });
 
   it("ropeAngles over Llama 2's whole context", () => {
-    const config = { dim: 128, nHeads: 1, ropeTheta: 10000 } as Parameters<typeof ropeAngles>[3];
+    const freq = ropeFrequencies({ dim: 128, nHeads: 1, ropeTheta: 10000 } as Config);
     const cos = new Float32Array(64);
     const sin = new Float32Array(64);
     const all = new Float32Array(4096 * 128);
     for (let pos = 0; pos < 4096; pos++) {
-      ropeAngles(cos, sin, pos, config);
+      ropeAngles(cos, sin, pos, freq);
       for (let i = 0; i < 64; i++) all.set([cos[i], sin[i]], pos * 128 + 2 * i);
     }
     expect(sha256(new Uint8Array(all.buffer))).toBe(goldens.angles);

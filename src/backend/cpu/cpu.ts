@@ -3,7 +3,7 @@
  */
 import { Llama2Error } from "../../errors.ts";
 import { randomF32 } from "../../llama2/sampler.ts";
-import { type Config, headSizeOf, ropeFrequency } from "../../llama2/transformer.ts";
+import { type Config, ropeFrequencies } from "../../llama2/transformer.ts";
 import type { Backend, Context } from "../backend.ts";
 import { fill } from "../native.ts";
 import { threadsFor } from "../threads.ts";
@@ -22,7 +22,7 @@ export function openCpu(): Backend {
       const { config } = source;
       const threads = wanted || threadsFor(source, WEIGHTS_A_THREAD);
       const model = outOfMemory(
-        () => new addon.Model(config, source.sharedClassifier, source.groupSize, frequenciesOf(config), isa, threads),
+        () => new addon.Model(config, source.sharedClassifier, source.groupSize, ropeFrequencies(config), isa, threads),
       );
       try {
         fill(model, source);
@@ -51,10 +51,6 @@ function chooseIsa(available: string[], named: string): string {
 
 /** Fewer weights for a thread are not worth its waiting for the others. */
 const WEIGHTS_A_THREAD = 1e6;
-
-/** RoPE's frequencies: (headSize / 2). */
-const frequenciesOf = (p: Config) =>
-  Float32Array.from({ length: headSizeOf(p) / 2 }, (_, i) => ropeFrequency(2 * i, p));
 
 function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, sequences: number): Context {
   const native: NativeContext = new addon.Context(model, sequences);
