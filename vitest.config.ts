@@ -1,13 +1,17 @@
 import { defineConfig } from "vitest/config";
 
+/** Long tests run when all do (`npm run test:full`), or when one of them is named. */
+const full = process.env.LLAMA2_TESTS === "full" || process.argv.some((argument) => argument.includes(".full"));
+
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    globalSetup: ["test/helpers/emulatedAddon.ts"],
+    exclude: full ? [] : ["test/**/*.full.test.ts"],
+    env: { LLAMA2_TESTS: full ? "full" : "" },
+    globalSetup: ["test/helpers/setup.ts"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     // Tests are written against src/ and run against what was built from it: the code that a user has, at its speed.
-    // (`npm test` builds first. Run by itself, vitest tests the last build.)
     alias: [{ find: /^((?:\.\.\/)+)src\/(.*)\.ts$/, replacement: "$1dist/$2.js" }],
     server: { deps: { external: [/\/dist\//] } },
   },

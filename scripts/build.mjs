@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { product, root } from "./fingerprint.mjs";
 import { buildNative } from "./native.mjs";
 
-const dist = product("dist", ["src", "scripts/build.mjs", "scripts/build-wasm.mjs", "tsconfig.json", "package.json"]);
+const dist = product("dist", ["src", "scripts/build.mjs", "scripts/build-wasm.mjs", "tsconfig.json"]);
 
 /** Whether `npm run build` would change nothing. */
 export const isBuilt = () => dist.isFresh();

@@ -1,5 +1,5 @@
 // The cuda backend on its emulator under sanitizers: accesses outside an allocation, undefined behaviour, and races
-// between CUDA threads. Small random shapes in every precision; that results are right is test/native/cuda.test.ts.
+// between CUDA threads. Small random shapes in every precision; that results are right is test/native/cuda.full.test.ts.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -12,11 +12,12 @@ import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
 import { Llama2Error } from "../../src/errors.ts";
 import { decode, encode } from "../../src/llama2/tokenizer.ts";
 import { frugally } from "../helpers/frugally.ts";
+import { shortOrLong } from "../helpers/full.ts";
 import { checkpointBytes, type Fields, writeSparse } from "../helpers/sparse.ts";
 import { tempDir } from "../helpers/temp.ts";
 import { BYTE_VOCAB, tokenizerBytes } from "../helpers/tokenizer.ts";
 
-const RUNS = { seed: 20261124, numRuns: 1500 };
+const RUNS = { seed: 20261124, numRuns: shortOrLong(300, 1500) };
 
 /** What `work` returns, or undefined if it refuses with a typed error. */
 function accepted<T>(work: () => T): T | undefined {

@@ -8,6 +8,7 @@ import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.ts";
 import { openCpu } from "../../src/backend/cpu/cpu.ts";
 import { ts } from "../../src/backend/ts/ts.ts";
 import { wasm } from "../../src/backend/wasm/wasm.ts";
+import { shortOrLong } from "./full.ts";
 
 export interface Candidate {
   name: string;
@@ -23,7 +24,11 @@ const cpus = (): Candidate[] => {
   if (!hasAddon) return [];
   return loadAddon()
     .isas()
-    .map((isa) => ({ name: `cpu, ${isa}`, backend: withIsa(isa, openCpu), threads: [1, 2, 3, 7] }));
+    .map((isa) => ({
+      name: `cpu, ${isa}`,
+      backend: withIsa(isa, openCpu),
+      threads: shortOrLong([1, 3], [1, 2, 3, 7]),
+    }));
 };
 
 /** Do `work` with LLAMA2_ISA set. */
@@ -41,7 +46,7 @@ export function withIsa<T>(isa: string, work: () => T): T {
 /** The wasm backend as it is built for one thread, and as it is for several, which share memory. */
 const wasms: Candidate[] = [
   { name: "wasm", backend: wasm, threads: [1] },
-  { name: "wasm, shared memory", backend: { ...wasm, load: onThreads(3) }, threads: [2, 3, 7] },
+  { name: "wasm, shared memory", backend: { ...wasm, load: onThreads(3) }, threads: shortOrLong([3], [2, 3, 7]) },
 ];
 
 /** wasm's `load` that runs on `several` threads where the number is its own choice, or one. */

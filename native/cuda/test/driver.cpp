@@ -1,5 +1,5 @@
 /*
- * Runs the cuda backend on the emulator, for test/native/cuda.test.ts, which compares what it says with the reference.
+ * Runs the cuda backend on the emulator, for test/native/cuda.full.test.ts, which compares what it says with the reference.
  *
  *   driver NUMBERS LOGITS < commands
  *

@@ -1,6 +1,6 @@
 /*
  * The cuda backend as every caller sees it, its kernels run by the emulator. What the kernels compute, in every
- * schedule, is test/native/cuda.test.ts.
+ * schedule, is test/native/cuda.full.test.ts.
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { canEmulateAddon, EMULATED_ADDON } from "../../../scripts/cuda-emulator.mjs";
