@@ -7,7 +7,7 @@ import { openCpu } from "../dist/backend/cpu/cpu.js";
 import { ts } from "../dist/backend/ts/ts.js";
 import { wasm } from "../dist/backend/wasm/wasm.js";
 import { buildSampler } from "../dist/llama2/sampler.js";
-import { shapesOf } from "../dist/llama2/weights.js";
+import { isVector, shapesOf } from "../dist/llama2/weights.js";
 
 const GROUP_SIZE = 32;
 const LAYER = { dim: 768, hiddenDim: 2048, nLayers: 1, nHeads: 12, nKvHeads: 12, vocabSize: 64, seqLen: 64 };
@@ -18,15 +18,19 @@ const BATCH = 16;
 function source(shape, groupSize) {
   const config = { ...shape, normEps: 1e-5, ropeTheta: 10000 };
   const sizeOf = (name) => shapesOf(config)[name].d * shapesOf(config)[name].n;
+  const isInt8 = (name) => groupSize > 0 && !isVector(name);
   const fill = (array, scale) => array.map((_, i) => (((i * 7919) % 255) - 127) * scale);
   return {
     config,
     sharedClassifier: true,
-    groupSize,
-    read: (name, _layer, put) => put(fill(new Float32Array(sizeOf(name)), 2 ** -11), 0),
-    readQuantized: (name, _layer, put) => {
-      const scales = new Float32Array(sizeOf(name) / groupSize).fill(2 ** -11);
-      put(fill(new Int8Array(sizeOf(name)), 1), scales, 0);
+    formatOf: (name) => (isInt8(name) ? { groupSize } : "float32"),
+    async *pieces(name) {
+      if (isInt8(name)) {
+        const scales = new Float32Array(sizeOf(name) / groupSize).fill(2 ** -11);
+        yield { offset: 0, q: fill(new Int8Array(sizeOf(name)), 1), scales };
+      } else {
+        yield { offset: 0, values: fill(new Float32Array(sizeOf(name)), 2 ** -11) };
+      }
     },
   };
 }
@@ -59,18 +63,18 @@ function backends() {
 
 const bench = new Bench({ time: 500, warmupTime: 200 });
 const models = [];
-const open = (backend, shape, groupSize) => {
-  const model = backend.load(source(shape, groupSize), { threads: 1 });
+const open = async (backend, shape, groupSize) => {
+  const model = await backend.load(source(shape, groupSize), shape.seqLen, { threads: 1 });
   models.push(model);
   return { context: model.openContext(1), maxBatch: model.maxBatch };
 };
 for (const backend of backends()) {
   for (const [type, groupSize] of Object.entries({ float32: 0, int8: GROUP_SIZE })) {
-    const { context, maxBatch } = open(backend, LAYER, groupSize);
+    const { context, maxBatch } = await open(backend, LAYER, groupSize);
     addPass(bench, `${backend.name}, ${type}: a layer of 768 x 2048`, context, 1);
     if (maxBatch >= BATCH) addPass(bench, `${backend.name}, ${type}: the same, ${BATCH} tokens`, context, BATCH);
   }
-  addSample(bench, `${backend.name}: top-p of 32,000 logits`, open(backend, VOCABULARY, 0).context);
+  addSample(bench, `${backend.name}: top-p of 32,000 logits`, (await open(backend, VOCABULARY, 0)).context);
 }
 await bench.run();
 console.table(bench.table());

@@ -35,8 +35,8 @@ export interface LoadOptions extends CudaOptions {
 /** One way to compute. */
 export interface Backend {
   readonly name: BackendName;
-  /** Load the weights, once, with room for contexts of `config.seqLen` positions. */
-  load(source: WeightSource, options: LoadOptions): LoadedModel;
+  /** Load the weights, once, for sequences of at most `contextLength` positions. */
+  load(source: WeightSource, contextLength: number, options: LoadOptions): Promise<LoadedModel>;
 }
 
 /** Weights, ready to run. */
@@ -47,7 +47,7 @@ export interface LoadedModel {
   readonly maxBatch: number;
   /** It lies in the memory of a device, which says itself what it can hold, and not in the machine's. */
   readonly onDevice?: boolean;
-  /** Room for so many sequences, each with a KV cache of `config.seqLen` positions. */
+  /** Room for so many sequences, each with a KV cache of `contextLength` positions. */
   openContext(sequences: number): Context;
   dispose(): void;
 }

@@ -5,7 +5,7 @@ import { freemem, totalmem } from "node:os";
 import { Llama2Error } from "../errors.ts";
 import { runOf } from "../llama2/quantize.ts";
 import { type Config, headSizeOf, kvDimOf } from "../llama2/transformer.ts";
-import { isVector, tensorsOf, type WeightSource } from "../llama2/weights.ts";
+import { groupSizeOf, type Holdings, isVector, tensorsOf } from "../llama2/weights.ts";
 
 /** Float32 cannot count further: position 2^24 + 1 would get the RoPE angles of position 2^24. */
 const MAX_POSITIONS = 2 ** 24;
@@ -14,12 +14,9 @@ const MAX_LAYERS = 2 ** 12;
 /** The most numbers that an array of Node 20 holds. */
 const MAX_NUMBERS = 2 ** 32;
 
-/**
- * @param source with the context as its `config.seqLen`
- * @throws Llama2Error E_LIMIT if the model is too large for any machine
- */
-export function checkLimits(source: WeightSource): void {
-  const p = source.config;
+/** @throws Llama2Error E_LIMIT if the model, or the context, is too large for any machine */
+export function checkLimits(source: Holdings, contextLength: number): void {
+  const p = { ...source.config, seqLen: contextLength };
   if (p.seqLen > MAX_POSITIONS) {
     throw new Llama2Error(
       "E_LIMIT",
@@ -48,13 +45,12 @@ export function checkLimits(source: WeightSource): void {
 
 /**
  * For backends whose models lie in the memory of this machine.
- * @param source with the context as its `config.seqLen`
  * @throws Llama2Error E_LIMIT if they cannot
  */
-export function checkMemory(source: WeightSource): void {
-  const p = source.config;
+export function checkMemory(source: Holdings, contextLength: number): void {
+  const p = { ...source.config, seqLen: contextLength };
   const weights = tensorsOf(source).reduce((sum, { name, layers, d, n }) => {
-    return sum + layers * (isVector(name) ? 4 * n : matrixBytes(d, n, source.groupSize));
+    return sum + layers * (isVector(name) ? 4 * n : matrixBytes(d, n, groupSizeOf(source.formatOf(name))));
   }, 0);
   const cache = sequenceBytes(p);
   const memory = availableMemory();

@@ -35,23 +35,17 @@ const OPEN: Record<BackendName, () => Backend> = {
  * @param options what only cuda can choose; whoever chooses it means cuda. And the model's name, for messages.
  * @throws Llama2Error E_DEVICE_UNAVAILABLE, E_DEVICE_OOM, E_LIMIT, and whatever the source throws
  */
-export function load(
+export async function load(
   source: WeightSource,
   name: BackendName | "auto",
   context: number,
   threads: number,
   options: Omit<LoadOptions, "threads"> = {},
-): Loaded {
+): Promise<Loaded> {
   const { seqLen } = source.config;
-  const config = { ...source.config, seqLen: context === 0 ? seqLen : Math.min(context, seqLen) };
-  const capped: WeightSource = {
-    config,
-    sharedClassifier: source.sharedClassifier,
-    groupSize: source.groupSize,
-    read: (tensor, layer, fill) => source.read(tensor, layer, fill),
-    readQuantized: (tensor, layer, fill) => source.readQuantized(tensor, layer, fill),
-  };
-  checkLimits(capped);
+  const contextLength = context === 0 ? seqLen : Math.min(context, seqLen);
+  const config = { ...source.config, seqLen: contextLength };
+  checkLimits(source, contextLength);
 
   const candidates = name !== "auto" ? [name] : meansCuda(options) ? (["cuda"] as const) : BACKENDS;
   const reasons: string[] = [];
@@ -60,8 +54,8 @@ export function load(
     if (reason) reasons.push(reason);
     if (reason !== undefined) continue;
     try {
-      if (backend !== "cuda") checkMemory(capped); // cuda looks at the memory of its device
-      const model = OPEN[backend]().load(capped, { ...options, threads });
+      if (backend !== "cuda") checkMemory(source, contextLength); // cuda looks at the memory of its device
+      const model = await OPEN[backend]().load(source, contextLength, { ...options, threads });
       const notes = reasons.length > 0 ? [`running on ${backend}: ${reasons.join("; ")}`] : [];
       if (backend === "cuda" && name === "auto") {
         notes.push("running on cuda: sampled text may differ from llama2.c's (--backend cpu gives the same)");

@@ -4,7 +4,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { Llama2Error } from "../errors.ts";
-import { isVector, tensorsOf, type WeightSource } from "../llama2/weights.ts";
+import { groupSizeOf, type Holdings, isVector, tensorsOf, type WeightSource } from "../llama2/weights.ts";
 import { probe } from "./probe.ts";
 
 /** A native file: what it is called, where it lies, and the command that builds it. */
@@ -44,14 +44,28 @@ export interface Fillable {
 }
 
 /** Hand all tensors over, each for all layers before the next, as files have them. */
-export function fill(model: Fillable, source: WeightSource): void {
+export async function fill(model: Fillable, source: WeightSource): Promise<void> {
   for (const { name, layers } of tensorsOf(source)) {
     for (let l = 0; l < layers; l++) {
-      if (source.groupSize === 0 || isVector(name)) {
-        source.read(name, l, (values, offset) => model.fill(name, l, values, offset));
-      } else {
-        source.readQuantized(name, l, (values, scales, offset) => model.fillQuantized(name, l, values, scales, offset));
+      for await (const piece of source.pieces(name, l, 1)) {
+        if ("values" in piece) model.fill(name, l, piece.values, piece.offset);
+        else model.fillQuantized(name, l, piece.q, piece.scales, piece.offset);
       }
     }
   }
+}
+
+/**
+ * How many numbers share a scale in all matrices of a model; 0 for float32.
+ * @throws Llama2Error E_DEVICE_UNAVAILABLE if they differ
+ */
+export function commonGroupSize(source: Holdings, backend: string): number {
+  const matrices = tensorsOf(source).filter(({ name }) => !isVector(name));
+  const [first, ...rest] = new Set(matrices.map(({ name }) => groupSizeOf(source.formatOf(name))));
+  if (rest.length === 0) return first;
+  const text = (groupSize: number) => (groupSize === 0 ? "float32" : `int8 in groups of ${groupSize}`);
+  throw new Llama2Error(
+    "E_DEVICE_UNAVAILABLE",
+    `the matrices of this model are ${[first, ...rest].map(text).join(", ")}, and the ${backend} backend takes one format for all`,
+  );
 }

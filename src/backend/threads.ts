@@ -2,18 +2,18 @@
  * How many threads a backend takes where nobody says.
  */
 import { availableParallelism } from "node:os";
-import { tensorsOf, type WeightSource } from "../llama2/weights.ts";
+import { type Holdings, tensorsOf } from "../llama2/weights.ts";
 
 /**
  * As many as the machine runs at once, but no more than the model has work for: threads wait for each other about seven
  * times a layer, and below `weightsAThread` weights each, waiting costs more than it gains.
  */
-export function threadsFor(source: WeightSource, weightsAThread: number): number {
+export function threadsFor(source: Holdings, weightsAThread: number): number {
   return Math.max(1, Math.min(availableParallelism(), Math.floor(weightsPerToken(source) / weightsAThread)));
 }
 
 /** How many weights every token meets: all but an embedding table that is not the classifier, of which it copies a row. */
-function weightsPerToken(source: WeightSource): number {
+function weightsPerToken(source: Holdings): number {
   const met = tensorsOf(source).filter(({ name }) => name !== "tokenEmbeddingTable" || source.sharedClassifier);
   return met.reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
 }

@@ -7,17 +7,16 @@
 
 import { InputFile } from "../files/inputFile.ts";
 import type { Config } from "../llama2/transformer.ts";
-import type { MatrixName, TensorName, WeightSource } from "../llama2/weights.ts";
+import { type Format, isVector, type Piece, type TensorName, type WeightSource } from "../llama2/weights.ts";
 import { HEAD_BYTES, type Header, parseHeader } from "./header.ts";
-import { checkFileSize, chunkOf, locateTensors, type Tensor } from "./tensors.ts";
-import type { PieceSource } from "./write.ts";
+import { checkFileSize, locateTensors, pieceBytes, pieceSize, type Tensor } from "./tensors.ts";
 
-export class Checkpoint implements WeightSource, PieceSource {
+export class Checkpoint implements WeightSource {
   /** What the header says. */
   readonly header: Header;
   private readonly file: InputFile;
   private readonly tensors: Map<TensorName, Tensor>;
-  private readonly buffer: ArrayBuffer; // for a chunk of numbers, whatever their type
+  private readonly buffers: ArrayBuffer[] = []; // for pieces; those that are not in use
 
   /**
    * Open the checkpoint at `path` and check its header and size. `close` it when done.
@@ -32,7 +31,6 @@ export class Checkpoint implements WeightSource, PieceSource {
       const { tensors, fileBytes } = locateTensors(this.header, path);
       checkFileSize(this.header, fileBytes, this.file.size, path);
       this.tensors = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-      this.buffer = new ArrayBuffer(Math.max(...tensors.map(bufferBytes)));
     } catch (error) {
       this.file.close();
       throw error;
@@ -47,47 +45,35 @@ export class Checkpoint implements WeightSource, PieceSource {
     return this.header.sharedClassifier;
   }
 
-  get groupSize(): number {
-    return this.header.groupSize;
+  formatOf(name: TensorName): Format {
+    return isVector(name) || this.header.groupSize === 0 ? "float32" : { groupSize: this.header.groupSize };
   }
 
   /** @throws Llama2Error E_FORMAT if the file was shortened meanwhile */
-  read(name: TensorName, layer: number, fill: (values: Float32Array, offset: number) => void): void {
-    let done = 0;
-    for (const values of this.pieces(name, layer, chunkOf(this.tensorOf(name, false)))) {
-      fill(values, done);
-      done += values.length;
-    }
-  }
-
-  /** @throws Llama2Error E_FORMAT if the file was shortened meanwhile */
-  *pieces(name: TensorName, layer: number, size: number): Generator<Float32Array, void> {
-    const tensor = this.tensorOf(name, false);
-    const start = tensor.offset + layer * tensor.bytes;
-    for (let done = 0; done < tensor.size; done += size) {
-      const values = new Float32Array(this.buffer, 0, Math.min(size, tensor.size - done));
-      this.fileInto(values, start + 4 * done);
-      yield values;
-    }
-  }
-
-  /** @throws Llama2Error E_FORMAT if the file was shortened meanwhile */
-  readQuantized(
-    name: MatrixName,
-    layer: number,
-    fill: (q: Int8Array, scales: Float32Array, offset: number) => void,
-  ): void {
-    const tensor = this.tensorOf(name, true);
+  async *pieces(name: TensorName, layer: number, multipleOf: number): AsyncGenerator<Piece, void> {
+    const tensor = this.tensors.get(name);
+    if (!tensor) throw new Error(`the checkpoint has no tensor ${name}`);
     const { size, groupSize } = tensor;
     const start = tensor.offset + layer * tensor.bytes;
-    const step = chunkOf(tensor);
-    for (let done = 0; done < size; done += step) {
-      const n = Math.min(step, size - done);
-      const scales = new Float32Array(this.buffer, 0, n / groupSize);
-      const q = new Int8Array(this.buffer, scales.byteLength, n);
-      this.fileInto(q, start + done);
-      this.fileInto(scales, start + size + 4 * (done / groupSize));
-      fill(q, scales, done);
+    const step = pieceSize(tensor, multipleOf);
+    const buffer = this.takeBuffer(pieceBytes(step, groupSize));
+    try {
+      for (let offset = 0; offset < size; offset += step) {
+        const n = Math.min(step, size - offset);
+        if (groupSize === 0) {
+          const values = new Float32Array(buffer, 0, n);
+          this.fileInto(values, start + 4 * offset);
+          yield { offset, values };
+        } else {
+          const scales = new Float32Array(buffer, 0, n / groupSize);
+          const q = new Int8Array(buffer, scales.byteLength, n);
+          this.fileInto(q, start + offset);
+          this.fileInto(scales, start + size + 4 * (offset / groupSize));
+          yield { offset, q, scales };
+        }
+      }
+    } finally {
+      this.buffers.push(buffer);
     }
   }
 
@@ -95,19 +81,13 @@ export class Checkpoint implements WeightSource, PieceSource {
     this.file.close();
   }
 
-  private tensorOf(name: TensorName, quantized: boolean): Tensor {
-    const tensor = this.tensors.get(name);
-    if (tensor && tensor.groupSize > 0 === quantized) return tensor;
-    throw new Error(`the checkpoint has no ${quantized ? "int8" : "float32"} tensor ${name}`);
+  /** One that is large enough, and that no other `pieces` is at work with. Memory that was in use is faster than fresh. */
+  private takeBuffer(bytes: number): ArrayBuffer {
+    const buffer = this.buffers.pop();
+    return buffer && buffer.byteLength >= bytes ? buffer : new ArrayBuffer(bytes);
   }
 
   private fileInto(values: Float32Array | Int8Array, position: number): void {
     this.file.read(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), position);
   }
-}
-
-/** The bytes of a chunk. */
-function bufferBytes(tensor: Tensor): number {
-  const numbers = chunkOf(tensor);
-  return tensor.groupSize === 0 ? 4 * numbers : numbers + 4 * (numbers / tensor.groupSize);
 }

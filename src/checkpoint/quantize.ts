@@ -28,7 +28,7 @@ export async function quantize(
 ): Promise<Header> {
   const checkpoint = new Checkpoint(inPath);
   try {
-    if (checkpoint.groupSize !== 0) throw new Llama2Error("E_USAGE", `${inPath} is int8 already`);
+    if (checkpoint.header.groupSize !== 0) throw new Llama2Error("E_USAGE", `${inPath} is int8 already`);
     if (existsSync(outPath) && realpathSync(outPath) === realpathSync(inPath)) {
       throw new Llama2Error("E_USAGE", `${outPath} would replace the float32 model that it is made from`);
     }

@@ -57,13 +57,20 @@ export function locateTensors(header: Header, path: string): { tensors: Tensor[]
  * until they have been put into place. Reading through one buffer again and again is ten times faster than into fresh
  * memory.
  */
-const CHUNK = 1 << 17;
+const PIECE = 1 << 17;
 
-/** How many numbers of a tensor are read or written at once: whole groups. */
-export function chunkOf({ size, groupSize }: Tensor): number {
-  const whole = groupSize === 0 ? CHUNK : Math.floor(CHUNK / groupSize) * groupSize;
-  return Math.min(size, whole);
+/** How many numbers of a tensor are read or written at once: whole groups, and a multiple of `multipleOf`. */
+export function pieceSize({ size, groupSize }: Pick<Tensor, "size" | "groupSize">, multipleOf: number): number {
+  const unit = groupSize === 0 ? multipleOf : leastCommonMultiple(groupSize, multipleOf);
+  return Math.min(size, Math.max(1, Math.floor(PIECE / unit)) * unit);
 }
+
+/** The bytes of a piece of `count` numbers, and of the scales of its groups. */
+export const pieceBytes = (count: number, groupSize: number): number =>
+  groupSize === 0 ? 4 * count : count + 4 * Math.ceil(count / groupSize);
+
+const leastCommonMultiple = (a: number, b: number) => (a / greatestCommonDivisor(a, b)) * b;
+const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b));
 
 /** How many groups a tensor of `size` numbers has. */
 function groupsOf(size: bigint, groupSize: number, name: string, path: string): bigint {

@@ -6,24 +6,15 @@ import { Llama2Error } from "../errors.ts";
 import { OutputFile } from "../files/outputFile.ts";
 import { f32, rintf } from "../llama2/math.ts";
 import { mallocQuantized, type QuantizedTensor } from "../llama2/quantize.ts";
-import type { TensorName } from "../llama2/weights.ts";
+import type { WeightSource } from "../llama2/weights.ts";
 import { formatHeader, HEADER_BYTES, type Header } from "./header.ts";
-import { chunkOf, locateTensors, type Tensor } from "./tensors.ts";
+import { locateTensors, type Tensor } from "./tensors.ts";
 
 export interface WriteOptions {
   /** Called as the file grows: its bytes so far, and how many it will have. */
   onProgress?: (written: number, total: number) => void;
   /** Stops writing. Nothing is left behind then. */
   signal?: AbortSignal;
-}
-
-/** Where the float32 numbers of a checkpoint come from. */
-export interface PieceSource {
-  /**
-   * A tensor of one layer in pieces of `size` numbers, at most as many as `chunkOf` says, the last of which may have
-   * fewer. Each is good until the next is asked for.
-   */
-  pieces(name: TensorName, layer: number, size: number): Iterable<Float32Array>;
 }
 
 /**
@@ -35,7 +26,7 @@ export interface PieceSource {
 export async function writeCheckpoint(
   path: string,
   header: Header,
-  source: PieceSource,
+  source: Pick<WeightSource, "pieces">,
   { onProgress, signal }: WriteOptions = {},
 ): Promise<void> {
   const { tensors, fileBytes } = locateTensors(header, path);
@@ -45,10 +36,9 @@ export async function writeCheckpoint(
     let written: number = HEADER_BYTES[header.version];
     for (const tensor of tensors) {
       for (let layer = 0; layer < tensor.layers; layer++) {
-        let done = 0;
-        for (const values of source.pieces(tensor.name, layer, chunkOf(tensor))) {
-          written += writePiece(file, tensor, layer, values, done);
-          done += values.length;
+        for await (const piece of source.pieces(tensor.name, layer, Math.max(1, tensor.groupSize))) {
+          if (!("values" in piece)) throw new TypeError(`${tensor.name} is int8, expected float32`);
+          written += writePiece(file, tensor, layer, piece.values, piece.offset);
           onProgress?.(written, Number(fileBytes));
           await setImmediate(); // the caller's event loop gets its turn
           signal?.throwIfAborted();
@@ -62,7 +52,7 @@ export async function writeCheckpoint(
   }
 }
 
-/** Write the next numbers of a tensor of one layer, before which there are `done`. Returns how many bytes they took. */
+/** Write the next numbers of a tensor of one layer, of which `done` came before. Returns how many bytes they took. */
 function writePiece(file: OutputFile, tensor: Tensor, layer: number, values: Float32Array, done: number): number {
   const { name, size, groupSize } = tensor;
   const start = tensor.offset + layer * tensor.bytes;

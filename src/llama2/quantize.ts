@@ -17,8 +17,8 @@
  * "runq.c 139" names the line of the original where the function it translates begins.
  */
 import { f32, roundf } from "./math.ts";
-import type { Config } from "./transformer.ts";
-import type { MatrixLayout } from "./weights.ts";
+import type { Config, Rows } from "./transformer.ts";
+import { groupSizeOf, int8Pieces, type MatrixLayout, rows } from "./weights.ts";
 
 /** Numbers in int8, in groups with a scale each. runq.c 34. */
 export interface QuantizedTensor {
@@ -117,19 +117,20 @@ export function runOf(n: number, groupSize: number): number {
   return groupSize === 0 ? n : runOf(groupSize, n % groupSize); // the greatest common divisor
 }
 
-/** The reference's layout of an int8 model. */
-export const quantizedRows: MatrixLayout<QuantizedRows> = {
-  load(source, name, layer, d, n) {
-    const { groupSize } = source;
+/** The reference's layout where matrices may be int8: those of float32 are plain rows. */
+export const quantizedRows: MatrixLayout<Rows | QuantizedRows> = {
+  async load(source, name, layer, d, n) {
+    const groupSize = groupSizeOf(source.formatOf(name));
+    if (groupSize === 0) return rows.load(source, name, layer, d, n);
     const q = new Int8Array(d * n);
     const s = new Float32Array((d * n) / groupSize);
-    source.readQuantized(name, layer, (values, scales, offset) => {
-      q.set(values, offset);
-      s.set(scales, offset / groupSize);
-    });
+    for await (const piece of int8Pieces(source, name, layer)) {
+      q.set(piece.q, piece.offset);
+      s.set(piece.scales, piece.offset / groupSize);
+    }
     return { q, s, groupSize, d, n };
   },
-  matmul,
+  matmul: (xout, x, w) => ("q" in w ? matmul(xout, x, w) : rows.matmul(xout, x, w)),
   // runq.c dequantizes the whole table when it loads; one row a token is enough
-  copyRow: (xout, w, row) => dequantize(w, xout, row * w.n),
+  copyRow: (xout, w, row) => ("q" in w ? dequantize(w, xout, row * w.n) : rows.copyRow(xout, w, row)),
 };

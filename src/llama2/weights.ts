@@ -1,7 +1,7 @@
 /*
  * Weights on their way from wherever they are kept into a transformer: what they are called, how large each is, and
  * how they are handed over. A checkpoint is large, so it comes tensor by tensor and in pieces, and each backend puts
- * the pieces where its matmul wants to have them: never are there two copies of a model.
+ * the pieces where its matmul wants to have them. There are never two copies of a model.
  */
 import {
   type Config,
@@ -52,17 +52,23 @@ export function shapesOf(p: Config): Record<TensorName, Shape> {
   };
 }
 
+/** How the numbers of a tensor are stored: float32, or int8 in groups of so many numbers that share a scale. */
+export type Format = "float32" | { readonly groupSize: number };
+
+/** How many numbers share a scale; 0 for float32. */
+export const groupSizeOf = (format: Format): number => (format === "float32" ? 0 : format.groupSize);
+
 /** What a source of weights has. */
 export interface Holdings {
   readonly config: Config;
   /** The classifier is the embedding table: there is no `wcls` to read. */
   readonly sharedClassifier: boolean;
-  /** How many numbers share a scale, where the matrices are int8 (version 2); 0 where they are float32. */
-  readonly groupSize: number;
+  /** How a tensor is stored, the same in all layers. Vectors are float32; each matrix may have a format of its own. */
+  formatOf(name: TensorName): Format;
 }
 
 /** The tensors that a source has to read: all but the classifier where it is the embedding table. */
-export function tensorsOf({ config, sharedClassifier }: Holdings): ({ name: TensorName } & Shape)[] {
+export function tensorsOf({ config, sharedClassifier }: Pick<Holdings, "config" | "sharedClassifier">) {
   const all = Object.entries(shapesOf(config)).map(([name, shape]) => ({ name: name as TensorName, ...shape }));
   return all.filter(({ name }) => name !== "wcls" || !sharedClassifier);
 }
@@ -70,36 +76,71 @@ export function tensorsOf({ config, sharedClassifier }: Holdings): ({ name: Tens
 // ----------------------------------------------------------------------------
 // handing them over
 
+/** The next float32 numbers of a tensor; `offset` of them came before. */
+export interface FloatPiece {
+  offset: number;
+  values: Float32Array;
+}
+
+/**
+ * The next int8 numbers of a matrix, whole groups of them, with a scale for each group. Groups are counted from the
+ * tensor's first number on, so they may straddle rows. See quantize.ts.
+ */
+export interface Int8Piece {
+  offset: number;
+  q: Int8Array;
+  scales: Float32Array;
+}
+
+export type Piece = FloatPiece | Int8Piece;
+
 /** Where weights come from. Checkpoints are one; `llama2/` itself reads no files. */
 export interface WeightSource extends Holdings {
   /**
-   * Hand over one tensor of one layer (0 for those that have no layers) in pieces: `fill` gets the next values,
-   * which are good until it returns, and how many came before them. Vectors are always float32; matrices where
-   * groupSize is 0.
+   * One tensor of one layer (0 for those that have no layers), piece by piece, from its first number to its last:
+   * FloatPieces or Int8Pieces, as `formatOf` says. All pieces but the last have a multiple of `multipleOf` numbers. A
+   * piece is good until the next one is asked for.
    */
-  read(name: TensorName, layer: number, fill: (values: Float32Array, offset: number) => void): void;
-  /**
-   * The same for a matrix where groupSize is not 0: the next numbers, whole groups of them, and the scales of
-   * those groups. Groups are counted from the tensor's first number on, so they may straddle rows. See quantize.ts.
-   */
-  readQuantized(
-    name: MatrixName,
-    layer: number,
-    fill: (q: Int8Array, scales: Float32Array, offset: number) => void,
-  ): void;
+  pieces(name: TensorName, layer: number, multipleOf: number): AsyncIterable<Piece>;
+}
+
+/** A float32 tensor, piece by piece. */
+export async function* floatPieces(
+  source: WeightSource,
+  name: TensorName,
+  layer: number,
+  multipleOf = 1,
+): AsyncGenerator<FloatPiece, void> {
+  for await (const piece of source.pieces(name, layer, multipleOf)) {
+    if (!("values" in piece)) throw new TypeError(`${name} is int8, expected float32`);
+    yield piece;
+  }
+}
+
+/** An int8 matrix, piece by piece. */
+export async function* int8Pieces(
+  source: WeightSource,
+  name: TensorName,
+  layer: number,
+  multipleOf = 1,
+): AsyncGenerator<Int8Piece, void> {
+  for await (const piece of source.pieces(name, layer, multipleOf)) {
+    if (!("q" in piece)) throw new TypeError(`${name} is float32, expected int8`);
+    yield piece;
+  }
 }
 
 /** How matrices are kept in memory. */
 export interface MatrixLayout<M> extends Matrices<M> {
   /** Read a matrix of d rows and n columns: the tensor `name` of one layer. */
-  load(source: WeightSource, name: MatrixName, layer: number, d: number, n: number): M;
+  load(source: WeightSource, name: MatrixName, layer: number, d: number, n: number): Promise<M>;
 }
 
 /** The reference's layout: plain rows, multiplied one by one. */
 export const rows: MatrixLayout<Rows> = {
-  load(source, name, layer, d, n) {
+  async load(source, name, layer, d, n) {
     const data = new Float32Array(d * n);
-    source.read(name, layer, (values, offset) => data.set(values, offset));
+    for await (const { values, offset } of floatPieces(source, name, layer)) data.set(values, offset);
     return { data, d, n };
   },
   matmul,
@@ -107,40 +148,51 @@ export const rows: MatrixLayout<Rows> = {
 };
 
 /** run.c 111: memory_map_weights. C points into the mapped file; here each layout makes its own matrices. */
-export function memoryMapWeights<M>(source: WeightSource, layout: MatrixLayout<M>): TransformerWeights<M> {
+export async function memoryMapWeights<M>(
+  source: WeightSource,
+  layout: MatrixLayout<M>,
+): Promise<TransformerWeights<M>> {
   const shapes = shapesOf(source.config);
-  const vector = (name: VectorName, layer = 0) => {
+  const vector = async (name: VectorName, layer = 0) => {
     const w = new Float32Array(shapes[name].n);
-    source.read(name, layer, (values, offset) => w.set(values, offset));
+    for await (const { values, offset } of floatPieces(source, name, layer)) w.set(values, offset);
     return w;
   };
   const matrix = (name: MatrixName, layer = 0) => {
     return layout.load(source, name, layer, shapes[name].d, shapes[name].n);
   };
-  const vectors = (name: VectorName) => Array.from({ length: shapes[name].layers }, (_, l) => vector(name, l));
-  const matrices = (name: MatrixName) => Array.from({ length: shapes[name].layers }, (_, l) => matrix(name, l));
+  const layersOf = async <T>(name: TensorName, load: (layer: number) => Promise<T>) => {
+    const layers: T[] = [];
+    for (let l = 0; l < shapes[name].layers; l++) layers.push(await load(l));
+    return layers;
+  };
+  const vectors = (name: VectorName) => layersOf(name, (l) => vector(name, l));
+  const matrices = (name: MatrixName) => layersOf(name, (l) => matrix(name, l));
 
-  const tokenEmbeddingTable = matrix("tokenEmbeddingTable");
+  const tokenEmbeddingTable = await matrix("tokenEmbeddingTable");
   return {
     tokenEmbeddingTable,
-    rmsAttWeight: vectors("rmsAttWeight"),
-    wq: matrices("wq"),
-    wk: matrices("wk"),
-    wv: matrices("wv"),
-    wo: matrices("wo"),
-    rmsFfnWeight: vectors("rmsFfnWeight"),
-    w1: matrices("w1"),
-    w2: matrices("w2"),
-    w3: matrices("w3"),
-    rmsFinalWeight: vector("rmsFinalWeight"),
-    wcls: source.sharedClassifier ? tokenEmbeddingTable : matrix("wcls"),
+    rmsAttWeight: await vectors("rmsAttWeight"),
+    wq: await matrices("wq"),
+    wk: await matrices("wk"),
+    wv: await matrices("wv"),
+    wo: await matrices("wo"),
+    rmsFfnWeight: await vectors("rmsFfnWeight"),
+    w1: await matrices("w1"),
+    w2: await matrices("w2"),
+    w3: await matrices("w3"),
+    rmsFinalWeight: await vector("rmsFinalWeight"),
+    wcls: source.sharedClassifier ? tokenEmbeddingTable : await matrix("wcls"),
   };
 }
 
 /** run.c 164: build_transformer. Without a layout, the reference's plain rows. */
-export function buildTransformer(source: WeightSource): Transformer<Rows>;
-export function buildTransformer<M>(source: WeightSource, layout: MatrixLayout<M>): Transformer<M>;
-export function buildTransformer(source: WeightSource, layout: MatrixLayout<unknown> = rows): Transformer<unknown> {
+export async function buildTransformer(source: WeightSource): Promise<Transformer<Rows>>;
+export async function buildTransformer<M>(source: WeightSource, layout: MatrixLayout<M>): Promise<Transformer<M>>;
+export async function buildTransformer(
+  source: WeightSource,
+  layout: MatrixLayout<unknown> = rows,
+): Promise<Transformer<unknown>> {
   const config = source.config;
-  return { config, weights: memoryMapWeights(source, layout), state: mallocRunState(config), layout };
+  return { config, weights: await memoryMapWeights(source, layout), state: mallocRunState(config), layout };
 }

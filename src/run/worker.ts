@@ -21,17 +21,16 @@ const port = parentPort as MessagePort;
 const post = (message: FromWorker) => port.postMessage(message);
 
 port.once("message", (message: ToWorker) => {
-  const loaded = message.type === "load" && open(message.setup);
-  if (loaded) serve(loaded);
+  if (message.type === "load") open(message.setup).then((loaded) => loaded && serve(loaded));
 });
 
 /** Load the model, and say so; or say why not, and let the worker end. */
-function open({ path, backend, threads, context, cuda }: Setup): Loaded | undefined {
+async function open({ path, backend, threads, context, cuda }: Setup): Promise<Loaded | undefined> {
   try {
     const checkpoint = new Checkpoint(path);
     try {
       post({ type: "opened", vocabSize: checkpoint.config.vocabSize });
-      const loaded = load(checkpoint, backend, context, threads, { ...cuda, name: basename(path, ".bin") });
+      const loaded = await load(checkpoint, backend, context, threads, { ...cuda, name: basename(path, ".bin") });
       const { config, notes, model } = loaded;
       post({ type: "loaded", config, backend: loaded.backend, threads: model.threads, notes });
       return loaded;

@@ -15,27 +15,27 @@ import { tempDir } from "../helpers/temp.ts";
 
 const source = new Checkpoint(checkpointFile(SHAPES.tiny));
 
-it("ts, when it is named", () => {
-  const { backend, model, notes } = load(source, "ts", 0, 0);
+it("ts, when it is named", async () => {
+  const { backend, model, notes } = await load(source, "ts", 0, 0);
   expect({ backend, threads: model.threads, notes }).toEqual({ backend: "ts", threads: 1, notes: [] });
 });
 
-it("ts says that it runs on one thread if asked for more", () => {
-  expect(load(source, "ts", 0, 4)).toMatchObject({
+it("ts says that it runs on one thread if asked for more", async () => {
+  expect(await load(source, "ts", 0, 4)).toMatchObject({
     model: { threads: 1 },
     notes: ["the ts backend runs on one thread"],
   });
 });
 
 describe.skipIf(!hasAddon)(`with the native addon${needsAddon}`, () => {
-  it("takes as many threads as it is told, or by the model's size", () => {
-    expect(load(source, "cpu", 0, 3).model.threads).toBe(3);
-    expect(load(source, "cpu", 0, 0).model.threads).toBe(1);
+  it("takes as many threads as it is told, or by the model's size", async () => {
+    expect((await load(source, "cpu", 0, 3)).model.threads).toBe(3);
+    expect((await load(source, "cpu", 0, 0)).model.threads).toBe(1);
   });
 
-  it("an instruction set that is none here is refused by name", () => {
+  it("an instruction set that is none here is refused by name", async () => {
     for (const isa of [process.arch === "arm64" ? "avx2" : "neon", "avx1024"]) {
-      expect(() => withIsa(isa, () => load(source, "cpu", 0, 0))).toThrow(
+      await expect(withIsa(isa, () => load(source, "cpu", 0, 0))).rejects.toThrow(
         expect.objectContaining({
           code: "E_DEVICE_UNAVAILABLE",
           message: expect.stringContaining(`LLAMA2_ISA is ${isa}`),
@@ -63,7 +63,7 @@ describe("in a package whose addon is", () => {
       import { load } from "${root}/dist/backend/load.js";
       import { Checkpoint } from "${root}/dist/checkpoint/checkpoint.js";
       try {
-        const { backend, notes } = load(new Checkpoint(${JSON.stringify(checkpoint)}), "${name}", 0, 0);
+        const { backend, notes } = await load(new Checkpoint(${JSON.stringify(checkpoint)}), "${name}", 0, 0);
         console.log(JSON.stringify({ backend, notes }));
       } catch ({ code, message }) {
         console.log(JSON.stringify({ code, message }));

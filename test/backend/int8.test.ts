@@ -8,12 +8,13 @@ import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { quantize } from "../../src/checkpoint/quantize.ts";
 import { mallocQuantized, quantize as quantizeActivations, quantizedRows } from "../../src/llama2/quantize.ts";
 import { forward } from "../../src/llama2/transformer.ts";
-import { buildTransformer, isVector, type MatrixName, type WeightSource } from "../../src/llama2/weights.ts";
+import { buildTransformer, type TensorName, type WeightSource } from "../../src/llama2/weights.ts";
 import { candidates } from "../helpers/backends.ts";
 import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.ts";
 import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.ts";
 import { forcedTokens, golden, hasShared, needsShared, sha256, sharedFile, sharedGolden } from "../helpers/golden.ts";
 import { seededRandom } from "../helpers/random.ts";
+import { changed } from "../helpers/sources.ts";
 import { tempDir } from "../helpers/temp.ts";
 
 interface Int8Case {
@@ -48,54 +49,32 @@ const CASES: [shape: Shape, groupSize: number][] = [
 function hostile(source: WeightSource): WeightSource {
   const random = seededRandom(1);
   const scales = [1, -0.01, 1e-42, 0, 3e4];
-  return {
-    config: source.config,
-    sharedClassifier: source.sharedClassifier,
-    groupSize: source.groupSize,
-    read: (name, layer, fill) => source.read(name, layer, fill),
-    readQuantized: (name, layer, fill) =>
-      source.readQuantized(name, layer, (q, s, offset) => {
-        if (!isVector(name) && offset === 0) {
-          for (let i = 0; i < q.length; i += 3) q[i] = Math.floor(256 * random()) - 128;
-          for (let i = 0; i < s.length; i += 2) s[i] *= scales[Math.floor(random() * scales.length)];
-        }
-        fill(q, s, offset);
-      }),
-  };
+  return changed(source, (piece) => {
+    if ("values" in piece || piece.offset > 0) return piece;
+    for (let i = 0; i < piece.q.length; i += 3) piece.q[i] = Math.floor(256 * random()) - 128;
+    for (let i = 0; i < piece.scales.length; i += 2) {
+      piece.scales[i] *= scales[Math.floor(random() * scales.length)];
+    }
+    return piece;
+  });
 }
 
 /** The same weights, but number `at` of the last norm's is NaN. */
 function spoiled(source: WeightSource, at: number): WeightSource {
-  return {
-    config: source.config,
-    sharedClassifier: source.sharedClassifier,
-    groupSize: source.groupSize,
-    read: (name, layer, fill) =>
-      source.read(name, layer, (values, offset) => {
-        const isHere = name === "rmsFinalWeight" && at >= offset && at < offset + values.length;
-        fill(isHere ? values.with(at - offset, NaN) : values, offset);
-      }),
-    readQuantized: (name, layer, fill) => source.readQuantized(name, layer, fill),
-  };
+  return changed(source, (piece, name) => {
+    if (!("values" in piece) || name !== "rmsFinalWeight") return piece;
+    const { offset, values } = piece;
+    const isHere = at >= offset && at < offset + values.length;
+    return isHere ? { offset, values: values.with(at - offset, NaN) } : piece;
+  });
 }
 
 /** The same weights, with the scales of some tensors multiplied. */
-function rescaled(source: WeightSource, factors: Partial<Record<MatrixName, number>>): WeightSource {
-  return {
-    config: source.config,
-    sharedClassifier: source.sharedClassifier,
-    groupSize: source.groupSize,
-    read: (name, layer, fill) => source.read(name, layer, fill),
-    readQuantized: (name, layer, fill) =>
-      source.readQuantized(name, layer, (q, s, offset) => {
-        const factor = factors[name] ?? 1;
-        fill(
-          q,
-          s.map((scale) => scale * factor),
-          offset,
-        );
-      }),
-  };
+function rescaled(source: WeightSource, factors: Partial<Record<TensorName, number>>): WeightSource {
+  return changed(source, (piece, name) => {
+    if ("values" in piece) return piece;
+    return { ...piece, scales: piece.scales.map((scale) => scale * (factors[name] ?? 1)) };
+  });
 }
 
 describe.each(candidates)("int8 on $name", ({ backend, threads }) => {
@@ -105,7 +84,7 @@ describe.each(candidates)("int8 on $name", ({ backend, threads }) => {
     const { vocabSize } = source.config;
     const tokens = forcedTokens({ vocab_size: vocabSize, positions, sha256: "" });
     for (const batch of [1, 64]) {
-      withContext(backend, source, {}, (context) => {
+      await withContext(backend, source, {}, (context) => {
         expect(sha256(bytesOf(feed(context, entriesOf(tokens), batch, vocabSize)))).toBe(expected);
       });
     }
@@ -129,12 +108,12 @@ describe.each(candidates)("int8 on $name", ({ backend, threads }) => {
     for (const untied of [false, true]) {
       const source = await quantized(checkpointFile(shape, { seed: 9, untied }), groupSize);
       const tokens = randomTokens(2, 40, vocabSize);
-      const expected = bits(referenceLogits(source, tokens));
+      const expected = bits(await referenceLogits(source, tokens));
       for (const [count, batch] of [
         [1, 1],
         [Math.max(...threads), 7],
       ]) {
-        withContext(backend, source, { threads: count }, (context) => {
+        await withContext(backend, source, { threads: count }, (context) => {
           const logits = feed(context, entriesOf(tokens), batch, vocabSize);
           expect(bits(logits), `${count} threads, batches of ${batch}, untied: ${untied}`).toBe(expected);
         });
@@ -146,8 +125,8 @@ describe.each(candidates)("int8 on $name", ({ backend, threads }) => {
   it.each([8, 16, 24])("any bytes and scales, in groups of %i", async (groupSize) => {
     const file = await quantized(checkpointFile([24, 40, 2, 2, 1, 48, 40], { seed: 9 }), groupSize);
     const tokens = randomTokens(2, 12, 48);
-    const expected = referenceLogits(hostile(file), tokens);
-    withContext(backend, hostile(file), {}, (context) => {
+    const expected = await referenceLogits(hostile(file), tokens);
+    await withContext(backend, hostile(file), {}, (context) => {
       expect(feed(context, entriesOf(tokens), 5, 48)).toEqual(expected);
     });
     file.close();
@@ -159,7 +138,7 @@ describe.each(candidates)("int8 on $name", ({ backend, threads }) => {
     const tokens = randomTokens(3, 40, 48);
 
     // the reference does meet -128 on the way
-    const transformer = buildTransformer(source, quantizedRows);
+    const transformer = await buildTransformer(source, quantizedRows);
     const hb = mallocQuantized(64, 16);
     const met = tokens.map((token, pos) => {
       forward(transformer, token, pos);
@@ -168,8 +147,8 @@ describe.each(candidates)("int8 on $name", ({ backend, threads }) => {
     });
     expect(met).toContain(true);
 
-    const expected = referenceLogits(source, tokens);
-    withContext(backend, source, {}, (context) => {
+    const expected = await referenceLogits(source, tokens);
+    await withContext(backend, source, {}, (context) => {
       expect(bits(feed(context, entriesOf(tokens), 5, 48))).toBe(bits(expected));
     });
   });
@@ -177,8 +156,8 @@ describe.each(candidates)("int8 on $name", ({ backend, threads }) => {
   it.each([0, 5, 31, 63])("a NaN among the activations, at %i, is not lost: all logits are NaN", async (at) => {
     const file = await quantized(checkpointFile([64, 64, 1, 2, 2, 48, 40], { seed: 5 }), 16);
     const source = spoiled(file, at);
-    expect(referenceLogits(source, [1]).every(Number.isNaN)).toBe(true);
-    withContext(backend, source, {}, (context) => {
+    expect((await referenceLogits(source, [1])).every(Number.isNaN)).toBe(true);
+    await withContext(backend, source, {}, (context) => {
       expect(feed(context, entriesOf([1]), 1, 48).every(Number.isNaN)).toBe(true);
     });
     file.close();

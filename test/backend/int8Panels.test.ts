@@ -38,47 +38,47 @@ function bytes(seed: number): () => number {
   };
 }
 
-function expectSameProduct(p: QuantizedNumbers, x: Float32Array): void {
+async function expectSameProduct(p: QuantizedNumbers, x: Float32Array): Promise<void> {
   const [fast, reference] = [new Float32Array(p.d), new Float32Array(p.d)];
-  int8Panels.matmul(fast, x, loadQuantized(int8Panels, p));
-  quantizedRows.matmul(reference, x, loadQuantized(quantizedRows, p));
+  int8Panels.matmul(fast, x, await loadQuantized(int8Panels, p));
+  quantizedRows.matmul(reference, x, await loadQuantized(quantizedRows, p));
   expect(fast).toEqual(reference);
 }
 
-describe("panels of sixteen int8 rows against plain int8 rows", () => {
-  it("multiply to the same bits, also where groups straddle rows", () => {
+describe("panels of sixteen int8 rows against plain int8 rows", async () => {
+  it("multiply to the same bits, also where groups straddle rows", async () => {
     const small = products(fc.integer({ min: 1, max: 70 }));
-    fc.assert(
-      fc.property(small, (p) => expectSameProduct(p, p.x)),
+    await fc.assert(
+      fc.asyncProperty(small, (p) => expectSameProduct(p, p.x)),
       { seed: 1, numRuns: 500 },
     );
   });
 
-  it("multiply to the same bits in groups of many hundred columns", () => {
+  it("multiply to the same bits in groups of many hundred columns", async () => {
     const long = products(fc.constantFrom(256, 257, 512, 768, 1000));
-    fc.assert(
-      fc.property(long, (p) => expectSameProduct(p, p.x)),
+    await fc.assert(
+      fc.asyncProperty(long, (p) => expectSameProduct(p, p.x)),
       { seed: 2, numRuns: 100 },
     );
   });
 
-  it.each([-128, 127])("keep the largest sums of neighbouring rows apart: all weights %d", (weight) => {
+  it.each([-128, 127])("keep the largest sums of neighbouring rows apart: all weights %d", async (weight) => {
     const [d, n] = [16, 4096];
     for (const sign of [1, -1]) {
       const p = { d, n, groupSize: n, piece: 1, q: new Int8Array(d * n).fill(weight), s: new Float32Array(d).fill(1) };
-      expectSameProduct(p, new Float32Array(n).fill(sign));
+      await expectSameProduct(p, new Float32Array(n).fill(sign));
       // every other row the other way round
-      expectSameProduct(
+      await expectSameProduct(
         { ...p, q: p.q.map((q, i) => (Math.floor(i / n) % 2 === 0 ? q : ~q)) },
         new Float32Array(n).fill(sign),
       );
     }
   });
 
-  it("give back every row", () => {
-    fc.assert(
-      fc.property(products(fc.integer({ min: 1, max: 70 })), (p) => {
-        const [fast, reference] = [loadQuantized(int8Panels, p), loadQuantized(quantizedRows, p)];
+  it("give back every row", async () => {
+    await fc.assert(
+      fc.asyncProperty(products(fc.integer({ min: 1, max: 70 })), async (p) => {
+        const [fast, reference] = [await loadQuantized(int8Panels, p), await loadQuantized(quantizedRows, p)];
         const [row, expected] = [new Float32Array(p.n), new Float32Array(p.n)];
         for (let i = 0; i < p.d; i++) {
           int8Panels.copyRow(row, fast, i);

@@ -1,8 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 import { load } from "../../src/backend/load.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { expectRefusal } from "../helpers/errors.ts";
-import { frugally } from "../helpers/frugally.ts";
+import { expectRejection } from "../helpers/errors.ts";
+import { frugallyAsync } from "../helpers/frugally.ts";
 import { type Fields, sparseFile } from "../helpers/sparse.ts";
 
 const GOOD: Fields = [8, 6, 2, 2, 1, 7, 5];
@@ -24,18 +24,22 @@ describe("a checkpoint that is right, and too large,", () => {
       "the weights need",
       "of memory are available",
     ],
-  ])("is refused before it is read when it %s", (_, fields, ...parts) => {
+  ])("is refused before it is read when it %s", async (_, fields, ...parts) => {
     const checkpoint = opened(fields);
-    vi.spyOn(checkpoint, "read").mockImplementation(() => {
+    vi.spyOn(checkpoint, "pieces").mockImplementation(() => {
       throw new Error("it is read");
     });
-    expectRefusal(() => frugally(() => load(checkpoint, "ts", 0, 0)), "E_LIMIT", ...parts);
+    await expectRejection(
+      frugallyAsync(() => load(checkpoint, "ts", 0, 0)),
+      "E_LIMIT",
+      ...parts,
+    );
     checkpoint.close();
   });
 
-  it("loads when the context is capped", () => {
+  it("loads when the context is capped", async () => {
     const checkpoint = opened([2, 1, 1, 1, 1, 4, 2 ** 30]);
-    const { model, config } = load(checkpoint, "ts", 64, 0);
+    const { model, config } = await load(checkpoint, "ts", 64, 0);
     expect(config.seqLen).toBe(64);
     const context = model.openContext(1);
     expect(context.forward([{ token: 3, pos: 63, sequence: 0 }], 1)).toEqual(new Float32Array(4));
@@ -49,9 +53,9 @@ describe("the context", () => {
     [3, 3],
     [5, 5],
     [9, 5],
-  ])("asked for as %i is %i of a model made for 5 positions", (asked, seqLen) => {
+  ])("asked for as %i is %i of a model made for 5 positions", async (asked, seqLen) => {
     const checkpoint = opened(GOOD);
-    expect(load(checkpoint, "ts", asked, 0).config.seqLen).toBe(seqLen);
+    expect((await load(checkpoint, "ts", asked, 0)).config.seqLen).toBe(seqLen);
     checkpoint.close();
   });
 });

@@ -23,22 +23,22 @@ const product = fc
   );
 
 describe("panels of eight rows against plain rows", () => {
-  it("multiply to the same bits", () => {
-    fc.assert(
-      fc.property(product, (p) => {
+  it("multiply to the same bits", async () => {
+    await fc.assert(
+      fc.asyncProperty(product, async (p) => {
         const [fast, reference] = [new Float32Array(p.d), new Float32Array(p.d)];
-        panels.matmul(fast, p.x, loadMatrix(panels, p));
-        rows.matmul(reference, p.x, loadMatrix(rows, p));
+        panels.matmul(fast, p.x, await loadMatrix(panels, p));
+        rows.matmul(reference, p.x, await loadMatrix(rows, p));
         expect(fast).toEqual(reference);
       }),
       { seed: 1, numRuns: 500 },
     );
   });
 
-  it("give back every row", () => {
-    fc.assert(
-      fc.property(product, (p) => {
-        const w = loadMatrix(panels, p);
+  it("give back every row", async () => {
+    await fc.assert(
+      fc.asyncProperty(product, async (p) => {
+        const w = await loadMatrix(panels, p);
         const row = new Float32Array(p.n);
         for (let i = 0; i < p.d; i++) {
           panels.copyRow(row, w, i);

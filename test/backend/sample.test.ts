@@ -66,8 +66,8 @@ describe.each(candidates)("$name", ({ backend }) => {
   }
 
   describe.each(Object.entries(KINDS))("%s", (_, kind) => {
-    it.each(SETTINGS)("temperature %d, top-p %d", (temperature, topp) => {
-      const model = backend.load(source, { threads: 1 });
+    it.each(SETTINGS)("temperature %d, top-p %d", async (temperature, topp) => {
+      const model = await backend.load(source, SHAPE[6], { threads: 1 });
       const context = model.openContext(1);
       draw(context, kind, [temperature, topp], 40);
       context.dispose();
@@ -75,8 +75,8 @@ describe.each(candidates)("$name", ({ backend }) => {
     });
   });
 
-  it("from a nucleus whose end rounding decides", () => {
-    const model = backend.load(source, { threads: 1 });
+  it("from a nucleus whose end rounding decides", async () => {
+    const model = await backend.load(source, SHAPE[6], { threads: 1 });
     const context = model.openContext(1);
     for (let likely = 700; likely < N; likely += 3) {
       // the likely ones, added up one after the other, are exactly top-p: one more belongs to the nucleus
@@ -95,8 +95,8 @@ describe.each(candidates)("$name", ({ backend }) => {
     model.dispose();
   });
 
-  it("probabilities are the reference's bits, whatever the exponent", () => {
-    const model = backend.load(source, { threads: 1 });
+  it("probabilities are the reference's bits, whatever the exponent", async () => {
+    const model = await backend.load(source, SHAPE[6], { threads: 1 });
     const context = model.openContext(1);
     const random = seededRandom(1);
     for (let i = 0; i < 200; i++) {
@@ -113,8 +113,8 @@ describe.each(candidates)("$name", ({ backend }) => {
     model.dispose();
   });
 
-  it.each([1, 3])("from all rows of a batch, on %i threads", (threads) => {
-    const model = backend.load(source, { threads });
+  it.each([1, 3])("from all rows of a batch, on %i threads", async (threads) => {
+    const model = await backend.load(source, SHAPE[6], { threads });
     const context = model.openContext(1);
     const rows = Math.min(SHAPE[6], model.maxBatch);
     const batch = Array.from({ length: rows }, (_, pos) => ({ token: pos + 1, pos, sequence: 0 }));
@@ -126,8 +126,8 @@ describe.each(candidates)("$name", ({ backend }) => {
     model.dispose();
   });
 
-  it.each([NaN, Infinity, -Infinity])("no token where a logit is %d, wherever it stands", (value) => {
-    const model = backend.load(source, { threads: 1 });
+  it.each([NaN, Infinity, -Infinity])("no token where a logit is %d, wherever it stands", async (value) => {
+    const model = await backend.load(source, SHAPE[6], { threads: 1 });
     const context = model.openContext(1);
     for (const at of [0, 1, 500, 999, 1000, N - 1]) {
       for (const temperature of [0, 1]) {

@@ -6,23 +6,26 @@ import threads from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import { wasm } from "../../src/backend/wasm/wasm.ts";
 import { type Config, forward } from "../../src/llama2/transformer.ts";
-import { buildTransformer, type WeightSource } from "../../src/llama2/weights.ts";
+import { buildTransformer } from "../../src/llama2/weights.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import { runScript } from "../helpers/child.ts";
-import { thrown } from "../helpers/errors.ts";
+import { rejected, thrown } from "../helpers/errors.ts";
 import { ROOT } from "../helpers/golden.ts";
-import { randomModel } from "../helpers/sources.ts";
+import { paper, randomModel } from "../helpers/sources.ts";
 import { tempDir } from "../helpers/temp.ts";
 
-it("takes as many threads as it is told, or by the model's size", () => {
-  const threads = (shape: keyof typeof SHAPES, told: number) => {
-    const model = wasm.load(randomModel(SHAPES[shape]), { threads: told });
+/** Positions, which all of the models have. */
+const CONTEXT = 32;
+
+it("takes as many threads as it is told, or by the model's size", async () => {
+  const threads = async (shape: keyof typeof SHAPES, told: number) => {
+    const model = await wasm.load(randomModel(SHAPES[shape]), 256, { threads: told });
     model.dispose();
     return model.threads;
   };
-  expect(threads("260K", 3)).toBe(3);
-  expect(threads("260K", 0)).toBe(1);
-  expect(threads("15M", 0)).toBe(Math.min(availableParallelism(), 25));
+  expect(await threads("260K", 3)).toBe(3);
+  expect(await threads("260K", 0)).toBe(1);
+  expect(await threads("15M", 0)).toBe(Math.min(availableParallelism(), 25));
 });
 
 it("without its kernels, auto runs the next backend and says why; by name it is refused", async () => {
@@ -34,10 +37,10 @@ it("without its kernels, auto runs the next backend and says why; by name it is 
     import { load } from "${root}/dist/backend/load.js";
     import { Checkpoint } from "${root}/dist/checkpoint/checkpoint.js";
     const source = new Checkpoint(${JSON.stringify(checkpointFile(SHAPES.tiny))});
-    const { backend, notes } = load(source, "auto", 0, 0);
+    const { backend, notes } = await load(source, "auto", 0, 0);
     console.log(backend, notes.some((note) => /WebAssembly kernels cannot be used: ENOENT/.test(note)));
     try {
-      load(source, "wasm", 0, 0);
+      await load(source, "wasm", 0, 0);
     } catch ({ code }) {
       console.log(code);
     }`);
@@ -48,10 +51,10 @@ describe("contexts of a model", () => {
   const source = randomModel(SHAPES["260K"]);
   const tokens = [1, 17, 400, 3, 3, 250];
 
-  it("do not affect each other", () => {
-    const transformer = buildTransformer(source);
+  it("do not affect each other", async () => {
+    const transformer = await buildTransformer(source);
     const expected = tokens.map((token, pos) => forward(transformer, token, pos).slice());
-    const model = wasm.load(source, { threads: 1 });
+    const model = await wasm.load(source, CONTEXT, { threads: 1 });
     const [a, b] = [model.openContext(1), model.openContext(3)];
     for (const [pos, token] of tokens.entries()) {
       expect(a.forward([{ token, pos, sequence: 0 }], 1)).toEqual(expected[pos]);
@@ -60,8 +63,8 @@ describe("contexts of a model", () => {
     model.dispose();
   });
 
-  it("leave their room to those that are opened later, if it is enough", () => {
-    const model = wasm.load(source, { threads: 1 });
+  it("leave their room to those that are opened later, if it is enough", async () => {
+    const model = await wasm.load(source, CONTEXT, { threads: 1 });
     const before = model.openContext(1);
     const kept = model.openContext(1);
     before.dispose();
@@ -84,8 +87,8 @@ describe("a context that was disposed", () => {
   const source = randomModel(SHAPES.tiny);
   const first = [{ token: 1, pos: 0, sequence: 0 }];
 
-  it("reads no more, nor does one whose model was", () => {
-    const model = wasm.load(source, { threads: 1 });
+  it("reads no more, nor does one whose model was", async () => {
+    const model = await wasm.load(source, CONTEXT, { threads: 1 });
     const [disposed, left] = [model.openContext(1), model.openContext(1)];
     disposed.dispose();
     expect(() => disposed.forward(first, 1)).toThrow("disposed");
@@ -94,10 +97,10 @@ describe("a context that was disposed", () => {
     expect(() => left.forward(first, 1)).toThrow("disposed");
   });
 
-  it("may be disposed again, which leaves alone whoever has its place now", () => {
-    const transformer = buildTransformer(source);
+  it("may be disposed again, which leaves alone whoever has its place now", async () => {
+    const transformer = await buildTransformer(source);
     const expected = [1, 7].map((token, pos) => forward(transformer, token, pos).slice());
-    const model = wasm.load(source, { threads: 1 });
+    const model = await wasm.load(source, CONTEXT, { threads: 1 });
     const before = model.openContext(1);
     before.dispose();
     const heir = model.openContext(1);
@@ -113,37 +116,37 @@ describe("what the system refuses is a typed error:", () => {
   const source = randomModel(SHAPES.tiny);
 
   /** Do `work` while another class stands in for WebAssembly.Memory. */
-  function withMemory(instead: typeof WebAssembly.Memory, work: () => void): void {
+  async function withMemory(instead: typeof WebAssembly.Memory, work: () => Promise<void>): Promise<void> {
     const { Memory } = WebAssembly;
     WebAssembly.Memory = instead;
     try {
-      work();
+      await work();
     } finally {
       WebAssembly.Memory = Memory;
     }
   }
 
-  it("memory for a model", () => {
+  it("memory for a model", async () => {
     class Refused extends WebAssembly.Memory {
       constructor(descriptor: { initial: number; maximum: number; shared: boolean }) {
         super({ ...descriptor, initial: 1 });
         throw new RangeError("could not allocate memory");
       }
     }
-    withMemory(Refused, () => {
-      const { message } = thrown("E_LIMIT", () => wasm.load(source, { threads: 1 }));
+    await withMemory(Refused, async () => {
+      const { message } = await rejected("E_LIMIT", wasm.load(source, CONTEXT, { threads: 1 }));
       expect(message).toContain("not enough memory for WebAssembly: could not allocate memory");
     });
   });
 
-  it("memory for a context", () => {
+  it("memory for a context", async () => {
     class Rigid extends WebAssembly.Memory {
       override grow(): number {
         throw new RangeError("Unable to grow instance memory");
       }
     }
-    withMemory(Rigid, () => {
-      const model = wasm.load(source, { threads: 1 });
+    await withMemory(Rigid, async () => {
+      const model = await wasm.load(source, CONTEXT, { threads: 1 });
       const { message, remedy } = thrown("E_LIMIT", () => model.openContext(100));
       expect(message).toMatch(/no room for another context.*Unable to grow/);
       expect(remedy).toEqual({ option: "context" });
@@ -151,7 +154,7 @@ describe("what the system refuses is a typed error:", () => {
     });
   });
 
-  it("a thread, which dies before it works: the others are not waited for", () => {
+  it("a thread, which dies before it works: the others are not waited for", async () => {
     const { Worker } = threads;
     // one whose kernels do not have what it is told to set
     threads.Worker = class extends Worker {
@@ -163,7 +166,7 @@ describe("what the system refuses is a typed error:", () => {
     syncBuiltinESMExports();
     const begin = performance.now();
     try {
-      const { message, remedy } = thrown("E_DEVICE_UNAVAILABLE", () => wasm.load(source, { threads: 3 }));
+      const { message, remedy } = await rejected("E_DEVICE_UNAVAILABLE", wasm.load(source, CONTEXT, { threads: 3 }));
       expect(message).toContain("not all of 2 threads started");
       expect(remedy).toEqual({ option: "threads", value: 1 });
       expect(performance.now() - begin).toBeLessThan(20_000); // 30 s are what a slow one gets
@@ -175,38 +178,25 @@ describe("what the system refuses is a typed error:", () => {
 });
 
 describe("a model that WebAssembly cannot address", () => {
-  const tooEarly = () => {
-    throw new Error("read before the size was checked");
+  const load = (config: Partial<Config>) => {
+    const source = paper(config);
+    return wasm.load(source, source.config.seqLen, { threads: 1 });
   };
-  /** A source with nothing to read. */
-  const source = (config: Partial<Config>): WeightSource => ({
-    config: {
-      ...{ dim: 4096, hiddenDim: 11008, nLayers: 32, nHeads: 32, nKvHeads: 32, vocabSize: 32000, seqLen: 2048 },
-      ...{ normEps: 1e-5, ropeTheta: 10000 },
-      ...config,
-    },
-    sharedClassifier: false,
-    groupSize: 0,
-    read: tooEarly,
-    readQuantized: tooEarly,
-  });
 
-  const load = (config: Partial<Config>) => () => wasm.load(source(config), { threads: 1 });
-
-  it("is refused before anything is read, with the way out", () => {
-    const { message, remedy } = thrown("E_LIMIT", load({}));
+  it("is refused before anything is read, with the way out", async () => {
+    const { message, remedy } = await rejected("E_LIMIT", load({}));
     expect(message).toMatch(/need \d+\.\d GiB.*4 GiB\. Use another backend$/);
     expect(remedy).toEqual({ option: "backend", value: "cpu" });
   });
 
-  it("or only without its context, with a shorter one that fits", () => {
-    const { remedy } = thrown("E_LIMIT", load({ nLayers: 2, seqLen: 2 ** 16 }));
+  it("or only without its context, with a shorter one that fits", async () => {
+    const { remedy } = await rejected("E_LIMIT", load({ nLayers: 2, seqLen: 2 ** 16 }));
     expect(remedy).toEqual({ option: "context", value: 2048 });
-    expect(load({ nLayers: 2, seqLen: 2048 })).toThrow("read before the size was checked");
+    await expect(load({ nLayers: 2, seqLen: 2048 })).rejects.toThrow("a model on paper were read");
   });
 
-  it("or too many sequences: refused, and the next smaller context works", () => {
-    const model = wasm.load(randomModel(SHAPES["260K"]), { threads: 1 });
+  it("or too many sequences: refused, and the next smaller context works", async () => {
+    const model = await wasm.load(randomModel(SHAPES["260K"]), 512, { threads: 1 });
     expect(() => model.openContext(20_000)).toThrow(expect.objectContaining({ code: "E_LIMIT" }));
     const context = model.openContext(1);
     expect(context.forward([{ token: 1, pos: 0, sequence: 0 }], 1).every(Number.isFinite)).toBe(true);

@@ -12,7 +12,7 @@ function inChild(script: string): Promise<Ended> {
   return runScript(`
     import { Checkpoint } from ${built("checkpoint/checkpoint.js")};
     import { wasm } from ${built("backend/wasm/wasm.js")};
-    const model = wasm.load(new Checkpoint(${JSON.stringify(MODEL)}), { threads: 3 });
+    const model = await wasm.load(new Checkpoint(${JSON.stringify(MODEL)}), 512, { threads: 3 });
     const context = model.openContext(1);
     const read = (n) => {
       for (let pos = 0; pos < n; pos++) context.forward([{ token: 1, pos: pos % 512, sequence: 0 }], 1);
@@ -42,7 +42,7 @@ describe("the threads of the wasm backend", () => {
       import { parentPort } from "node:worker_threads";
       import { Checkpoint } from ${built("checkpoint/checkpoint.js")};
       import { wasm } from ${built("backend/wasm/wasm.js")};
-      const context = wasm.load(new Checkpoint(${JSON.stringify(MODEL)}), { threads: 3 }).openContext(1);
+      const context = (await wasm.load(new Checkpoint(${JSON.stringify(MODEL)}), 512, { threads: 3 })).openContext(1);
       parentPort.postMessage("loaded");
       for (let i = 0; ; i++) context.forward([{ token: 1, pos: i % 512, sequence: 0 }], 1);`;
     const script = `

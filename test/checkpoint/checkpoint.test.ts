@@ -2,9 +2,9 @@ import { readFileSync, renameSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import type { TensorName } from "../../src/llama2/weights.ts";
+import { floatPieces, type TensorName } from "../../src/llama2/weights.ts";
 import { makeCheckpoint, type Shape } from "../helpers/checkpoint.ts";
-import { expectRefusal, thrown } from "../helpers/errors.ts";
+import { expectRefusal, expectRejection, thrown } from "../helpers/errors.ts";
 import { tempDir } from "../helpers/temp.ts";
 
 /** Grouped queries, and nothing that is a power of two. */
@@ -34,12 +34,12 @@ function fileWith(bytes: Uint8Array): string {
   return path;
 }
 
-function readAll(checkpoint: Checkpoint, name: TensorName, layer: number): number[] {
+async function readAll(checkpoint: Checkpoint, name: TensorName, layer: number): Promise<number[]> {
   const all: number[] = [];
-  checkpoint.read(name, layer, (values, offset) => {
+  for await (const { values, offset } of floatPieces(checkpoint, name, layer)) {
     expect(offset).toBe(all.length);
     all.push(...values);
-  });
+  }
   return all;
 }
 
@@ -47,30 +47,32 @@ describe("a checkpoint", () => {
   const bytes = makeCheckpoint(SMALL, { untied: true });
   const numbers = new Float32Array(bytes.buffer.slice(HEADER_BYTES));
 
-  it("has its tensors where the format puts them", () => {
+  it("has its tensors where the format puts them", async () => {
     const checkpoint = new Checkpoint(fileWith(bytes));
     let at = 0;
     for (const [name, layers, size] of TENSORS) {
       for (let layer = 0; layer < layers; layer++, at += size) {
         if (name === "ropeTables") continue;
-        expect(readAll(checkpoint, name, layer), `${name} ${layer}`).toEqual([...numbers.subarray(at, at + size)]);
+        expect(await readAll(checkpoint, name, layer), `${name} ${layer}`).toEqual([
+          ...numbers.subarray(at, at + size),
+        ]);
       }
     }
     expect(at).toBe(numbers.length);
     checkpoint.close();
   });
 
-  it("hands over a tensor larger than its buffer in pieces", () => {
+  it("hands over a tensor larger than its buffer in pieces", async () => {
     const large: Shape = [2, 2, 1, 1, 1, 2 ** 16 + 3, 1];
     const bytes = makeCheckpoint(large);
     const checkpoint = new Checkpoint(fileWith(bytes));
     const expected = new Float32Array(bytes.buffer.slice(HEADER_BYTES));
     const table = new Float32Array(2 * large[5]);
     let pieces = 0;
-    checkpoint.read("tokenEmbeddingTable", 0, (values, offset) => {
+    for await (const { values, offset } of floatPieces(checkpoint, "tokenEmbeddingTable", 0)) {
       table.set(values, offset);
       pieces++;
-    });
+    }
     expect(pieces).toBe(2);
     expect(Buffer.compare(Buffer.from(table.buffer), Buffer.from(expected.buffer, 0, table.byteLength))).toBe(0);
     checkpoint.close();
@@ -130,14 +132,14 @@ describe("a checkpoint of the wrong size", () => {
 });
 
 describe("a checkpoint that changes while it is read", () => {
-  it("is refused when it was shortened, with where it ends", () => {
+  it("is refused when it was shortened, with where it ends", async () => {
     const path = fileWith(makeCheckpoint(SMALL));
     const size = readFileSync(path).length;
     const checkpoint = new Checkpoint(path);
     truncateSync(path, 500);
-    expect(readAll(checkpoint, "tokenEmbeddingTable", 0)).toHaveLength(7 * 12); // up to byte 364
-    expectRefusal(
-      () => readAll(checkpoint, "w3", 1),
+    expect(await readAll(checkpoint, "tokenEmbeddingTable", 0)).toHaveLength(7 * 12); // up to byte 364
+    await expectRejection(
+      readAll(checkpoint, "w3", 1),
       "E_FORMAT",
       path,
       `it had ${size.toLocaleString("en-US")} bytes`,
@@ -146,12 +148,12 @@ describe("a checkpoint that changes while it is read", () => {
     checkpoint.close();
   });
 
-  it("stays what it was when another file takes its name", () => {
+  it("stays what it was when another file takes its name", async () => {
     const path = fileWith(makeCheckpoint(SMALL, { seed: 1 }));
     const checkpoint = new Checkpoint(path);
-    const before = readAll(checkpoint, "wq", 1);
+    const before = await readAll(checkpoint, "wq", 1);
     renameSync(fileWith(makeCheckpoint(SMALL, { seed: 2 })), path);
-    expect(readAll(checkpoint, "wq", 1)).toEqual(before);
+    expect(await readAll(checkpoint, "wq", 1)).toEqual(before);
     checkpoint.close();
   });
 });

@@ -67,12 +67,12 @@ describe("checkpoints", () => {
     return dim % nHeads === 0 && nHeads % nKvHeads === 0 && (dim / nHeads) % 2 === 0;
   }
 
-  it("are accepted if and only if header and size agree, and then compute", () => {
+  it("are accepted if and only if header and size agree, and then compute", async () => {
     const path = join(tempDir(), "mutant.bin");
     const LARGEST_FILE = 2n ** 40n; // a hole, mostly
     let good = 0;
-    fc.assert(
-      fc.property(files, ({ fields, more }) => {
+    await fc.assert(
+      fc.asyncProperty(files, async ({ fields, more }) => {
         const sensible = makesSense(fields);
         const asked = sensible ? checkpointBytes(fields) : 5000n;
         const bytes = [28n, asked + BigInt(more), LARGEST_FILE].sort((a, b) => Number(a - b))[1];
@@ -82,7 +82,7 @@ describe("checkpoints", () => {
         if (!checkpoint) return;
         if (bytes < 100_000n) {
           good++;
-          const { model, config } = load(checkpoint, "ts", 0, 0);
+          const { model, config } = await load(checkpoint, "ts", 0, 0);
           const logits = model.openContext(1).forward([{ token: 0, pos: 0, sequence: 0 }], 1);
           expect(logits).toEqual(new Float32Array(config.vocabSize)); // all weights are 0
         }

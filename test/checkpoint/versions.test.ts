@@ -1,10 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { dequantize } from "../../src/llama2/quantize.ts";
-import { buildTransformer, isVector, type MatrixName, shapesOf, type TensorName } from "../../src/llama2/weights.ts";
+import {
+  buildTransformer,
+  floatPieces,
+  int8Pieces,
+  isVector,
+  shapesOf,
+  type TensorName,
+} from "../../src/llama2/weights.ts";
 import { SHAPES, type Shape } from "../helpers/checkpoint.ts";
 import { forcedTokens, logitsSha256, sha256 } from "../helpers/golden.ts";
-import { patched, versionFile } from "../helpers/versions.ts";
+import { patched, VERSIONS, versionFile } from "../helpers/versions.ts";
 
 /** Two pieces and a bit for each tensor of one number a token and column. */
 const LARGE: Shape = [96, 96, 1, 2, 2, 23000, 8];
@@ -19,14 +26,14 @@ function tensorsOf({ config, sharedClassifier }: Checkpoint): { name: TensorName
     );
 }
 
-function float32(checkpoint: Checkpoint, name: TensorName, layer: number, size: number): Float32Array {
+async function float32(checkpoint: Checkpoint, name: TensorName, layer: number, size: number): Promise<Float32Array> {
   const all = new Float32Array(size);
   let next = 0;
-  checkpoint.read(name, layer, (values, offset) => {
+  for await (const { values, offset } of floatPieces(checkpoint, name, layer)) {
     expect(offset).toBe(next);
     next += values.length;
     all.set(values, offset);
-  });
+  }
   expect(next).toBe(size);
   return all;
 }
@@ -48,29 +55,29 @@ describe.each([
       expect(config).toEqual(v0.config);
       expect(sharedClassifier).toBe(tied === "tied");
     }
-    expect([v0, v1, v2].map((checkpoint) => checkpoint.groupSize)).toEqual([0, 0, groupSize]);
+    expect([v0, v1, v2].map((checkpoint) => checkpoint.header.groupSize)).toEqual([0, 0, groupSize]);
   });
 
-  it("has the same numbers in version 1", () => {
+  it("has the same numbers in version 1", async () => {
     for (const { name, layer, size } of tensorsOf(v0)) {
-      expect(sum(float32(v1, name, layer, size))).toBe(sum(float32(v0, name, layer, size)));
+      expect(sum(await float32(v1, name, layer, size))).toBe(sum(await float32(v0, name, layer, size)));
     }
   });
 
-  it("has the same vectors in version 2, and matrices that are at most half a scale off", () => {
+  it("has the same vectors in version 2, and matrices that are at most half a scale off", async () => {
     for (const { name, layer, size } of tensorsOf(v0)) {
-      const expected = float32(v0, name, layer, size);
+      const expected = await float32(v0, name, layer, size);
       if (isVector(name)) {
-        expect(sum(float32(v2, name, layer, size))).toBe(sum(expected));
+        expect(sum(await float32(v2, name, layer, size))).toBe(sum(expected));
         continue;
       }
       const q = new Int8Array(size);
       const s = new Float32Array(size / groupSize);
-      v2.readQuantized(name as MatrixName, layer, (values, scales, offset) => {
-        expect(values.length).toBe(scales.length * groupSize);
-        q.set(values, offset);
-        s.set(scales, offset / groupSize);
-      });
+      for await (const piece of int8Pieces(v2, name, layer)) {
+        expect(piece.q.length).toBe(piece.scales.length * groupSize);
+        q.set(piece.q, piece.offset);
+        s.set(piece.scales, piece.offset / groupSize);
+      }
       const actual = new Float32Array(size);
       dequantize({ q, s, groupSize }, actual, 0);
       const worst = actual.reduce((max, x, i) => {
@@ -82,25 +89,50 @@ describe.each([
   });
 });
 
+it("all pieces but the last have a multiple of as many numbers as was asked for", async () => {
+  const options = { groupSize };
+  for (const version of VERSIONS) {
+    const checkpoint = new Checkpoint(await versionFile(version, LARGE, options));
+    for (const multipleOf of [1, 7, 64, 16 * 96, 2 ** 17 + 2]) {
+      let next = 0;
+      for await (const piece of checkpoint.pieces("tokenEmbeddingTable", 0, multipleOf)) {
+        expect(next % multipleOf).toBe(0);
+        expect(piece.offset).toBe(next);
+        next += "values" in piece ? piece.values.length : piece.q.length;
+      }
+      expect(next).toBe(23000 * 96);
+    }
+    checkpoint.close();
+  }
+});
+
+it("tensors can be read side by side", async () => {
+  const checkpoint = new Checkpoint(await versionFile(1, LARGE));
+  const alone = sum(await float32(checkpoint, "tokenEmbeddingTable", 0, 23000 * 96));
+  const both = [0, 1].map(() => float32(checkpoint, "tokenEmbeddingTable", 0, 23000 * 96));
+  expect((await Promise.all(both)).map(sum)).toEqual([alone, alone]);
+  checkpoint.close();
+});
+
 it("a matrix cannot be read as what it is not", async () => {
   const v1 = new Checkpoint(await versionFile(1, SHAPES.tiny));
   const v2 = new Checkpoint(await versionFile(2, SHAPES.tiny));
-  expect(() => v1.readQuantized("wq", 0, () => {})).toThrow("no int8 tensor wq");
-  expect(() => v2.read("wq", 0, () => {})).toThrow("no float32 tensor wq");
+  await expect(int8Pieces(v1, "wq", 0).next()).rejects.toThrow("wq is float32, expected int8");
+  await expect(floatPieces(v2, "wq", 0).next()).rejects.toThrow("wq is int8, expected float32");
 });
 
 it("epsilon and theta of the header reach the model", async () => {
   const plain = await versionFile(1, SHAPES.tiny);
-  const sumWith = (normEps: number, ropeTheta: number) => {
+  const sumWith = async (normEps: number, ropeTheta: number) => {
     const path = patched(plain, (view) => {
       for (const [i, letter] of [..."eps0"].entries()) view.setUint8(64 + i, letter.charCodeAt(0));
       view.setFloat32(68, normEps, true);
       view.setFloat32(72, ropeTheta, true);
     });
-    const transformer = buildTransformer(new Checkpoint(path));
+    const transformer = await buildTransformer(new Checkpoint(path));
     return logitsSha256(transformer, forcedTokens({ vocab_size: 300, positions: 4, sha256: "" }));
   };
-  const sums = [sumWith(0, 0), sumWith(1e-6, 0), sumWith(0, 500000)];
-  expect(sums[0]).toBe(sumWith(1e-5, 10000));
+  const sums = [await sumWith(0, 0), await sumWith(1e-6, 0), await sumWith(0, 500000)];
+  expect(sums[0]).toBe(await sumWith(1e-5, 10000));
   expect(new Set(sums).size).toBe(3);
 });

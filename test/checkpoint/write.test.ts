@@ -2,10 +2,11 @@ import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { type PieceSource, quantizeWeights, writeCheckpoint } from "../../src/checkpoint/write.ts";
+import { quantizeWeights, writeCheckpoint } from "../../src/checkpoint/write.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import { rejected } from "../helpers/errors.ts";
 import { golden, hasShared, needsShared, sha256, sharedFile, sharedGolden } from "../helpers/golden.ts";
+import { changed } from "../helpers/sources.ts";
 import { sparseFile } from "../helpers/sparse.ts";
 import { tempDir } from "../helpers/temp.ts";
 
@@ -68,14 +69,10 @@ describe("weights", () => {
 
   it.each([NaN, Infinity])("that are %d are refused by name", async (broken) => {
     const checkpoint = new Checkpoint(checkpointFile(SHAPES.tiny));
-    const source: PieceSource = {
-      *pieces(name, layer, size) {
-        for (const values of checkpoint.pieces(name, layer, size)) {
-          if (name === "w2" && layer === 1) values[5] = broken;
-          yield values;
-        }
-      },
-    };
+    const source = changed(checkpoint, (piece, name, layer) => {
+      if ("values" in piece && name === "w2" && layer === 1) piece.values[5] = broken;
+      return piece;
+    });
     const out = join(tempDir(), "out.bin");
     const writing = writeCheckpoint(out, { ...checkpoint.header, version: 2, groupSize: 8 }, source);
     expect((await rejected("E_NUMERIC", writing)).message).toContain("w2 of layer 1");

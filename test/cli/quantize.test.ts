@@ -21,7 +21,7 @@ describe("llama2 quantize", () => {
   it("takes a group size", async () => {
     const out = join(tempDir(), "int8.bin");
     expect((await llama2(["quantize", checkpointFile(SHAPES.gqa), out, "--group-size", "96"])).code).toBe(0);
-    expect(new Checkpoint(out).groupSize).toBe(96);
+    expect(new Checkpoint(out).header.groupSize).toBe(96);
   });
 
   it.each(["7", "0", "-1", "1.5", "x", "65537"])("refuses a group size of %s with exit code 2", async (groupSize) => {

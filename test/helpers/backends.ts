@@ -51,7 +51,8 @@ const wasms: Candidate[] = [
 
 /** wasm's `load` that runs on `several` threads where the number is its own choice, or one. */
 function onThreads(several: number): Backend["load"] {
-  return (source, { threads }) => wasm.load(source, { threads: threads > 1 ? threads : several });
+  return (source, contextLength, { threads }) =>
+    wasm.load(source, contextLength, { threads: threads > 1 ? threads : several });
 }
 
 export const candidates: Candidate[] = [{ name: "ts", backend: ts, threads: [1] }, ...wasms, ...cpus()];

@@ -5,7 +5,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { headSizeOf, ropeAngles, ropeFrequencies } from "../../src/llama2/transformer.ts";
-import { isVector, tensorsOf, type WeightSource } from "../../src/llama2/weights.ts";
+import { groupSizeOf, tensorsOf, type WeightSource } from "../../src/llama2/weights.ts";
 import { tempDir } from "./temp.ts";
 
 export const PRECISIONS = ["fp32", "fp16", "int8"] as const;
@@ -34,6 +34,8 @@ export interface Sequence extends Entry {
 
 /** What is asked of a model, and then run at once. */
 export class CudaDriver {
+  readonly #setup: string[] = [];
+  readonly #context: string;
   readonly #commands: string[] = [];
   readonly #numbers: Uint8Array[] = [];
   readonly #vocabSize: number;
@@ -47,7 +49,7 @@ export class CudaDriver {
     this.#source = source;
     this.#env = options.env ?? {};
     const { config: p, sharedClassifier } = source;
-    const { precision = "fp32", groupSize = source.groupSize, kv = "fp32", slots = 1 } = options;
+    const { precision = "fp32", groupSize = groupSizeOf(source.formatOf("wq")), kv = "fp32", slots = 1 } = options;
     this.#vocabSize = p.vocabSize;
     const pairs = headSizeOf(p) / 2;
     const fcr = new Float32Array(p.seqLen * pairs);
@@ -59,9 +61,8 @@ export class CudaDriver {
     const { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps } = p;
     const shape = [dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps, Number(sharedClassifier)];
     const how = [PRECISIONS.indexOf(precision), precision === "int8" ? groupSize : 0, kv === "fp16" ? 1 : 0];
-    this.#say("model", ...shape, ...how, this.#put(fcr), this.#put(fci));
-    this.#fill();
-    this.#say("context", slots);
+    this.#setup.push(["model", ...shape, ...how, this.#put(fcr), this.#put(fci)].join(" "));
+    this.#context = `context ${slots}`;
   }
 
   forward(entries: readonly Entry[], wanted = entries.length): this {
@@ -79,11 +80,12 @@ export class CudaDriver {
   }
 
   /** Run all of it: what was printed, and the logits, a row of vocabSize each. */
-  run(): { status: number | null; lines: string[]; rows: Float32Array[] } {
+  async run(): Promise<{ status: number | null; lines: string[]; rows: Float32Array[] }> {
+    if (this.#setup.length === 1) await this.#fill();
     const folder = tempDir();
     writeFileSync(join(folder, "numbers"), Buffer.concat(this.#numbers));
     const { status, stdout, stderr } = spawnSync(this.#program, [join(folder, "numbers"), join(folder, "logits")], {
-      input: `${this.#commands.join("\n")}\n`,
+      input: `${[...this.#setup, this.#context, ...this.#commands].join("\n")}\n`,
       encoding: "utf8",
       maxBuffer: 2 ** 28,
       env: { ...process.env, ...this.#env },
@@ -96,23 +98,25 @@ export class CudaDriver {
     return { status, lines: `${stdout}${stderr}`.trimEnd().split("\n"), rows };
   }
 
-  #fill(): void {
+  async #fill(): Promise<void> {
     const source = this.#source;
     for (const { name, layers, d, n } of tensorsOf(source)) {
+      const groupSize = groupSizeOf(source.formatOf(name));
       for (let layer = 0; layer < layers; layer++) {
-        if (source.groupSize === 0 || isVector(name)) {
-          const values = new Float32Array(d * n);
-          source.read(name, layer, (piece, offset) => values.set(piece, offset));
-          this.#say("fill", name, layer, values.length, this.#put(values));
-        } else {
-          const q = new Int8Array(d * n);
-          const s = new Float32Array((d * n) / source.groupSize);
-          source.readQuantized(name, layer, (piece, scales, offset) => {
-            q.set(piece, offset);
-            s.set(scales, offset / source.groupSize);
-          });
-          this.#say("quantized", name, layer, source.groupSize, q.length, this.#put(q), this.#put(s));
+        const values = new Float32Array(groupSize === 0 ? d * n : (d * n) / groupSize); // or scales
+        const q = new Int8Array(groupSize === 0 ? 0 : d * n);
+        for await (const piece of source.pieces(name, layer, 1)) {
+          if ("values" in piece) values.set(piece.values, piece.offset);
+          else {
+            q.set(piece.q, piece.offset);
+            values.set(piece.scales, piece.offset / groupSize);
+          }
         }
+        const command =
+          groupSize === 0
+            ? ["fill", name, layer, values.length, this.#put(values)]
+            : ["quantized", name, layer, groupSize, q.length, this.#put(q), this.#put(values)];
+        this.#setup.push(command.join(" "));
       }
     }
   }

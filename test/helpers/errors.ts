@@ -32,3 +32,13 @@ export function expectRefusal(work: () => unknown, code: ErrorCode, ...parts: (s
   const { message } = thrown(code, work);
   for (const part of parts) expect(message).toMatch(part);
 }
+
+/** The same for what `promise` is rejected with. */
+export async function expectRejection(
+  promise: Promise<unknown>,
+  code: ErrorCode,
+  ...parts: (string | RegExp)[]
+): Promise<void> {
+  const { message } = await rejected(code, promise);
+  for (const part of parts) expect(message).toMatch(part);
+}

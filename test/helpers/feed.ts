@@ -4,7 +4,7 @@
 import type { Backend, Context, Entry } from "../../src/backend/backend.ts";
 import { quantizedRows } from "../../src/llama2/quantize.ts";
 import { forward } from "../../src/llama2/transformer.ts";
-import { buildTransformer, type MatrixLayout, rows, type WeightSource } from "../../src/llama2/weights.ts";
+import { buildTransformer, type WeightSource } from "../../src/llama2/weights.ts";
 import { sha256 } from "./golden.ts";
 import { seededRandom } from "./random.ts";
 
@@ -12,16 +12,16 @@ import { seededRandom } from "./random.ts";
 type Opened = Context & { maxBatch: number };
 
 /** A context of a fresh model, for as long as `work` runs. */
-export function withContext<T>(
+export async function withContext<T>(
   backend: Backend,
   source: WeightSource,
   { threads = 0, sequences = 1 },
-  work: (context: Opened) => T,
-): T {
-  const model = backend.load(source, { threads });
+  work: (context: Opened) => T | Promise<T>,
+): Promise<T> {
+  const model = await backend.load(source, source.config.seqLen, { threads });
   const context = Object.assign(model.openContext(sequences), { maxBatch: model.maxBatch });
   try {
-    return work(context);
+    return await work(context);
   } finally {
     context.dispose();
     model.dispose();
@@ -45,9 +45,8 @@ export const bytesOf = (floats: Float32Array) => new Uint8Array(floats.buffer, f
 export const bits = (floats: Float32Array) => sha256(bytesOf(floats));
 
 /** The reference's logits after each of `tokens`. */
-export function referenceLogits(source: WeightSource, tokens: number[]): Float32Array {
-  const layout = source.groupSize === 0 ? rows : quantizedRows;
-  const transformer = buildTransformer<never>(source, layout as MatrixLayout<never>);
+export async function referenceLogits(source: WeightSource, tokens: number[]): Promise<Float32Array> {
+  const transformer = await buildTransformer(source, quantizedRows);
   const all = new Float32Array(tokens.length * source.config.vocabSize);
   for (const [pos, token] of tokens.entries()) all.set(forward(transformer, token, pos), pos * source.config.vocabSize);
   return all;

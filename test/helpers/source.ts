@@ -22,20 +22,23 @@ export interface QuantizedNumbers {
 }
 
 /** The layout's matrix with these numbers. */
-export function loadMatrix<M>(layout: MatrixLayout<M>, { d, n, piece, values }: Numbers): M {
-  const read: WeightSource["read"] = (_name, _layer, fill) => {
-    for (let at = 0; at < values.length; at += piece) fill(values.slice(at, at + piece), at);
-  };
-  return layout.load({ groupSize: 0, read } as WeightSource, "wq", 0, d, n);
+export function loadMatrix<M>(layout: MatrixLayout<M>, { d, n, piece, values }: Numbers): Promise<M> {
+  async function* pieces() {
+    for (let offset = 0; offset < values.length; offset += piece) {
+      yield { offset, values: values.slice(offset, offset + piece) };
+    }
+  }
+  return layout.load({ formatOf: () => "float32", pieces } as unknown as WeightSource, "wq", 0, d, n);
 }
 
 /** The same for a layout of int8. */
-export function loadQuantized<M>(layout: MatrixLayout<M>, { d, n, piece, groupSize, q, s }: QuantizedNumbers): M {
-  const readQuantized: WeightSource["readQuantized"] = (_name, _layer, fill) => {
+export function loadQuantized<M>(layout: MatrixLayout<M>, numbers: QuantizedNumbers): Promise<M> {
+  const { d, n, piece, groupSize, q, s } = numbers;
+  async function* pieces() {
     for (let group = 0; group < s.length; group += piece) {
-      const at = group * groupSize;
-      fill(q.slice(at, at + piece * groupSize), s.slice(group, group + piece), at);
+      const offset = group * groupSize;
+      yield { offset, q: q.slice(offset, offset + piece * groupSize), scales: s.slice(group, group + piece) };
     }
-  };
-  return layout.load({ groupSize, readQuantized } as WeightSource, "wq", 0, d, n);
+  }
+  return layout.load({ formatOf: () => ({ groupSize }), pieces } as unknown as WeightSource, "wq", 0, d, n);
 }

@@ -2,44 +2,49 @@
  * Sources of weights that are not files as they are: seeded random models, and what a test does to their weights.
  */
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { shapesOf, type TensorName, type WeightSource } from "../../src/llama2/weights.ts";
+import { type Config, DEFAULTS } from "../../src/llama2/transformer.ts";
+import {
+  floatPieces,
+  isVector,
+  type Piece,
+  shapesOf,
+  type TensorName,
+  type WeightSource,
+} from "../../src/llama2/weights.ts";
 import { type CheckpointOptions, checkpointFile, type Shape } from "./checkpoint.ts";
 
 export function randomModel(shape: Shape, options: CheckpointOptions = {}): Checkpoint {
   return new Checkpoint(checkpointFile(shape, options));
 }
 
-/** Another source in the place of this one: what `changed` has counts. */
-function wrap(source: WeightSource, changed: Partial<WeightSource>): WeightSource {
+/** What becomes of a piece of a tensor. */
+type Change = (piece: Piece, name: TensorName, layer: number) => Piece;
+
+/** The same model, each piece of which is what `change` makes of it. */
+export function changed(source: WeightSource, change: Change): WeightSource {
   return {
     config: source.config,
     sharedClassifier: source.sharedClassifier,
-    groupSize: source.groupSize,
-    read: (name, layer, fill) => source.read(name, layer, fill),
-    readQuantized: (name, layer, fill) => source.readQuantized(name, layer, fill),
-    ...changed,
+    formatOf: (name) => source.formatOf(name),
+    async *pieces(name, layer, multipleOf) {
+      for await (const piece of source.pieces(name, layer, multipleOf)) yield change(piece, name, layer);
+    },
   };
 }
 
-/** The same model with its tensors, or some of them, multiplied by a factor. */
+/** The same model with its float32 tensors, or some of them, multiplied by a factor. */
 export function scaled(source: WeightSource, factors: number | Partial<Record<TensorName, number>>): WeightSource {
-  return wrap(source, {
-    read: (name, layer, fill) =>
-      source.read(name, layer, (values, offset) => {
-        const factor = typeof factors === "number" ? factors : (factors[name] ?? 1);
-        fill(
-          values.map((value) => value * factor),
-          offset,
-        );
-      }),
+  return changed(source, (piece, name) => {
+    const factor = typeof factors === "number" ? factors : (factors[name] ?? 1);
+    return "values" in piece ? { ...piece, values: piece.values.map((value) => value * factor) } : piece;
   });
 }
 
-/** All numbers of a tensor of one layer. */
-function wholeTensor(source: WeightSource, name: TensorName, layer: number): Float32Array {
+/** All numbers of a float32 tensor of one layer. */
+export async function wholeTensor(source: WeightSource, name: TensorName, layer = 0): Promise<Float32Array> {
   const { d, n } = shapesOf(source.config)[name];
   const whole = new Float32Array(d * n);
-  source.read(name, layer, (values, offset) => whole.set(values, offset));
+  for await (const { values, offset } of floatPieces(source, name, layer)) whole.set(values, offset);
   return whole;
 }
 
@@ -47,39 +52,81 @@ function wholeTensor(source: WeightSource, name: TensorName, layer: number): Flo
 export function withTies(source: WeightSource, times: number): WeightSource {
   const { dim, vocabSize } = source.config;
   const classifier = source.sharedClassifier ? "tokenEmbeddingTable" : "wcls";
-  const table = wholeTensor(source, classifier, 0);
-  for (let row = 0; row < vocabSize; row++) {
-    const first = row - (row % times);
-    table.copyWithin(row * dim, first * dim, (first + 1) * dim);
-  }
-  return wrap(source, {
-    read: (name, layer, fill) => (name === classifier ? fill(table, 0) : source.read(name, layer, fill)),
-  });
+  return {
+    ...changed(source, (piece) => piece),
+    async *pieces(name, layer, multipleOf) {
+      if (name !== classifier) return yield* source.pieces(name, layer, multipleOf);
+      const values = await wholeTensor(source, classifier);
+      for (let row = 0; row < vocabSize; row++) {
+        const first = row - (row % times);
+        values.copyWithin(row * dim, first * dim, (first + 1) * dim);
+      }
+      yield { offset: 0, values };
+    },
+  };
 }
 
 /**
- * The same model in int8, handed over some groups at a time. The groups are a little coarser than they could be, and
- * the largest negative numbers are -128, which no exporter writes and a file may hold.
+ * The same model in int8, handed over some groups at a time: all matrices in groups of `groupSizes`, or each in its own,
+ * where 0 leaves it float32. The groups are a little coarser than they could be, and the largest negative numbers are
+ * -128, which no exporter writes and a file may hold.
  */
-export function quantized(source: WeightSource, groupSize: number): WeightSource {
-  return wrap(source, {
-    groupSize,
-    readQuantized(name, layer, fill) {
-      const values = wholeTensor(source, name, layer);
-      const q = new Int8Array(values.length);
-      const scales = new Float32Array(values.length / groupSize);
-      for (let group = 0; group < scales.length; group++) {
-        const start = group * groupSize;
-        const max = Math.max(...values.subarray(start, start + groupSize).map(Math.abs));
-        scales[group] = max / 128;
-        for (let i = start; i < start + groupSize; i++) {
-          q[i] = Math.max(-128, Math.min(127, Math.round(values[i] / scales[group])));
-        }
-      }
-      for (let group = 0; group < scales.length; group += 7) {
-        const start = group * groupSize;
-        fill(q.slice(start, start + 7 * groupSize), scales.slice(group, group + 7), start);
+export function quantized(
+  source: WeightSource,
+  groupSizes: number | Partial<Record<TensorName, number>>,
+): WeightSource {
+  const groupSizeOf = (name: TensorName) => {
+    if (isVector(name)) return 0;
+    return typeof groupSizes === "number" ? groupSizes : (groupSizes[name] ?? 0);
+  };
+  return {
+    config: source.config,
+    sharedClassifier: source.sharedClassifier,
+    formatOf: (name) => (groupSizeOf(name) === 0 ? "float32" : { groupSize: groupSizeOf(name) }),
+    async *pieces(name, layer, multipleOf) {
+      const groupSize = groupSizeOf(name);
+      if (groupSize === 0) return yield* source.pieces(name, layer, multipleOf);
+      const { q, scales } = quantizeCoarsely(await wholeTensor(source, name, layer), groupSize);
+      const step = 7 * multipleOf; // groups of a piece, which are a multiple of multipleOf numbers
+      for (let group = 0; group < scales.length; group += step) {
+        const offset = group * groupSize;
+        yield { offset, q: q.slice(offset, offset + step * groupSize), scales: scales.slice(group, group + step) };
       }
     },
-  });
+  };
+}
+
+function quantizeCoarsely(values: Float32Array, groupSize: number): { q: Int8Array; scales: Float32Array } {
+  const q = new Int8Array(values.length);
+  const scales = new Float32Array(values.length / groupSize);
+  for (let group = 0; group < scales.length; group++) {
+    const start = group * groupSize;
+    const max = Math.max(...values.subarray(start, start + groupSize).map(Math.abs));
+    scales[group] = max / 128;
+    for (let i = start; i < start + groupSize; i++) {
+      q[i] = Math.max(-128, Math.min(127, Math.round(values[i] / scales[group])));
+    }
+  }
+  return { q, scales };
+}
+
+/** A model that exists on paper: nothing of it may be read. */
+export function paper(config: Partial<Config>, groupSize = 0): WeightSource {
+  const llama7B = {
+    dim: 4096,
+    hiddenDim: 11008,
+    nLayers: 32,
+    nHeads: 32,
+    nKvHeads: 32,
+    vocabSize: 32000,
+    seqLen: 2048,
+  };
+  return {
+    config: { ...llama7B, ...DEFAULTS, ...config },
+    sharedClassifier: false,
+    formatOf: (name) => (groupSize === 0 || isVector(name) ? "float32" : { groupSize }),
+    pieces() {
+      throw new Error("the weights of a model on paper were read");
+    },
+  };
 }

@@ -23,11 +23,11 @@ interface ChatCase {
   sha256: string;
 }
 
-describe("a conversation is run.c's, byte for byte", () => {
+describe("a conversation is run.c's, byte for byte", async () => {
   const folder = tempDir();
   const model = join(folder, "model.bin");
   writeFileSync(model, makeCheckpoint([16, 40, 2, 4, 4, 300, 1000]));
-  const transformer = buildTransformer(new Checkpoint(model));
+  const transformer = await buildTransformer(new Checkpoint(model));
   const tokenizer = readTokenizer(tokenizerFile(vocabOf(300), "tokenizer.bin", folder));
 
   it.each(golden<{ cases: ChatCase[] }>("chat.json").cases)("$title", (c) => {

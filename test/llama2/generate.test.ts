@@ -18,8 +18,8 @@ import {
 } from "../helpers/golden.ts";
 
 /** Tokens, text, generator state and logits of a whole story must be run.c's. */
-function checkStory(modelPath: string, tokenizerPath: string, c: GenerateCase): void {
-  const transformer = buildTransformer(new Checkpoint(modelPath));
+async function checkStory(modelPath: string, tokenizerPath: string, c: GenerateCase): Promise<void> {
+  const transformer = await buildTransformer(new Checkpoint(modelPath));
   const tokenizer = readTokenizer(tokenizerPath);
   const sampler = buildSampler(tokenizer.vocabSize, c.temperature, c.topp, BigInt(c.seed));
   const tokens = [c.prompt_tokens[0]];
@@ -40,14 +40,14 @@ function checkStory(modelPath: string, tokenizerPath: string, c: GenerateCase): 
 const title = "$prompt, temperature $temperature, top-p $topp, seed $seed, $steps steps";
 
 describe("the bundled model's stories are run.c's: tokens, text, generator and logits", () => {
-  it.each(golden<{ cases: GenerateCase[] }>("bundled-model.json").cases)(title, (c) => {
-    checkStory(`${ROOT}/models/stories2M.bin`, `${ROOT}/models/tok2048.bin`, c);
+  it.each(golden<{ cases: GenerateCase[] }>("bundled-model.json").cases)(title, async (c) => {
+    await checkStory(`${ROOT}/models/stories2M.bin`, `${ROOT}/models/tok2048.bin`, c);
   });
 });
 
 describe.skipIf(!hasShared)(`stories260K's stories are run.c's${needsShared}`, () => {
   const cases = hasShared ? sharedGolden<{ cases: GenerateCase[] }>("generate-stories260K.json").cases : [];
-  it.each(cases)(title, (c) => {
-    checkStory(sharedFile("models/stories260K.bin"), sharedFile("models/tok512.bin"), c);
+  it.each(cases)(title, async (c) => {
+    await checkStory(sharedFile("models/stories260K.bin"), sharedFile("models/tok512.bin"), c);
   });
 });

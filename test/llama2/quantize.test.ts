@@ -34,7 +34,7 @@ async function logitsOf(path: string, groupSize: number, positions: number, layo
   const int8 = join(tempDir(), "int8.bin");
   await quantizeFile(path, int8, { groupSize });
   const checkpoint = new Checkpoint(int8);
-  const transformer = buildTransformer(checkpoint, layout);
+  const transformer = await buildTransformer(checkpoint, layout);
   checkpoint.close();
   return logitsSha256(transformer, forcedTokens({ vocab_size: checkpoint.config.vocabSize, positions, sha256: "" }));
 }

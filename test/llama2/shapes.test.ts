@@ -19,7 +19,7 @@ function shapesOf(name: string): [field: string, shape: string | undefined][] {
   return fields.map((line) => [/\w+/.exec(line)?.[0] ?? "", /\/\/ \(([^)]*)\)/.exec(line)?.[1]]);
 }
 
-const transformer = buildTransformer(new Checkpoint(checkpointFile(SHAPES.gqa, { untied: true })));
+const transformer = await buildTransformer(new Checkpoint(checkpointFile(SHAPES.gqa, { untied: true })));
 const p = transformer.config;
 const names: Record<string, number> = { ...p, kvDim: kvDimOf(p), headSize: headSizeOf(p) };
 

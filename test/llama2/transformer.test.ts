@@ -28,27 +28,27 @@ const layouts = { "plain rows (the reference)": rows, "panels of eight rows (the
 describe.each(Object.entries(layouts))("logits are run.c's, bit for bit, with %s", (_, layout) => {
   const transformerOf = (path: string) => buildTransformer<never>(new Checkpoint(path), layout as never);
 
-  it.each(seeded)("shape $shape, seed $seed, untied: $untied", ({ shape, seed, untied, ...expected }) => {
-    const transformer = transformerOf(checkpointFile(SHAPES[shape], { seed, untied }));
+  it.each(seeded)("shape $shape, seed $seed, untied: $untied", async ({ shape, seed, untied, ...expected }) => {
+    const transformer = await transformerOf(checkpointFile(SHAPES[shape], { seed, untied }));
     expect(logitsSha256(transformer, forcedTokens(expected))).toBe(expected.sha256);
   });
 
-  it("the bundled model", () => {
+  it("the bundled model", async () => {
     const { forced } = golden<{ forced: ForcedLogits }>("bundled-model.json");
-    const transformer = transformerOf(`${ROOT}/models/stories2M.bin`);
+    const transformer = await transformerOf(`${ROOT}/models/stories2M.bin`);
     expect(logitsSha256(transformer, forcedTokens(forced))).toBe(forced.sha256);
   });
 
-  it.skipIf(!hasShared)(`stories260K${needsShared}`, () => {
+  it.skipIf(!hasShared)(`stories260K${needsShared}`, async () => {
     const { stories260K } = sharedGolden<{ stories260K: ForcedLogits }>("forced-logits.json");
-    const transformer = transformerOf(sharedFile("models/stories260K.bin"));
+    const transformer = await transformerOf(sharedFile("models/stories260K.bin"));
     expect(logitsSha256(transformer, forcedTokens(stories260K))).toBe(stories260K.sha256);
   });
 });
 
-it("leaving out the classifier does not change what comes after", () => {
+it("leaving out the classifier does not change what comes after", async () => {
   const source = new Checkpoint(checkpointFile(SHAPES.gqa));
-  const [all, last] = [buildTransformer(source), buildTransformer(source)];
+  const [all, last] = [await buildTransformer(source), await buildTransformer(source)];
   for (const [pos, token] of [1, 5, 7].entries()) {
     forward(all, token, pos);
     forward(last, token, pos, pos === 2);

@@ -8,7 +8,7 @@ import { quantizeWeights } from "../../src/checkpoint/write.ts";
 import { quantizedRows } from "../../src/llama2/quantize.ts";
 import { buildSampler, sample } from "../../src/llama2/sampler.ts";
 import { forward } from "../../src/llama2/transformer.ts";
-import { buildTransformer, shapesOf, type WeightSource } from "../../src/llama2/weights.ts";
+import { buildTransformer, isVector, type TensorName, type WeightSource } from "../../src/llama2/weights.ts";
 import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
 import { CudaDriver, type DriverOptions, relativeError } from "../helpers/cudaDriver.ts";
 import {
@@ -21,6 +21,7 @@ import {
   sharedGolden,
 } from "../helpers/golden.ts";
 import { seededRandom } from "../helpers/random.ts";
+import { wholeTensor } from "../helpers/sources.ts";
 import { tempDir } from "../helpers/temp.ts";
 
 const needsGpp = hasCompiler ? "" : " (skipped: needs g++ on Linux, which is not here)";
@@ -28,10 +29,9 @@ const random = seededRandom(11);
 const uniform = (least: number, most: number) => least + Math.floor(random() * (most - least + 1));
 
 /** The reference's logits after each of the tokens. */
-function expectedLogits(source: WeightSource, tokens: readonly number[]): Float32Array[] {
-  const layout = source.groupSize === 0 ? undefined : quantizedRows;
-  const transformer = layout ? buildTransformer(source, layout) : buildTransformer(source);
-  return tokens.map((token, pos) => forward(transformer as never, token, pos).slice());
+async function expectedLogits(source: WeightSource, tokens: readonly number[]): Promise<Float32Array[]> {
+  const transformer = await buildTransformer(source, quantizedRows);
+  return tokens.map((token, pos) => forward(transformer, token, pos).slice());
 }
 
 /** Round to the nearest fp16, ties to even. */
@@ -45,23 +45,20 @@ function toHalf(x: number): number {
 
 /** The same weights as the device has them after it has converted them. */
 function converted(source: WeightSource, precision: "fp16" | "int8", groupSize: number): WeightSource {
-  const whole = (name: Parameters<WeightSource["read"]>[0], layer: number) => {
-    const values = new Float32Array(shapesOf(source.config)[name].d * shapesOf(source.config)[name].n);
-    source.read(name, layer, (piece, offset) => values.set(piece, offset));
-    return values;
-  };
   const { config, sharedClassifier } = source;
+  const isInt8 = (name: TensorName) => precision === "int8" && !isVector(name);
   return {
     config,
     sharedClassifier,
-    groupSize: precision === "int8" ? groupSize : 0,
-    read: (name, layer, fill) => {
-      const values = whole(name, layer);
-      fill(precision === "fp16" && !name.startsWith("rms") ? values.map(toHalf) : values, 0);
-    },
-    readQuantized: (name, layer, fill) => {
-      const { q, s } = quantizeWeights(whole(name, layer), groupSize);
-      fill(q, s, 0);
+    formatOf: (name) => (isInt8(name) ? { groupSize } : "float32"),
+    async *pieces(name, layer) {
+      const values = await wholeTensor(source, name, layer);
+      if (isInt8(name)) {
+        const { q, s } = quantizeWeights(values, groupSize);
+        yield { offset: 0, q, scales: s };
+      } else {
+        yield { offset: 0, values: precision === "fp16" && !isVector(name) ? values.map(toHalf) : values };
+      }
     },
   };
 }
@@ -104,13 +101,14 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
   const driver = (source: WeightSource, options: DriverOptions = {}) => new CudaDriver(program, source, options);
 
   describe.each(Object.entries(SCHEDULES))("%s", (_, env) => {
-    it.each(ODD_SHAPES)("computes the reference's logits within 1e-4: %i %i %i %i %i %i", (...shape) => {
+    it.each(ODD_SHAPES)("computes the reference's logits within 1e-4: %i %i %i %i %i %i", async (...shape) => {
       const source = open(shape, uniform(0, 1) === 1);
       const tokens = tokensOf(Math.min(12, shape[6]), shape[5]);
       const alone = driver(source, { env });
       for (const entry of entriesOf(tokens)) alone.forward([entry]);
-      const expected = expectedLogits(source, tokens);
-      for (const run of [alone.run(), driver(source, { env }).forward(entriesOf(tokens)).run()]) {
+      const expected = await expectedLogits(source, tokens);
+      const together = driver(source, { env }).forward(entriesOf(tokens));
+      for (const run of [await alone.run(), await together.run()]) {
         expect(run.status, run.lines.join("\n")).toBe(0);
         expect(run.rows.length).toBe(tokens.length);
         for (const [pos, row] of run.rows.entries()) expect(relativeError(row, expected[pos])).toBeLessThan(1e-4);
@@ -118,15 +116,16 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
     });
   });
 
-  it("splits positions over blocks without a difference beyond 1e-4", () => {
+  it("splits positions over blocks without a difference beyond 1e-4", async () => {
     const source = open([16, 24, 1, 2, 1, 40, 200]);
     const tokens = tokensOf(200, 40);
     const run = driver(source);
     for (let first = 0; first < 200; first += 25) {
       run.forward(entriesOf(tokens.slice(first, first + 25), 0, first));
     }
-    const expected = expectedLogits(source, tokens);
-    for (const [pos, row] of run.run().rows.entries()) expect(relativeError(row, expected[pos])).toBeLessThan(1e-4);
+    const expected = await expectedLogits(source, tokens);
+    for (const [pos, row] of (await run.run()).rows.entries())
+      expect(relativeError(row, expected[pos])).toBeLessThan(1e-4);
   });
 
   it.each([
@@ -136,12 +135,12 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
     ["int8", 6, 1e-2],
   ] as const)(
     "computes in %s what the reference does with the same rounded weights (groups of %i)",
-    (precision, groupSize, tolerance) => {
+    async (precision, groupSize, tolerance) => {
       const shape: Shape = [96, 192, 2, 4, 2, 96, 16];
       const source = open(shape, true);
       const tokens = tokensOf(12, 96);
-      const expected = expectedLogits(converted(source, precision, groupSize), tokens);
-      const { rows, lines, status } = driver(source, { precision, groupSize }).forward(entriesOf(tokens)).run();
+      const expected = await expectedLogits(converted(source, precision, groupSize), tokens);
+      const { rows, lines, status } = await driver(source, { precision, groupSize }).forward(entriesOf(tokens)).run();
       expect(status, lines.join("\n")).toBe(0);
       for (const [pos, row] of rows.entries()) expect(relativeError(row, expected[pos])).toBeLessThan(tolerance);
     },
@@ -150,13 +149,13 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
   it.each([
     [96, 32],
     [41, 8], // groups straddle rows
-  ])("reads int8 weights as they are: a hidden size of %i, groups of %i", (hidden, groupSize) => {
+  ])("reads int8 weights as they are: a hidden size of %i, groups of %i", async (hidden, groupSize) => {
     const float = open([64, hidden, 2, 4, 2, 96, 16], true);
     const source = converted(float, "int8", groupSize);
     const tokens = tokensOf(12, 96);
-    const expected = expectedLogits(source, tokens);
+    const expected = await expectedLogits(source, tokens);
     for (const precision of ["int8", "fp32"] as const) {
-      const { rows, lines, status } = driver(source, { precision, groupSize }).forward(entriesOf(tokens)).run();
+      const { rows, lines, status } = await driver(source, { precision, groupSize }).forward(entriesOf(tokens)).run();
       expect(status, lines.join("\n")).toBe(0);
       for (const [pos, row] of rows.entries()) {
         expect(relativeError(row, expected[pos])).toBeLessThan(precision === "int8" ? 1e-2 : 5e-2);
@@ -164,17 +163,17 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
     }
   });
 
-  it("keeps keys and values in fp16 within 2e-3", () => {
+  it("keeps keys and values in fp16 within 2e-3", async () => {
     const source = open([48, 128, 2, 6, 2, 130, 24]);
     const tokens = tokensOf(20, 130);
-    const { rows } = driver(source, { kv: "fp16" }).forward(entriesOf(tokens)).run();
-    const expected = expectedLogits(source, tokens);
+    const { rows } = await driver(source, { kv: "fp16" }).forward(entriesOf(tokens)).run();
+    const expected = await expectedLogits(source, tokens);
     for (const [pos, row] of rows.entries()) expect(relativeError(row, expected[pos])).toBeLessThan(2e-3);
   });
 
   it.each(["fp32", "fp16", "int8"] as const)(
     "gives a token the same bits alone and beside others, every time: %s",
-    (precision) => {
+    async (precision) => {
       const source = open([48, 96, 2, 6, 2, 96, 24]);
       const options = { precision, groupSize: 16, slots: 11 };
       const prompts = Array.from({ length: 11 }, () => tokensOf(6, 96));
@@ -182,16 +181,16 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
       for (let pos = 0; pos < 6; pos++) together.forward(prompts.map((p, slot) => ({ token: p[pos], pos, slot })));
       const alone = driver(source, options);
       for (const entry of entriesOf(prompts[7], 3)) alone.forward([entry]);
-      const first = together.run();
-      expect(first.rows.filter((_, i) => i % 11 === 7)).toEqual(alone.run().rows);
-      expect(together.run().rows).toEqual(first.rows);
+      const first = await together.run();
+      expect(first.rows.filter((_, i) => i % 11 === 7)).toEqual((await alone.run()).rows);
+      expect((await together.run()).rows).toEqual(first.rows);
     },
   );
 
-  it("returns as many of the last rows as are asked for, and none", () => {
+  it("returns as many of the last rows as are asked for, and none", async () => {
     const source = open([16, 24, 1, 2, 1, 40, 16]);
     const entries = entriesOf(tokensOf(9, 40));
-    const { rows } = driver(source).forward(entries, 0).forward(entries, 3).forward(entries).run();
+    const { rows } = await driver(source).forward(entries, 0).forward(entries, 3).forward(entries).run();
     expect(rows.length).toBe(12);
     expect(rows.slice(0, 3)).toEqual(rows.slice(9));
   });
@@ -215,12 +214,12 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
   it.for(goldenCases.map((c) => [c[0] + c[1], ...c] as const))(
     "writes run.c's greedy text over 256 tokens: %s",
     { timeout: 600_000 },
-    ([_name, _model, _skipped, here, read, path], { skip }) => {
+    async ([_name, _model, _skipped, here, read, path], { skip }) => {
       skip(!here);
       const wanted = read().cases.find((c) => c.temperature === 0 && c.prompt === "");
       if (!wanted) throw new Error("there is no such golden");
       const start = { token: 1, pos: 0, slot: 0, temperature: 0, topp: 0.9, rngState: 1n, stop: 1 };
-      const { lines } = driver(new Checkpoint(path()))
+      const { lines } = await driver(new Checkpoint(path()))
         .decode(wanted.tokens.length - 1, [start])
         .run();
       const written = lines[0].trim().split(" ").map(Number);
@@ -229,7 +228,7 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
     },
   );
 
-  it("decodes several sequences as each alone, and ends each at its stop token or the end of the context", () => {
+  it("decodes several sequences as each alone, and ends each at its stop token or the end of the context", async () => {
     const source = open([16, 24, 1, 2, 1, 40, 20]);
     const start = (slot: number) => ({
       token: slot,
@@ -246,14 +245,16 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
         .split(" ")
         .filter((_, i) => i % count === e)
         .map(Number);
-    const alone = [0, 1, 2].map(
-      (slot) =>
-        driver(source, { slots: 3 })
+    const alone = await Promise.all(
+      [0, 1, 2].map(async (slot) => {
+        const { lines } = await driver(source, { slots: 3 })
           .decode(25, [start(slot)])
-          .run().lines[0],
+          .run();
+        return lines[0];
+      }),
     );
     const stop = Number(alone[1].split(" ")[4]);
-    const { lines } = driver(source, { slots: 3 })
+    const { lines } = await driver(source, { slots: 3 })
       .decode(25, [start(0), { ...start(1), stop }, start(2)])
       .run();
     for (const e of [0, 2]) expect(columns(lines[0], 3, e)).toEqual(columns(alone[e], 1, 0));
@@ -266,7 +267,7 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
     expect(lines[1].split(" ")[1]).toBe("20");
   });
 
-  it("draws the reference's tokens from the same logits, 5,000 times", () => {
+  it("draws the reference's tokens from the same logits, 5,000 times", async () => {
     const draws = 625;
     for (const [vocabSize, temperature, topp, spread] of [
       [512, 1, 0.9, 4],
@@ -284,7 +285,7 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
       // ties among neighbours, and rows of ties only
       for (let i = 0; i < logits.length; i += 7) logits[i] = Math.round(logits[i]);
       const sampler = buildSampler(vocabSize, temperature, topp, 42n);
-      const { lines } = driver(source).sample(draws, temperature, topp, 42n, logits).run();
+      const { lines } = await driver(source).sample(draws, temperature, topp, 42n, logits).run();
       const expected = Array.from({ length: draws }, (_, i) =>
         sample(sampler, logits.slice(i * vocabSize, (i + 1) * vocabSize)),
       );
@@ -294,43 +295,43 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
     }
   });
 
-  it("refuses a model, and then a context, that does not fit, with the numbers", () => {
+  it("refuses a model, and then a context, that does not fit, with the numbers", async () => {
     const source = open([48, 128, 2, 6, 2, 130, 24]);
-    const model = driver(source, { env: { EMULATOR_MEMORY: "1000000" } }).run();
+    const model = await driver(source, { env: { EMULATOR_MEMORY: "1000000" } }).run();
     expect(model.status).toBe(1);
     expect(model.lines[0]).toMatch(
       /^E_DEVICE_OOM the model needs [\d.]+ GB; this card has 0\.0010 GB free of 0\.0010 GB$/,
     );
-    const context = driver(source, { slots: 900, env: { EMULATOR_MEMORY: "18000000" } }).run();
+    const context = await driver(source, { slots: 900, env: { EMULATOR_MEMORY: "18000000" } }).run();
     expect(context.lines[0]).toMatch(/^E_DEVICE_OOM the context needs [\d.]+ GB; this card has [\d.]+ GB free/);
   });
 
-  it("refuses what no launch can multiply: uneven or too fine int8 groups, heads that are too large; and old GPUs", () => {
-    const uneven = driver(open([12, 26, 1, 2, 1, 39, 8]), { precision: "int8", groupSize: 13 }).run();
+  it("refuses what no launch can multiply: uneven or too fine int8 groups, heads that are too large; and old GPUs", async () => {
+    const uneven = await driver(open([12, 26, 1, 2, 1, 39, 8]), { precision: "int8", groupSize: 13 }).run();
     expect(uneven.lines[0]).toBe("groups that do not divide a matrix");
-    const refused = driver(open([1048, 1100, 1, 4, 2, 61, 8]), { precision: "int8", groupSize: 131 }).run();
+    const refused = await driver(open([1048, 1100, 1, 4, 2, 61, 8]), { precision: "int8", groupSize: 131 }).run();
     expect(refused.lines[0]).toBe(
       "E_DEVICE_UNAVAILABLE the cuda backend cannot multiply int8 groups of 131 in a model of this size; fp16 weights can",
     );
-    const tooFine = driver(open([16, 11008, 1, 1, 1, 16, 8]), { precision: "int8", groupSize: 1 }).run();
+    const tooFine = await driver(open([16, 11008, 1, 1, 1, 16, 8]), { precision: "int8", groupSize: 1 }).run();
     expect(tooFine.lines[0]).toMatch("cannot multiply int8 groups of 1 in a model of this size");
-    const heads = driver(open([2048, 16, 1, 1, 1, 16, 8])).run();
+    const heads = await driver(open([2048, 16, 1, 1, 1, 16, 8])).run();
     expect(heads.lines[0]).toBe(
       "E_DEVICE_UNAVAILABLE the cuda backend cannot hold heads of 2048 numbers at a context of 8",
     );
-    const pascal = driver(open([16, 16, 1, 1, 1, 16, 8]), { env: { EMULATOR_COMPUTE: "6" } }).run();
+    const pascal = await driver(open([16, 16, 1, 1, 1, 16, 8]), { env: { EMULATOR_COMPUTE: "6" } }).run();
     expect(pascal.lines[0]).toBe(
       "E_DEVICE_UNAVAILABLE emulator is older than Turing, the oldest GPU that can run this",
     );
     const source = open([26, 39, 1, 1, 1, 39, 8]);
-    const { status, lines } = driver(source, { precision: "int8", groupSize: 13 })
+    const { status, lines } = await driver(source, { precision: "int8", groupSize: 13 })
       .forward(entriesOf([1, 2]))
       .run();
     expect(status, lines.join("\n")).toBe(0);
   });
 
-  it("says when there is no device", () => {
-    const { lines } = driver(open([4, 4, 1, 1, 1, 8, 4]), { env: { EMULATOR_DEVICES: "0" } }).run();
+  it("says when there is no device", async () => {
+    const { lines } = await driver(open([4, 4, 1, 1, 1, 8, 4]), { env: { EMULATOR_DEVICES: "0" } }).run();
     expect(lines[0]).toMatch(/^E_DEVICE_UNAVAILABLE there is no NVIDIA GPU$/);
   });
 });

@@ -5,7 +5,7 @@ import { Llama2Error } from "../../errors.ts";
 import { randomF32 } from "../../llama2/sampler.ts";
 import { type Config, ropeFrequencies } from "../../llama2/transformer.ts";
 import type { Backend, Context } from "../backend.ts";
-import { fill } from "../native.ts";
+import { commonGroupSize, fill } from "../native.ts";
 import { threadsFor } from "../threads.ts";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.ts";
 
@@ -18,14 +18,15 @@ export function openCpu(): Backend {
   const isa = chooseIsa(addon.isas(), process.env.LLAMA2_ISA ?? "");
   return {
     name: "cpu",
-    load(source, { threads: wanted }) {
-      const { config } = source;
+    async load(source, contextLength, { threads: wanted }) {
+      const config = { ...source.config, seqLen: contextLength };
       const threads = wanted || threadsFor(source, WEIGHTS_A_THREAD);
+      const groupSize = commonGroupSize(source, "cpu");
       const model = outOfMemory(
-        () => new addon.Model(config, source.sharedClassifier, source.groupSize, ropeFrequencies(config), isa, threads),
+        () => new addon.Model(config, source.sharedClassifier, groupSize, ropeFrequencies(config), isa, threads),
       );
       try {
-        fill(model, source);
+        await fill(model, source);
       } catch (error) {
         model.dispose();
         throw error;

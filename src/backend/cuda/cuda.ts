@@ -10,7 +10,7 @@ import { defaultGroupSize } from "../../llama2/quantize.ts";
 import { type Config, headSizeOf } from "../../llama2/transformer.ts";
 import { tensorsOf, type WeightSource } from "../../llama2/weights.ts";
 import { type Backend, type LoadedModel, type LoadOptions, PRECISIONS, type Precision } from "../backend.ts";
-import { fill } from "../native.ts";
+import { commonGroupSize, fill } from "../native.ts";
 import { RopeTable } from "../ropeTable.ts";
 import { CUDA_ADDON_PATH, type CudaAddon, loadCudaAddon, type NativeOptions } from "./addon.ts";
 import { openContext } from "./context.ts";
@@ -28,7 +28,7 @@ const LARGE = 1e9;
 export function openCuda(path?: string): Backend {
   const addon = loadCudaAddon(path);
   typed(() => addon.devices());
-  return { name: "cuda", load: (source, options) => typed(() => loadModel(addon, source, options)) };
+  return { name: "cuda", load: (source, contextLength, options) => loadModel(addon, source, contextLength, options) };
 }
 
 /** Why `auto` need not try cuda, found by a look for files; "" if it has not been built, which is nothing to tell. */
@@ -37,17 +37,24 @@ export function whyNotCuda(): string | undefined {
   return hasDriver() ? undefined : "the CUDA addon has been built, but there is no NVIDIA driver";
 }
 
-function loadModel(addon: CudaAddon, source: WeightSource, options: LoadOptions): LoadedModel {
-  const { config } = source;
+async function loadModel(
+  addon: CudaAddon,
+  source: WeightSource,
+  contextLength: number,
+  options: LoadOptions,
+): Promise<LoadedModel> {
+  const config = { ...source.config, seqLen: contextLength };
   const wanted = optionsOf(source, options);
-  requireMemory(addon, config, wanted, options.name ?? "the model");
-  const { fcr, fci } = ropeTables(config);
-  const model = new addon.Model(config, wanted, fcr, fci);
+  const model = typed(() => {
+    requireMemory(addon, config, wanted, options.name ?? "the model");
+    const { fcr, fci } = ropeTables(config);
+    return new addon.Model(config, wanted, fcr, fci);
+  });
   try {
-    fill(model, source);
+    await fill(model, source);
   } catch (error) {
     model.dispose();
-    throw error;
+    throw typedError(error);
   }
   const health = new Health();
   return {
@@ -74,7 +81,8 @@ function ropeTables(config: Config): { fcr: Float32Array; fci: Float32Array } {
 }
 
 function optionsOf(source: WeightSource, { precision, kvPrecision, device = 0 }: LoadOptions): NativeOptions {
-  const { config, groupSize, sharedClassifier } = source;
+  const { config, sharedClassifier } = source;
+  const groupSize = commonGroupSize(source, "cuda");
   const own: Precision = groupSize > 0 ? "int8" : "fp32";
   const chosen = precision ?? own;
   return {
@@ -126,10 +134,14 @@ function typed<T>(work: () => T): T {
   try {
     return work();
   } catch (error) {
-    const { code, message } = error as { code?: ErrorCode; message: string };
-    if (error instanceof Llama2Error || !CODES.includes(code as ErrorCode)) throw error;
-    throw new Llama2Error(code as ErrorCode, message + (ADVICE[code as string] ?? ""), REMEDIES[code as string]);
+    throw typedError(error);
   }
+}
+
+function typedError(error: unknown): unknown {
+  const { code, message } = error as { code?: ErrorCode; message: string };
+  if (error instanceof Llama2Error || !CODES.includes(code as ErrorCode)) return error;
+  return new Llama2Error(code as ErrorCode, message + (ADVICE[code as string] ?? ""), REMEDIES[code as string]);
 }
 
 /** What a device has done to a model: once it is lost, nothing is asked of it any more. */

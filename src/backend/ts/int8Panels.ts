@@ -20,7 +20,7 @@
  */
 import { f32 } from "../../llama2/math.ts";
 import { mallocQuantized, type QuantizedTensor, quantize, runOf } from "../../llama2/quantize.ts";
-import type { MatrixLayout } from "../../llama2/weights.ts";
+import { groupSizeOf, int8Pieces, type MatrixLayout } from "../../llama2/weights.ts";
 
 const PANEL = 16;
 /** The two bytes of a word that make a pair. */
@@ -163,8 +163,8 @@ const startOf = (row: number, n: number) => (row - (row % PANEL)) * n + (row % P
 const biasOf = (row: number) => (row % 2 === 0 ? BIAS : 0);
 
 export const int8Panels: MatrixLayout<Int8Panels> = {
-  load(source, name, layer, d, n) {
-    const { groupSize } = source;
+  async load(source, name, layer, d, n) {
+    const groupSize = groupSizeOf(source.formatOf(name));
     const w = {
       words: new Int32Array(Math.ceil(d / PANEL) * n * (PANEL / 4)),
       s: new Float32Array((d * n) / groupSize),
@@ -177,10 +177,10 @@ export const int8Panels: MatrixLayout<Int8Panels> = {
         offsets: new Float64Array(n + 1),
       },
     };
-    source.readQuantized(name, layer, (q, scales, offset) => {
+    for await (const { q, scales, offset } of int8Pieces(source, name, layer)) {
       fill(w, q, offset);
       w.s.set(scales, offset / groupSize);
-    });
+    }
     return w;
   },
 

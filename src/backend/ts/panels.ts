@@ -12,7 +12,7 @@
  *     row 7: h0 h1 h2 ...
  */
 import { f32 } from "../../llama2/math.ts";
-import type { MatrixLayout } from "../../llama2/weights.ts";
+import { floatPieces, type MatrixLayout } from "../../llama2/weights.ts";
 
 const PANEL = 8;
 
@@ -87,9 +87,9 @@ function fill(w: Panels, values: Float32Array, offset: number): void {
 }
 
 export const panels: MatrixLayout<Panels> = {
-  load(source, name, layer, d, n) {
+  async load(source, name, layer, d, n) {
     const w = { data: new Float32Array(Math.ceil(d / PANEL) * PANEL * n), d, n };
-    source.read(name, layer, (values, offset) => fill(w, values, offset));
+    for await (const { values, offset } of floatPieces(source, name, layer)) fill(w, values, offset);
     return w;
   },
 

@@ -4,7 +4,7 @@
  */
 import { randomF32, type Sampler } from "../../llama2/sampler.ts";
 import type { Config } from "../../llama2/transformer.ts";
-import { isVector, type WeightSource } from "../../llama2/weights.ts";
+import { floatPieces, isVector, type WeightSource } from "../../llama2/weights.ts";
 import type { Context, Entry } from "../backend.ts";
 import { RopeTable } from "../ropeTable.ts";
 import { Arena } from "./arena.ts";
@@ -13,13 +13,13 @@ import { readMatrix, rowBytes } from "./panels.ts";
 import { type Plan, planContext } from "./plan.ts";
 
 /** Read all weights into the places that the plan gives them. */
-export function loadWeights(source: WeightSource, memory: WebAssembly.Memory, plan: Plan): void {
+export async function loadWeights(source: WeightSource, memory: WebAssembly.Memory, plan: Plan): Promise<void> {
   for (const { name, layer, d, n, address } of plan.tensors) {
     if (isVector(name)) {
       const w = new Float32Array(memory.buffer, address, n);
-      source.read(name, layer, (values, offset) => w.set(values, offset));
+      for await (const { values, offset } of floatPieces(source, name, layer)) w.set(values, offset);
     } else {
-      readMatrix(source, { name, layer, d, n, address }, memory.buffer);
+      await readMatrix(source, { name, layer, d, n, address }, memory.buffer);
     }
   }
 }

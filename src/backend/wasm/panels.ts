@@ -2,7 +2,7 @@
  * Weights on their way into panels of sixteen rows. assembly/matmul.ts and assembly/quantize.ts say why they lie there
  * as they do.
  */
-import type { MatrixName, WeightSource } from "../../llama2/weights.ts";
+import { floatPieces, groupSizeOf, int8Pieces, type MatrixName, type WeightSource } from "../../llama2/weights.ts";
 
 /** Rows of a panel, and with them what rows of numbers are rounded up to. */
 export const PANEL = 16;
@@ -27,25 +27,25 @@ export function weightBytes(d: number, n: number, groupSize: number): number {
 }
 
 /** Read one matrix, of d rows and n columns, to where it belongs in the kernels' memory. */
-export function readMatrix(
+export async function readMatrix(
   source: WeightSource,
   { name, layer, d, n, address }: { name: MatrixName; layer: number; d: number; n: number; address: number },
   memory: ArrayBuffer,
-): void {
-  const { groupSize } = source;
+): Promise<void> {
+  const groupSize = groupSizeOf(source.formatOf(name));
   const bytes = weightBytes(d, n, groupSize);
   if (groupSize === 0) {
     const w = new Float32Array(memory, address, bytes / 4);
-    source.read(name, layer, (values, offset) => fillPanels(w, n, values, offset));
+    for await (const { values, offset } of floatPieces(source, name, layer)) fillPanels(w, n, values, offset);
     return;
   }
   const w = new Int8Array(memory, address, int8Bytes(d, n));
   const scales = new Float32Array(memory, address + w.length, (bytes - w.length) / 4);
-  source.readQuantized(name, layer, (q, s, offset) => {
-    fillPairs(w, n, q, offset);
-    if (rowsAreWholeGroups(n, groupSize)) fillPanels(scales, n / groupSize, s, offset / groupSize);
-    else scales.set(s, offset / groupSize);
-  });
+  for await (const piece of int8Pieces(source, name, layer)) {
+    fillPairs(w, n, piece.q, piece.offset);
+    if (rowsAreWholeGroups(n, groupSize)) fillPanels(scales, n / groupSize, piece.scales, piece.offset / groupSize);
+    else scales.set(piece.scales, piece.offset / groupSize);
+  }
 }
 
 /**

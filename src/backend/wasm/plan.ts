@@ -4,6 +4,7 @@
 import { EXP2_32NDS } from "../../llama2/math.ts";
 import { type Config, headSizeOf, kvDimOf } from "../../llama2/transformer.ts";
 import { type Holdings, isVector, type TensorName, tensorsOf } from "../../llama2/weights.ts";
+import { commonGroupSize } from "../native.ts";
 import type { Globals } from "./kernels.ts";
 import { matrixBytes, PANEL, rowBytes, weightBytes } from "./panels.ts";
 
@@ -26,8 +27,9 @@ export interface Plan {
   bytes: number;
 }
 
-export function planModel(source: Holdings, threads: number): Plan {
-  const p = source.config;
+export function planModel(source: Holdings, contextLength: number, threads: number): Plan {
+  const p = { ...source.config, seqLen: contextLength };
+  const groupSize = commonGroupSize(source, "wasm");
   const headSize = headSizeOf(p);
   const kvDim = kvDimOf(p);
   let bytes = 0;
@@ -36,7 +38,7 @@ export function planModel(source: Holdings, threads: number): Plan {
     bytes += rowBytes(size / 4);
     return address;
   };
-  const groups = (n: number) => (source.groupSize === 0 ? 0 : Math.ceil(n / source.groupSize));
+  const groups = (n: number) => (groupSize === 0 ? 0 : Math.ceil(n / groupSize));
   const widest = Math.max(p.dim, p.hiddenDim);
 
   const shared = {
@@ -67,7 +69,7 @@ export function planModel(source: Holdings, threads: number): Plan {
   const weights: Record<string, number> = {};
   const tensors: Tensor[] = [];
   for (const { name, layers, d, n } of tensorsOf(source)) {
-    const size = isVector(name) ? rowBytes(n) : weightBytes(d, n, source.groupSize);
+    const size = isVector(name) ? rowBytes(n) : weightBytes(d, n, groupSize);
     weights[name] = allocate(layers * size);
     for (let layer = 0; layer < layers; layer++) {
       tensors.push({ name, layer, d, n, address: weights[name] + layer * size });
@@ -76,7 +78,7 @@ export function planModel(source: Holdings, threads: number): Plan {
   weights.wcls ??= weights.tokenEmbeddingTable;
 
   const { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps } = p;
-  const shape = { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps, groupSize: source.groupSize };
+  const shape = { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps, groupSize };
   return { globals: { ...shape, ...shared, ...state, ...weights }, tensors, bytes };
 }
 
@@ -91,7 +93,7 @@ export function planContext(p: Config, sequences: number) {
 }
 
 /** What a model takes, with a context for one sequence. */
-export function bytesNeeded(source: Holdings, threads: number): number {
-  const { keyCache, valueCache, logits } = planContext(source.config, 1);
-  return planModel(source, threads).bytes + keyCache + valueCache + logits;
+export function bytesNeeded(source: Holdings, contextLength: number, threads: number): number {
+  const { keyCache, valueCache, logits } = planContext({ ...source.config, seqLen: contextLength }, 1);
+  return planModel(source, contextLength, threads).bytes + keyCache + valueCache + logits;
 }

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { Llama2Error } from "../../errors.ts";
-import type { WeightSource } from "../../llama2/weights.ts";
+import type { Holdings } from "../../llama2/weights.ts";
 import type { Backend } from "../backend.ts";
 import { shorter } from "../limits.ts";
 import { threadsFor } from "../threads.ts";
@@ -16,12 +16,12 @@ import type { ThreadData } from "./thread.ts";
 
 export const wasm: Backend = {
   name: "wasm",
-  load(source, options) {
+  async load(source, contextLength, options) {
     const threads = options.threads || threadsFor(source, WEIGHTS_A_THREAD);
-    checkFits(source, threads);
+    checkFits(source, contextLength, threads);
     const shared = threads > 1;
     const module = compile(shared ? "kernels-shared.wasm" : "kernels.wasm");
-    const plan = planModel(source, threads);
+    const plan = planModel(source, contextLength, threads);
     const memory = createMemory(plan.bytes, plan.globals.exp2, shared);
     const globals = { ...plan.globals, threads, patience: patienceOf(threads) };
     const kernels = instantiate(module, memory, globals);
@@ -30,13 +30,14 @@ export const wasm: Backend = {
       return startThread({ module, memory, globals: { ...globals, thread: i + 1 } });
     });
     try {
-      loadWeights(source, memory, plan);
+      await loadWeights(source, memory, plan);
       if (shared) awaitThreads(memory, arrivedWord(globals), threads - 1);
     } catch (error) {
       for (const worker of team) worker.terminate();
       throw error;
     }
-    const model = new WasmModel(source.config, kernels, memory, plan);
+    const config = { ...source.config, seqLen: contextLength };
+    const model = new WasmModel(config, kernels, memory, plan);
     return {
       threads,
       maxBatch: MAX_BATCH,
@@ -65,19 +66,15 @@ function patienceOf(threads: number): number {
 }
 
 /** @throws Llama2Error E_LIMIT */
-function checkFits(source: WeightSource, threads: number): void {
-  const { config, sharedClassifier, groupSize } = source;
-  const bytes = bytesNeeded(source, threads);
+function checkFits(source: Holdings, contextLength: number, threads: number): void {
+  const bytes = bytesNeeded(source, contextLength, threads);
   if (bytes <= MAX_BYTES) return;
-  const message = `the model and a context of ${config.seqLen} positions need ${(bytes / 2 ** 30).toFixed(1)} GiB, and WebAssembly addresses 4 GiB. Use another backend`;
-  const capped = { ...config, seqLen: shorter(config) };
-  if (bytesNeeded({ config: capped, sharedClassifier, groupSize }, threads) > MAX_BYTES) {
+  const message = `the model and a context of ${contextLength} positions need ${(bytes / 2 ** 30).toFixed(1)} GiB, and WebAssembly addresses 4 GiB. Use another backend`;
+  const value = shorter({ ...source.config, seqLen: contextLength });
+  if (bytesNeeded(source, value, threads) > MAX_BYTES) {
     throw new Llama2Error("E_LIMIT", message, { option: "backend", value: "cpu" });
   }
-  throw new Llama2Error("E_LIMIT", `${message}, or a context of ${capped.seqLen}`, {
-    option: "context",
-    value: capped.seqLen,
-  });
+  throw new Llama2Error("E_LIMIT", `${message}, or a context of ${value}`, { option: "context", value });
 }
 
 /** A clone that runs its sources as they are: the kernels are where the build puts them. */

@@ -15,7 +15,7 @@ const prelude = (path: string) => `
   const { Worker, parentPort } = await import("node:worker_threads");
   const { Checkpoint } = await import("${ROOT}/dist/checkpoint/checkpoint.js");
   const { openCpu } = await import("${ROOT}/dist/backend/cpu/cpu.js");
-  const load = () => openCpu().load(new Checkpoint(${JSON.stringify(path)}), { threads: 2 });
+  const load = () => openCpu().load(new Checkpoint(${JSON.stringify(path)}), ${SLOW[6]}, { threads: 2 });
   const batch = Array.from({ length: 64 }, (_, pos) => ({ token: pos, pos, sequence: 0 }));
 `;
 
@@ -23,7 +23,7 @@ const prelude = (path: string) => `
 const busyWorker = (path: string) => {
   const script = `(async () => {
     ${prelude(path)}
-    const context = load().openContext(1);
+    const context = (await load()).openContext(1);
     parentPort.postMessage("begun");
     for (;;) context.forward(batch, batch.length);
   })()`;
@@ -48,9 +48,9 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
 
   // for a moment the calls of a thread that is being ended still come in, and nothing works in them
   it.each([
-    ["a method", "for (const context = load().openContext(1);;) context.dispose();"],
-    ["a context's constructor", "for (const model = load();;) model.openContext(1).dispose();"],
-    ["a model's constructor, or what fills it", "for (;;) load().dispose();"],
+    ["a method", "for (const context = (await load()).openContext(1);;) context.dispose();"],
+    ["a context's constructor", "for (const model = await load();;) model.openContext(1).dispose();"],
+    ["a model's constructor, or what fills it", "for (;;) (await load()).dispose();"],
   ])("worker.terminate() at the very call of %s", async (_, loop) => {
     const tiny = checkpointFile(SHAPES.tiny);
     const worker = `(async () => { ${prelude(tiny)} parentPort.postMessage("begun"); ${loop} })()`;
@@ -72,20 +72,20 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
 
   it("process.exit() with nothing disposed of", async () => {
     const script = `${prelude(path)}
-      const context = load().openContext(2);
+      const context = (await load()).openContext(2);
       context.forward(batch, 1);
       process.exit(8);`;
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 8, stdout: "" });
   });
 
   it("the end of the script with nothing disposed of", async () => {
-    const script = `${prelude(path)} globalThis.kept = load().openContext(2); kept.forward(batch, 1);`;
+    const script = `${prelude(path)} globalThis.kept = (await load()).openContext(2); kept.forward(batch, 1);`;
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "" });
   });
 
   it("dispose, twice, in either order; and what is disposed of says so", async () => {
     const script = `${prelude(path)}
-      const model = load();
+      const model = await load();
       const [first, second] = [model.openContext(1), model.openContext(1)];
       first.dispose(); first.dispose();
       model.dispose(); model.dispose();
@@ -100,13 +100,13 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
 
   it("garbage collection of whatever nobody holds", async () => {
     const script = `${prelude(path)}
-      let context = load().openContext(1); // nobody holds the model
+      let context = (await load()).openContext(1); // nobody holds the model
       gc();
       const before = context.forward(batch, 1).slice();
       gc();
       console.log(context.forward(batch, 1).every((x, i) => x === before[i]));
       context = undefined;
-      for (let i = 0; i < 30; i++) { load().openContext(4).forward(batch, 0); gc(); await new Promise(setImmediate); }
+      for (let i = 0; i < 30; i++) { (await load()).openContext(4).forward(batch, 0); gc(); await new Promise(setImmediate); }
       console.log(process.memoryUsage().rss < 1e9); // 30 models would take 2 GB`;
     expect(await runScript(script, 60_000)).toEqual({ ...CLEAN, code: 0, stdout: "true\ntrue\n" });
   });
@@ -114,7 +114,7 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
   it("two workers with a model each, one of which ends", async () => {
     const script = `${prelude(path)}
       ${busyWorker(path)}
-      const context = load().openContext(1);
+      const context = (await load()).openContext(1);
       const before = context.forward(batch, 1).slice();
       await worker.terminate();
       console.log(context.forward(batch, 1).every((x, i) => x === before[i]));`;
@@ -125,7 +125,7 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
     const script = `${prelude(path)}
       import { loadAddon } from "${ROOT}/dist/backend/cpu/addon.js";
       const { Model, Context } = loadAddon();
-      const model = load();
+      const model = await load();
       const context = model.openContext(1);
       const entry = (token, pos, sequence) => () => context.forward([{ token, pos, sequence }], 1);
       const calls = [

@@ -24,15 +24,15 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
   });
 
   /** Work with a model, and a context of it with so many sequences. */
-  function on<T>(
+  async function on<T>(
     source: WeightSource,
     { sequences = 1, ...options }: Partial<LoadOptions> & { sequences?: number },
-    work: (context: Context & { maxBatch: number }, model: LoadedModel) => T,
-  ): T {
-    const model = backend.load(source, { threads: 0, ...options });
+    work: (context: Context & { maxBatch: number }, model: LoadedModel) => T | Promise<T>,
+  ): Promise<T> {
+    const model = await backend.load(source, source.config.seqLen, { threads: 0, ...options });
     const context = Object.assign(model.openContext(sequences), { maxBatch: model.maxBatch });
     try {
-      return work(context, model);
+      return await work(context, model);
     } finally {
       context.dispose();
       model.dispose();
@@ -57,26 +57,28 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     ["float32 with keys and values in fp16", randomModel(SHAPE), { kvPrecision: "fp16" }, 1e-5, 2e-3],
     ["int8", quantized(randomModel(SHAPE), 32), {}, 1e-9, 1e-2],
     ["int8 in fp32", quantized(randomModel(SHAPE), 32), { precision: "fp32" }, 1e-3, 0.1],
-  ])("computes the reference's logits, nearly: %s", (_, source, options, least, most) => {
+  ])("computes the reference's logits, nearly: %s", async (_, source, options, least, most) => {
     const tokens = randomTokens(3, 12, 130);
-    const expected = referenceLogits(source, tokens);
-    const error = on(source, options, (context) => worst(feed(context, entriesOf(tokens), 512, 130), expected, 130));
+    const expected = await referenceLogits(source, tokens);
+    const error = await on(source, options, (context) =>
+      worst(feed(context, entriesOf(tokens), 512, 130), expected, 130),
+    );
     expect(error).toBeLessThan(most);
     expect(error).toBeGreaterThan(least);
   });
 
-  it("reads more entries in one call than the device takes at once: the same bits, of as many rows as are wanted", () => {
+  it("reads more entries in one call than the device takes at once: the same bits, of as many rows as are wanted", async () => {
     const tokens = randomTokens(4, 75, 130);
     const source = randomModel(SHAPE);
-    const alone = on(source, {}, (context) => feed(context, entriesOf(tokens), 1, 130).slice());
+    const alone = await on(source, {}, (context) => feed(context, entriesOf(tokens), 1, 130).slice());
     for (const wanted of [75, 50, 11, 1, 0]) {
-      const rows = on(source, {}, (context) => context.forward(entriesOf(tokens), wanted).slice());
+      const rows = await on(source, {}, (context) => context.forward(entriesOf(tokens), wanted).slice());
       expect(bits(rows)).toBe(bits(alone.subarray(alone.length - wanted * 130)));
     }
   });
 
-  it("draws what sampler.ts draws from the same logits, and leaves the generator where it does", () => {
-    on(randomModel(SHAPE), {}, (context) => {
+  it("draws what sampler.ts draws from the same logits, and leaves the generator where it does", async () => {
+    await on(randomModel(SHAPE), {}, (context) => {
       for (const [temperature, topp] of [
         [0, 0.9],
         [1, 0.9],
@@ -129,21 +131,23 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     stop: -1,
   });
 
-  it("decodes many tokens a call as it does one by one, in several sequences as in one", () => {
+  it("decodes many tokens a call as it does one by one, in several sequences as in one", async () => {
     const source = randomModel(SHAPE);
     const seeds = [11n, 12n, 13n];
-    const expected = seeds.map((seed) => on(source, {}, (context) => oneByOne(context, start(0, seed), 60)));
+    const expected = await Promise.all(
+      seeds.map((seed) => on(source, {}, (context) => oneByOne(context, start(0, seed), 60))),
+    );
     const starts = seeds.map((seed, i) => start(i, seed));
-    expect(on(source, { sequences: 3 }, (context) => goOn(context, starts, 60))).toEqual(expected);
+    expect(await on(source, { sequences: 3 }, (context) => goOn(context, starts, 60))).toEqual(expected);
     const after = seeds.map((seed) => start(0, seed).sampler);
     for (const sampler of after)
       for (let i = 0; i < 60; i++) sample(sampler, Float32Array.from({ length: 130 }, seededRandom(i)));
     expect(starts.map(({ sampler }) => sampler.rngState)).toEqual(after.map(({ rngState }) => rngState));
   });
 
-  it("lets decode be left early, and goes on from anywhere", () => {
+  it("lets decode be left early, and goes on from anywhere", async () => {
     const source = randomModel(SHAPE);
-    on(source, {}, (context) => {
+    await on(source, {}, (context) => {
       const expected = oneByOne(context, start(0, 21n), 30);
       const [first] = goOn(context, [start(0, 21n)], 8);
       for (const _ of context.decode?.([{ ...start(0, 5n), token: 3, pos: 8 }], 4) ?? []) break;
@@ -153,21 +157,21 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     });
   });
 
-  it("chooses nothing after a stop token, at the end of the context, and from logits that are not finite", () => {
+  it("chooses nothing after a stop token, at the end of the context, and from logits that are not finite", async () => {
     const source = randomModel(SHAPE);
     const decode = (from: WeightSource, running: Running, most: number) =>
       on(from, {}, (context) => Array.from(context.decode?.([running], most) ?? [], (tokens) => [...tokens]));
-    const [[first]] = decode(source, start(0, 1n, 0), 1);
-    expect(decode(source, { ...start(0, 1n, 0), stop: first }, 3)).toEqual([[first], [-1], [-1]]);
-    const last = decode(source, { ...start(0, 1n, 0), pos: 79 }, 3);
+    const [[first]] = await decode(source, start(0, 1n, 0), 1);
+    expect(await decode(source, { ...start(0, 1n, 0), stop: first }, 3)).toEqual([[first], [-1], [-1]]);
+    const last = await decode(source, { ...start(0, 1n, 0), pos: 79 }, 3);
     expect(last).toEqual([[expect.any(Number)], [-1], [-1]]);
     expect(last[0][0]).toBeGreaterThanOrEqual(0);
-    expect(decode(scaled(source, { rmsFinalWeight: NaN }), start(0, 1n), 2)).toEqual([[-1], [-1]]);
-    expect(decode(scaled(source, { rmsFinalWeight: Infinity }), start(0, 1n, 0), 2)).toEqual([[-1], [-1]]);
+    expect(await decode(scaled(source, { rmsFinalWeight: NaN }), start(0, 1n), 2)).toEqual([[-1], [-1]]);
+    expect(await decode(scaled(source, { rmsFinalWeight: Infinity }), start(0, 1n, 0), 2)).toEqual([[-1], [-1]]);
   });
 
-  it("may be disposed of twice, in either order; what is disposed of says so", () => {
-    const model = backend.load(randomModel(SHAPE), { threads: 0 });
+  it("may be disposed of twice, in either order; what is disposed of says so", async () => {
+    const model = await backend.load(randomModel(SHAPE), SHAPE[6], { threads: 0 });
     const [first, second] = [model.openContext(1), model.openContext(1)];
     first.dispose();
     first.dispose();
@@ -180,8 +184,8 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     expect(() => model.openContext(1)).toThrow("this model has been disposed");
   });
 
-  it("refuses wrong arguments with errors", () => {
-    on(randomModel(SHAPE), { sequences: 2 }, (context, model) => {
+  it("refuses wrong arguments with errors", async () => {
+    await on(randomModel(SHAPE), { sequences: 2 }, (context, model) => {
       const entry = (token: number, pos: number, sequence: number) => () =>
         context.forward([{ token, pos, sequence }], 1);
       for (const call of [entry(-1, 0, 0), entry(130, 0, 0), entry(0, -1, 0), entry(0, 80, 0), entry(0, 0, 2)]) {
@@ -192,7 +196,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     });
   });
 
-  it("gives memory back: many models, one after the other", () => {
-    for (let i = 0; i < 300; i++) on(randomModel([16, 24, 1, 2, 1, 40, 16]), { sequences: 3 }, () => {});
+  it("gives memory back: many models, one after the other", async () => {
+    for (let i = 0; i < 300; i++) await on(randomModel([16, 24, 1, 2, 1, 40, 16]), { sequences: 3 }, () => {});
   });
 });

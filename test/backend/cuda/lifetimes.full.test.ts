@@ -23,7 +23,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
       const { Checkpoint } = await import("${root}/dist/checkpoint/checkpoint.js");
       const { openCuda } = await import("${root}/dist/backend/cuda/cuda.js");
       const { buildSampler } = await import("${root}/dist/llama2/sampler.js");
-      const load = () => openCuda().load(new Checkpoint("${root}/models/stories2M.bin"), { threads: 0 });
+      const load = () => openCuda().load(new Checkpoint("${root}/models/stories2M.bin"), 512, { threads: 0 });
       const running = () => [{ token: 1, pos: 0, sequence: 0, sampler: buildSampler(2048, 1, 0.9, 1n), stop: -1 }];`;
   });
 
@@ -31,7 +31,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
   const busyWorker = () => {
     const script = `(async () => {
       ${direct}
-      const context = load().openContext(1);
+      const context = (await load()).openContext(1);
       parentPort.postMessage("begun");
       for (;;) for (const _ of context.decode(running(), 64));
     })()`;
@@ -95,9 +95,9 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
       const { loadCudaAddon } = await import("${root}/dist/backend/cuda/addon.js");
       const addon = loadCudaAddon();
       const free = addon.freeMemory(0);
-      const tell = () => {
+      const tell = async () => {
         let at = "the weights";
-        const model = load();
+        const model = await load();
         try {
           at = "the context";
           const context = model.openContext(1);
@@ -109,11 +109,11 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
           model.dispose();
         }
       };
-      try { tell(); console.log("it fits"); } catch ({ code, at = "the weights" }) { console.log(code, at); }
+      try { await tell(); console.log("it fits"); } catch ({ code, at = "the weights" }) { console.log(code, at); }
       gc();
       await new Promise(setImmediate); // what the constructor left half done
       console.log(addon.freeMemory(0) === free);
-      tell();`;
+      await tell();`;
       expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: `E_DEVICE_OOM ${what}\ntrue\n` });
     },
   );
@@ -122,7 +122,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
     const script = `
       process.env.EMULATOR_FAULT = "400"; // the model is loaded by then
       ${direct}
-      const model = load();
+      const model = await load();
       const [context, other] = [model.openContext(1), model.openContext(1)];
       const said = [];
       const tell = (work) => { try { work(); said.push("nothing"); } catch ({ code, message }) { said.push(code + " " + message); } };
@@ -153,7 +153,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
 
   it("survives process.exit(), and the end of the script, with nothing disposed of and a decode under way", async () => {
     const script = `${direct}
-      globalThis.context = load().openContext(2);
+      globalThis.context = (await load()).openContext(2);
       globalThis.steps = context.decode(running(), 4);
       steps.next();`;
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "" });
@@ -162,7 +162,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
 
   it("survives dispose while a decode is under way, which then says so", async () => {
     const script = `${direct}
-      const context = load().openContext(1);
+      const context = (await load()).openContext(1);
       const steps = context.decode(running(), 4);
       steps.next();
       context.dispose();
@@ -174,7 +174,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
     const script = `${direct}
       process.env.EMULATOR_MEMORY = "150000000"; // room for five
       for (let i = 0; i < 20; i++) {
-        const context = load().openContext(1);
+        const context = (await load()).openContext(1);
         for (const _ of context.decode(running(), 1)) gc();
         gc();
         await new Promise(setImmediate); // finalizers run
