@@ -4,8 +4,9 @@
 import { join } from "node:path";
 import { type BackendName, type CudaOptions, KV_PRECISIONS, meansCuda, PRECISIONS } from "./backend/backend.ts";
 import { checkVocabSize, findTokenizer, PACKAGE_MODELS, readTokenizer } from "./checkpoint/tokenizer/tokenizerFile.ts";
+import { encode } from "./encode.ts";
 import { Llama2Error } from "./errors.ts";
-import { BOS, encode, type Tokenizer } from "./llama2/tokenizer.ts";
+import { BOS, type Tokenizer } from "./llama2/tokenizer.ts";
 import type { Config } from "./llama2/transformer.ts";
 import { type LoadedInfo, WorkerClient } from "./run/client.ts";
 import type { Slice, Timings } from "./run/protocol.ts";

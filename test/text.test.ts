@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { buildTokenizer } from "../src/llama2/tokenizer.ts";
+import { tokenizerOf } from "../src/llama2/tokenizer.ts";
 import { bytesOf, TextStream, toByteString } from "../src/text.ts";
 
 const bytes = fc.uint8Array({ maxLength: 40 });
@@ -31,7 +31,7 @@ describe("a byte string", () => {
 });
 
 it("a stream of tokens gives the text of all their bytes, wherever a character is cut", () => {
-  const tokenizer = buildTokenizer([], new Float32Array());
+  const tokenizer = tokenizerOf([], new Float32Array());
   const texts = fc.array(
     fc.oneof(fc.string({ unit: "binary", maxLength: 5 }).map(toByteString), bytes.map(toByteString)),
   );

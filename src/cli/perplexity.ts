@@ -2,10 +2,10 @@
  * llama2 perplexity: how well a model foretells a text.
  */
 
+import { encode } from "../encode.ts";
 import { Llama2Error } from "../errors.ts";
 import { bytesText } from "../files/inputFile.ts";
 import { MAX_TEXT_BYTES, readText, splitDocuments } from "../files/text.ts";
-import { encode } from "../llama2/tokenizer.ts";
 import type { Model } from "../model.ts";
 import { TextStream, toByteString } from "../text.ts";
 import { print, tell } from "./io.ts";

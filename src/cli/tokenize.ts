@@ -3,9 +3,10 @@
  */
 import { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { findTokenizer, readTokenizer } from "../checkpoint/tokenizer/tokenizerFile.ts";
+import { encode } from "../encode.ts";
 import { Llama2Error } from "../errors.ts";
 import { withoutMark } from "../files/text.ts";
-import { BOS, EOS, encode, type Tokenizer } from "../llama2/tokenizer.ts";
+import { BOS, EOS, type Tokenizer } from "../llama2/tokenizer.ts";
 import { BUNDLED_MODEL } from "../model.ts";
 import { TextStream, toByteString } from "../text.ts";
 import { print, readStdin, STDIN } from "./io.ts";

@@ -1,20 +1,19 @@
 /*
- * The byte pair encoding (BPE) tokenizer: text to tokens and back. run.c's second part (365), in its order and
- * its words, but for the merge loop, which takes time n log n here and n^2 there, for the same tokens.
+ * The byte pair encoding (BPE) tokenizer: text to tokens and back. run.c's second part (365), in its order and words.
  *
  * A model does not read letters. Its vocabulary is a list of pieces, from single bytes to whole words, each with
  * a score; a token is an index into that list. Text is cut into code points, and then the neighbours whose joint
- * piece has the best score are joined, again and again, until no two neighbours make a piece.
+ * piece has the best score are merged, again and again, until no two neighbours make a piece.
  *
- * A C string is a row of bytes, and so is every string here: one character per byte, U+0000 to U+00FF.
+ * A C string is a sequence of bytes, and so is every string here: one character per byte, U+0000 to U+00FF.
  */
 import { f32 } from "./math.ts";
 
-/** What cannot be written: the piece of a byte that the vocabulary lacks. */
+/** Stands for what the vocabulary cannot express: a byte that has no piece. */
 export const UNK = 0;
-/** Begin of sequence: stands before every text, and ends every story. */
+/** Beginning of sequence: comes before every text, and so tells a model's story from the next one. */
 export const BOS = 1;
-/** End of sequence: ends every turn of a chat. */
+/** End of sequence: ends every answer in a chat. */
 export const EOS = 2;
 /** The token of byte 0; those of the other bytes follow. The first three are UNK, BOS and EOS. */
 const FIRST_BYTE = 3;
@@ -23,20 +22,66 @@ const FIRST_BYTE = 3;
 export interface Tokenizer {
   vocab: string[]; // (vocabSize) the pieces, as byte strings
   vocabScores: Float32Array; // (vocabSize)
-  sortedVocab: Map<string, number>; // piece -> token, run.c's sorted list
+  sortedVocab: Map<string, number>; // piece -> token, in place of run.c's sorted list
   vocabSize: number;
   maxTokenLength: number; // bytes of the longest piece, and so the most bytes of text that a token stands for
 }
 
-/** run.c 385: build_tokenizer, from pieces that have been read. Of equal pieces the lowest token is found. */
-export function buildTokenizer(vocab: string[], vocabScores: Float32Array): Tokenizer {
-  const sortedVocab = new Map<string, number>();
-  let maxTokenLength = 1; // a token may stand for a byte whatever the pieces are
-  for (let i = vocab.length - 1; i >= 0; i--) {
-    sortedVocab.set(vocab[i], i);
-    maxTokenLength = Math.max(maxTokenLength, vocab[i].length);
+/**
+ * run.c 385: build_tokenizer. `bytes` are a tokenizer.bin: the length of the longest piece, then for each token a score,
+ * a length and so many bytes. It does not say how many tokens there are; the model's config does.
+ */
+export function buildTokenizer(bytes: Uint8Array, vocabSize: number): Tokenizer {
+  const file = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const vocab: string[] = [];
+  const vocabScores = new Float32Array(vocabSize);
+  let at = 4; // the longest piece is found below: some files have it wrong
+  for (let i = 0; i < vocabSize; i++) {
+    vocabScores[i] = file.getFloat32(at, true);
+    const len = file.getInt32(at + 4, true);
+    vocab.push(byteString(bytes.subarray(at + 8, at + 8 + len)));
+    at += 8 + len;
   }
-  return { vocab, vocabScores, sortedVocab, vocabSize: vocab.length, maxTokenLength };
+  return tokenizerOf(vocab, vocabScores);
+}
+
+/** Bytes as a string. In portions, since a call takes a limited number of arguments. */
+function byteString(bytes: Uint8Array): string {
+  let string = "";
+  for (let i = 0; i < bytes.length; i += 4096) {
+    string += String.fromCharCode(...bytes.subarray(i, i + 4096));
+  }
+  return string;
+}
+
+/** A tokenizer of the pieces `vocab` and their scores. */
+export function tokenizerOf(vocab: string[], vocabScores: Float32Array): Tokenizer {
+  const vocabSize = vocab.length;
+  const sortedVocab = new Map(vocab.map((piece, i) => [piece, i]));
+  if (sortedVocab.size < vocabSize) {
+    // Some pieces are equal. In the files of summer 2023 all letters are there twice, once as bytes. Which one stands
+    // for the piece is decided by the way run.c searches, so search that way.
+    const sorted = vocab.map((_, i) => i).sort((a, b) => compare(vocab[a], vocab[b]) || a - b);
+    for (const piece of sortedVocab.keys()) sortedVocab.set(piece, bsearch(piece, vocab, sorted));
+  }
+  // a token may stand for a byte whatever the pieces are
+  const maxTokenLength = vocab.reduce((longest, piece) => Math.max(longest, piece.length), 1);
+  return { vocab, vocabScores, sortedVocab, vocabSize, maxTokenLength };
+}
+
+/** C's strcmp. */
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** C's bsearch, as glibc has it: the token of `piece`, which must be there. `sorted` are the tokens by their pieces. */
+function bsearch(piece: string, vocab: string[], sorted: number[]): number {
+  let [low, high] = [0, sorted.length];
+  for (;;) {
+    const middle = (low + high) >> 1;
+    const order = compare(piece, vocab[sorted[middle]]);
+    if (order === 0) return sorted[middle];
+    if (order < 0) high = middle;
+    else low = middle + 1;
+  }
 }
 
 /** run.c 418: decode. The bytes that `token` stands for after `prevToken` (-1: after nothing). */
@@ -46,9 +91,9 @@ export function decode(t: Tokenizer, prevToken: number, token: number): string {
   if (prevToken === BOS && piece.startsWith(" ")) {
     piece = piece.slice(1);
   }
-  // careful, some tokens designate raw bytes, and look like e.g. '<0x01>'
-  const rawByte = /^<0x([0-9A-Fa-f]{1,2})/.exec(piece);
-  return rawByte ? String.fromCharCode(Number.parseInt(rawByte[1], 16)) : piece;
+  // careful, some tokens designate raw bytes, and look like e.g. '<0x01>'. This is how C's sscanf reads "<0x%02hhX>"
+  const rawByte = /^<0x[ \t-\r]*([+-][0-9A-Fa-f]|[0-9A-Fa-f]{1,2})/.exec(piece);
+  return rawByte ? String.fromCharCode(Number.parseInt(rawByte[1], 16) & 0xff) : piece;
 }
 
 /**
@@ -66,8 +111,11 @@ export function strLookup(t: Tokenizer, str: string): number {
   return t.sortedVocab.get(str) ?? -1;
 }
 
-/** run.c 452: encode. `text` is UTF-8, as a byte string; `bos` and `eos` ask for those tokens around it. */
-export function encode(t: Tokenizer, text: string, bos: boolean, eos: boolean): number[] {
+/**
+ * run.c 452: encode. `text` is UTF-8, as a byte string; `bos` and `eos` ask for those tokens around it. `merge` is here
+ * for src/encode.ts, which gives the same tokens of long texts in less time.
+ */
+export function encode(t: Tokenizer, text: string, bos: boolean, eos: boolean, merge = mergePairs): number[] {
   const tokens: number[] = [];
 
   // add optional BOS (=1) token, if desired
@@ -97,105 +145,50 @@ export function encode(t: Tokenizer, text: string, bos: boolean, eos: boolean): 
     }
   }
 
-  const merged = mergePairs(t, tokens);
+  const merged = merge(t, tokens);
   // add optional EOS (=2) token, if desired
   if (eos) merged.push(EOS);
   return merged;
 }
 
-/** The token of a raw byte, or UNK in a vocabulary without byte pieces. */
-function byteToken(t: Tokenizer, byte: number): number {
-  const token = FIRST_BYTE + byte;
-  return t.vocab[token]?.startsWith("<0x") ? token : UNK;
-}
-
 /**
- * The merge loop of encode (run.c 537): join the neighbours whose joint piece has the best score, the leftmost
- * ones on a tie, until no neighbours make a piece.
- *
- * run.c looks at all pairs for every merge. A merge changes only the pairs beside it, so keep the candidates in
- * a heap, best first, and the tokens in a linked list. A candidate is stale, and is passed over, once one of
- * its two tokens has become part of a longer one: its piece is then shorter than the two are together.
+ * The token of a raw byte: byte + 3, after UNK, BOS and EOS. run.c does not look; here a vocabulary whose pieces 3 to
+ * 258 are not the bytes has UNK instead. They are written <0x41>, or in files of summer 2023 as the character U+0041.
  */
-function mergePairs(t: Tokenizer, tokens: number[]): number[] {
-  const next = tokens.map((_, i) => i + 1); // the index of the token to the right
-  const prev = tokens.map((_, i) => i - 1); // and to the left
-  const length = (i: number) => t.vocab[tokens[i]].length;
-  const heap = new Candidates(t.vocabScores);
-
-  const consider = (left: number) => {
-    const right = next[left];
-    if (left < 0 || right >= tokens.length) return;
-    const id = strLookup(t, t.vocab[tokens[left]] + t.vocab[tokens[right]]);
-    if (id !== -1 && t.vocabScores[id] > WORST_SCORE) heap.push(left, id);
-  };
-
-  for (let i = 0; i + 1 < tokens.length; i++) consider(i);
-  for (let best = heap.pop(); best; best = heap.pop()) {
-    const { left, id } = best;
-    const right = next[left];
-    if (tokens[left] === GONE || right >= tokens.length) continue;
-    if (length(left) + length(right) !== t.vocab[id].length) continue;
-    // merge the pair into the new token id, and take the right one out of the list
-    tokens[left] = id;
-    tokens[right] = GONE;
-    next[left] = next[right];
-    if (next[right] < tokens.length) prev[next[right]] = left;
-    consider(prev[left]);
-    consider(left);
-  }
-  return tokens.filter((token) => token !== GONE);
+function byteToken(t: Tokenizer, byte: number): number {
+  const piece = t.vocab[FIRST_BYTE + byte];
+  const hex = byte.toString(16).padStart(2, "0");
+  const utf8 = byte < 0x80 ? [byte] : [0xc0 | (byte >> 6), 0x80 | (byte & 0x3f)];
+  const isByte = piece?.toLowerCase() === `<0x${hex}>` || piece === String.fromCharCode(...utf8);
+  return isByte ? FIRST_BYTE + byte : UNK;
 }
 
-/** A token that has been merged into its left neighbour. */
-const GONE = -1;
 /** run.c's initial best_score: pieces that score no better are never made. */
-const WORST_SCORE = f32(-1e10);
+export const WORST_SCORE = f32(-1e10);
 
-/** A binary heap of candidate merges: the best score on top, of equal ones the leftmost. */
-class Candidates {
-  private readonly scores: Float32Array;
-  private readonly lefts: number[] = [];
-  private readonly ids: number[] = [];
+/** run.c 537, in encode: merge the best consecutive pair each iteration, according to the scores in vocabScores. */
+function mergePairs(t: Tokenizer, tokens: number[]): number[] {
+  for (;;) {
+    let bestScore = WORST_SCORE;
+    let bestId = -1;
+    let bestIdx = -1;
 
-  constructor(scores: Float32Array) {
-    this.scores = scores;
-  }
-
-  push(left: number, id: number): void {
-    let i = this.lefts.push(left) - 1;
-    this.ids.push(id);
-    for (let parent = (i - 1) >> 1; i > 0 && this.better(i, parent); parent = (i - 1) >> 1) {
-      this.swap(i, parent);
-      i = parent;
-    }
-  }
-
-  pop(): { left: number; id: number } | undefined {
-    const last = this.lefts.length - 1;
-    if (last < 0) return undefined;
-    this.swap(0, last);
-    const left = this.lefts.pop() as number;
-    const id = this.ids.pop() as number;
-    for (let i = 0; ; ) {
-      let best = i;
-      for (const child of [2 * i + 1, 2 * i + 2]) {
-        if (child < last && this.better(child, best)) best = child;
+    for (let i = 0; i < tokens.length - 1; i++) {
+      // check if we can merge the pair (tokens[i], tokens[i+1])
+      const id = strLookup(t, t.vocab[tokens[i]] + t.vocab[tokens[i + 1]]);
+      if (id !== -1 && t.vocabScores[id] > bestScore) {
+        // this merge pair exists in vocab! record its score and position
+        bestScore = t.vocabScores[id];
+        bestId = id;
+        bestIdx = i;
       }
-      if (best === i) return { left, id };
-      this.swap(i, best);
-      i = best;
     }
-  }
 
-  private better(i: number, j: number): boolean {
-    const a = this.scores[this.ids[i]];
-    const b = this.scores[this.ids[j]];
-    return a > b || (a === b && this.lefts[i] < this.lefts[j]);
-  }
+    if (bestIdx === -1) {
+      return tokens; // we couldn't find any more pairs to merge, so we're done
+    }
 
-  private swap(i: number, j: number): void {
-    [this.lefts[i], this.lefts[j]] = [this.lefts[j], this.lefts[i]];
-    [this.ids[i], this.ids[j]] = [this.ids[j], this.ids[i]];
+    // merge the consecutive pair (bestIdx, bestIdx+1) into the new token bestId
+    tokens.splice(bestIdx, 2, bestId);
   }
 }

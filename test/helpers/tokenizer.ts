@@ -3,6 +3,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { type Tokenizer, tokenizerOf } from "../../src/llama2/tokenizer.ts";
 import { tempDir } from "./temp.ts";
 
 /** A piece, as a byte string, and its score. */
@@ -21,6 +22,25 @@ export function vocabOf(size: number): Piece[] {
   const fill = Array.from({ length: size - 260 }, (_, i): Piece => [`\x01${i}`, -i]);
   return [...BYTE_VOCAB, [" ", 0], ...fill];
 }
+
+/** The same pieces, with the bytes as llama2.c wrote them in July and August 2023: as the character of each byte. */
+export function withOldBytes(pieces: readonly Piece[]): Piece[] {
+  return pieces.map(([piece, score], token): Piece => {
+    const isByte = token >= 3 && token < 259;
+    return [isByte ? Buffer.from(String.fromCharCode(token - 3)).toString("latin1") : piece, score];
+  });
+}
+
+/** A tokenizer of these pieces. */
+export function tokenizerFrom(pieces: readonly Piece[]): Tokenizer {
+  return tokenizerOf(
+    pieces.map(([piece]) => piece),
+    Float32Array.from(pieces, ([, score]) => score),
+  );
+}
+
+/** The pieces of a tokenizer. */
+export const piecesOf = (t: Tokenizer): Piece[] => t.vocab.map((piece, token) => [piece, t.vocabScores[token]]);
 
 /** tokenizer.bin's bytes. */
 export function tokenizerBytes(

@@ -39,29 +39,23 @@ export function readTokenizer(path: string): Tokenizer {
 /** @throws Llama2Error E_FORMAT, with the byte offset */
 export function parseTokenizer(bytes: Uint8Array, path: string): Tokenizer {
   const refuse = (why: string) => new Llama2Error("E_FORMAT", `${path} is not a tokenizer of llama2.c: ${why}`);
-  // latin1 makes one character of each byte
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const vocab: string[] = [];
-  const scores: number[] = [];
-  // the longest piece, in the first four bytes, is counted anew: some files have it wrong
-  for (let at = 4; at < bytes.length; ) {
-    if (at + 8 > bytes.length) throw refuse(`it ends within token ${vocab.length}, at byte ${bytes.length}`);
+  let tokens = 0;
+  for (let at = 4; at < bytes.length; tokens++) {
+    if (at + 8 > bytes.length) throw refuse(`it ends within token ${tokens}, at byte ${bytes.length}`);
     const length = view.getInt32(at + 4, true);
-    if (length < 0) throw refuse(`token ${vocab.length} at byte ${at + 4} has the length ${length}`);
+    if (length < 0) throw refuse(`token ${tokens} at byte ${at + 4} has the length ${length}`);
     if (at + 8 + length > bytes.length) {
       throw refuse(
-        `token ${vocab.length} at byte ${at + 4} has the length ${length}, but only ${bytesText(bytes.length - at - 8)} follow`,
+        `token ${tokens} at byte ${at + 4} has the length ${length}, but only ${bytesText(bytes.length - at - 8)} follow`,
       );
     }
-    scores.push(view.getFloat32(at, true));
-    vocab.push(text.slice(at + 8, at + 8 + length));
     at += 8 + length;
   }
-  if (vocab.length <= EOS) {
-    throw refuse(`it has ${vocab.length} tokens in ${bytesText(bytes.length)}, expected unknown, BOS and EOS at least`);
+  if (tokens <= EOS) {
+    throw refuse(`it has ${tokens} tokens in ${bytesText(bytes.length)}, expected unknown, BOS and EOS at least`);
   }
-  return buildTokenizer(vocab, Float32Array.from(scores));
+  return buildTokenizer(bytes, tokens);
 }
 
 /** A tokenizer and where it was found. */
