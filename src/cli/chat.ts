@@ -5,8 +5,9 @@ import { createInterface } from "node:readline";
 import { withoutMark } from "../files/text.ts";
 import { renderPrompt } from "../llama2/chat.ts";
 import { EOS } from "../llama2/tokenizer.ts";
+import type { Model } from "../model.ts";
 import { bytesOf, TextStream, toByteString } from "../text.ts";
-import { Interrupted, interruptible, print, STDIN, tell } from "./io.ts";
+import { Interrupted, interruptible, print, STDIN, TextOutput, tell } from "./io.ts";
 import { openModel } from "./model.ts";
 import { type StoryFlags, stepsOf, tellSeed } from "./story.ts";
 
@@ -17,9 +18,10 @@ import { type StoryFlags, stepsOf, tellSeed } from "./story.ts";
  */
 export async function chat(path: string | undefined, flags: StoryFlags): Promise<void> {
   const model = await interruptible((signal) => openModel(path, flags, flags.tokenizer, signal));
+  noteIfNotForChat(path, model);
   const lines = new Lines();
   const session = model.session();
-  const steps = stepsOf(model, flags.steps);
+  const steps = stepsOf(model, flags.steps ?? 0);
   const { temperature, topP } = flags;
   let seed = flags.seed;
 
@@ -27,7 +29,7 @@ export async function chat(path: string | undefined, flags: StoryFlags): Promise
   let read = 0; // how many of them the model has read for sure
 
   /** Let the model read what is new and write an answer. */
-  const answer = async (signal: AbortSignal): Promise<void> => {
+  const answer = async (signal: AbortSignal, out: TextOutput): Promise<void> => {
     const tokens = history.slice(read, steps + 1);
     const maxTokens = Math.max(0, steps + 1 - history.length);
     const generation = model.generate(tokens, { temperature, topP, seed, maxTokens, signal });
@@ -40,10 +42,10 @@ export async function chat(path: string | undefined, flags: StoryFlags): Promise
       forced = Math.max(0, forced - slice.tokens.length);
       // the newest token may not have been read yet
       if (written.length > 0) read = history.push(...written) - 1;
-      await print(written.map((token) => text.push(token)).join(""));
+      await out.print(written.map((token) => text.push(token)).join(""));
     }
     read = history.length;
-    await print(text.end());
+    await out.print(text.end());
   };
 
   try {
@@ -54,17 +56,18 @@ export async function chat(path: string | undefined, flags: StoryFlags): Promise
     while (user !== undefined) {
       const turn = renderPrompt(user, history.length === 0 ? system : "");
       history.push(...model.encodePrompt(Buffer.from(turn, "latin1")));
-      await print("Assistant: ");
+      const out = new TextOutput();
+      await out.print("Assistant: ");
       if (history.length > steps) {
         const limit = steps < model.config.seqLen ? "-n" : "the context";
         tell(`the conversation has ${history.length} tokens and is cut at ${steps} positions (${limit})`);
       }
       try {
-        await interruptible(answer);
+        await interruptible((signal) => answer(signal, out));
       } catch (error) {
         if (!(error instanceof Interrupted)) throw error;
       }
-      await print("\n");
+      await out.end("\n");
       history.push(EOS);
       if (history.length > steps) break;
       user = await lines.ask("User: ");
@@ -72,6 +75,21 @@ export async function chat(path: string | undefined, flags: StoryFlags): Promise
   } finally {
     lines.close();
     await model.dispose();
+  }
+}
+
+/** Models that were made for chat have at least a billion weights. */
+const SMALLEST_CHAT_MODEL = 1e9;
+
+/** A line for those who expect a conversation from a model that cannot hold one. */
+function noteIfNotForChat(path: string | undefined, { config }: Model): void {
+  const { dim, nLayers, vocabSize, hiddenDim } = config;
+  if (path === undefined) {
+    tell(
+      "the model that comes with llama2.ts was made for stories, not for chat: expect pieces of stories for answers",
+    );
+  } else if (vocabSize * dim + nLayers * dim * (2 * dim + 3 * hiddenDim) < SMALLEST_CHAT_MODEL) {
+    tell("a model this small was most likely not made for chat: expect pieces of stories for answers");
   }
 }
 

@@ -4,6 +4,7 @@
 import { once } from "node:events";
 import { Llama2Error, reasonOf } from "../errors.ts";
 import { MAX_TEXT_BYTES } from "../files/text.ts";
+import { WordWrap } from "./wrap.ts";
 
 /** What messages call standard input. */
 export const STDIN = "standard input";
@@ -29,9 +30,54 @@ export async function print(text: string | Uint8Array): Promise<void> {
   if (text.length > 0 && !process.stdout.write(text)) await once(process.stdout, "drain");
 }
 
+let quiet = false;
+
+/** --quiet: from now on `tell` and `showProgress` say nothing. */
+export function beQuiet(): void {
+  quiet = true;
+}
+
 /** A line for people, beside the output. */
 export function tell(line: string): void {
+  if (!quiet) complain(line);
+}
+
+/** A line that says what went wrong. */
+export function complain(line: string): void {
   process.stderr.write(`${line}\n`);
+}
+
+/** Whether somebody sees how far a command is: stderr is a terminal. */
+export const canShowProgress = (): boolean => process.stderr.isTTY && !quiet;
+
+/** How far a command is, in place of what was said before. Ends with `endProgress`. */
+export function showProgress(text: string): void {
+  if (canShowProgress()) process.stderr.write(`\r\x1b[K${text}`);
+}
+
+/** Take the last progress away. */
+export function endProgress(): void {
+  if (canShowProgress()) process.stderr.write("\r\x1b[K");
+}
+
+/** Prints a text as it comes: to a terminal with line breaks between words, and as it is to everything else. */
+export class TextOutput {
+  private readonly wrap: WordWrap | undefined;
+
+  /** @param exact never break a line */
+  constructor(exact = false) {
+    const { isTTY, columns } = process.stdout;
+    if (isTTY && columns > 0 && !exact) this.wrap = new WordWrap(() => process.stdout.columns || columns);
+  }
+
+  print(text: string | Uint8Array): Promise<void> {
+    return print(typeof text === "string" ? (this.wrap?.push(text) ?? text) : text);
+  }
+
+  /** Print what waits for the rest of its word, and then `text`. */
+  end(text = ""): Promise<void> {
+    return print(this.wrap ? this.wrap.push(text) + this.wrap.end() : text);
+  }
 }
 
 /**
@@ -42,7 +88,7 @@ export function endWithOutput(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EPIPE") process.exit(0);
-      if (stream === process.stdout) tell(`llama2: cannot write the output: ${reasonOf(error)} (E_FILE)`);
+      if (stream === process.stdout) complain(`llama2: cannot write the output: ${reasonOf(error)} (E_FILE)`);
       process.exit(1);
     });
   }

@@ -4,14 +4,9 @@
 import { existsSync } from "node:fs";
 import { Llama2Error } from "../errors.ts";
 import { loadModel, type Model } from "../model.ts";
+import { adviceForModel } from "./hints.ts";
 import { tell } from "./io.ts";
-import type { MachineFlags } from "./options.ts";
-
-/** What can be done about a model that is no file. */
-const NO_MODEL = `
-  Without a model, llama2 tells a story with the one that comes with it.
-  llama2.c's models (stories15M.bin and others) are at https://huggingface.co/karpathy/tinyllamas
-  The commands are listed by: llama2 --help`;
+import { COMMANDS, type MachineFlags } from "./options.ts";
 
 /** Load the model at `path`, or the bundled one, and tell what its backend has to say. */
 export async function openModel(
@@ -30,6 +25,6 @@ export async function openModel(
     const isMissing =
       error instanceof Llama2Error && error.code === "E_FILE" && path !== undefined && !existsSync(path);
     if (!isMissing) throw error;
-    throw new Llama2Error(error.code, error.message + NO_MODEL);
+    throw new Llama2Error(error.code, [error.message, ...adviceForModel(path, COMMANDS)].join("\n"));
   }
 }

@@ -6,6 +6,9 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, PRECISIONS } from "../backend/backend.ts";
 import { Llama2Error, type Remedy } from "../errors.ts";
 
+/** All commands but the one without a name, which tells stories. */
+export const COMMANDS = ["tokenize", "detokenize", "logits", "perplexity", "quantize", "help"] as const;
+
 /** The flags of every command that runs a model. */
 export interface MachineFlags extends CudaOptions {
   backend: BackendName | "auto";

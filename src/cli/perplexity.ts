@@ -8,7 +8,7 @@ import { bytesText } from "../files/inputFile.ts";
 import { MAX_TEXT_BYTES, readText, splitDocuments } from "../files/text.ts";
 import type { Model } from "../model.ts";
 import { TextStream, toByteString } from "../text.ts";
-import { print, tell } from "./io.ts";
+import { endProgress, print, showProgress } from "./io.ts";
 import { openModel } from "./model.ts";
 import type { MachineFlags } from "./options.ts";
 
@@ -53,7 +53,7 @@ async function measure(model: Model, documents: string[], signal: AbortSignal): 
   let characters = 0;
   let nats = 0;
   for (const [i, document] of documents.entries()) {
-    if (process.stderr.isTTY) process.stderr.write(`\rdocument ${i + 1} of ${documents.length} `);
+    showProgress(`document ${i + 1} of ${documents.length} `);
     const all = encode(model.tokenizer, document, true, false);
     const tokens = all.slice(0, max);
     if (all.length > max) documentsCut++;
@@ -61,7 +61,7 @@ async function measure(model: Model, documents: string[], signal: AbortSignal): 
     tokensScored += tokens.length - 1;
     characters += countCharacters(model, tokens);
   }
-  if (process.stderr.isTTY) tell("");
+  endProgress();
   const natsPerToken = nats / tokensScored;
   const natsPerCharacter = nats / characters;
   return {

@@ -2,59 +2,92 @@
  * Reads the arguments and calls one of the commands, a file each. What most people want, a story, is loaded at once;
  * the others when they are called, since every file costs a story about a millisecond.
  */
-import { readFileSync } from "node:fs";
-import { Command, CommanderError, Option } from "commander";
+import { Argument, Command, CommanderError, Option } from "commander";
 import { MAX_GROUP_SIZE } from "../checkpoint/header.ts";
 import { Llama2Error } from "../errors.ts";
-import { endWithOutput, Interrupted, interruptible, tell } from "./io.ts";
-import { addMachineFlags, asFlag, decimal, seed, whole } from "./options.ts";
+import { withoutEscapes } from "./escape.ts";
+import { afterFlags, overview } from "./help.ts";
+import { adviceForArguments, didYouMean } from "./hints.ts";
+import { beQuiet, complain, endWithOutput, Interrupted, interruptible, print } from "./io.ts";
+import { addMachineFlags, asFlag, COMMANDS, decimal, seed, whole } from "./options.ts";
 import { type StoryFlags, story } from "./story.ts";
+import { printVersion } from "./version.ts";
 
-const EXAMPLES = `
-Examples:
-  llama2                                        a story from the model that comes with it
-  llama2 -i "Lily found a red ball" -t 0.8      a story that goes on from there
-  llama2 stories15M.bin -t 0 -n 100             a model of llama2.c, its likeliest words
-  llama2 -s 42                                  the same story every time`;
+interface VersionFlags {
+  version?: boolean;
+  verbose?: boolean;
+}
 
 function program(): Command {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   const llama2 = new Command("llama2")
-    .description("Tells stories with llama2.c's models, bit for bit as llama2.c does.")
+    .description("Tells little stories with llama2.c's models, bit for bit as llama2.c does.")
     .argument("[model]", "a llama2.c checkpoint (.bin); default: the model that comes with llama2.ts")
+    .addArgument(new Argument("[more...]").argParser(collect))
+    .usage("[flags] [model]")
+    .optionsGroup("The story:")
+    .option("-i, --prompt <text>", "how it begins; - reads standard input")
     .option("-t, --temperature <n>", "0: the likeliest words; above 1: bold", decimal(0, Number.MAX_VALUE), 1)
     .option("-p, --top-p <n>", "draw from the likeliest words with this share; 0 or 1: from all", decimal(0, 1), 0.9)
     .addOption(
       new Option("-s, --seed <n>", "the same seed tells the same story; 0: the clock").argParser(seed).default(0n, "0"),
     )
-    .option("-n, --steps <n>", "length in tokens, prompt included; 0: the most", whole("steps", 0, 2 ** 31 - 1), 256)
-    .option("-i, --prompt <text>", "how the story begins; - reads standard input")
-    .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
+    .option("-n, --steps <n>", "length in tokens, prompt included; default: to its end", whole("steps", 0, 2 ** 31 - 1))
+    .option("-N, --stories <n>", "tell n stories, many at once", whole("stories", 1, 100_000), 1)
+    .optionsGroup("Chat:")
     .addOption(new Option("-m, --mode <mode>", "what to do").choices(["generate", "chat"]).default("generate"))
-    .option("-y, --system <text>", "chat: what the model is told first")
-    .option("-N, --stories <n>", "so many stories; the backends tell many at once", whole("stories", 1, 100_000), 1)
-    .option("--json", "print one JSON object instead of the text")
-    .option("--compat", "print exactly run.c's bytes, which lack characters made of several tokens")
-    .version(`llama2.ts ${version}`, "--version", "print the version")
-    .helpOption("-h, --help", "print this")
-    .addHelpText("after", EXAMPLES)
+    .option("-y, --system <text>", "what the model is told first")
+    .optionsGroup("Output:")
+    .option("--json", "one JSON object instead of the text")
+    .option("--compat", "exactly run.c's bytes, its 256 positions, and BOS alone as the end")
+    .option("--escape", "in texts, turn \\n, \\t, \\\\ and \\u{...} into characters")
+    .option("--quiet", "nothing on stderr but errors")
+    .option("-v, --version", "the version; with --verbose also what it runs on")
+    .addOption(new Option("--verbose").hideHelp())
+    .helpOption("-h, --help", "this")
+    .helpCommand(false)
+    .configureHelp({ visibleCommands: () => [], visibleArguments: ({ registeredArguments: [model] }) => [model] })
+    .configureOutput({ outputError: (text, write) => write(asError(text)) })
+    .addHelpText("after", afterFlags)
     .enablePositionalOptions()
-    .action(async (model: string | undefined, flags: StoryFlags, command: Command) => {
-      if (flags.compat && (flags.stories > 1 || flags.mode === "chat")) {
-        command.error("error: --compat goes with a single story");
-      }
-      if (flags.mode === "generate") {
-        if (flags.system !== undefined) command.error("error: --system goes with -m chat");
-        return interruptible((signal) => story(model, flags, signal));
-      }
-      if (flags.prompt === "-") command.error("error: -i - does not go with -m chat, which reads the turns there");
-      if (flags.json) command.error("error: --json does not go with -m chat");
-      if (flags.stories > 1) command.error("error: --stories does not go with -m chat");
-      const { chat } = await import("./chat.ts");
-      return chat(model, flags);
+    .optionsGroup("Model and machine:")
+    .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
+    .action((model: string | undefined, more: string[], flags: StoryFlags & VersionFlags, command: Command) => {
+      if (flags.version) return printVersion(flags.verbose ?? false);
+      if (model !== undefined && more.length > 0) refuseArguments([model, ...more], command);
+      return tellOrChat(model, flags, command);
     });
   addMachineFlags(llama2);
 
+  addCommands(llama2);
+  addHelp(llama2);
+  for (const command of [llama2, ...llama2.commands]) command.exitOverride();
+  return llama2;
+}
+
+function tellOrChat(model: string | undefined, flags: StoryFlags, command: Command): Promise<void> | undefined {
+  const { mode, stories } = flags;
+  const refuse = (why: string) => command.error(`error: ${why}`);
+  if (flags.quiet) beQuiet();
+  if (flags.compat && (stories > 1 || mode === "chat")) refuse("--compat goes with a single story");
+  if (flags.escape && flags.prompt && flags.prompt !== "-") flags.prompt = withoutEscapes(flags.prompt);
+  if (flags.escape && flags.system) flags.system = withoutEscapes(flags.system);
+  if (mode === "generate") {
+    if (flags.system !== undefined) refuse("--system goes with -m chat");
+    return interruptible((signal) => story(model, flags, signal));
+  }
+  if (flags.prompt === "-") refuse("-i - does not go with -m chat, which reads the turns there");
+  if (flags.json) refuse("--json does not go with -m chat");
+  if (stories > 1) refuse("--stories does not go with -m chat");
+  return import("./chat.ts").then(({ chat }) => chat(model, flags));
+}
+
+/** More arguments than a model: a command with a typing error, or a prompt without -i. */
+function refuseArguments(args: string[], command: Command): never {
+  const advice = adviceForArguments(args, COMMANDS);
+  return command.error([`error: too many arguments, expected at most one model`, ...advice].join("\n"));
+}
+
+function addCommands(llama2: Command): void {
   llama2
     .command("tokenize <text>")
     .description("print the token ids of a text; - reads standard input")
@@ -106,10 +139,27 @@ function program(): Command {
       const { quantize } = await import("./quantize.ts");
       return interruptible((signal) => quantize(input, output, flags, signal));
     });
-
-  for (const command of [llama2, ...llama2.commands]) command.exitOverride();
-  return llama2;
 }
+
+function addHelp(llama2: Command): void {
+  llama2
+    .command("help [command]")
+    .description("list all commands, or explain one")
+    .action(async (name: string | undefined, _: object, command: Command) => {
+      if (name === undefined) return print(`${overview()}\n`);
+      const asked = llama2.commands.find((command) => command.name() === name);
+      if (asked) return asked.outputHelp();
+      command.error([`error: unknown command '${name}'`, ...didYouMean(name, COMMANDS)].join("\n"));
+    });
+}
+
+/** A message of commander's as one of ours. */
+function asError(text: string): string {
+  const [first, ...advice] = text.trimEnd().split("\n");
+  return `${[`llama2: ${first.replace(/^error: /, "")} (E_USAGE)`, ...advice].join("\n")}\n`;
+}
+
+const collect = (value: string, before: string[] = []) => [...before, value];
 
 /** 0, or how it went wrong: 1 errors, 2 arguments that make no sense, 130 Ctrl-C. */
 export async function main(): Promise<number> {
@@ -122,7 +172,9 @@ export async function main(): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     if (!(error instanceof Llama2Error)) throw error;
     const [what, ...advice] = error.message.split("\n");
-    tell([`llama2: ${what}${error.remedy ? `: ${asFlag(error.remedy)}` : ""} (${error.code})`, ...advice].join("\n"));
+    complain(
+      [`llama2: ${what}${error.remedy ? `: ${asFlag(error.remedy)}` : ""} (${error.code})`, ...advice].join("\n"),
+    );
     return error.code === "E_USAGE" ? 2 : 1;
   }
 }

@@ -3,7 +3,7 @@
  */
 import { statSync } from "node:fs";
 import { quantize as quantizeFile } from "../checkpoint/quantize.ts";
-import { tell } from "./io.ts";
+import { endProgress, showProgress, tell } from "./io.ts";
 
 export interface QuantizeFlags {
   groupSize?: number;
@@ -16,17 +16,16 @@ export async function quantize(
   { groupSize }: QuantizeFlags,
   signal: AbortSignal,
 ): Promise<void> {
-  const live = process.stderr.isTTY;
   const onProgress = (written: number, total: number) => {
-    if (live) process.stderr.write(`\r${outPath}: ${Math.floor((100 * written) / total)} %`);
+    showProgress(`${outPath}: ${Math.floor((100 * written) / total)} %`);
   };
   try {
     const header = await quantizeFile(inPath, outPath, { groupSize, signal, onProgress });
-    if (live) process.stderr.write("\r\x1b[K");
+    endProgress();
     const mb = (path: string) => `${(statSync(path).size / 1e6).toFixed(1)} MB`;
     tell(`${outPath}: ${mb(outPath)} in groups of ${header.groupSize}, from ${mb(inPath)}`);
   } catch (error) {
-    if (live) process.stderr.write("\n");
+    endProgress();
     throw error;
   }
 }

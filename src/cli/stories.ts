@@ -3,7 +3,7 @@
  */
 import type { Generation, Model } from "../model.ts";
 import { TextStream } from "../text.ts";
-import { print, tell } from "./io.ts";
+import { endProgress, print, showProgress, TextOutput } from "./io.ts";
 
 /** Between two stories. */
 const SEPARATOR = "<|end|>\n";
@@ -25,7 +25,9 @@ export async function printStories(model: Model, generation: Generation, count: 
       ended: false,
     };
   });
-  const progress = Progress.ifAsked(count);
+  const silent = !process.stdout.isTTY; // the stories themselves are not seen
+  let done = 0;
+  const out = new TextOutput();
   let current = 0;
   try {
     for await (const { story: k, tokens, ended } of generation.stories(seeds)) {
@@ -35,20 +37,21 @@ export async function printStories(model: Model, generation: Generation, count: 
       if (ended) {
         story.ended = true;
         story.text += story.stream.end();
-        progress?.finished();
+        done++;
+        if (silent) showProgress(`${done} of ${count} stories `);
       }
       for (; current < count; current++) {
         const { seed, tokens, text, printed, ended } = stories[current];
-        if (!json) await print(text.slice(printed));
+        if (!json) await out.print(text.slice(printed));
         stories[current].printed = text.length;
         if (!ended) break;
         if (json) await print(`${JSON.stringify({ tokens, text, seed: `${seed}` })}\n`);
-        else await print(current + 1 < count ? `\n${SEPARATOR}` : "\n");
+        else await out.end(current + 1 < count ? `\n${SEPARATOR}` : "\n");
       }
     }
   } finally {
-    progress?.end();
-    if (current < count && !json) await print("\n"); // it was interrupted within a story
+    if (silent) endProgress();
+    if (current < count && !json) await out.end("\n"); // it was interrupted within a story
   }
 }
 
@@ -56,24 +59,4 @@ export async function printStories(model: Model, generation: Generation, count: 
 export function storySeed(first: bigint, k: number): bigint {
   const seed = first + BigInt(k);
   return seed < 2n ** 64n ? seed : seed - 2n ** 64n + 1n;
-}
-
-/** How many stories are finished, on a terminal on which the stories themselves are not seen. */
-class Progress {
-  private readonly count: number;
-  private done = 0;
-
-  static ifAsked(count: number): Progress | undefined {
-    return process.stderr.isTTY && !process.stdout.isTTY ? new Progress(count) : undefined;
-  }
-  private constructor(count: number) {
-    this.count = count;
-  }
-  finished(): void {
-    this.done++;
-    process.stderr.write(`\r${this.done} of ${this.count} stories `);
-  }
-  end(): void {
-    tell("");
-  }
 }

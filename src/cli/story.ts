@@ -5,7 +5,7 @@ import { promptText } from "../files/text.ts";
 import { decode, safePrintf } from "../llama2/tokenizer.ts";
 import type { Generation, Model } from "../model.ts";
 import { TextStream } from "../text.ts";
-import { print, readStdin, STDIN, tell } from "./io.ts";
+import { print, readStdin, STDIN, TextOutput, tell } from "./io.ts";
 import { openModel } from "./model.ts";
 import type { MachineFlags } from "./options.ts";
 import { printStories } from "./stories.ts";
@@ -14,7 +14,7 @@ export interface StoryFlags extends MachineFlags {
   temperature: number;
   topP: number;
   seed: bigint;
-  steps: number;
+  steps?: number; // default: the context, or run.c's with --compat
   prompt?: string;
   tokenizer?: string;
   mode: "generate" | "chat";
@@ -22,13 +22,16 @@ export interface StoryFlags extends MachineFlags {
   stories: number;
   json?: boolean;
   compat?: boolean;
+  escape?: boolean;
+  quiet?: boolean;
 }
 
 export async function story(path: string | undefined, flags: StoryFlags, signal: AbortSignal): Promise<void> {
   const prompt = flags.prompt === "-" ? promptText(await readStdin(signal), STDIN) : (flags.prompt ?? "");
   const model = await openModel(path, flags, flags.tokenizer, signal);
   try {
-    const steps = stepsOf(model, flags.steps);
+    if (endsInSpace(prompt)) tell(SPACE_NOTE);
+    const steps = stepsOf(model, flags.steps ?? (flags.compat ? RUN_C_STEPS : 0));
     const { tokens, maxTokens } = cutPrompt(model, prompt, steps);
     const { temperature, topP, seed } = flags;
     const generation = model.generate(tokens, { temperature, topP, seed, maxTokens, signal });
@@ -40,6 +43,16 @@ export async function story(path: string | undefined, flags: StoryFlags, signal:
   } finally {
     await model.dispose();
   }
+}
+
+/** run.c's default of -n. */
+const RUN_C_STEPS = 256;
+
+const SPACE_NOTE =
+  "the prompt ends in a space. A word's token brings the space before it, so the story goes better without yours";
+
+function endsInSpace(prompt: string | Uint8Array): boolean {
+  return (typeof prompt === "string" ? prompt.charCodeAt(prompt.length - 1) : prompt.at(-1)) === 0x20;
 }
 
 /** run.c's -n: positions, prompt included; 0 and anything beyond the context mean the context. */
@@ -60,6 +73,7 @@ function cutPrompt(model: Model, prompt: string | Uint8Array, steps: number) {
 async function printText(model: Model, generation: Generation, compat: boolean): Promise<void> {
   let previous = generation.promptTokens[0];
   const text = new TextStream(model.tokenizer, previous);
+  const out = new TextOutput(compat);
   const runC = (token: number) => {
     const piece = safePrintf(decode(model.tokenizer, previous, token));
     previous = token;
@@ -67,10 +81,10 @@ async function printText(model: Model, generation: Generation, compat: boolean):
   };
   try {
     for await (const { tokens } of generation.slices()) {
-      await print(compat ? Buffer.concat(tokens.map(runC)) : tokens.map((token) => text.push(token)).join(""));
+      await out.print(compat ? Buffer.concat(tokens.map(runC)) : tokens.map((token) => text.push(token)).join(""));
     }
   } finally {
-    await print(compat ? "\n" : `${text.end()}\n`);
+    await out.end(compat ? "\n" : `${text.end()}\n`);
   }
 }
 

@@ -9,6 +9,8 @@ import { BYTE_VOCAB, type Piece, tokenizerFile, vocabOf } from "../helpers/token
 
 const goldens = golden<Record<string, string>>("command.json");
 
+const NOT_FOR_CHAT = "a model this small was most likely not made for chat: expect pieces of stories for answers\n";
+
 describe("chat", () => {
   it("is run.c's, with its first texts from the command line", async () => {
     const flags = ["-m", "chat", "-y", "", "-i", "Tell me a story about a cat.", "-t", "0", "-n", "100", "-s", "1"];
@@ -25,6 +27,15 @@ describe("chat", () => {
   it("ends with the input, with 0", async () => {
     const { code, stdout } = await llama2(["-m", "chat", "-s", "1"]);
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 0, stdout: "Enter system prompt (optional): \n" });
+  });
+
+  it("says that the bundled model was not made for it", async () => {
+    const flags = ["-m", "chat", "-y", "", "-i", "Hi", "-s", "1", "-n", "20"];
+    const { stderr } = await llama2(flags);
+    expect(stderr).toBe(
+      "the model that comes with llama2.ts was made for stories, not for chat: expect pieces of stories for answers\n",
+    );
+    expect((await llama2([...flags, "--quiet"])).stderr).toBe("");
   });
 
   it("reads the bytes of its turns, also those that no UTF-8 has, and ends them at newlines only", async () => {
@@ -54,7 +65,8 @@ describe("chat", () => {
     const turn = (tokens: number) => "x".repeat(tokens - 2 - "[INST]  [/INST]".length);
     const chat = async (stdin: string, ...args: string[]) => {
       const { code, stdout, stderr } = await llama2([model, "-m", "chat", "-y", "", "-s", "1", ...args], { stdin });
-      return { code, stdout: stdout.toString(), stderr };
+      expect(stderr).toContain(NOT_FOR_CHAT);
+      return { code, stdout: stdout.toString(), stderr: stderr.replace(NOT_FOR_CHAT, "") };
     };
 
     it.each(["0", "20", "64"])("for the context: it is E_CONTEXT, with -n %s", async (n) => {

@@ -38,6 +38,45 @@ describe("a story", () => {
     expect(tokens.slice(0, prompt_tokens.length)).toEqual(prompt_tokens);
   });
 
+  it("goes on to its end or the context's, and with --compat to run.c's 256 positions", async () => {
+    const endless = checkpointFile([16, 40, 2, 4, 4, 2048, 300]);
+    const flags = [endless, "-z", join(ROOT, "models", "tok2048.bin"), "-t", "0", "-s", "1", "--json"];
+    const positions = async (...more: string[]) =>
+      JSON.parse((await llama2([...flags, ...more])).stdout.toString()).tokens.length - 1;
+    expect(await positions()).toBe(300);
+    expect(await positions("--compat")).toBe(256);
+    expect(await positions("--compat", "-n", "0")).toBe(300);
+  });
+
+  it("notes that a prompt ends in a space, also one from standard input", async () => {
+    const flags = ["-n", "8", "-s", "1"];
+    expect((await llama2([...flags, "-i", "Once upon a "])).stderr).toContain("the prompt ends in a space");
+    expect((await llama2([...flags, "-i", "-"], { stdin: "Once " })).stderr).toContain("the prompt ends in a space");
+    expect((await llama2([...flags, "-i", "Once upon a"])).stderr).not.toContain("space");
+  });
+
+  it("with --quiet has nothing on stderr but errors", async () => {
+    const quiet = await llama2(["--quiet", "-i", "A b c d ", "-n", "4", "--backend", "ts", "--threads", "2"]);
+    expect(quiet).toMatchObject({ code: 0, stderr: "" });
+    expect((await llama2(["--quiet", "missing.bin"])).stderr).toMatch(/^llama2: cannot open missing.bin/);
+  });
+
+  it("with --escape has the characters that its prompt names", async () => {
+    const flags = ["-n", "60", "-s", "1", "--escape", "--quiet"];
+    const { stdout } = await llama2([...flags, "-i", "a\\nb\\tc\\\\n \\u{1f600}\\x"]);
+    expect(stdout.toString().startsWith("a\nb\tc\\n \u{1f600}\\x")).toBe(true);
+    const { code, stderr } = await llama2([...flags, "-i", "\\u{110000}"]);
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: "llama2: \\u{110000} is not a character: the last is \\u{10FFFF} (E_USAGE)\n",
+    });
+  });
+
+  it("may begin with a dash", async () => {
+    const { stdout } = await llama2(["-i", "- item", "-n", "8", "-s", "1"]);
+    expect(stdout.toString()).toMatch(/^- item/);
+  });
+
   it("with --compat has exactly run.c's bytes", async () => {
     const { stdout } = await llama2(["--compat", "-i", "café 😀", "-t", "0", "-n", "64", "-s", "1"]);
     expect(sha256(stdout)).toBe(goldens.compatStory);

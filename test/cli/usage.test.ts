@@ -11,7 +11,7 @@ const MISSING = join(tempDir(), "missing.bin");
 
 async function expectUsage(args: string[], ...parts: (string | RegExp)[]): Promise<void> {
   const { code, stdout, stderr } = await llama2(args);
-  for (const part of [...parts, /error|E_USAGE/]) expect(stderr).toMatch(part);
+  for (const part of [...parts, /^llama2: .*\(E_USAGE\)/]) expect(stderr).toMatch(part);
   expect(stderr).not.toMatch(/cannot open|^ {4}at /m);
   expect(stdout.toString()).toBe("");
   expect(code).toBe(2);

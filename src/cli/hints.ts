@@ -1,0 +1,67 @@
+/*
+ * What may be meant by arguments that do not work.
+ */
+import { existsSync } from "node:fs";
+import { invocation, quote } from "./invocation.ts";
+
+/**
+ * Lines of advice for a model that does not exist: a command with a typing error, a prompt without -i, or a model that
+ * must be fetched.
+ * @param commands the names of all commands
+ */
+export function adviceForModel(path: string, commands: readonly string[]): string[] {
+  const here = invocation();
+  if (isProse(path)) return [beginsWith(path)];
+  return [
+    ...didYouMean(path, commands),
+    `  Without a model, llama2 tells a story with the one that comes with it: ${here}`,
+    "  llama2.c's models (stories15M.bin and others) are at https://huggingface.co/karpathy/tinyllamas",
+    `  All commands: ${here} help`,
+  ];
+}
+
+/** The same for more arguments than one, of which none is known to be a command. */
+export function adviceForArguments(args: readonly string[], commands: readonly string[]): string[] {
+  if (args.some((arg) => existsSync(arg) || looksLikeFile(arg))) return didYouMean(args[0], commands);
+  return [...didYouMean(args[0], commands), beginsWith(args.join(" "))];
+}
+
+/** The command that `word` may be, with a typing error. */
+export function didYouMean(word: string, commands: readonly string[]): string[] {
+  const command = existsSync(word) ? undefined : nearest(word, commands);
+  return command ? [`  Did you mean ${invocation()} ${command}?`] : [];
+}
+
+const beginsWith = (prompt: string) => `  A story that begins with these words: ${invocation()} -i ${quote(prompt)}`;
+
+/** Whether `text` is more likely how a story begins than a file's name. */
+const isProse = (text: string) => /\s/.test(text.trim()) && !looksLikeFile(text);
+
+const looksLikeFile = (text: string) => /[/\\]|\.\w{1,11}$/.test(text);
+
+/** The word that is most like `name`, if one is like it at all. */
+function nearest(name: string, words: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let least = Math.floor(name.length / 3) + 1;
+  for (const word of words) {
+    const distance = editDistance(name.toLowerCase(), word);
+    if (distance < least) [best, least] = [word, distance];
+  }
+  return best;
+}
+
+/** How many letters must be added, removed, replaced or swapped with the next to make b of a. */
+function editDistance(a: string, b: string): number {
+  const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)]; // rows[i][j]: the first i letters of a, j of b
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1];
+      row[j] = Math.min(rows[i - 1][j] + 1, row[j - 1] + 1, rows[i - 1][j - 1] + (same ? 0 : 1));
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      if (swapped) row[j] = Math.min(row[j], rows[i - 2][j - 2] + 1);
+    }
+    rows.push(row);
+  }
+  return rows[a.length][b.length];
+}

@@ -1,0 +1,51 @@
+/*
+ * How the user calls this command, so that commands in messages work where they are printed.
+ */
+import { existsSync } from "node:fs";
+import { basename, delimiter, dirname, join, relative, sep } from "node:path";
+
+/** What this process was started with. */
+interface Start {
+  script: string; // process.argv[1]
+  cwd: string;
+  env: NodeJS.ProcessEnv;
+}
+
+/** What stands before the arguments: `llama2` where that is a command, or else `npx llama2.ts`, `npm start --`, ... */
+export function invocation(start: Start = thisStart()): string {
+  const { script, cwd, env } = start;
+  const [agent] = (env.npm_config_user_agent ?? "npm").split("/");
+  if (env.npm_lifecycle_event === "start" && env.npm_package_name === "llama2.ts") {
+    return agent === "npm" ? "npm start --" : `${agent} start`;
+  }
+  const inClone = !script.split(sep).includes("node_modules") && existsSync(join(cwd, "src", "cli"));
+  if (env.npm_command === "exec") {
+    if (agent === "pnpm") return "pnpm exec llama2";
+    return inClone ? "npx ." : "npx llama2.ts";
+  }
+  if (agent === "yarn") return "yarn llama2";
+  const name = basename(script).replace(/\.\w+$/, "");
+  const path = (env.PATH ?? env.Path ?? "").split(delimiter);
+  if (name === "llama2" && path.includes(dirname(script))) return name;
+  const onPath = path.some((folder) => ["llama2", "llama2.cmd"].some((file) => existsSync(join(folder, file))));
+  if (name === "main" && onPath && !inClone) return "llama2"; // through a script, as pnpm and Windows have it
+  const file = quote(relative(cwd, script));
+  return name === "llama2" ? (file.includes(sep) ? file : `.${sep}${file}`) : `node ${file}`;
+}
+
+function thisStart(): Start {
+  let cwd = ".";
+  try {
+    cwd = process.cwd();
+  } catch {
+    // the folder has been deleted
+  }
+  return { script: process.argv[1] ?? "llama2", cwd, env: process.env };
+}
+
+/** `text` as one argument of the shell. */
+export function quote(text: string): string {
+  if (/^[\w./:=@%+-]+$/.test(text)) return text;
+  if (process.platform === "win32" || !/["$`\\!]/.test(text)) return `"${text}"`;
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,75 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { llama2 } from "../helpers/cli.ts";
+import { ROOT } from "../helpers/golden.ts";
+import { tempDir } from "../helpers/temp.ts";
+
+const help = async (...args: string[]) => {
+  const { code, stdout, stderr } = await llama2(args);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return stdout.toString();
+};
+
+describe.concurrent("help", () => {
+  it("lists all commands by what a person wants, on a screen of 24 lines and 80 columns", async () => {
+    const screen = await help("help");
+    expect(screen.match(/^\w+$/gm)).toEqual(["Tell", "Understand", "Measure", "Models"]);
+    for (const command of ["tokenize", "detokenize", "logits", "perplexity", "quantize"]) {
+      expect(screen).toMatch(new RegExp(`^  llama2 ${command} .*\\n      llama2 ${command} `, "m"));
+    }
+    expect(screen.trimEnd().split("\n").length).toBeLessThan(24);
+    for (const line of screen.split("\n").slice(0, -2)) expect(line.length, line).toBeLessThanOrEqual(80);
+  });
+
+  it("has examples that work as they are printed, but for the models and files they name", async () => {
+    const cwd = tempDir();
+    writeFileSync(join(cwd, "held-out.txt"), "Once upon a time there was a cat.");
+    const named = (await help("help")) + (await help("--help"));
+    const examples = [...named.matchAll(/^ +llama2 ((?:(?! {2,}).)*[^A-Z\s])(?: {2,}.*)?$/gm)].map(
+      ([, example]) => example,
+    );
+    const runnable = examples.filter((example) => !/[A-Z]{2,}/.test(example));
+    expect(runnable.length).toBeGreaterThan(8);
+    for (const example of runnable) {
+      const words = [...example.replace(/ > .*/, "").matchAll(/"([^"]*)"|(\S+)/g)].map(
+        ([, quoted, word]) => quoted ?? word,
+      );
+      const model = join(ROOT, "models", "stories2M.bin");
+      const args = words.map((word) => (/^(stories15M|llama2_7b_chat)\.bin$/.test(word) ? model : word));
+      const { code, stderr } = await llama2(args, { cwd });
+      expect({ example, code }, stderr).toEqual({ example, code: 0 });
+    }
+  });
+
+  it("explains a command", async () => {
+    expect(await help("help", "quantize")).toBe(await help("quantize", "--help"));
+  });
+
+  it("suggests the command that a misspelt one may be", async () => {
+    const { code, stderr } = await llama2(["help", "quantise"]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^llama2: unknown command 'quantise' \(E_USAGE\)\n {2}Did you mean .* quantize\?\n$/);
+  });
+
+  it("says how the command is called where it is not on the path", async () => {
+    const env = { PATH: "", npm_lifecycle_event: "start", npm_package_name: "llama2.ts" };
+    for (const args of [["help"], ["--help"]]) {
+      const { stdout } = await llama2(args, { env });
+      expect(stdout.toString()).toMatch(/Where you are, llama2 is called as: npm start --\n$/);
+    }
+  });
+});
+
+describe.concurrent("--version", () => {
+  it("is the package's, also as -v", async () => {
+    expect(await help("--version")).toMatch(/^llama2\.ts \d+\.\d+\.\d+\n$/);
+    expect(await help("-v")).toBe(await help("--version"));
+  });
+
+  it("with --verbose says what it runs on", async () => {
+    const lines = (await help("-v", "--verbose")).trimEnd().split("\n");
+    expect(lines[1]).toBe(`node: ${process.version}`);
+    expect(lines[2]).toBe(`platform: ${process.platform} ${process.arch}`);
+  });
+});

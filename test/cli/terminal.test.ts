@@ -1,0 +1,65 @@
+/*
+ * What somebody at a terminal sees: lines that break between words. A pseudo-terminal comes from util-linux's script.
+ */
+import { spawnSync } from "node:child_process";
+import { describe, expect, it } from "vitest";
+import { llama2, MAIN } from "../helpers/cli.ts";
+
+const canOpenTerminal = process.platform === "linux" && spawnSync("script", ["--version"]).status === 0;
+const needsScript = canOpenTerminal ? "" : " (skipped: needs script of util-linux, which is not here)";
+
+/** What appears on a terminal of so many columns, stderr included. */
+function onTerminal(columns: number, args: string, input = ""): string {
+  const command = `stty cols ${columns} -echo; "${process.execPath}" "${MAIN}" ${args}`;
+  const { stdout } = spawnSync("script", ["-qec", command, "/dev/null"], { input, encoding: "utf8" });
+  return stdout.replaceAll("\r\n", "\n");
+}
+
+const lines = (text: string) => text.trimEnd().split("\n");
+const inWords = (text: string) => text.trim().split(/\s+/).join(" ");
+
+describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
+  const flags = '--quiet -s 3 -n 120 -i "One day"';
+
+  it("a story breaks between words, and is the same otherwise", async () => {
+    const { stdout } = await llama2(["--quiet", "-s", "3", "-n", "120", "-i", "One day"]);
+    for (const columns of [20, 40, 80]) {
+      const seen = onTerminal(columns, flags);
+      expect(Math.max(...lines(seen).map((line) => line.length))).toBeLessThanOrEqual(columns);
+      expect(lines(seen).length).toBeGreaterThan(stdout.length / columns);
+      expect(inWords(seen)).toBe(inWords(stdout.toString()));
+    }
+  });
+
+  it("with --compat no line is broken", async () => {
+    const { stdout } = await llama2(["--compat", "--quiet", "-s", "3", "-n", "120"]);
+    expect(onTerminal(20, "--compat --quiet -s 3 -n 120")).toBe(stdout.toString());
+  });
+
+  it("of unknown width no line is broken", async () => {
+    const { stdout } = await llama2(["--quiet", "-s", "3", "-n", "120", "-i", "One day"]);
+    expect(onTerminal(0, flags)).toBe(stdout.toString());
+  });
+
+  it("several stories break, with their separators on lines of their own", () => {
+    const seen = lines(onTerminal(30, "--quiet -N 3 -s 3 -n 60"));
+    expect(seen.filter((line) => line === "<|end|>").length).toBe(2);
+    expect(Math.max(...seen.map((line) => line.length))).toBeLessThanOrEqual(30);
+  });
+
+  it("an answer of a chat breaks, the words before it counted", () => {
+    const seen = lines(onTerminal(30, '--quiet -m chat -y "" -i Hello -s 1 -n 80'));
+    expect(seen[0]).toMatch(/^Assistant: +\S/);
+    expect(Math.max(...seen.map((line) => line.length))).toBeLessThanOrEqual(30);
+  });
+
+  it("JSON is never broken", () => {
+    expect(JSON.parse(onTerminal(20, "--quiet --json -s 3 -n 60")).tokens.length).toBe(61);
+  });
+});
+
+it("a story that is piped has no line breaks of ours", async () => {
+  const { stdout } = await llama2(["-s", "3", "-n", "120", "-i", "One day"], { env: { COLUMNS: "20" } });
+  const { text } = JSON.parse((await llama2(["-s", "3", "-n", "120", "-i", "One day", "--json"])).stdout.toString());
+  expect(stdout.toString()).toBe(`${text}\n`);
+});
