@@ -35,6 +35,8 @@ export interface LoadOptions extends CudaOptions {
 /** One way to compute. */
 export interface Backend {
   readonly name: BackendName;
+  /** The instruction set it computes with: avx512, avx2, sse2, neon, base, simd128 (of WebAssembly), cuda, none. */
+  readonly isa: string;
   /** Load the weights, once, for sequences of at most `contextLength` positions. */
   load(source: WeightSource, contextLength: number, options: LoadOptions): Promise<LoadedModel>;
 }

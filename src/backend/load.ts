@@ -14,6 +14,7 @@ import { wasm } from "./wasm/wasm.ts";
 /** A model on a backend, and what the choice deserves to be told. */
 export interface Loaded {
   backend: BackendName;
+  isa: string; // the instruction set in use
   model: LoadedModel;
   config: Config; // seqLen is the context
   notes: string[];
@@ -55,19 +56,33 @@ export async function load(
     if (reason !== undefined) continue;
     try {
       if (backend !== "cuda") checkMemory(source, contextLength); // cuda looks at the memory of its device
-      const model = await OPEN[backend]().load(source, contextLength, { ...options, threads });
+      const opened = OPEN[backend]();
+      const model = await opened.load(source, contextLength, { ...options, threads });
       const notes = reasons.length > 0 ? [`running on ${backend}: ${reasons.join("; ")}`] : [];
       if (backend === "cuda" && name === "auto") {
         notes.push("running on cuda: sampled text may differ from llama2.c's (--backend cpu gives the same)");
       }
       if (threads > model.threads) notes.push(`the ${backend} backend runs on one thread`);
-      return { backend, model, config, notes };
+      return { backend, isa: opened.isa, model, config, notes };
     } catch (error) {
       if (backend === candidates.at(-1) || !cannotRun(error)) throw error;
       reasons.push(error.message);
     }
   }
   throw new Error("there is no backend at all");
+}
+
+/** The backends that work here, the fastest first. */
+export function availableBackends(): Backend[] {
+  return BACKENDS.flatMap((name) => {
+    if (name === "cuda" && whyNotCuda() !== undefined) return [];
+    try {
+      return [OPEN[name]()];
+    } catch (error) {
+      if (cannotRun(error)) return [];
+      throw error;
+    }
+  });
 }
 
 /** Whether this is the backend's fault, and another may do better. */

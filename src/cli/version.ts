@@ -13,7 +13,11 @@ export function packageVersion(): string {
 export async function printVersion(verbose: boolean): Promise<void> {
   const lines = [`llama2.ts ${packageVersion()}`];
   if (verbose) {
+    const { availableBackends } = await import("../backend/load.ts");
+    const backends = availableBackends();
     lines.push(`node: ${process.version}`, `platform: ${process.platform} ${process.arch}`);
+    lines.push(`isa: ${backends.find(({ name }) => name !== "cuda")?.isa}`);
+    lines.push(`backends: ${backends.map(({ name }) => name).join(", ")}`);
   }
   await print(`${lines.join("\n")}\n`);
 }

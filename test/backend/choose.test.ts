@@ -4,7 +4,7 @@
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { ADDON_PATH } from "../../src/backend/cpu/addon.ts";
+import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.ts";
 import { load } from "../../src/backend/load.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { hasAddon, needsAddon, withIsa } from "../helpers/backends.ts";
@@ -31,6 +31,27 @@ describe.skipIf(!hasAddon)(`with the native addon${needsAddon}`, () => {
   it("takes as many threads as it is told, or by the model's size", async () => {
     expect((await load(source, "cpu", 0, 3)).model.threads).toBe(3);
     expect((await load(source, "cpu", 0, 0)).model.threads).toBe(1);
+  });
+
+  it("takes an instruction set by the README's names and the addon's, in any case", async () => {
+    const isaOf = async (named: string) => (await withIsa(named, () => load(source, "cpu", 0, 0))).isa;
+    const base = process.arch === "x64" ? "sse2" : "base";
+    expect(await isaOf("base")).toBe(base);
+    expect(await isaOf(base.toUpperCase())).toBe(base);
+    for (const isa of loadAddon().isas().slice(1)) {
+      expect(await isaOf(isa)).toBe(isa);
+      expect(await isaOf(isa.toUpperCase().replace("AVX5", "AVX-5"))).toBe(isa);
+    }
+  });
+
+  it("auto runs the next backend if an instruction set is misnamed, and says why", async () => {
+    const { backend, notes } = await withIsa("sse9", () => load(source, "auto", 0, 0));
+    expect(backend).toBe("wasm");
+    expect(notes).toEqual([
+      expect.stringMatching(
+        /^running on wasm: LLAMA2_ISA is sse9, which is not the name of an instruction set; it has /,
+      ),
+    ]);
   });
 
   it("an instruction set that is none here is refused by name", async () => {

@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { hasAddon, needsAddon } from "../helpers/backends.ts";
 import { llama2 } from "../helpers/cli.ts";
 import { ROOT } from "../helpers/golden.ts";
 import { tempDir } from "../helpers/temp.ts";
@@ -71,5 +72,15 @@ describe.concurrent("--version", () => {
     const lines = (await help("-v", "--verbose")).trimEnd().split("\n");
     expect(lines[1]).toBe(`node: ${process.version}`);
     expect(lines[2]).toBe(`platform: ${process.platform} ${process.arch}`);
+    expect(lines[3]).toMatch(/^isa: (avx512|avx2|sse2|neon|base|simd128)$/);
+    expect(lines[4]).toMatch(/^backends: ((cuda, )?cpu, )?wasm, ts$/);
+  });
+
+  it.skipIf(!hasAddon)(`with --verbose names the instruction set that LLAMA2_ISA chooses${needsAddon}`, async () => {
+    const verbose = async (LLAMA2_ISA: string) => {
+      return (await llama2(["--version", "--verbose"], { env: { LLAMA2_ISA } })).stdout.toString();
+    };
+    expect(await verbose("base")).toMatch(process.arch === "x64" ? /^isa: sse2$/m : /^isa: base$/m);
+    expect(await verbose("sse9")).toMatch(/^isa: simd128\nbackends: wasm, ts$/m);
   });
 });

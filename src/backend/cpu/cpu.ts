@@ -11,13 +11,14 @@ import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./a
 
 /**
  * The cpu backend, on the instruction set that LLAMA2_ISA names, or else on the best this machine has.
- * @throws Llama2Error E_DEVICE_UNAVAILABLE if the addon does not load, or the machine lacks the instruction set
+ * @throws Llama2Error E_DEVICE_UNAVAILABLE if the addon does not load, or the machine lacks the instruction set that was named
  */
 export function openCpu(): Backend {
   const addon = loadAddon();
   const isa = chooseIsa(addon.isas(), process.env.LLAMA2_ISA ?? "");
   return {
     name: "cpu",
+    isa: nameOf(isa),
     async load(source, contextLength, { threads: wanted }) {
       const config = { ...source.config, seqLen: contextLength };
       const threads = wanted || threadsFor(source, WEIGHTS_A_THREAD);
@@ -43,11 +44,22 @@ export function openCpu(): Backend {
 
 const ISAS = ["base", "avx2", "avx512", "neon"];
 
-function chooseIsa(available: string[], named: string): string {
-  if (named === "") return available[available.length - 1];
-  if (available.includes(named)) return named;
-  const what = ISAS.includes(named) ? "an instruction set that this machine lacks" : "no instruction set";
-  throw new Llama2Error("E_DEVICE_UNAVAILABLE", `LLAMA2_ISA is ${named}, ${what}; it has ${available.join(", ")}`);
+/** The baseline of x86-64 has a name that people know. */
+const BASE_NAME = process.arch === "x64" ? "sse2" : "base";
+const nameOf = (isa: string) => (isa === "base" ? BASE_NAME : isa);
+
+/** Which of `available` is `wanted`, in any case and with or without a hyphen; the best if it is empty. */
+function chooseIsa(available: string[], wanted: string): string {
+  if (wanted === "") return available[available.length - 1];
+  const plain = wanted.toLowerCase().replace(/[^a-z0-9]/g, "");
+  const isa = plain === BASE_NAME ? "base" : plain;
+  if (available.includes(isa)) return isa;
+  const known = ISAS.includes(isa) || isa === "sse2";
+  const why = known ? "which this machine does not have" : "which is not the name of an instruction set";
+  throw new Llama2Error(
+    "E_DEVICE_UNAVAILABLE",
+    `LLAMA2_ISA is ${wanted}, ${why}; it has ${available.map(nameOf).join(", ")}`,
+  );
 }
 
 /** Fewer weights for a thread are not worth its waiting for the others. */

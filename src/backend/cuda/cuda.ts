@@ -28,7 +28,11 @@ const LARGE = 1e9;
 export function openCuda(path?: string): Backend {
   const addon = loadCudaAddon(path);
   typed(() => addon.devices());
-  return { name: "cuda", load: (source, contextLength, options) => loadModel(addon, source, contextLength, options) };
+  return {
+    name: "cuda",
+    isa: "cuda",
+    load: (source, contextLength, options) => loadModel(addon, source, contextLength, options),
+  };
 }
 
 /** Why `auto` need not try cuda, found by a look for files; "" if it has not been built, which is nothing to tell. */

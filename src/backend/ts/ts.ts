@@ -18,6 +18,7 @@ const layout: MatrixLayout<Panels | Int8Panels> = {
 
 export const ts: Backend = {
   name: "ts",
+  isa: "none",
   async load(source, contextLength) {
     const config = { ...source.config, seqLen: contextLength };
     const weights = await memoryMapWeights(source, layout);

@@ -16,6 +16,7 @@ import type { ThreadData } from "./thread.ts";
 
 export const wasm: Backend = {
   name: "wasm",
+  isa: "simd128",
   async load(source, contextLength, options) {
     const threads = options.threads || threadsFor(source, WEIGHTS_A_THREAD);
     checkFits(source, contextLength, threads);
