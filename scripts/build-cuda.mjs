@@ -12,8 +12,8 @@ import { existsSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { root } from "./fingerprint.mjs";
+import { isMain, root } from "./fingerprint.mjs";
+import { remember } from "./native.mjs";
 
 /** Where it is built: not in build/, which node-gyp empties. */
 const FOLDER = "build-cuda";
@@ -89,10 +89,12 @@ function findCmakeJs() {
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (isMain(import.meta.url)) {
   const why = buildCuda(process.argv.slice(2));
   if (why) {
     console.error(`the cuda backend was not built: ${why}`);
     process.exitCode = 1;
+  } else {
+    await remember(join(root, FOLDER, "Release", "llama2_cuda.node"));
   }
 }

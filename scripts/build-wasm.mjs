@@ -2,10 +2,8 @@
  * Build the WebAssembly kernels: the same source twice, once for threads that share a memory, once without, for
  * one thread and for places that have no SharedArrayBuffer.
  */
-import { fileURLToPath } from "node:url";
 import asc from "assemblyscript/asc";
-
-const root = fileURLToPath(new URL("..", import.meta.url));
+import { isMain, root } from "./fingerprint.mjs";
 
 // the stub runtime is empty: nothing is allocated in AssemblyScript. 65536 pages are all that 32 bits can address.
 const COMMON = "-O3 --noAssert --runtime stub --enable simd --importMemory --maximumMemory 65536";
@@ -22,4 +20,4 @@ export async function buildWasm() {
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await buildWasm();
+if (isMain(import.meta.url)) await buildWasm();

@@ -5,8 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { product, root } from "./fingerprint.mjs";
+import { isMain, product, root } from "./fingerprint.mjs";
 import { buildNative } from "./native.mjs";
 
 const dist = product("dist", ["src", "scripts/build.mjs", "scripts/build-wasm.mjs", "tsconfig.json"]);
@@ -23,7 +22,7 @@ async function build() {
   const { buildWasm } = await import("./build-wasm.mjs"); // needs what `npm ci` installs
   await buildWasm();
   dist.markFresh();
-  const why = buildNative();
+  const why = await buildNative();
   if (why) console.error(`llama2.ts: no native cpu backend (${why}); wasm remains, the same bit for bit`);
 }
 
@@ -37,4 +36,4 @@ function rewriteDeclarations() {
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await build();
+if (isMain(import.meta.url)) await build();

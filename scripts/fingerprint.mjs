@@ -2,11 +2,15 @@
  * Whether what was built is still what the sources say.
  */
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** Whether the module at `url` is what node was started with, be it by a link. */
+export const isMain = (url) =>
+  existsSync(process.argv[1] ?? "") && realpathSync(process.argv[1]) === realpathSync(fileURLToPath(url));
 
 /** A fingerprint of files and folders of the checkout: their paths, sizes and times. */
 function fingerprint(sources) {

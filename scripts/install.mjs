@@ -4,7 +4,7 @@
 import { buildNative } from "./native.mjs";
 
 try {
-  const why = buildNative();
+  const why = await buildNative();
   if (why) console.error(`llama2.ts: no native cpu backend (${why}); wasm remains, the same bit for bit`);
 } catch (error) {
   console.error(`llama2.ts: no native cpu backend (${error.message}); wasm remains, the same bit for bit`);

@@ -2,8 +2,9 @@
  * Builds the native addon with node-gyp, or says why not. Downloads nothing.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { product, root } from "./fingerprint.mjs";
 
@@ -11,34 +12,85 @@ const addon = product("build", ["native/cpu", "native/addon", "binding.gyp"]);
 
 /**
  * Build it, unless it is there and no older than its sources.
- * @param {{ loud?: boolean }} options loud: build it in any case, and show what node-gyp says
- * @returns {string | undefined} why there is no addon, or undefined if there is one now
+ * @param {{ anew?: boolean }} options anew: build it in any case
+ * @returns {Promise<string | undefined>} why there is no addon, in one line, or undefined if there is one now
  */
-export function buildNative({ loud = false } = {}) {
-  if (!loud && addon.isFresh()) return undefined;
+export async function buildNative({ anew = false } = {}) {
+  if (!anew && addon.isFresh()) return undefined;
   // Without headers beside node, node-gyp would download them.
   const nodedir = dirname(dirname(process.execPath));
   if (!existsSync(join(nodedir, "include/node/node_api.h"))) return `Node's headers are not in ${nodedir}/include/node`;
   const nodeGyp = findNodeGyp();
-  if (!nodeGyp) return "node-gyp is not installed";
-  const { status, error, stderr } = spawnSync(
+  if (!nodeGyp) return "node-gyp is missing, which npm usually brings along";
+  const { status, error, stdout, stderr } = spawnSync(
     process.execPath,
-    [nodeGyp, "rebuild", `--nodedir=${nodedir}`, "--jobs=max", ...(loud ? [] : ["--silent"])],
-    { cwd: root, stdio: loud ? "inherit" : ["ignore", "ignore", "pipe"], encoding: "utf8" },
+    [nodeGyp, "rebuild", `--nodedir=${nodedir}`, "--jobs=max"],
+    { cwd: root, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8", maxBuffer: 2 ** 28 },
   );
-  if (status === 0) {
+  if (status !== 0) return whyNot(`${stdout ?? ""}${stderr ?? ""}${error?.message ?? ""}`);
+  await remember(join(root, "build", "Release", "llama2_cpu.node"));
+  try {
     addon.markFresh();
-    return undefined;
+  } catch {
+    // it is built all the same
   }
-  const said = error?.message ?? stderr?.match(/(?:error|not found|Could not)[^\n]*/i)?.[0];
-  return said ? `node-gyp failed: ${said}` : "node-gyp could not build it";
+  return undefined;
 }
 
-/** A checkout has its own; a package that is being installed takes the one that npm has. */
+/** Try the addon, so that nobody needs to do so later. */
+export async function remember(path) {
+  const probe = join(root, "dist", "backend", "probe.js");
+  if (existsSync(probe)) (await import("../dist/backend/probe.js")).probe(path);
+}
+
+/** One line about a failed build. All that was said is in a file. */
+function whyNot(said) {
+  const missing = process.platform === "win32" ? [] : missingTools();
+  const why = said.includes("No space left on device")
+    ? "the disk is full"
+    : missing.length > 0
+      ? `not found: ${missing.join(", ")}`
+      : (said.match(/^.*(?:error: |EACCES|EROFS|Could not find)[^\n]*/m)?.[0].trim() ?? "node-gyp failed");
+  try {
+    const log = join(mkdtempSync(join(tmpdir(), "llama2.ts-")), "node-gyp.log");
+    writeFileSync(log, said);
+    return `${why}; all that node-gyp said is in ${log}`;
+  } catch {
+    return why;
+  }
+}
+
+/** What node-gyp needs and cannot be started here. */
+function missingTools() {
+  const runs = (...commands) =>
+    commands.some((command) => command && spawnSync(command, ["--version"], { stdio: "ignore" }).status === 0);
+  const tools = {
+    "a C++ compiler": runs(process.env.CXX ?? "g++", "c++"),
+    make: runs(process.env.MAKE ?? "make", "gmake"),
+    "Python 3": runs(
+      process.env.NODE_GYP_FORCE_PYTHON,
+      process.env.npm_config_python,
+      process.env.PYTHON,
+      "python3",
+      "python",
+    ),
+  };
+  return Object.keys(tools).filter((tool) => !tools[tool]);
+}
+
+/** A checkout has its own; elsewhere npm brings one along, and says where when it runs this. */
 function findNodeGyp() {
   try {
     return createRequire(import.meta.url).resolve("node-gyp/bin/node-gyp.js");
   } catch {
-    return process.env.npm_config_node_gyp;
+    const prefix = dirname(dirname(process.execPath));
+    const inNpm = join("node_modules", "npm", "node_modules", "node-gyp", "bin", "node-gyp.js");
+    const places = [
+      process.env.npm_config_node_gyp,
+      join(prefix, "lib", inNpm),
+      join(dirname(process.execPath), inNpm), // Windows
+      "/usr/share/nodejs/node-gyp/bin/node-gyp.js", // Debian
+    ];
+    return places.find((path) => path && existsSync(path));
   }
 }

@@ -1,19 +1,25 @@
 /*
  * Trying a native file before it is loaded.
  *
- * A native file that does not belong here may end the whole process when it is loaded, and nothing can catch that. So
- * a child process loads it first, and what becomes of the child is the answer. That takes a tenth of a second; a
- * success is remembered beside the file, for this very file on this very machine. A failure is not: its cause may be
- * gone the next time.
+ * A native file that does not belong here may end the whole process when it is loaded, and nothing can catch that. So a
+ * child process loads it first, and what becomes of the child is the answer. That takes a tenth of a second; a success is
+ * remembered beside the file, for these very bytes on this very machine. Whoever builds the file does this as well, so
+ * that usually nothing is left to try. A failure is not remembered: its cause may be gone the next time.
+ *
+ * A child can only be started where the executable of this process is node. In an Electron app, a single-executable
+ * application, or another runtime, starting it might open the application once more. There, and where no child may be
+ * started, a file whose bytes once loaded somewhere is taken to load; any other is refused.
  */
-import { spawnSync } from "node:child_process";
+import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { hostname, release } from "node:os";
+import { basename, dirname } from "node:path";
 
 export interface ProbeResult {
   ok: boolean;
-  /** What kind of failure: ERR_DLOPEN_FAILED, a signal's name, TIMEOUT, EXIT; "" for none. */
+  /** What kind of failure: ERR_DLOPEN_FAILED, a signal's name, TIMEOUT, EXIT, UNTRIED; "" for none. */
   code: string;
   /** What happened, in words; "" for nothing. */
   reason: string;
@@ -28,36 +34,69 @@ const CHILD = `
   }`;
 
 const TIMEOUT_MS = 20_000;
+/** Set in the child, which must never start another. */
+const GUARD = "LLAMA2_PROBE";
+
+const OK: ProbeResult = { ok: true, code: "", reason: "" };
+const failed = (code: string, reason: string): ProbeResult => ({ ok: false, code, reason });
 
 /** Can the native file at `path` be loaded? */
 export function probe(path: string): ProbeResult {
-  const memory = `${path}.probe`;
-  let key: string;
+  let bytes: string;
   try {
-    key = keyOf(path);
+    bytes = sha256(readFileSync(path));
   } catch (error) {
     const { code = "EXIT", message } = error as NodeJS.ErrnoException;
-    return { ok: false, code, reason: message };
+    return failed(code, message);
   }
-  if (recall(memory) === key) return { ok: true, code: "", reason: "" };
-  const result = loadInChild(path);
-  if (result.ok) remember(memory, key);
-  return result;
+  const machine = sha256([process.version, process.platform, process.arch, hostname(), release()].join("\n"));
+  const memory = `${path}.probe`;
+  const remembered = recall(memory);
+  if (remembered.bytes === bytes && remembered.machine === machine) return OK;
+  const child = isNode() ? loadInChild(path) : undefined;
+  if (child === undefined) {
+    return remembered.bytes === bytes ? OK : failed("UNTRIED", `it has not been tried, and ${whyNoChild()}`);
+  }
+  if (child.ok) remember(memory, { bytes, machine });
+  return child;
 }
 
-/** What a success depends on: the file's bytes, Node, and the machine. */
-function keyOf(path: string): string {
-  const machine = [process.version, process.platform, process.arch, hostname(), release()];
-  return createHash("sha256").update(readFileSync(path)).update(machine.join("\n")).digest("hex");
+const sha256 = (data: Uint8Array | string): string => createHash("sha256").update(data).digest("hex");
+
+/** Whether the executable of this process is node, so that it can be started with a script. */
+function isNode(): boolean {
+  if (process.env[GUARD] !== undefined) return false;
+  if (process.versions.bun || process.versions.deno || isSingleExecutable()) return false;
+  if (process.versions.electron) return process.env.ELECTRON_RUN_AS_NODE !== undefined;
+  return /^node(js)?[-\d.]*(\.exe)?$/i.test(basename(process.execPath));
 }
 
-function loadInChild(path: string): ProbeResult {
+function isSingleExecutable(): boolean {
+  try {
+    return createRequire(import.meta.url)("node:sea").isSea();
+  } catch {
+    return false; // a Node without them
+  }
+}
+
+const whyNoChild = (): string =>
+  isNode()
+    ? "no process can be started here to try it"
+    : `${process.execPath} is not known to be node, so it is not started to try it`;
+
+/** What became of a child that loads the file; undefined if no child can be started. */
+function loadInChild(path: string): ProbeResult | undefined {
   const { NODE_OPTIONS: _, ...env } = process.env;
-  const child = spawnSync(process.execPath, ["-e", CHILD, path], { env, encoding: "utf8", timeout: TIMEOUT_MS });
-  const failed = (code: string, reason: string): ProbeResult => ({ ok: false, code, reason });
+  const options = { env: { ...env, [GUARD]: "1" }, encoding: "utf8", timeout: TIMEOUT_MS, cwd: dirname(path) } as const;
+  let child: SpawnSyncReturns<string>;
+  try {
+    child = spawnSync(process.execPath, ["-e", CHILD, path], options);
+  } catch {
+    return undefined; // Node's permission model
+  }
   if (child.error) {
-    const { code = "EXIT", message } = child.error as NodeJS.ErrnoException;
-    return code === "ETIMEDOUT" ? failed("TIMEOUT", "loading it takes too long") : failed(code, message);
+    const { code } = child.error as NodeJS.ErrnoException;
+    return code === "ETIMEDOUT" ? failed("TIMEOUT", "loading it takes too long") : undefined;
   }
   if (child.signal) return failed(child.signal, "loading it crashes");
   try {
@@ -69,18 +108,25 @@ function loadInChild(path: string): ProbeResult {
   }
 }
 
-function recall(memory: string): string | undefined {
+/** Which bytes have loaded, and on which machine that was. */
+interface Memory {
+  bytes: string;
+  machine: string;
+}
+
+function recall(memory: string): Partial<Memory> {
   try {
-    return readFileSync(memory, "utf8");
+    const [bytes, machine] = readFileSync(memory, "utf8").split("\n");
+    return { bytes, machine };
   } catch {
-    return undefined;
+    return {};
   }
 }
 
-function remember(memory: string, key: string): void {
+function remember(memory: string, { bytes, machine }: Memory): void {
   const part = `${memory}.${process.pid}`;
   try {
-    writeFileSync(part, key);
+    writeFileSync(part, `${bytes}\n${machine}\n`);
     renameSync(part, memory); // whole or not at all
   } catch {
     // a folder that cannot be written to: the next start tries again

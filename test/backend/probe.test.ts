@@ -1,6 +1,6 @@
 import { copyFileSync, existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.ts";
 import { probe } from "../../src/backend/probe.ts";
 import { hasAddon, needsAddon } from "../helpers/backends.ts";
@@ -23,6 +23,26 @@ function withCodeReplaced(elf: Buffer): Buffer {
   return elf;
 }
 
+/** Do `work` in a process whose executable is another. */
+function inExecutable<T>(path: string, work: () => T): T {
+  const before = process.execPath;
+  process.execPath = path;
+  try {
+    return work();
+  } finally {
+    process.execPath = before;
+  }
+}
+
+/** An executable that counts how often it was started, as an application would open again. */
+function trap(name: string): { executable: string; starts: () => number } {
+  const folder = tempDir();
+  const executable = join(folder, name);
+  writeFileSync(executable, `#!/bin/sh\necho started >> '${folder}/starts'\n`, { mode: 0o755 });
+  const log = join(folder, "starts");
+  return { executable, starts: () => (existsSync(log) ? readFileSync(log, "utf8").trim().split("\n").length : 0) };
+}
+
 describe.skipIf(!hasAddon)(`probing a native file${needsAddon}`, () => {
   const copied = () => {
     const path = file();
@@ -34,9 +54,60 @@ describe.skipIf(!hasAddon)(`probing a native file${needsAddon}`, () => {
     const path = copied();
     expect(probe(path)).toEqual(OK);
     expect(existsSync(`${path}.probe`)).toBe(true);
-    const begin = performance.now();
-    expect(probe(path)).toEqual(OK);
-    expect(performance.now() - begin).toBeLessThan(30); // no process was started
+    expect(inExecutable("/nonexistent/node", () => probe(path))).toEqual(OK); // no process was started
+  });
+
+  it.each(["electron", "my-app", "bun", "node-app"])("starts nothing from an executable called %s", (name) => {
+    const path = copied();
+    const { executable, starts } = trap(name);
+    expect(inExecutable(executable, () => probe(path))).toEqual({
+      ok: false,
+      code: "UNTRIED",
+      reason: `it has not been tried, and ${executable} is not known to be node, so it is not started to try it`,
+    });
+    expect(starts()).toBe(0);
+    expect(existsSync(`${path}.probe`)).toBe(false);
+  });
+
+  it("starts nothing from Electron, whatever it is called", () => {
+    const path = copied();
+    const { executable, starts } = trap("node");
+    const versions = vi.spyOn(process, "versions", "get").mockReturnValue({ ...process.versions, electron: "45.0.0" });
+    try {
+      expect(inExecutable(executable, () => probe(path)).code).toBe("UNTRIED");
+      expect(starts()).toBe(0);
+    } finally {
+      versions.mockRestore();
+    }
+  });
+
+  it("starts nothing from what a probe started", () => {
+    const path = copied();
+    const { executable, starts } = trap("node");
+    vi.stubEnv("LLAMA2_PROBE", "1");
+    try {
+      expect(inExecutable(executable, () => probe(path)).code).toBe("UNTRIED");
+      expect(starts()).toBe(0);
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  });
+
+  it("starts an executable that is called node: the trap of these tests works", () => {
+    const { executable, starts } = trap("node");
+    inExecutable(executable, () => probe(copied()));
+    expect(starts()).toBe(1);
+  });
+
+  it("believes what the build has tried, where nothing can be started, and on another machine", () => {
+    const path = copied();
+    probe(path);
+    const [bytes] = readFileSync(`${path}.probe`, "utf8").split("\n");
+    writeFileSync(`${path}.probe`, `${bytes}\nanother machine\n`);
+    expect(inExecutable("/opt/My App/app", () => probe(path))).toEqual(OK);
+    expect(inExecutable("/nonexistent/node", () => probe(path))).toEqual(OK);
+    truncateSync(path, 10_000);
+    expect(inExecutable("/opt/My App/app", () => probe(path)).ok).toBe(false);
   });
 
   it("does not believe what it remembers of another file", () => {
@@ -102,7 +173,7 @@ describe("probing something else", () => {
     const path = file();
     writeFileSync(path, "not a library\n");
     expect(() => loadAddon(path)).toThrow(
-      /addon\.node does not load here \(ERR_DLOPEN_FAILED: .+\): `npm run build:native`/,
+      /addon\.node does not load here \(ERR_DLOPEN_FAILED: .+\): `npm run build:native` builds/,
     );
     expect(() => loadAddon(`${path}.absent`)).toThrow(/has not been built: `npm run build:native`/);
   });

@@ -3,6 +3,7 @@
  */
 import { fileURLToPath } from "node:url";
 import type { Config } from "../../llama2/transformer.ts";
+import { buildCommand } from "../buildCommand.ts";
 import { type Fillable, loadNative } from "../native.ts";
 
 /** Where `npm run build:native` puts it. */
@@ -43,5 +44,5 @@ export interface Addon {
  * @throws Llama2Error E_DEVICE_UNAVAILABLE with the reason
  */
 export function loadAddon(path: string = ADDON_PATH): Addon {
-  return loadNative({ what: "the native addon", path, command: "npm run build:native" });
+  return loadNative({ what: "the native addon", path, command: buildCommand("native") });
 }

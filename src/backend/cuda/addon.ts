@@ -4,6 +4,7 @@
 import { fileURLToPath } from "node:url";
 import type { Config } from "../../llama2/transformer.ts";
 import type { KvPrecision, Precision } from "../backend.ts";
+import { buildCommand } from "../buildCommand.ts";
 import { type Fillable, loadNative } from "../native.ts";
 
 /** Where `npm run build:cuda` puts it. */
@@ -72,5 +73,5 @@ export interface CudaAddon {
  * @throws Llama2Error E_DEVICE_UNAVAILABLE with the reason
  */
 export function loadCudaAddon(path: string = CUDA_ADDON_PATH): CudaAddon {
-  return loadNative({ what: "the CUDA addon", path, command: "npm run build:cuda" });
+  return loadNative({ what: "the CUDA addon", path, command: buildCommand("cuda") });
 }

@@ -1,0 +1,49 @@
+/*
+ * The command that builds a native file, as it works where the message that suggests it is printed: in a clone, and
+ * wherever this package was installed. Package managers differ in how they allow a package's scripts, and so do their
+ * versions; the script itself runs everywhere.
+ */
+import { existsSync, realpathSync } from "node:fs";
+import { basename, isAbsolute, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The folder of this package. */
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+/** @param backend which of the two: the script is called build-BACKEND.mjs, and in a clone also build:BACKEND */
+export function buildCommand(backend: "native" | "cuda"): string {
+  const from = currentFolder();
+  if (from !== undefined && relative(from, ROOT) === "" && existsSync(join(ROOT, "src"))) {
+    return `npm run build:${backend}`;
+  }
+  const script = join(ROOT, "scripts", `build-${backend}.mjs`);
+  const path = from === undefined ? script : shortest(from, script);
+  const node = process.versions.pnp ? "yarn node" : "node"; // Yarn's own way of finding packages needs its node
+  return `${node} ${quoted(path.startsWith("..") || isAbsolute(path) ? script : path)}`;
+}
+
+/** A path of `script` for somebody who is in the folder `from`. pnpm links packages from where they really are. */
+function shortest(from: string, script: string): string {
+  const linked = join("node_modules", "llama2.ts", "scripts", basename(script));
+  try {
+    if (realpathSync(join(from, linked)) === realpathSync(script)) return linked;
+  } catch {
+    // it does not lie there
+  }
+  return relative(from, script);
+}
+
+/** Undefined if it has been deleted. */
+function currentFolder(): string | undefined {
+  try {
+    return process.cwd();
+  } catch {
+    return undefined;
+  }
+}
+
+/** For a shell. */
+function quoted(path: string): string {
+  if (/^[\w./\\:@+-]+$/.test(path)) return path;
+  return process.platform === "win32" ? `"${path}"` : `'${path.replaceAll("'", "'\\''")}'`;
+}
