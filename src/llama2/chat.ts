@@ -18,8 +18,8 @@ export type ReadStdin = (guide: string, previous: string) => string;
  * gives the next one, so each position takes one random number; the token after an EOS is printed; and a turn that
  * reaches `steps` is cut.
  */
-export function chat<M>(
-  transformer: Transformer<M>,
+export function chat(
+  transformer: Transformer,
   tokenizer: Tokenizer,
   sampler: Sampler,
   cliUserPrompt: string | undefined,

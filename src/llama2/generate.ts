@@ -12,8 +12,8 @@ import { forward, type Transformer } from "./transformer.ts";
  * are read one by one like all others, then what the model adds. The newline at the end and the speed, which run.c
  * prints as well, are left to the caller.
  */
-export function generate<M>(
-  transformer: Transformer<M>,
+export function generate(
+  transformer: Transformer,
   tokenizer: Tokenizer,
   sampler: Sampler,
   prompt: string,

@@ -17,8 +17,7 @@
  * "runq.c 139" names the line of the original where the function it translates begins.
  */
 import { f32, roundf } from "./math.ts";
-import type { Config, Rows } from "./transformer.ts";
-import { groupSizeOf, int8Pieces, type MatrixLayout, rows } from "./weights.ts";
+import type { Config, Packed } from "./transformer.ts";
 
 /** Numbers in int8, in groups with a scale each. runq.c 34. */
 export interface QuantizedTensor {
@@ -117,20 +116,11 @@ export function runOf(n: number, groupSize: number): number {
   return groupSize === 0 ? n : runOf(groupSize, n % groupSize); // the greatest common divisor
 }
 
-/** The reference's layout where matrices may be int8: those of float32 are plain rows. */
-export const quantizedRows: MatrixLayout<Rows | QuantizedRows> = {
-  async load(source, name, layer, d, n) {
-    const groupSize = groupSizeOf(source.formatOf(name));
-    if (groupSize === 0) return rows.load(source, name, layer, d, n);
-    const q = new Int8Array(d * n);
-    const s = new Float32Array((d * n) / groupSize);
-    for await (const piece of int8Pieces(source, name, layer)) {
-      q.set(piece.q, piece.offset);
-      s.set(piece.scales, piece.offset / groupSize);
-    }
-    return { q, s, groupSize, d, n };
-  },
-  matmul: (xout, x, w) => ("q" in w ? matmul(xout, x, w) : rows.matmul(xout, x, w)),
-  // runq.c dequantizes the whole table when it loads; one row a token is enough
-  copyRow: (xout, w, row) => ("q" in w ? dequantize(w, xout, row * w.n) : rows.copyRow(xout, w, row)),
-};
+/** An int8 matrix as the forward pass takes it. */
+export function packQuantized(w: QuantizedRows): Packed {
+  return {
+    matmul: (xout, x) => matmul(xout, x, w),
+    // runq.c dequantizes the whole table when it loads; one row a token is enough
+    copyRow: (xout, row) => dequantize(w, xout, row * w.n),
+  };
+}

@@ -30,26 +30,26 @@ export interface Config {
 /** llama2.c's values for what its checkpoints do not store. */
 export const DEFAULTS = { normEps: f32(1e-5), ropeTheta: 10000 } as const;
 
-/** The learned numbers. M is a matrix in whatever layout a backend likes; the reference keeps plain rows. run.c 29. */
-export interface TransformerWeights<M> {
+/** The learned numbers. What a Matrix is, matmul says below. run.c 29. */
+export interface TransformerWeights {
   // a vector for each token
-  tokenEmbeddingTable: M; // (vocabSize, dim)
+  tokenEmbeddingTable: Matrix; // (vocabSize, dim)
   // weights for the rmsnorms
   rmsAttWeight: Float32Array[]; // (nLayers, dim)
   rmsFfnWeight: Float32Array[]; // (nLayers, dim)
   // weights for the attention's matmuls
-  wq: M[]; // (nLayers, dim, dim)
-  wk: M[]; // (nLayers, kvDim, dim)
-  wv: M[]; // (nLayers, kvDim, dim)
-  wo: M[]; // (nLayers, dim, dim)
+  wq: Matrix[]; // (nLayers, dim, dim)
+  wk: Matrix[]; // (nLayers, kvDim, dim)
+  wv: Matrix[]; // (nLayers, kvDim, dim)
+  wo: Matrix[]; // (nLayers, dim, dim)
   // weights for the feed-forward network
-  w1: M[]; // (nLayers, hiddenDim, dim)
-  w2: M[]; // (nLayers, dim, hiddenDim)
-  w3: M[]; // (nLayers, hiddenDim, dim)
+  w1: Matrix[]; // (nLayers, hiddenDim, dim)
+  w2: Matrix[]; // (nLayers, dim, hiddenDim)
+  w3: Matrix[]; // (nLayers, hiddenDim, dim)
   // the last rmsnorm
   rmsFinalWeight: Float32Array; // (dim)
   // the classifier, which makes logits; often the embedding table itself
-  wcls: M; // (vocabSize, dim)
+  wcls: Matrix; // (vocabSize, dim)
 }
 
 /** The numbers of one token on their way, and the memory of the tokens before it. run.c 50. */
@@ -74,19 +74,10 @@ export interface RunState {
 }
 
 /** A model at work. run.c 67. */
-export interface Transformer<M> {
+export interface Transformer {
   config: Config;
-  weights: TransformerWeights<M>;
+  weights: TransformerWeights;
   state: RunState;
-  layout: Matrices<M>;
-}
-
-/** What the forward pass does with a matrix, whatever it looks like in memory. */
-export interface Matrices<M> {
-  /** xout (d) = w (d, n) @ x (n) */
-  matmul(xout: Float32Array, x: Float32Array, w: M): void;
-  /** xout (n) = row `row` of w */
-  copyRow(xout: Float32Array, w: M, row: number): void;
 }
 
 export const headSizeOf = (p: Config): number => p.dim / p.nHeads;
@@ -171,17 +162,39 @@ export interface Rows {
 }
 
 /**
+ * A matrix that is stored in some other way, and so brings its own matmul and copyRow. They do what those below do:
+ * to the bit where the numbers are float32. See quantize.ts for int8, and src/backend/ts for rows in panels.
+ */
+export interface Packed {
+  matmul(xout: Float32Array, x: Float32Array): void;
+  copyRow(xout: Float32Array, row: number): void;
+}
+
+export type Matrix = Rows | Packed;
+
+/**
  * run.c 217: matmul. w (d, n) @ x (n) -> xout (d). Each number of xout is the dot product of a row with x.
  * By far the most time is spent in this little function.
  */
-export function matmul(xout: Float32Array, x: Float32Array, { data: w, d, n }: Rows): void {
+export function matmul(xout: Float32Array, x: Float32Array, w: Matrix): void {
+  if ("matmul" in w) {
+    w.matmul(xout, x); // it is packed, and knows how
+    return;
+  }
+  const { data, d, n } = w;
   for (let i = 0; i < d; i++) {
     let val = 0;
     for (let j = 0; j < n; j++) {
-      val = f32(val + f32(w[i * n + j] * x[j]));
+      val = f32(val + f32(data[i * n + j] * x[j]));
     }
     xout[i] = val;
   }
+}
+
+/** Copy a row of w (d, n) into xout (n): run.c's memcpy of a token's embedding (246). */
+export function copyRow(xout: Float32Array, w: Matrix, row: number): void {
+  if ("copyRow" in w) w.copyRow(xout, row);
+  else xout.set(w.data.subarray(row * w.n, (row + 1) * w.n));
 }
 
 /**
@@ -219,10 +232,9 @@ export function ropeAngles(fcr: Float32Array, fci: Float32Array, pos: number, fr
  * to the state and are overwritten by the next call. With `classify` false nobody wants them: the last, largest
  * matmul is left out, as for the tokens of a prompt, and what is returned are still those of an earlier call.
  */
-export function forward<M>(transformer: Transformer<M>, token: number, pos: number, classify = true): Float32Array {
+export function forward(transformer: Transformer, token: number, pos: number, classify = true): Float32Array {
   // a few convenience variables
   const { config: p, weights: w, state: s } = transformer;
-  const { matmul, copyRow } = transformer.layout;
   const { dim, hiddenDim } = p;
   const x = s.x;
   const headSize = headSizeOf(p);

@@ -3,13 +3,12 @@
  * how they are handed over. A checkpoint is large, so it comes tensor by tensor and in pieces, and each backend puts
  * the pieces where its matmul wants to have them. There are never two copies of a model.
  */
+import { packQuantized, type QuantizedRows } from "./quantize.ts";
 import {
   type Config,
   kvDimOf,
-  type Matrices,
+  type Matrix,
   mallocRunState,
-  matmul,
-  type Rows,
   type Transformer,
   type TransformerWeights,
 } from "./transformer.ts";
@@ -18,7 +17,7 @@ import {
 // the tensors
 
 /** The tensors that a checkpoint holds, under run.c's names. */
-export type TensorName = keyof TransformerWeights<unknown>;
+export type TensorName = keyof TransformerWeights;
 /** The vectors among them, which are float32 in every checkpoint. */
 export type VectorName = "rmsAttWeight" | "rmsFfnWeight" | "rmsFinalWeight";
 export const isVector = (name: string): name is VectorName => /^rms/.test(name);
@@ -130,28 +129,43 @@ export async function* int8Pieces(
   }
 }
 
-/** How matrices are kept in memory. */
-export interface MatrixLayout<M> extends Matrices<M> {
-  /** Read a matrix of d rows and n columns: the tensor `name` of one layer. */
-  load(source: WeightSource, name: MatrixName, layer: number, d: number, n: number): Promise<M>;
-}
+/** Makes a matrix of d rows and n columns from the tensor `name` of one layer. */
+export type LoadMatrix = (
+  source: WeightSource,
+  name: MatrixName,
+  layer: number,
+  d: number,
+  n: number,
+) => Promise<Matrix>;
 
-/** The reference's layout: plain rows, multiplied one by one. */
-export const rows: MatrixLayout<Rows> = {
-  async load(source, name, layer, d, n) {
-    const data = new Float32Array(d * n);
-    for await (const { values, offset } of floatPieces(source, name, layer)) data.set(values, offset);
-    return { data, d, n };
-  },
-  matmul,
-  copyRow: (xout, w, row) => xout.set(w.data.subarray(row * w.n, (row + 1) * w.n)),
+/** A matrix as the reference keeps it: plain rows, of float32 or of int8. */
+export const loadRows: LoadMatrix = async (source, name, layer, d, n) => {
+  if (source.formatOf(name) !== "float32") return packQuantized(await loadQuantizedRows(source, name, layer, d, n));
+  const data = new Float32Array(d * n);
+  for await (const { values, offset } of floatPieces(source, name, layer)) data.set(values, offset);
+  return { data, d, n };
 };
 
-/** run.c 111: memory_map_weights. C points into the mapped file; here each layout makes its own matrices. */
-export async function memoryMapWeights<M>(
+/** The rows of an int8 matrix. */
+export async function loadQuantizedRows(
   source: WeightSource,
-  layout: MatrixLayout<M>,
-): Promise<TransformerWeights<M>> {
+  name: MatrixName,
+  layer: number,
+  d: number,
+  n: number,
+): Promise<QuantizedRows> {
+  const groupSize = groupSizeOf(source.formatOf(name));
+  const q = new Int8Array(d * n);
+  const s = new Float32Array((d * n) / groupSize);
+  for await (const piece of int8Pieces(source, name, layer)) {
+    q.set(piece.q, piece.offset);
+    s.set(piece.scales, piece.offset / groupSize);
+  }
+  return { q, s, groupSize, d, n };
+}
+
+/** All weights of a model. `loadMatrix` decides how its matrices are kept. */
+export async function loadWeights(source: WeightSource, loadMatrix: LoadMatrix): Promise<TransformerWeights> {
   const shapes = shapesOf(source.config);
   const vector = async (name: VectorName, layer = 0) => {
     const w = new Float32Array(shapes[name].n);
@@ -159,7 +173,7 @@ export async function memoryMapWeights<M>(
     return w;
   };
   const matrix = (name: MatrixName, layer = 0) => {
-    return layout.load(source, name, layer, shapes[name].d, shapes[name].n);
+    return loadMatrix(source, name, layer, shapes[name].d, shapes[name].n);
   };
   const layersOf = async <T>(name: TensorName, load: (layer: number) => Promise<T>) => {
     const layers: T[] = [];
@@ -186,13 +200,8 @@ export async function memoryMapWeights<M>(
   };
 }
 
-/** run.c 164: build_transformer. Without a layout, the reference's plain rows. */
-export async function buildTransformer(source: WeightSource): Promise<Transformer<Rows>>;
-export async function buildTransformer<M>(source: WeightSource, layout: MatrixLayout<M>): Promise<Transformer<M>>;
-export async function buildTransformer(
-  source: WeightSource,
-  layout: MatrixLayout<unknown> = rows,
-): Promise<Transformer<unknown>> {
+/** A model at work; without `loadMatrix` the reference. */
+export async function loadTransformer(source: WeightSource, loadMatrix: LoadMatrix = loadRows): Promise<Transformer> {
   const config = source.config;
-  return { config, weights: await memoryMapWeights(source, layout), state: mallocRunState(config), layout };
+  return { config, weights: await loadWeights(source, loadMatrix), state: mallocRunState(config) };
 }

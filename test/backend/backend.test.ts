@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import type { Entry } from "../../src/backend/backend.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { forward } from "../../src/llama2/transformer.ts";
-import { buildTransformer } from "../../src/llama2/weights.ts";
+import { loadTransformer } from "../../src/llama2/weights.ts";
 import { candidates } from "../helpers/backends.ts";
 import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.ts";
 import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.ts";
@@ -103,7 +103,7 @@ describe.each(candidates)("$name", ({ backend, threads }) => {
 
     it("at positions far out, where RoPE has turned hundreds of times", async () => {
       const source = new Checkpoint(checkpointFile([8, 12, 1, 2, 1, 40, 5000]));
-      const reference = await buildTransformer(source);
+      const reference = await loadTransformer(source);
       await withContext(backend, source, {}, (context) => {
         for (const pos of [1, 75, 119, 120, 121, 128, 255, 1000, 4095, 4999]) {
           const expected = bits(forward(reference, 7, pos).slice());

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { quantize } from "../../src/checkpoint/quantize.ts";
-import { mallocQuantized, quantize as quantizeActivations, quantizedRows } from "../../src/llama2/quantize.ts";
+import { mallocQuantized, quantize as quantizeActivations } from "../../src/llama2/quantize.ts";
 import { forward } from "../../src/llama2/transformer.ts";
-import { buildTransformer, type TensorName, type WeightSource } from "../../src/llama2/weights.ts";
+import { loadTransformer, type TensorName, type WeightSource } from "../../src/llama2/weights.ts";
 import { candidates } from "../helpers/backends.ts";
 import { checkpointFile, SHAPES, type Shape } from "../helpers/checkpoint.ts";
 import { bits, bytesOf, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.ts";
@@ -138,7 +138,7 @@ describe.each(candidates)("int8 on $name", ({ backend, threads }) => {
     const tokens = randomTokens(3, 40, 48);
 
     // the reference does meet -128 on the way
-    const transformer = await buildTransformer(source, quantizedRows);
+    const transformer = await loadTransformer(source);
     const hb = mallocQuantized(64, 16);
     const met = tokens.map((token, pos) => {
       forward(transformer, token, pos);

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { int8Panels } from "../../src/backend/ts/int8Panels.ts";
-import { quantizedRows } from "../../src/llama2/quantize.ts";
+import { loadInt8Panels } from "../../src/backend/ts/int8Panels.ts";
+import { copyRow, matmul } from "../../src/llama2/transformer.ts";
+import { loadRows } from "../../src/llama2/weights.ts";
 import { loadQuantized, type QuantizedNumbers } from "../helpers/source.ts";
 
 const divisors = (n: number) => Array.from({ length: n }, (_, i) => i + 1).filter((i) => n % i === 0);
@@ -40,8 +41,8 @@ function bytes(seed: number): () => number {
 
 async function expectSameProduct(p: QuantizedNumbers, x: Float32Array): Promise<void> {
   const [fast, reference] = [new Float32Array(p.d), new Float32Array(p.d)];
-  int8Panels.matmul(fast, x, await loadQuantized(int8Panels, p));
-  quantizedRows.matmul(reference, x, await loadQuantized(quantizedRows, p));
+  matmul(fast, x, await loadQuantized(loadInt8Panels, p));
+  matmul(reference, x, await loadQuantized(loadRows, p));
   expect(fast).toEqual(reference);
 }
 
@@ -78,11 +79,11 @@ describe("panels of sixteen int8 rows against plain int8 rows", async () => {
   it("give back every row", async () => {
     await fc.assert(
       fc.asyncProperty(products(fc.integer({ min: 1, max: 70 })), async (p) => {
-        const [fast, reference] = [await loadQuantized(int8Panels, p), await loadQuantized(quantizedRows, p)];
+        const [fast, reference] = [await loadQuantized(loadInt8Panels, p), await loadQuantized(loadRows, p)];
         const [row, expected] = [new Float32Array(p.n), new Float32Array(p.n)];
         for (let i = 0; i < p.d; i++) {
-          int8Panels.copyRow(row, fast, i);
-          quantizedRows.copyRow(expected, reference, i);
+          copyRow(row, fast, i);
+          copyRow(expected, reference, i);
           expect(row).toEqual(expected);
         }
       }),

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { panels } from "../../src/backend/ts/panels.ts";
-import { rows } from "../../src/llama2/weights.ts";
+import { loadPanels } from "../../src/backend/ts/panels.ts";
+import { copyRow, matmul } from "../../src/llama2/transformer.ts";
+import { loadRows } from "../../src/llama2/weights.ts";
 import { loadMatrix } from "../helpers/source.ts";
 
 /** A matrix of any shape, filled in pieces of any size, and a vector. */
@@ -27,8 +28,8 @@ describe("panels of eight rows against plain rows", () => {
     await fc.assert(
       fc.asyncProperty(product, async (p) => {
         const [fast, reference] = [new Float32Array(p.d), new Float32Array(p.d)];
-        panels.matmul(fast, p.x, await loadMatrix(panels, p));
-        rows.matmul(reference, p.x, await loadMatrix(rows, p));
+        matmul(fast, p.x, await loadMatrix(loadPanels, p));
+        matmul(reference, p.x, await loadMatrix(loadRows, p));
         expect(fast).toEqual(reference);
       }),
       { seed: 1, numRuns: 500 },
@@ -38,10 +39,10 @@ describe("panels of eight rows against plain rows", () => {
   it("give back every row", async () => {
     await fc.assert(
       fc.asyncProperty(product, async (p) => {
-        const w = await loadMatrix(panels, p);
+        const w = await loadMatrix(loadPanels, p);
         const row = new Float32Array(p.n);
         for (let i = 0; i < p.d; i++) {
-          panels.copyRow(row, w, i);
+          copyRow(row, w, i);
           expect(row).toEqual(p.values.subarray(i * p.n, (i + 1) * p.n));
         }
       }),

@@ -6,7 +6,7 @@ import threads from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import { wasm } from "../../src/backend/wasm/wasm.ts";
 import { type Config, forward } from "../../src/llama2/transformer.ts";
-import { buildTransformer } from "../../src/llama2/weights.ts";
+import { loadTransformer } from "../../src/llama2/weights.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import { runScript } from "../helpers/child.ts";
 import { rejected, thrown } from "../helpers/errors.ts";
@@ -52,7 +52,7 @@ describe("contexts of a model", () => {
   const tokens = [1, 17, 400, 3, 3, 250];
 
   it("do not affect each other", async () => {
-    const transformer = await buildTransformer(source);
+    const transformer = await loadTransformer(source);
     const expected = tokens.map((token, pos) => forward(transformer, token, pos).slice());
     const model = await wasm.load(source, CONTEXT, { threads: 1 });
     const [a, b] = [model.openContext(1), model.openContext(3)];
@@ -98,7 +98,7 @@ describe("a context that was disposed", () => {
   });
 
   it("may be disposed again, which leaves alone whoever has its place now", async () => {
-    const transformer = await buildTransformer(source);
+    const transformer = await loadTransformer(source);
     const expected = [1, 7].map((token, pos) => forward(transformer, token, pos).slice());
     const model = await wasm.load(source, CONTEXT, { threads: 1 });
     const before = model.openContext(1);

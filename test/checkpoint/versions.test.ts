@@ -2,10 +2,10 @@ import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { dequantize } from "../../src/llama2/quantize.ts";
 import {
-  buildTransformer,
   floatPieces,
   int8Pieces,
   isVector,
+  loadTransformer,
   shapesOf,
   type TensorName,
 } from "../../src/llama2/weights.ts";
@@ -129,7 +129,7 @@ it("epsilon and theta of the header reach the model", async () => {
       view.setFloat32(68, normEps, true);
       view.setFloat32(72, ropeTheta, true);
     });
-    const transformer = await buildTransformer(new Checkpoint(path));
+    const transformer = await loadTransformer(new Checkpoint(path));
     return logitsSha256(transformer, forcedTokens({ vocab_size: 300, positions: 4, sha256: "" }));
   };
   const sums = [await sumWith(0, 0), await sumWith(1e-6, 0), await sumWith(0, 500000)];

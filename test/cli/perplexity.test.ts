@@ -5,7 +5,7 @@ import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
 import { encode } from "../../src/llama2/tokenizer.ts";
 import { forward } from "../../src/llama2/transformer.ts";
-import { buildTransformer } from "../../src/llama2/weights.ts";
+import { loadTransformer } from "../../src/llama2/weights.ts";
 import { toByteString } from "../../src/text.ts";
 import { llama2 } from "../helpers/cli.ts";
 import { hasShared, needsShared, ROOT, sharedFile, sharedGolden } from "../helpers/golden.ts";
@@ -26,7 +26,7 @@ function textFile(text: string): string {
 
 /** Minus the log-probability of a document's tokens, computed on the reference. */
 async function nats(document: string): Promise<number> {
-  const transformer = await buildTransformer(new Checkpoint(bundled));
+  const transformer = await loadTransformer(new Checkpoint(bundled));
   const tokens = encode(readTokenizer(`${ROOT}/models/tok2048.bin`), toByteString(document), true, false);
   let sum = 0;
   for (const [pos, token] of tokens.slice(0, -1).entries()) {

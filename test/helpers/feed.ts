@@ -2,9 +2,8 @@
  * Feeding tokens to a backend, and to the reference.
  */
 import type { Backend, Context, Entry } from "../../src/backend/backend.ts";
-import { quantizedRows } from "../../src/llama2/quantize.ts";
 import { forward } from "../../src/llama2/transformer.ts";
-import { buildTransformer, type WeightSource } from "../../src/llama2/weights.ts";
+import { loadTransformer, type WeightSource } from "../../src/llama2/weights.ts";
 import { sha256 } from "./golden.ts";
 import { seededRandom } from "./random.ts";
 
@@ -46,7 +45,7 @@ export const bits = (floats: Float32Array) => sha256(bytesOf(floats));
 
 /** The reference's logits after each of `tokens`. */
 export async function referenceLogits(source: WeightSource, tokens: number[]): Promise<Float32Array> {
-  const transformer = await buildTransformer(source, quantizedRows);
+  const transformer = await loadTransformer(source);
   const all = new Float32Array(tokens.length * source.config.vocabSize);
   for (const [pos, token] of tokens.entries()) all.set(forward(transformer, token, pos), pos * source.config.vocabSize);
   return all;

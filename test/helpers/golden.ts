@@ -57,7 +57,7 @@ export function forcedTokens({ vocab_size, positions }: ForcedLogits): number[] 
 export const sha256 = (bytes: Uint8Array | string): string => createHash("sha256").update(bytes).digest("hex");
 
 /** The sum over the logits after each of `tokens`. */
-export function logitsSha256<M>(transformer: Transformer<M>, tokens: number[]): string {
+export function logitsSha256(transformer: Transformer, tokens: number[]): string {
   const hash = createHash("sha256");
   for (const [pos, token] of tokens.entries()) {
     const logits = forward(transformer, token, pos);

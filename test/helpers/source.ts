@@ -1,7 +1,8 @@
 /*
  * A matrix as a source of weights hands it over: in pieces.
  */
-import type { MatrixLayout, WeightSource } from "../../src/llama2/weights.ts";
+import type { Matrix } from "../../src/llama2/transformer.ts";
+import type { LoadMatrix, WeightSource } from "../../src/llama2/weights.ts";
 
 /** The numbers of a matrix of d rows and n columns, and how many of them a piece has. */
 export interface Numbers {
@@ -21,18 +22,18 @@ export interface QuantizedNumbers {
   s: Float32Array;
 }
 
-/** The layout's matrix with these numbers. */
-export function loadMatrix<M>(layout: MatrixLayout<M>, { d, n, piece, values }: Numbers): Promise<M> {
+/** What `load` makes of these numbers. */
+export function loadMatrix(load: LoadMatrix, { d, n, piece, values }: Numbers): Promise<Matrix> {
   async function* pieces() {
     for (let offset = 0; offset < values.length; offset += piece) {
       yield { offset, values: values.slice(offset, offset + piece) };
     }
   }
-  return layout.load({ formatOf: () => "float32", pieces } as unknown as WeightSource, "wq", 0, d, n);
+  return load({ formatOf: () => "float32", pieces } as unknown as WeightSource, "wq", 0, d, n);
 }
 
-/** The same for a layout of int8. */
-export function loadQuantized<M>(layout: MatrixLayout<M>, numbers: QuantizedNumbers): Promise<M> {
+/** The same for int8. */
+export function loadQuantized(load: LoadMatrix, numbers: QuantizedNumbers): Promise<Matrix> {
   const { d, n, piece, groupSize, q, s } = numbers;
   async function* pieces() {
     for (let group = 0; group < s.length; group += piece) {
@@ -40,5 +41,5 @@ export function loadQuantized<M>(layout: MatrixLayout<M>, numbers: QuantizedNumb
       yield { offset, q: q.slice(offset, offset + piece * groupSize), scales: s.slice(group, group + piece) };
     }
   }
-  return layout.load({ formatOf: () => ({ groupSize }), pieces } as unknown as WeightSource, "wq", 0, d, n);
+  return load({ formatOf: () => ({ groupSize }), pieces } as unknown as WeightSource, "wq", 0, d, n);
 }

@@ -5,7 +5,7 @@ import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
 import { chat, renderPrompt } from "../../src/llama2/chat.ts";
 import { buildSampler } from "../../src/llama2/sampler.ts";
-import { buildTransformer } from "../../src/llama2/weights.ts";
+import { loadTransformer } from "../../src/llama2/weights.ts";
 import { makeCheckpoint } from "../helpers/checkpoint.ts";
 import { golden, sha256 } from "../helpers/golden.ts";
 import { tempDir } from "../helpers/temp.ts";
@@ -27,7 +27,7 @@ describe("a conversation is run.c's, byte for byte", async () => {
   const folder = tempDir();
   const model = join(folder, "model.bin");
   writeFileSync(model, makeCheckpoint([16, 40, 2, 4, 4, 300, 1000]));
-  const transformer = await buildTransformer(new Checkpoint(model));
+  const transformer = await loadTransformer(new Checkpoint(model));
   const tokenizer = readTokenizer(tokenizerFile(vocabOf(300), "tokenizer.bin", folder));
 
   it.each(golden<{ cases: ChatCase[] }>("chat.json").cases)("$title", (c) => {

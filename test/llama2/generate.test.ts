@@ -4,7 +4,7 @@ import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
 import { generate } from "../../src/llama2/generate.ts";
 import { buildSampler } from "../../src/llama2/sampler.ts";
 import { decode, safePrintf } from "../../src/llama2/tokenizer.ts";
-import { buildTransformer } from "../../src/llama2/weights.ts";
+import { loadTransformer } from "../../src/llama2/weights.ts";
 import { toByteString } from "../../src/text.ts";
 import {
   type GenerateCase,
@@ -19,7 +19,7 @@ import {
 
 /** Tokens, text, generator state and logits of a whole story must be run.c's. */
 async function checkStory(modelPath: string, tokenizerPath: string, c: GenerateCase): Promise<void> {
-  const transformer = await buildTransformer(new Checkpoint(modelPath));
+  const transformer = await loadTransformer(new Checkpoint(modelPath));
   const tokenizer = readTokenizer(tokenizerPath);
   const sampler = buildSampler(tokenizer.vocabSize, c.temperature, c.topp, BigInt(c.seed));
   const tokens = [c.prompt_tokens[0]];

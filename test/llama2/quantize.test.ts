@@ -1,17 +1,17 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { int8Panels } from "../../src/backend/ts/int8Panels.ts";
+import { loadInt8Panels } from "../../src/backend/ts/int8Panels.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { quantize as quantizeFile } from "../../src/checkpoint/quantize.ts";
 import {
   dequantize,
   mallocQuantized,
   matmul,
+  packQuantized,
   type QuantizedRows,
   quantize,
-  quantizedRows,
 } from "../../src/llama2/quantize.ts";
-import { buildTransformer, type MatrixLayout } from "../../src/llama2/weights.ts";
+import { type LoadMatrix, loadQuantizedRows, loadRows, loadTransformer } from "../../src/llama2/weights.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import {
   forcedTokens,
@@ -30,18 +30,18 @@ interface Int8Case {
   runq_forced_logits?: { positions: number; sha256: string };
 }
 
-async function logitsOf(path: string, groupSize: number, positions: number, layout: MatrixLayout<never>) {
+async function logitsOf(path: string, groupSize: number, positions: number, load: LoadMatrix) {
   const int8 = join(tempDir(), "int8.bin");
   await quantizeFile(path, int8, { groupSize });
   const checkpoint = new Checkpoint(int8);
-  const transformer = await buildTransformer(checkpoint, layout);
+  const transformer = await loadTransformer(checkpoint, load);
   checkpoint.close();
   return logitsSha256(transformer, forcedTokens({ vocab_size: checkpoint.config.vocabSize, positions, sha256: "" }));
 }
 
 const layouts = {
-  "plain rows (the reference)": quantizedRows as MatrixLayout<never>,
-  "panels of sixteen rows (the ts backend)": int8Panels as MatrixLayout<never>,
+  "plain rows (the reference)": loadRows,
+  "panels of sixteen rows (the ts backend)": loadInt8Panels,
 };
 
 describe.each(Object.entries(layouts))("logits of int8 models, with %s", (_, layout) => {
@@ -70,7 +70,7 @@ describe.each(Object.entries(layouts))("logits of int8 models, with %s", (_, lay
     ["either", 96, "gqa"],
   ] as const)("follow the definition where the group size does not divide %s", async (_, groupSize, shape) => {
     const path = checkpointFile(SHAPES[shape], { seed: 3 });
-    const expected = await logitsOf(path, groupSize, 40, { ...quantizedRows, matmul: byDefinition } as never);
+    const expected = await logitsOf(path, groupSize, 40, loadByDefinition);
     expect(await logitsOf(path, groupSize, 40, layout)).toBe(expected);
   });
 });
@@ -115,6 +115,11 @@ function byDefinition(xout: Float32Array, x: Float32Array, { q, s, groupSize, d,
     xout[i] = val;
   }
 }
+
+const loadByDefinition: LoadMatrix = async (...tensor) => {
+  const w = await loadQuantizedRows(...tensor);
+  return { ...packQuantized(w), matmul: (xout, x) => byDefinition(xout, x, w) };
+};
 
 describe("activations", () => {
   const quantized = (values: number[], groupSize: number) => {

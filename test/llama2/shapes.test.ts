@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { headSizeOf, kvDimOf, type Rows } from "../../src/llama2/transformer.ts";
-import { buildTransformer } from "../../src/llama2/weights.ts";
+import { loadTransformer } from "../../src/llama2/weights.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import { ROOT } from "../helpers/golden.ts";
 
@@ -19,7 +19,7 @@ function shapesOf(name: string): [field: string, shape: string | undefined][] {
   return fields.map((line) => [/\w+/.exec(line)?.[0] ?? "", /\/\/ \(([^)]*)\)/.exec(line)?.[1]]);
 }
 
-const transformer = await buildTransformer(new Checkpoint(checkpointFile(SHAPES.gqa, { untied: true })));
+const transformer = await loadTransformer(new Checkpoint(checkpointFile(SHAPES.gqa, { untied: true })));
 const p = transformer.config;
 const names: Record<string, number> = { ...p, kvDim: kvDimOf(p), headSize: headSizeOf(p) };
 

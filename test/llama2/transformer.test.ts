@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { panels } from "../../src/backend/ts/panels.ts";
+import { loadPanels } from "../../src/backend/ts/panels.ts";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { forward } from "../../src/llama2/transformer.ts";
-import { buildTransformer, rows } from "../../src/llama2/weights.ts";
+import { loadRows, loadTransformer } from "../../src/llama2/weights.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import {
   type ForcedLogits,
@@ -23,10 +23,10 @@ interface SeededCase extends ForcedLogits {
 }
 
 const seeded = golden<{ cases: SeededCase[] }>("forced-logits.json").cases;
-const layouts = { "plain rows (the reference)": rows, "panels of eight rows (the ts backend)": panels };
+const layouts = { "plain rows (the reference)": loadRows, "panels of eight rows (the ts backend)": loadPanels };
 
 describe.each(Object.entries(layouts))("logits are run.c's, bit for bit, with %s", (_, layout) => {
-  const transformerOf = (path: string) => buildTransformer<never>(new Checkpoint(path), layout as never);
+  const transformerOf = (path: string) => loadTransformer(new Checkpoint(path), layout);
 
   it.each(seeded)("shape $shape, seed $seed, untied: $untied", async ({ shape, seed, untied, ...expected }) => {
     const transformer = await transformerOf(checkpointFile(SHAPES[shape], { seed, untied }));
@@ -48,7 +48,7 @@ describe.each(Object.entries(layouts))("logits are run.c's, bit for bit, with %s
 
 it("leaving out the classifier does not change what comes after", async () => {
   const source = new Checkpoint(checkpointFile(SHAPES.gqa));
-  const [all, last] = [await buildTransformer(source), await buildTransformer(source)];
+  const [all, last] = [await loadTransformer(source), await loadTransformer(source)];
   for (const [pos, token] of [1, 5, 7].entries()) {
     forward(all, token, pos);
     forward(last, token, pos, pos === 2);

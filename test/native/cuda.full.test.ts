@@ -5,10 +5,9 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { buildDriver, compileForGpu, hasCompiler, nvcc } from "../../scripts/cuda-emulator.mjs";
 import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { quantizeWeights } from "../../src/checkpoint/write.ts";
-import { quantizedRows } from "../../src/llama2/quantize.ts";
 import { buildSampler, sample } from "../../src/llama2/sampler.ts";
 import { forward } from "../../src/llama2/transformer.ts";
-import { buildTransformer, isVector, type TensorName, type WeightSource } from "../../src/llama2/weights.ts";
+import { isVector, loadTransformer, type TensorName, type WeightSource } from "../../src/llama2/weights.ts";
 import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
 import { CudaDriver, type DriverOptions, relativeError } from "../helpers/cudaDriver.ts";
 import {
@@ -30,7 +29,7 @@ const uniform = (least: number, most: number) => least + Math.floor(random() * (
 
 /** The reference's logits after each of the tokens. */
 async function expectedLogits(source: WeightSource, tokens: readonly number[]): Promise<Float32Array[]> {
-  const transformer = await buildTransformer(source, quantizedRows);
+  const transformer = await loadTransformer(source);
   return tokens.map((token, pos) => forward(transformer, token, pos).slice());
 }
 

@@ -20,7 +20,7 @@
  */
 import { f32 } from "../../llama2/math.ts";
 import { mallocQuantized, type QuantizedTensor, quantize, runOf } from "../../llama2/quantize.ts";
-import { groupSizeOf, int8Pieces, type MatrixLayout } from "../../llama2/weights.ts";
+import { groupSizeOf, int8Pieces, type LoadMatrix } from "../../llama2/weights.ts";
 
 const PANEL = 16;
 /** The two bytes of a word that make a pair. */
@@ -162,39 +162,38 @@ const startOf = (row: number, n: number) => (row - (row % PANEL)) * n + (row % P
 /** Even rows are the lower ones of their pairs. */
 const biasOf = (row: number) => (row % 2 === 0 ? BIAS : 0);
 
-export const int8Panels: MatrixLayout<Int8Panels> = {
-  async load(source, name, layer, d, n) {
-    const groupSize = groupSizeOf(source.formatOf(name));
-    const w = {
-      words: new Int32Array(Math.ceil(d / PANEL) * n * (PANEL / 4)),
-      s: new Float32Array((d * n) / groupSize),
-      d,
-      n,
-      groupSize,
-      x: {
-        quantized: mallocQuantized(n, groupSize),
-        values: new Float64Array(n),
-        offsets: new Float64Array(n + 1),
-      },
-    };
-    for await (const { q, scales, offset } of int8Pieces(source, name, layer)) {
-      fill(w, q, offset);
-      w.s.set(scales, offset / groupSize);
-    }
-    return w;
-  },
-
-  matmul,
-
-  copyRow(xout, { words, s, n, groupSize }, row) {
-    const bytes = new Int8Array(words.buffer);
-    const start = startOf(row, n);
-    for (let j = 0; j < n; j++) {
-      const q = ((bytes[start + j * PANEL] - biasOf(row)) << 24) >> 24;
-      xout[j] = q * s[Math.floor((row * n + j) / groupSize)];
-    }
-  },
+export const loadInt8Panels: LoadMatrix = async (source, name, layer, d, n) => {
+  const groupSize = groupSizeOf(source.formatOf(name));
+  const w = {
+    words: new Int32Array(Math.ceil(d / PANEL) * n * (PANEL / 4)),
+    s: new Float32Array((d * n) / groupSize),
+    d,
+    n,
+    groupSize,
+    x: {
+      quantized: mallocQuantized(n, groupSize),
+      values: new Float64Array(n),
+      offsets: new Float64Array(n + 1),
+    },
+  };
+  for await (const { q, scales, offset } of int8Pieces(source, name, layer)) {
+    fill(w, q, offset);
+    w.s.set(scales, offset / groupSize);
+  }
+  return {
+    matmul: (xout, x) => matmul(xout, x, w),
+    copyRow: (xout, row) => copyRow(xout, w, row),
+  };
 };
+
+function copyRow(xout: Float32Array, { words, s, n, groupSize }: Int8Panels, row: number): void {
+  const bytes = new Int8Array(words.buffer);
+  const start = startOf(row, n);
+  for (let j = 0; j < n; j++) {
+    const q = ((bytes[start + j * PANEL] - biasOf(row)) << 24) >> 24;
+    xout[j] = q * s[Math.floor((row * n + j) / groupSize)];
+  }
+}
 
 /** Put the numbers q into w. They follow each other row by row, and the first belongs at `offset`. */
 function fill(w: Int8Panels, q: Int8Array, offset: number): void {

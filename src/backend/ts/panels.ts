@@ -12,7 +12,7 @@
  *     row 7: h0 h1 h2 ...
  */
 import { f32 } from "../../llama2/math.ts";
-import { floatPieces, type MatrixLayout } from "../../llama2/weights.ts";
+import { floatPieces, type LoadMatrix } from "../../llama2/weights.ts";
 
 const PANEL = 8;
 
@@ -86,19 +86,18 @@ function fill(w: Panels, values: Float32Array, offset: number): void {
   }
 }
 
-export const panels: MatrixLayout<Panels> = {
-  async load(source, name, layer, d, n) {
-    const w = { data: new Float32Array(Math.ceil(d / PANEL) * PANEL * n), d, n };
-    for await (const { values, offset } of floatPieces(source, name, layer)) fill(w, values, offset);
-    return w;
-  },
-
-  matmul,
-
-  copyRow(xout, w, row) {
-    const start = startOf(row, w.n);
-    for (let j = 0; j < w.n; j++) {
-      xout[j] = w.data[start + j * PANEL];
-    }
-  },
+export const loadPanels: LoadMatrix = async (source, name, layer, d, n) => {
+  const w = { data: new Float32Array(Math.ceil(d / PANEL) * PANEL * n), d, n };
+  for await (const { values, offset } of floatPieces(source, name, layer)) fill(w, values, offset);
+  return {
+    matmul: (xout, x) => matmul(xout, x, w),
+    copyRow: (xout, row) => copyRow(xout, w, row),
+  };
 };
+
+function copyRow(xout: Float32Array, w: Panels, row: number): void {
+  const start = startOf(row, w.n);
+  for (let j = 0; j < w.n; j++) {
+    xout[j] = w.data[start + j * PANEL];
+  }
+}

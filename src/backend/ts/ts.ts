@@ -3,17 +3,15 @@
  */
 import { sample } from "../../llama2/sampler.ts";
 import { forward, mallocRunState } from "../../llama2/transformer.ts";
-import { type MatrixLayout, memoryMapWeights } from "../../llama2/weights.ts";
+import { type LoadMatrix, loadWeights } from "../../llama2/weights.ts";
 import type { Backend } from "../backend.ts";
-import { type Int8Panels, int8Panels } from "./int8Panels.ts";
-import { type Panels, panels } from "./panels.ts";
+import { loadInt8Panels } from "./int8Panels.ts";
+import { loadPanels } from "./panels.ts";
 
 /** Panels of whatever format each matrix has. */
-const layout: MatrixLayout<Panels | Int8Panels> = {
-  load: (source, name, ...rest) =>
-    (source.formatOf(name) === "float32" ? panels : int8Panels).load(source, name, ...rest),
-  matmul: (xout, x, w) => ("words" in w ? int8Panels.matmul(xout, x, w) : panels.matmul(xout, x, w)),
-  copyRow: (xout, w, row) => ("words" in w ? int8Panels.copyRow(xout, w, row) : panels.copyRow(xout, w, row)),
+const loadMatrix: LoadMatrix = (source, name, layer, d, n) => {
+  const load = source.formatOf(name) === "float32" ? loadPanels : loadInt8Panels;
+  return load(source, name, layer, d, n);
 };
 
 export const ts: Backend = {
@@ -21,13 +19,13 @@ export const ts: Backend = {
   isa: "none",
   async load(source, contextLength) {
     const config = { ...source.config, seqLen: contextLength };
-    const weights = await memoryMapWeights(source, layout);
+    const weights = await loadWeights(source, loadMatrix);
     return {
       threads: 1,
       maxBatch: 1,
       openContext(sequences) {
         const transformers = Array.from({ length: sequences }, () => {
-          return { config, weights, state: mallocRunState(config), layout };
+          return { config, weights, state: mallocRunState(config) };
         });
         let logits: Float32Array = new Float32Array();
         return {
