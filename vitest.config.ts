@@ -6,7 +6,7 @@ const full = process.env.LLAMA2_TESTS === "full" || process.argv.some((argument)
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: full ? [] : ["test/**/*.full.test.ts"],
+    exclude: ["**/node_modules/**", ...(full ? [] : ["**/*.full.test.ts"])],
     env: { LLAMA2_TESTS: full ? "full" : "" },
     globalSetup: ["test/helpers/setup.ts"],
     testTimeout: 120_000,

@@ -5,18 +5,15 @@
  */
 import { existsSync, realpathSync } from "node:fs";
 import { basename, isAbsolute, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
-
-/** The folder of this package. */
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+import { packagePath } from "../files/packageFolder.ts";
 
 /** @param backend which of the two: the script is called build-BACKEND.mjs, and in a clone also build:BACKEND */
 export function buildCommand(backend: "native" | "cuda"): string {
   const from = currentFolder();
-  if (from !== undefined && relative(from, ROOT) === "" && existsSync(join(ROOT, "src"))) {
+  if (from !== undefined && relative(from, packagePath()) === "" && existsSync(packagePath("src"))) {
     return `npm run build:${backend}`;
   }
-  const script = join(ROOT, "scripts", `build-${backend}.mjs`);
+  const script = packagePath("scripts", `build-${backend}.mjs`);
   const path = from === undefined ? script : shortest(from, script);
   const node = process.versions.pnp ? "yarn node" : "node"; // Yarn's own way of finding packages needs its node
   return `${node} ${quoted(path.startsWith("..") || isAbsolute(path) ? script : path)}`;

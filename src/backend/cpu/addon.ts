@@ -1,13 +1,13 @@
 /*
  * The native addon: where it lies, what it exports (native/addon/), and how it is loaded.
  */
-import { fileURLToPath } from "node:url";
+import { packagePath } from "../../files/packageFolder.ts";
 import type { Config } from "../../llama2/transformer.ts";
 import { buildCommand } from "../buildCommand.ts";
 import { type Fillable, loadNative } from "../native.ts";
 
 /** Where `npm run build:native` puts it. */
-export const ADDON_PATH = fileURLToPath(new URL("../../../build/Release/llama2_cpu.node", import.meta.url));
+export const ADDON_PATH = packagePath("build", "Release", "llama2_cpu.node");
 
 /** Weights and threads. */
 export interface NativeModel extends Fillable {

@@ -1,14 +1,14 @@
 /*
  * The CUDA addon: where it lies, and what it exports (native/cuda/addon/).
  */
-import { fileURLToPath } from "node:url";
+import { packagePath } from "../../files/packageFolder.ts";
 import type { Config } from "../../llama2/transformer.ts";
 import type { KvPrecision, Precision } from "../backend.ts";
 import { buildCommand } from "../buildCommand.ts";
 import { type Fillable, loadNative } from "../native.ts";
 
 /** Where `npm run build:cuda` puts it. */
-export const CUDA_ADDON_PATH = fileURLToPath(new URL("../../../build-cuda/Release/llama2_cuda.node", import.meta.url));
+export const CUDA_ADDON_PATH = packagePath("build-cuda", "Release", "llama2_cuda.node");
 
 export interface Device {
   name: string;

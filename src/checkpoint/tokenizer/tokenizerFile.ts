@@ -3,13 +3,13 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Llama2Error } from "../../errors.ts";
 import { bytesText, InputFile } from "../../files/inputFile.ts";
+import { packagePath } from "../../files/packageFolder.ts";
 import { buildTokenizer, EOS, type Tokenizer } from "../../llama2/tokenizer.ts";
 
 /** The folder of the bundled model, its tokenizer and its card. */
-export const PACKAGE_MODELS = fileURLToPath(new URL("../../../models/", import.meta.url));
+export const PACKAGE_MODELS = packagePath("models");
 
 /** 16 MiB, three times as large as the largest real vocabularies. */
 const MAX_BYTES = 1 << 24;
