@@ -16,20 +16,33 @@ Napi::Function Model::define(Napi::Env env) {
                       InstanceAccessor<&Model::maxBatch>("maxBatch"), InstanceMethod<&Model::dispose>("dispose")});
 }
 
-/* new Model(config, sharedClassifier, groupSize, frequencies, isa, threads) */
+namespace {
+
+/* { tokenEmbeddingTable, wq, ... wcls }: how many numbers share a scale, or 0. */
+llama2::GroupSizes groupSizesOf(const Napi::Value& value) {
+  if (!value.IsObject()) throw BadArgument{"groupSizes"};
+  const auto object = value.As<Napi::Object>();
+  // beyond 2^16 the whole sums of a group could leave int32
+  const auto size = [&](const char* name) { return whole(object.Get(name), name, 0, 1 << 16); };
+  return {size("tokenEmbeddingTable"), size("wq"), size("wk"), size("wv"), size("wo"), size("w1"), size("w2"),
+          size("w3"), size("wcls")};
+}
+
+}  // namespace
+
+/* new Model(config, sharedClassifier, groupSizes, frequencies, isa, threads) */
 Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
   info.This().As<Napi::Object>().TypeTag(&kModelTag);
   transformer_ = guarded<std::shared_ptr<llama2::Transformer>>(info.Env(), [&] {
     if (info.Length() != 6) throw BadArgument{"new Model"};
     const auto config = configOf<llama2::Config>(info[0]);
     const bool sharedClassifier = truth(info[1]);
-    // beyond 2^16 the whole sums of a group could leave int32
-    const int groupSize = whole(info[2], "groupSize", 0, 1 << 16);
+    const llama2::GroupSizes groupSizes = groupSizesOf(info[2]);
     const float* frequencies = floats(info[3], config.headSize() / 2).data;
     const llama2::Kernels* kernels = llama2::chooseKernels(text(info[4]));
     if (kernels == nullptr) throw BadArgument{"isa"};
     const int threads = whole(info[5], "threads", 1, 1024);
-    return std::make_shared<llama2::Transformer>(config, sharedClassifier, groupSize, frequencies, *kernels, threads);
+    return std::make_shared<llama2::Transformer>(config, sharedClassifier, groupSizes, frequencies, *kernels, threads);
   });
 }
 
@@ -63,9 +76,11 @@ Napi::Value Model::fillQuantized(const Napi::CallbackInfo& info) {
     const int layer = whole(info[1], "layer", 0, 0x7fffffff);
     const auto [values, count] = elements<int8_t>(info[2], napi_int8_array, 0);
     const auto own = transformer();
-    if (own->groupSize() == 0) throw BadArgument{"this model is not int8"};
-    const float* scales = floats(info[3], count / own->groupSize()).data;
-    if (!own->fillQuantized(text(info[0]), layer, values, scales, count, offsetOf(info[4]))) {
+    const std::string name = text(info[0]);
+    const int groupSize = own->groupSizeOf(name);
+    if (groupSize == 0) throw BadArgument{"this matrix is not int8"};
+    const float* scales = floats(info[3], count / groupSize).data;
+    if (!own->fillQuantized(name, layer, values, scales, count, offsetOf(info[4]))) {
       throw BadArgument{"fillQuantized"};
     }
     return info.Env().Undefined();

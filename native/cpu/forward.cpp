@@ -42,9 +42,10 @@ class Transformer::Pass {
   }
 
   void rmsnorm(float* o, const float* x, const float* weight, int first, int count);
-  void handOver(const float* x, int count, int n);
+  void handOver();
   void matmul(float* xout, const float* x, int count, const Matrix& w);
   void interleave(const float* x, int count, int n);
+  void round(const float* x, int count, int n, int groupSize);
   MutableInt8Vectors quantized(int first, const Segments& segments) const;
   void ropeAngles(int entry);
   void rope(float* vec, int size);
@@ -64,6 +65,8 @@ class Transformer::Pass {
   const Entry* const batch_;  // (count)
   const int count_;
   const int thread_, threads_;
+  bool interleaved_ = false;  // xi holds what was handed over last
+  int rounded_ = 0;           // xq holds it in groups of so many; 0: not yet
 };
 
 void Transformer::forward(Context& context, const Entry* batch, int count, int wanted, float* logits) noexcept {
@@ -82,7 +85,7 @@ void Transformer::Pass::forward(int wanted, float* logits) {
   for (int l = 0; l < p.nLayers; l++) {
     // attention rmsnorm: of the tokens whose x this thread has copied, or that the barrier below handed over
     rmsnorm(s.xb, s.x, w.rmsAttWeight[l], 0, count_);
-    handOver(s.xb, count_, p.dim);
+    handOver();
 
     // qkv matmuls for these positions
     matmul(s.q, s.xb, count_, w.wq[l]);
@@ -97,7 +100,7 @@ void Transformer::Pass::forward(int wanted, float* logits) {
 
     // multihead attention
     attention(l);
-    handOver(s.xb, count_, p.dim);
+    handOver();
 
     // final matmul of the attention, and the residual connection back into x
     matmul(s.xb2, s.xb, count_, w.wo[l]);
@@ -106,7 +109,7 @@ void Transformer::Pass::forward(int wanted, float* logits) {
 
     // ffn rmsnorm
     rmsnorm(s.xb, s.x, w.rmsFfnWeight[l], 0, count_);
-    handOver(s.xb, count_, p.dim);
+    handOver();
 
     // the feed-forward network: w2(silu(w1(x)) * w3(x))
     matmul(s.hb, s.xb, count_, w.w1[l]);
@@ -116,7 +119,7 @@ void Transformer::Pass::forward(int wanted, float* logits) {
       const size_t at = static_cast<size_t>(e) * p.hiddenDim + rows.begin;
       kernels_.swiglu(s.hb + at, s.hb2 + at, rows.end - rows.begin);
     }
-    handOver(s.hb, count_, p.hiddenDim);  // and nobody reads xb any more
+    handOver();  // and nobody reads xb any more
 
     // final matmul to get the output of the ffn, and the residual connection
     matmul(s.xb, s.hb, count_, w.w2[l]);
@@ -128,7 +131,7 @@ void Transformer::Pass::forward(int wanted, float* logits) {
   // final rmsnorm, and the classifier into logits
   rmsnorm(s.x, s.x, w.rmsFinalWeight, count_ - wanted, wanted);
   const float* x = s.x + static_cast<size_t>(count_ - wanted) * p.dim;
-  handOver(x, wanted, p.dim);
+  handOver();
   matmul(logits, x, wanted, w.wcls);
 }
 
@@ -153,32 +156,37 @@ void Transformer::Pass::rmsnorm(float* o, const float* x, const float* weight, i
 }
 
 /*
- * From here on all threads may multiply with x (count, n), which some have written. In an int8 model it is rounded,
- * else a batch of several is interleaved.
+ * From here on all threads may multiply with x, which some have written. A float32 matrix wants several vectors
+ * interleaved and an int8 one wants them rounded in groups of its own: the first matmul that needs it does it.
  */
-void Transformer::Pass::handOver(const float* x, int count, int n) {
+void Transformer::Pass::handOver() {
   barrier();  // x; and nobody reads xq or xi any more
-  const int groupSize = transformer_.groupSize_;
-  if (groupSize == 0) {
-    if (count == 1) return;
-    interleave(x, count, n);
-    barrier();  // xi
-    return;
-  }
-  const Share mine(count, thread_, threads_);
-  const Segments segments = segmentsOf(n, groupSize);
-  const Columns<const float> from = {x + static_cast<size_t>(mine.begin) * n, static_cast<size_t>(n)};
-  kernels_.quantize(quantized(mine.begin, segments), from, mine.end - mine.begin, segments, groupSize);
-  barrier();  // xq
+  interleaved_ = false;
+  rounded_ = 0;
 }
 
-/* xi (n, count) = x (count, n), some columns of it. */
+/* xi (n, count) = x (count, n). Each thread interleaves some columns. */
 void Transformer::Pass::interleave(const float* x, int count, int n) {
+  if (interleaved_) return;
   const Share mine(n, thread_, threads_);
   float* to = s.xi + static_cast<size_t>(mine.begin) * count;
   for (int j = mine.begin; j < mine.end; j++) {
     for (int e = 0; e < count; e++) *to++ = x[static_cast<size_t>(e) * n + j];
   }
+  barrier();  // xi
+  interleaved_ = true;
+}
+
+/* xq = x (count, n) in groups of groupSize. Each thread rounds some vectors. */
+void Transformer::Pass::round(const float* x, int count, int n, int groupSize) {
+  if (rounded_ == groupSize) return;
+  if (rounded_ != 0) barrier();  // nobody reads xq any more
+  const Share mine(count, thread_, threads_);
+  const Segments segments = segmentsOf(n, groupSize);
+  const Columns<const float> from = {x + static_cast<size_t>(mine.begin) * n, static_cast<size_t>(n)};
+  kernels_.quantize(quantized(mine.begin, segments), from, mine.end - mine.begin, segments, groupSize);
+  barrier();  // xq
+  rounded_ = groupSize;
 }
 
 /* The rounded numbers from vector `first` on. */
@@ -195,10 +203,12 @@ void Transformer::Pass::matmul(float* xout, const float* x, int count, const Mat
   const Columns<float> out = {xout + rows.begin, static_cast<size_t>(w.d)};
   const bool streamed = transformer_.streamed_;
   if (w.groupSize == 0) {
+    if (count > 1) interleave(x, count, w.n);
     const Columns<const float> in = count == 1 ? Columns<const float>{x, static_cast<size_t>(w.n)}
                                                : Columns<const float>{s.xi, 1, static_cast<size_t>(count)};
     kernels_.matmul(out, in, count, w.panels(rows.begin, rows.end), streamed);
   } else {
+    round(x, count, w.n, w.groupSize);
     const MutableInt8Vectors xq = quantized(0, w.segments);
     const Int8Vectors in = {{xq.q.data, xq.q.stride}, {xq.s.data, xq.s.stride}, {xq.sum.data, xq.sum.stride}};
     kernels_.matmulInt8(out, in, count, w.int8Panels(rows.begin, rows.end), streamed);

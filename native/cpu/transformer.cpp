@@ -13,30 +13,30 @@ namespace {
 // weights
 
 /* In the order in which a forward pass reads them. */
-TransformerWeights layOutWeights(Parts& memory, const Config& p, bool sharedClassifier, int groupSize) {
+TransformerWeights layOutWeights(Parts& memory, const Config& p, bool sharedClassifier, const GroupSizes& g) {
   const auto vector = [&] { return memory.take<float>(p.dim); };
-  const auto matrix = [&](int d, int n) { return Matrix(memory, d, n, groupSize); };
+  const auto matrix = [&](int d, int n, int groupSize) { return Matrix(memory, d, n, groupSize); };
   TransformerWeights w;
-  w.tokenEmbeddingTable = matrix(p.vocabSize, p.dim);
+  w.tokenEmbeddingTable = matrix(p.vocabSize, p.dim, g.tokenEmbeddingTable);
   for (int l = 0; l < p.nLayers; l++) {
     w.rmsAttWeight.push_back(vector());
-    w.wq.push_back(matrix(p.dim, p.dim));
-    w.wk.push_back(matrix(p.kvDim(), p.dim));
-    w.wv.push_back(matrix(p.kvDim(), p.dim));
-    w.wo.push_back(matrix(p.dim, p.dim));
+    w.wq.push_back(matrix(p.dim, p.dim, g.wq));
+    w.wk.push_back(matrix(p.kvDim(), p.dim, g.wk));
+    w.wv.push_back(matrix(p.kvDim(), p.dim, g.wv));
+    w.wo.push_back(matrix(p.dim, p.dim, g.wo));
     w.rmsFfnWeight.push_back(vector());
-    w.w1.push_back(matrix(p.hiddenDim, p.dim));
-    w.w3.push_back(matrix(p.hiddenDim, p.dim));
-    w.w2.push_back(matrix(p.dim, p.hiddenDim));
+    w.w1.push_back(matrix(p.hiddenDim, p.dim, g.w1));
+    w.w3.push_back(matrix(p.hiddenDim, p.dim, g.w3));
+    w.w2.push_back(matrix(p.dim, p.hiddenDim, g.w2));
   }
   w.rmsFinalWeight = vector();
-  w.wcls = sharedClassifier ? w.tokenEmbeddingTable : matrix(p.vocabSize, p.dim);
+  w.wcls = sharedClassifier ? w.tokenEmbeddingTable : matrix(p.vocabSize, p.dim, g.wcls);
   return w;
 }
 
-size_t weightBytes(const Config& p, bool sharedClassifier, int groupSize) {
+size_t weightBytes(const Config& p, bool sharedClassifier, const GroupSizes& groupSizes) {
   Parts counted;
-  layOutWeights(counted, p, sharedClassifier, groupSize);
+  layOutWeights(counted, p, sharedClassifier, groupSizes);
   return counted.bytes();
 }
 
@@ -74,19 +74,25 @@ float* TransformerWeights::vector(const std::string& name, int layer) {
   return nullptr;
 }
 
-Transformer::Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* frequencies,
+Transformer::Transformer(const Config& config, bool sharedClassifier, const GroupSizes& groupSizes,
+                         const float* frequencies,
                          const Kernels& kernels, int threads)
     : config_(config),
-      groupSize_(groupSize),
+      groupSizes_(groupSizes),
       kernels_(kernels),
-      bytes_(weightBytes(config, sharedClassifier, groupSize)),
+      bytes_(weightBytes(config, sharedClassifier, groupSizes)),
       streamed_(bytes_ > kCacheBytes),
       maxBatch_(maxBatchFor(config)),
       memory_(bytes_, Pages::kHuge),
       frequencies_(frequencies, frequencies + config.headSize() / 2),
       pool_(threads) {
   Parts parts(memory_);
-  weights_ = layOutWeights(parts, config, sharedClassifier, groupSize);
+  weights_ = layOutWeights(parts, config, sharedClassifier, groupSizes);
+}
+
+int Transformer::groupSizeOf(const std::string& name) const {
+  const Matrix* matrix = const_cast<TransformerWeights&>(weights_).matrix(name, 0);
+  return matrix == nullptr ? 0 : matrix->groupSize;
 }
 
 bool Transformer::fill(const std::string& name, int layer, const float* values, size_t count, size_t offset) {
@@ -98,16 +104,17 @@ bool Transformer::fill(const std::string& name, int layer, const float* values, 
     return true;
   }
   Matrix* matrix = weights_.matrix(name, layer);
-  if (matrix == nullptr || groupSize_ != 0 || !fits(static_cast<size_t>(matrix->d) * matrix->n)) return false;
+  if (matrix == nullptr || matrix->groupSize != 0 || !fits(static_cast<size_t>(matrix->d) * matrix->n)) return false;
   matrix->fill(values, count, offset);
   return true;
 }
 
 bool Transformer::fillQuantized(const std::string& name, int layer, const int8_t* values, const float* scales,
                                 size_t count, size_t offset) {
-  if (layer < 0 || layer >= config_.nLayers || groupSize_ == 0) return false;
+  if (layer < 0 || layer >= config_.nLayers) return false;
   Matrix* matrix = weights_.matrix(name, layer);
-  if (matrix == nullptr || count % groupSize_ != 0 || offset % groupSize_ != 0) return false;
+  if (matrix == nullptr || matrix->groupSize == 0) return false;
+  if (count % matrix->groupSize != 0 || offset % matrix->groupSize != 0) return false;
   const size_t size = static_cast<size_t>(matrix->d) * matrix->n;
   if (offset > size || count > size - offset) return false;
   matrix->fillQuantized(values, scales, count, offset);
@@ -119,7 +126,33 @@ bool Transformer::fillQuantized(const std::string& name, int layer, const int8_t
 
 namespace {
 
-RunState layOutState(Parts& memory, const Config& p, int groupSize, int maxBatch, int threads) {
+/* Room for the longest vector that an int8 matrix meets, in the groups in which it needs most. */
+struct Rounded {
+  bool interleaved = false;  // some matrix is float32
+  size_t bytes = 0;          // of a vector
+  size_t segments = 0;
+
+  void meets(int n, int groupSize) {
+    if (groupSize == 0) {
+      interleaved = true;
+      return;
+    }
+    const Segments needed = segmentsOf(n, groupSize);
+    bytes = std::max(bytes, needed.bytes());
+    segments = std::max(segments, static_cast<size_t>(needed.count));
+  }
+};
+
+Rounded roundedFor(const Config& p, const GroupSizes& g) {
+  Rounded rounded;
+  for (const int groupSize : {g.tokenEmbeddingTable, g.wq, g.wk, g.wv, g.wo, g.w1, g.w3, g.wcls}) {
+    rounded.meets(p.dim, groupSize);
+  }
+  rounded.meets(p.hiddenDim, g.w2);
+  return rounded;
+}
+
+RunState layOutState(Parts& memory, const Config& p, const GroupSizes& groupSizes, int maxBatch, int threads) {
   const auto rows = [&](size_t size) { return memory.take<float>(maxBatch * size); };
   RunState s = {};
   s.x = rows(p.dim);
@@ -133,22 +166,17 @@ RunState layOutState(Parts& memory, const Config& p, int groupSize, int maxBatch
   s.fcr = rows(p.headSize() / 2);
   s.fci = rows(p.headSize() / 2);
   s.att = memory.take<float>(static_cast<size_t>(threads) * p.nHeads * attStride(p));
-  if (groupSize == 0) {
-    s.xi = rows(std::max(p.dim, p.hiddenDim));
-  } else {
-    const Segments dim = segmentsOf(p.dim, groupSize);
-    const Segments hiddenDim = segmentsOf(p.hiddenDim, groupSize);
-    const size_t segments = std::max(dim.count, hiddenDim.count);
-    s.xq = memory.take<int8_t>(maxBatch * std::max(dim.bytes(), hiddenDim.bytes()));
-    s.xs = memory.take<float>(maxBatch * segments);
-    s.xsum = memory.take<int32_t>(maxBatch * segments);
-  }
+  const Rounded rounded = roundedFor(p, groupSizes);
+  if (rounded.interleaved) s.xi = rows(std::max(p.dim, p.hiddenDim));
+  s.xq = memory.take<int8_t>(maxBatch * rounded.bytes);
+  s.xs = memory.take<float>(maxBatch * rounded.segments);
+  s.xsum = memory.take<int32_t>(maxBatch * rounded.segments);
   return s;
 }
 
-size_t stateBytes(const Config& p, int groupSize, int maxBatch, int threads) {
+size_t stateBytes(const Config& p, const GroupSizes& groupSizes, int maxBatch, int threads) {
   Parts counted;
-  layOutState(counted, p, groupSize, maxBatch, threads);
+  layOutState(counted, p, groupSizes, maxBatch, threads);
   return counted.bytes();
 }
 
@@ -172,13 +200,13 @@ size_t cacheBytes(const Config& p, int sequences) {
 
 Context::Context(const Transformer& transformer, int sequences)
     : stateMemory_(
-          stateBytes(transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads()),
+          stateBytes(transformer.config(), transformer.groupSizes(), transformer.maxBatch(), transformer.threads()),
           Pages::kLazy),
       cacheMemory_(cacheBytes(transformer.config(), sequences), Pages::kLazy),
       samplers_(transformer.threads(), Sampler(transformer.kernels(), transformer.config().vocabSize)) {
   Parts state(stateMemory_);
   state_ =
-      layOutState(state, transformer.config(), transformer.groupSize(), transformer.maxBatch(), transformer.threads());
+      layOutState(state, transformer.config(), transformer.groupSizes(), transformer.maxBatch(), transformer.threads());
   Parts caches(cacheMemory_);
   caches_ = layOutCaches(caches, transformer.config(), sequences);
 }

@@ -66,6 +66,26 @@ struct Matrix {
   Int8Panels int8Panels(int begin, int end) const;
 };
 
+/*
+ * How many numbers of each matrix share a scale, the same in all layers; 0: it is float32. A shared classifier has the
+ * embedding table's, whatever `wcls` says.
+ */
+struct GroupSizes {
+  int tokenEmbeddingTable;
+  int wq;
+  int wk;
+  int wv;
+  int wo;
+  int w1;
+  int w2;
+  int w3;
+  int wcls;
+
+  static GroupSizes all(int groupSize) {
+    return {groupSize, groupSize, groupSize, groupSize, groupSize, groupSize, groupSize, groupSize, groupSize};
+  }
+};
+
 struct TransformerWeights {
   Matrix tokenEmbeddingTable;        // (vocabSize, dim)
   std::vector<float*> rmsAttWeight;  // (nLayers, dim)
@@ -98,10 +118,10 @@ class Context;
 class Transformer {
  public:
   /*
-   * groupSize is 0 for float32 matrices. frequencies, (headSize / 2), are `ropeFrequencies`'. Throws std::bad_alloc,
+   * frequencies, (headSize / 2), are `ropeFrequencies`'. Throws std::bad_alloc,
    * std::system_error.
    */
-  Transformer(const Config& config, bool sharedClassifier, int groupSize, const float* frequencies,
+  Transformer(const Config& config, bool sharedClassifier, const GroupSizes& groupSizes, const float* frequencies,
               const Kernels& kernels, int threads);
 
   /*
@@ -127,7 +147,9 @@ class Transformer {
   int maxBatch() const { return maxBatch_; }
 
   const Config& config() const { return config_; }
-  int groupSize() const { return groupSize_; }
+  const GroupSizes& groupSizes() const { return groupSizes_; }
+  /* How many numbers of a tensor share a scale; 0: it is float32, or there is no such tensor. */
+  int groupSizeOf(const std::string& name) const;
   const Kernels& kernels() const { return kernels_; }
   int threads() const { return pool_.threads(); }
 
@@ -135,7 +157,7 @@ class Transformer {
   class Pass;
 
   const Config config_;
-  const int groupSize_;
+  const GroupSizes groupSizes_;
   const Kernels& kernels_;
   const size_t bytes_;   // of the weights
   const bool streamed_;  // they are more than the caches hold
@@ -180,7 +202,7 @@ struct RunState {
   /* What matmul multiplies where a batch has several tokens: one of the above, interleaved. */
   float* xi;  // (max(dim, hiddenDim), count)
 
-  /* What matmul multiplies in an int8 model: one of the above, rounded. The longest has max(dim, hiddenDim) numbers. */
+  /* What it multiplies with an int8 matrix: one of the above, rounded. */
   int8_t* xq;     // (maxBatch, segments, quads, 4)
   float* xs;      // (maxBatch, segments)
   int32_t* xsum;  // (maxBatch, segments)

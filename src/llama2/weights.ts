@@ -72,6 +72,23 @@ export function tensorsOf({ config, sharedClassifier }: Pick<Holdings, "config" 
   return all.filter(({ name }) => name !== "wcls" || !sharedClassifier);
 }
 
+/** How many numbers of each matrix share a scale; 0 where it is float32. */
+export function groupSizesOf(source: Holdings): Record<MatrixName, number> {
+  const of = (name: MatrixName) => groupSizeOf(source.formatOf(name));
+  const tokenEmbeddingTable = of("tokenEmbeddingTable");
+  return {
+    tokenEmbeddingTable,
+    wq: of("wq"),
+    wk: of("wk"),
+    wv: of("wv"),
+    wo: of("wo"),
+    w1: of("w1"),
+    w2: of("w2"),
+    w3: of("w3"),
+    wcls: source.sharedClassifier ? tokenEmbeddingTable : of("wcls"),
+  };
+}
+
 // ----------------------------------------------------------------------------
 // handing them over
 

@@ -85,9 +85,16 @@ int randomGroupSize(const Config& p) {
   return groupSize;
 }
 
+/* The same for all matrices, or for each another. */
+GroupSizes randomGroupSizes(const Config& p) {
+  if (uniform(0, 1) == 0) return GroupSizes::all(randomGroupSize(p));
+  const auto size = [&] { return randomGroupSize(p); };
+  return {size(), size(), size(), size(), size(), size(), size(), size(), size()};
+}
+
 /* Any bytes, and scales of about the size that real ones have. */
 void fillQuantized(Transformer& transformer, const Tensor& tensor) {
-  const size_t groupSize = transformer.groupSize();
+  const size_t groupSize = transformer.groupSizeOf(tensor.name);
   for (size_t done = 0; done < tensor.values.size();) {
     const size_t groups = std::min<size_t>((tensor.values.size() - done) / groupSize, uniform(1, 300));
     std::vector<int8_t> q(groups * groupSize);
@@ -100,7 +107,7 @@ void fillQuantized(Transformer& transformer, const Tensor& tensor) {
 }
 
 void fill(Transformer& transformer, const Tensor& tensor) {
-  if (transformer.groupSize() != 0 && tensor.isMatrix) return fillQuantized(transformer, tensor);
+  if (transformer.groupSizeOf(tensor.name) != 0) return fillQuantized(transformer, tensor);
   // in chunks that end anywhere, each in memory of its own, so that a read past its end is seen
   for (size_t done = 0; done < tensor.values.size();) {
     const size_t count = std::min<size_t>(tensor.values.size() - done, uniform(1, 5000));
@@ -158,8 +165,8 @@ std::vector<int> draw(const Kernels& kernels, const std::vector<float>& logits, 
 
 void fail(const char* what, const Transformer& transformer, int batch) {
   const Config& p = transformer.config();
-  printf("%s differ: %s, %d threads, batches of %d, groups of %d,", what, transformer.kernels().name,
-         transformer.threads(), batch, transformer.groupSize());
+  printf("%s differ: %s, %d threads, batches of %d, wq in groups of %d,", what, transformer.kernels().name,
+         transformer.threads(), batch, transformer.groupSizes().wq);
   printf(" dim %d, hidden %d, layers %d, heads %d, kv %d, vocab %d, seq %d\n", p.dim, p.hiddenDim, p.nLayers, p.nHeads,
          p.nKvHeads, p.vocabSize, p.seqLen);
   exit(1);
@@ -169,7 +176,7 @@ void tryShape(int seed) {
   rng.seed(seed);  // a machine with more instruction sets has drawn more numbers by now
   const Config p = randomConfig();
   const bool sharedClassifier = uniform(0, 1) == 0;
-  const int groupSize = randomGroupSize(p);
+  const GroupSizes groupSizes = randomGroupSizes(p);
   const int sequences = uniform(1, 3);
   const auto tensors = randomTensors(p, sharedClassifier);
   const auto entries = randomEntries(p, sequences);
@@ -180,7 +187,7 @@ void tryShape(int seed) {
   std::vector<int> expectedDraws;
   for (const Kernels* kernels : supportedKernels()) {
     for (const int threads : {1, uniform(2, 5)}) {
-      Transformer transformer(p, sharedClassifier, groupSize, frequencies.data(), *kernels, threads);
+      Transformer transformer(p, sharedClassifier, groupSizes, frequencies.data(), *kernels, threads);
       for (const Tensor& tensor : tensors) fill(transformer, tensor);
       for (const int batch : {1, 64}) {
         const auto logits = run(transformer, sequences, entries, batch);

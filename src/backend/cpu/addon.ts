@@ -3,6 +3,7 @@
  */
 import { packagePath } from "../../files/packageFolder.ts";
 import type { Config } from "../../llama2/transformer.ts";
+import type { MatrixName } from "../../llama2/weights.ts";
 import { buildCommand } from "../buildCommand.ts";
 import { type Fillable, loadNative } from "../native.ts";
 
@@ -31,7 +32,7 @@ export interface Addon {
   Model: new (
     config: Config,
     sharedClassifier: boolean,
-    groupSize: number, // 0: float32
+    groupSizes: Record<MatrixName, number>, // 0: float32
     frequencies: Float32Array, // (headSize / 2) of RoPE
     isa: string,
     threads: number,

@@ -4,8 +4,9 @@
 import { Llama2Error } from "../../errors.ts";
 import { randomF32 } from "../../llama2/sampler.ts";
 import { type Config, ropeFrequencies } from "../../llama2/transformer.ts";
+import { groupSizesOf } from "../../llama2/weights.ts";
 import type { Backend, Context } from "../backend.ts";
-import { commonGroupSize, fill } from "../native.ts";
+import { fill } from "../native.ts";
 import { threadsFor } from "../threads.ts";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.ts";
 
@@ -22,9 +23,9 @@ export function openCpu(): Backend {
     async load(source, contextLength, { threads: wanted }) {
       const config = { ...source.config, seqLen: contextLength };
       const threads = wanted || threadsFor(source, WEIGHTS_A_THREAD);
-      const groupSize = commonGroupSize(source, "cpu");
+      const groupSizes = groupSizesOf(source);
       const model = outOfMemory(
-        () => new addon.Model(config, source.sharedClassifier, groupSize, ropeFrequencies(config), isa, threads),
+        () => new addon.Model(config, source.sharedClassifier, groupSizes, ropeFrequencies(config), isa, threads),
       );
       try {
         await fill(model, source);

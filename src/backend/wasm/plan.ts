@@ -3,8 +3,7 @@
  */
 import { EXP2_32NDS } from "../../llama2/math.ts";
 import { type Config, headSizeOf, kvDimOf } from "../../llama2/transformer.ts";
-import { type Holdings, isVector, type TensorName, tensorsOf } from "../../llama2/weights.ts";
-import { commonGroupSize } from "../native.ts";
+import { groupSizesOf, type Holdings, isVector, type TensorName, tensorsOf } from "../../llama2/weights.ts";
 import type { Globals } from "./kernels.ts";
 import { matrixBytes, PANEL, rowBytes, weightBytes } from "./panels.ts";
 
@@ -29,7 +28,7 @@ export interface Plan {
 
 export function planModel(source: Holdings, contextLength: number, threads: number): Plan {
   const p = { ...source.config, seqLen: contextLength };
-  const groupSize = commonGroupSize(source, "wasm");
+  const groupSizes = groupSizesOf(source);
   const headSize = headSizeOf(p);
   const kvDim = kvDimOf(p);
   let bytes = 0;
@@ -38,7 +37,7 @@ export function planModel(source: Holdings, contextLength: number, threads: numb
     bytes += rowBytes(size / 4);
     return address;
   };
-  const groups = (n: number) => (groupSize === 0 ? 0 : Math.ceil(n / groupSize));
+  const finest = Math.min(...Object.values(groupSizes).filter((groupSize) => groupSize > 0)); // Infinity: none
   const widest = Math.max(p.dim, p.hiddenDim);
 
   const shared = {
@@ -58,7 +57,7 @@ export function planModel(source: Holdings, contextLength: number, threads: numb
     att: allocate(threads * rowBytes(p.seqLen)),
     headXb: allocate(threads * rowBytes(headSize)),
     xq: allocate(MAX_BATCH * 4 * Math.ceil(widest / 2)),
-    xs: allocate(MAX_BATCH * 4 * groups(widest)),
+    xs: allocate(MAX_BATCH * 4 * Math.ceil(widest / finest)),
     ivals: allocate(threads * 4 * PANEL),
     batch: allocate(MAX_BATCH * 12),
     probindex: allocate(8 * p.vocabSize),
@@ -69,7 +68,7 @@ export function planModel(source: Holdings, contextLength: number, threads: numb
   const weights: Record<string, number> = {};
   const tensors: Tensor[] = [];
   for (const { name, layers, d, n } of tensorsOf(source)) {
-    const size = isVector(name) ? rowBytes(n) : weightBytes(d, n, groupSize);
+    const size = isVector(name) ? rowBytes(n) : weightBytes(d, n, groupSizes[name]);
     weights[name] = allocate(layers * size);
     for (let layer = 0; layer < layers; layer++) {
       tensors.push({ name, layer, d, n, address: weights[name] + layer * size });
@@ -78,8 +77,9 @@ export function planModel(source: Holdings, contextLength: number, threads: numb
   weights.wcls ??= weights.tokenEmbeddingTable;
 
   const { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps } = p;
-  const shape = { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps, groupSize };
-  return { globals: { ...shape, ...shared, ...state, ...weights }, tensors, bytes };
+  const shape = { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps };
+  const groups = Object.fromEntries(Object.entries(groupSizes).map(([name, size]) => [`${name}Group`, size]));
+  return { globals: { ...shape, ...groups, ...shared, ...state, ...weights }, tensors, bytes };
 }
 
 /** The arrays of a context with room for `sequences`: how many bytes each takes. */

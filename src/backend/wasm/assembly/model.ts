@@ -17,7 +17,19 @@ export let nKvHeads: i32 = 0;
 export let vocabSize: i32 = 0;
 export let seqLen: i32 = 0;
 export let normEps: f32 = 0;
-export let groupSize: i32 = 0; // how many weights share a scale; 0: they are float32
+
+// ----------------------------------------------------------------------------
+// how many numbers of each matrix share a scale; 0: it is float32
+
+export let tokenEmbeddingTableGroup: i32 = 0;
+export let wqGroup: i32 = 0;
+export let wkGroup: i32 = 0;
+export let wvGroup: i32 = 0;
+export let woGroup: i32 = 0;
+export let w1Group: i32 = 0;
+export let w2Group: i32 = 0;
+export let w3Group: i32 = 0;
+export let wclsGroup: i32 = 0;
 
 // ----------------------------------------------------------------------------
 // TransformerWeights: the first layer's; those of the next layers follow. Matrices are in panels (matmul.ts).
@@ -50,7 +62,7 @@ export let v: usize = 0; // (entry, kvDim)
 export let att: usize = 0; // (thread, seqLen): the scores of the head that a thread is at
 export let headXb: usize = 0; // (thread, headSize): what that head brings back
 
-export let xq: usize = 0; // (entry, dim or hiddenDim): in an int8 model, the x of the next matmul (quantize.ts)
+export let xq: usize = 0; // (entry, dim or hiddenDim): the x of the next matmul with an int8 matrix (quantize.ts)
 export let xs: usize = 0; // (entry, groups): and its scales
 export let ivals: usize = 0; // (thread, 16): the sums that a thread is at
 

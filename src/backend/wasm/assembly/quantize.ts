@@ -12,7 +12,7 @@
  * they are in the checkpoint, by numbers counted through all rows.
  */
 import { element, firstOf, lastOf, matrixBytes, PANEL, panelsOf, rowBytes } from "./matmul";
-import { groupSize, ivals, thread, xq, xs } from "./model";
+import { ivals, thread, xq, xs } from "./model";
 
 /** The bytes of a pair of columns of a panel. */
 const PAIR: usize = 32;
@@ -23,12 +23,12 @@ function pairsOf(n: i32): i32 {
   return (n + 1) / 2;
 }
 
-function groupsOf(n: i32): i32 {
+function groupsOf(n: i32, groupSize: i32): i32 {
   return (n + groupSize - 1) / groupSize;
 }
 
 /** Every row begins with a group, and no group ends within a pair of columns: the usual case, and the fast one. */
-function rowsAreWholeGroups(n: i32): bool {
+function rowsAreWholeGroups(n: i32, groupSize: i32): bool {
   return n % groupSize === 0 && groupSize % 2 === 0;
 }
 
@@ -37,8 +37,10 @@ function panelsBytes(d: i32, n: i32): usize {
 }
 
 /** The bytes of an int8 matrix of d rows and n columns. */
-export function int8Bytes(d: i32, n: i32): usize {
-  const scales = rowsAreWholeGroups(n) ? matrixBytes(d, n / groupSize) : rowBytes(<i32>((<i64>d * n) / groupSize));
+export function int8Bytes(d: i32, n: i32, groupSize: i32): usize {
+  const scales = rowsAreWholeGroups(n, groupSize)
+    ? matrixBytes(d, n / groupSize)
+    : rowBytes(<i32>((<i64>d * n) / groupSize));
   return panelsBytes(d, n) + scales;
 }
 
@@ -46,8 +48,8 @@ export function int8Bytes(d: i32, n: i32): usize {
 // the activations: xq (entry, n) int16 numbers that an int8 could hold, xs (entry, groups) scales
 
 /** runq.c 145: quantize. x (count, n) -> xq, xs. The threads share the groups. */
-export function quantize(x: usize, n: i32, count: i32): void {
-  const groups = groupsOf(n);
+export function quantize(x: usize, n: i32, count: i32, groupSize: i32): void {
+  const groups = groupsOf(n, groupSize);
   const last = lastOf(count * groups);
   for (let item = firstOf(count * groups); item < last; item++) {
     const e = item / groups;
@@ -82,7 +84,7 @@ function toInt8(x: f32): i8 {
 // matmul
 
 /** runq.c 317: matmul. w (d, n) @ xq (count, n) -> xout (count, d); of the rows of w this thread's share. */
-export function matmul(xout: usize, w: usize, n: i32, d: i32, count: i32): void {
+export function matmul(xout: usize, w: usize, n: i32, d: i32, count: i32, groupSize: i32): void {
   const scales = w + panelsBytes(d, n);
   const last = lastOf(panelsOf(d));
   for (let panel = firstOf(panelsOf(d)); panel < last; panel++) {
@@ -90,12 +92,12 @@ export function matmul(xout: usize, w: usize, n: i32, d: i32, count: i32): void 
     for (let e = 0; e < count; e++) {
       const xoutAt = xout + e * rowBytes(d) + panel * rowBytes(PANEL);
       const xqAt = xq + ((e * pairsOf(n)) << 2);
-      const xsAt = xs + ((e * groupsOf(n)) << 2);
-      if (rowsAreWholeGroups(n)) {
-        panelTimes(xoutAt, xqAt, xsAt, wPanel, scales + panel * matrixBytes(PANEL, n / groupSize), n);
+      const xsAt = xs + ((e * groupsOf(n, groupSize)) << 2);
+      if (rowsAreWholeGroups(n, groupSize)) {
+        panelTimes(xoutAt, xqAt, xsAt, wPanel, scales + panel * matrixBytes(PANEL, n / groupSize), n, groupSize);
       } else {
         const first = panel * PANEL;
-        straddlingPanelTimes(xoutAt, xqAt, xsAt, wPanel, scales, n, first, min(PANEL, d - first));
+        straddlingPanelTimes(xoutAt, xqAt, xsAt, wPanel, scales, n, groupSize, first, min(PANEL, d - first));
       }
     }
   }
@@ -107,7 +109,7 @@ function dot(w: usize, xPair: v128): v128 {
 }
 
 /** xout (16) = the panel w (16, n) with the scales s (16, n / groupSize) @ xq (n), group after group */
-function panelTimes(xout: usize, xq: usize, xs: usize, w: usize, s: usize, n: i32): void {
+function panelTimes(xout: usize, xq: usize, xs: usize, w: usize, s: usize, n: i32, groupSize: i32): void {
   let val0 = f32x4.splat(0);
   let val1 = f32x4.splat(0);
   let val2 = f32x4.splat(0);
@@ -153,6 +155,7 @@ function straddlingPanelTimes(
   w: usize,
   s: usize,
   n: i32,
+  groupSize: i32,
   first: i32,
   rows: i32,
 ): void {
@@ -177,7 +180,7 @@ function straddlingPanelTimes(
     v128.store(sums, sum1, 16);
     v128.store(sums, sum2, 32);
     v128.store(sums, sum3, 48);
-    addEndedGroups(xout, sums, xs, s, n, first, rows, j);
+    addEndedGroups(xout, sums, xs, s, n, groupSize, first, rows, j);
     sum0 = v128.load(sums);
     sum1 = v128.load(sums, 16);
     sum2 = v128.load(sums, 32);
@@ -186,7 +189,17 @@ function straddlingPanelTimes(
 }
 
 /** For those rows whose group, or that of x, ends before column j: add its sum to the row's result, and begin anew. */
-function addEndedGroups(xout: usize, sums: usize, xs: usize, s: usize, n: i32, first: i32, rows: i32, j: i32): void {
+function addEndedGroups(
+  xout: usize,
+  sums: usize,
+  xs: usize,
+  s: usize,
+  n: i32,
+  groupSize: i32,
+  first: i32,
+  rows: i32,
+  j: i32,
+): void {
   const xScale = load<f32>(xs + (((j - 1) / groupSize) << 2));
   const xEnds = j % groupSize === 0 || j === n;
   for (let row = 0; row < rows; row++) {
@@ -209,11 +222,11 @@ function gcd(a: i32, b: i32): i32 {
 }
 
 /** runq.c 139: dequantize. xout (n) = row i of w (d, n) */
-export function copyRow(xout: usize, w: usize, i: i32, n: i32, d: i32): void {
+export function copyRow(xout: usize, w: usize, i: i32, n: i32, d: i32, groupSize: i32): void {
   const scales = w + panelsBytes(d, n);
   const panel = w + (i / PANEL) * panelsBytes(PANEL, n) + ((i % PANEL) << 1);
   for (let j = 0; j < n; j++) {
-    const s = rowsAreWholeGroups(n)
+    const s = rowsAreWholeGroups(n, groupSize)
       ? element(scales, i, j / groupSize, n / groupSize)
       : scales + (((<u32>i * n + j) / groupSize) << 2);
     const q = load<i8>(panel + (j >> 1) * PAIR + (j & 1));

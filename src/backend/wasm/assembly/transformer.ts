@@ -21,7 +21,7 @@ import {
 import * as model from "./model";
 import { headSizeOf, kvDimOf } from "./model";
 import { barrier } from "./team";
-import { copyRow, matmul, share, weightBytes } from "./weights";
+import { copyRow, matmul, share } from "./weights";
 
 // ----------------------------------------------------------------------------
 // entries
@@ -236,19 +236,26 @@ export function forward(keyCache: usize, valueCache: usize, logits: usize, count
 
   // copy the token embedding into x
   for (let e = firstOf(count); e < last; e++) {
-    copyRow(x + e * rowBytes(dim), model.tokenEmbeddingTable, tokenOf(e), dim, model.vocabSize);
+    copyRow(
+      x + e * rowBytes(dim),
+      model.tokenEmbeddingTable,
+      tokenOf(e),
+      dim,
+      model.vocabSize,
+      model.tokenEmbeddingTableGroup,
+    );
   }
 
   // forward all the layers
   for (let l = 0; l < model.nLayers; l++) {
     // attention rmsnorm
     rmsnormShare(model.xb, x, model.rmsAttWeight + l * rowBytes(dim), count);
-    share(model.xb, dim, count);
+    share();
 
     // qkv matmuls for these positions
-    matmul(model.q, model.xb, model.wq + l * weightBytes(dim, dim), dim, dim, count);
-    matmul(model.k, model.xb, model.wk + l * weightBytes(kvDim, dim), dim, kvDim, count);
-    matmul(model.v, model.xb, model.wv + l * weightBytes(kvDim, dim), dim, kvDim, count);
+    matmul(model.q, model.xb, model.wq, l, dim, dim, count, model.wqGroup);
+    matmul(model.k, model.xb, model.wk, l, dim, kvDim, count, model.wkGroup);
+    matmul(model.v, model.xb, model.wv, l, dim, kvDim, count, model.wvGroup);
 
     // RoPE relative positional encoding, and key and value into the kv cache
     rope(model.q, dim, count);
@@ -257,25 +264,25 @@ export function forward(keyCache: usize, valueCache: usize, logits: usize, count
     barrier(); // a head reads all of q, and the cache
 
     attention(keyCache, valueCache, l, count);
-    share(model.xb, dim, count);
+    share();
 
     // final matmul to mix what the heads have found, and residual connection back into x
-    matmul(model.xb2, model.xb, model.wo + l * weightBytes(dim, dim), dim, dim, count);
+    matmul(model.xb2, model.xb, model.wo, l, dim, dim, count, model.woGroup);
     addResidual(x, model.xb2, dim, count);
     barrier(); // rmsnorm reads all of x, and writes xb
 
     // ffn rmsnorm
     rmsnormShare(model.xb, x, model.rmsFfnWeight + l * rowBytes(dim), count);
-    share(model.xb, dim, count);
+    share();
 
     // the feed-forward network: w2(silu(w1(x)) * w3(x))
-    matmul(model.hb, model.xb, model.w1 + l * weightBytes(hiddenDim, dim), dim, hiddenDim, count);
-    matmul(model.hb2, model.xb, model.w3 + l * weightBytes(hiddenDim, dim), dim, hiddenDim, count);
+    matmul(model.hb, model.xb, model.w1, l, dim, hiddenDim, count, model.w1Group);
+    matmul(model.hb2, model.xb, model.w3, l, dim, hiddenDim, count, model.w3Group);
     swiglu(model.hb, model.hb2, hiddenDim, count);
-    share(model.hb, hiddenDim, count);
+    share();
 
     // final matmul to get the output of the ffn, and residual connection
-    matmul(model.xb2, model.hb, model.w2 + l * weightBytes(dim, hiddenDim), hiddenDim, dim, count);
+    matmul(model.xb2, model.hb, model.w2, l, hiddenDim, dim, count, model.w2Group);
     addResidual(x, model.xb2, dim, count);
     barrier(); // rmsnorm reads all of x
   }
@@ -284,7 +291,7 @@ export function forward(keyCache: usize, valueCache: usize, logits: usize, count
   if (classified === 0) return;
   const xLast = x + (count - classified) * rowBytes(dim);
   rmsnormShare(xLast, xLast, model.rmsFinalWeight, classified);
-  share(xLast, dim, classified);
-  matmul(logits, xLast, model.wcls, dim, model.vocabSize, classified);
+  share();
+  matmul(logits, xLast, model.wcls, 0, dim, model.vocabSize, classified, model.wclsGroup);
   barrier(); // thread 0 goes on with all of the logits
 }
