@@ -2,7 +2,7 @@
  * Engines by their names: functions that tell a story, once, and say how fast that was.
  */
 
-import { Checkpoint } from "../dist/checkpoint/checkpoint.js";
+import { openFile } from "../dist/checkpoint/openFile.js";
 import { kvDimOf } from "../dist/llama2/transformer.js";
 import { isVector, shapesOf } from "../dist/llama2/weights.js";
 import { achieved, countTokens, llama2, llama2Json, reference, startNode, sweep, tellRepeatedly } from "./commands.mjs";
@@ -163,10 +163,11 @@ function loading(what, task, references) {
 }
 
 /** Bytes of weights that are read for a token: all matrices, the embedding only where it is the classifier too. */
-export function bytesPerToken(path) {
-  const checkpoint = new Checkpoint(path);
+export async function bytesPerToken(path) {
+  const checkpoint = await openFile(path);
   try {
-    const { config, sharedClassifier, groupSize } = checkpoint;
+    const { config, sharedClassifier, header } = checkpoint;
+    const { groupSize } = header;
     let bytes = 0;
     for (const [name, { layers, d, n }] of Object.entries(shapesOf(config))) {
       if (name === (sharedClassifier ? "wcls" : "tokenEmbeddingTable")) continue;

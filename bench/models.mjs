@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, relative } from "node:path";
 import { parseArgs } from "node:util";
-import { findTokenizer } from "../dist/checkpoint/tokenizer/tokenizerFile.js";
+import { findTokenizer } from "../dist/checkpoint/tokenizer/find.js";
 import { root } from "../scripts/fingerprint.mjs";
 import { buildSweep, quantize } from "./commands.mjs";
 import { bytesPerToken, countPositions, engine, taskOf } from "./engines.mjs";
@@ -43,21 +43,21 @@ function options() {
 }
 
 /** A model's files, and how many bytes of them a token reads. */
-function openModel(text, tokenizer, folder) {
+async function openModel(text, tokenizer, folder) {
   const at = text.indexOf("=");
   if (at < 1) throw new Error(`--model ${text} is not NAME=CHECKPOINT`);
   const name = text.slice(0, at);
   const path = text.slice(at + 1);
   const int8Path = join(folder, `${name}-int8.bin`);
   quantize(path, int8Path);
-  const { weights, ofPosition, vocabSize } = bytesPerToken(path);
+  const { weights, ofPosition, vocabSize } = await bytesPerToken(path);
   return {
     name,
     path,
     int8Path,
     tokenizer: tokenizer ?? findTokenizer(path, vocabSize).path,
     bytes: weights,
-    int8Bytes: bytesPerToken(int8Path).weights,
+    int8Bytes: (await bytesPerToken(int8Path)).weights,
     ofPosition,
   };
 }
@@ -80,7 +80,7 @@ function measureGroup(group, figures, model, { references, rounds, sweepProgram 
   );
 }
 
-function measure({ model: texts, tokenizer, only, rounds, references: built, out, ...paths }) {
+async function measure({ model: texts, tokenizer, only, rounds, references: built, out, ...paths }) {
   const references = Object.fromEntries(REFERENCES.map((name) => [name, paths[name]]));
   const start = performance.now();
   const folder = mkdtempSync(join(tmpdir(), "llama2-bench-"));
@@ -88,7 +88,7 @@ function measure({ model: texts, tokenizer, only, rounds, references: built, out
   try {
     const sweepProgram = buildSweep(folder);
     for (const text of texts) {
-      const model = openModel(text, tokenizer, folder);
+      const model = await openModel(text, tokenizer, folder);
       const figures = figuresOf(model.name).filter(({ row, against }) => {
         const reference = referenceOf(against);
         return (!only || only.includes(row)) && (!reference || references[reference] !== undefined);
@@ -115,7 +115,7 @@ function commandOf(values) {
   return ["npm run bench --", ...references, ...models, ...only, `--rounds ${values.rounds}`].join(" ");
 }
 
-function main() {
+async function main() {
   let values;
   try {
     values = options();
@@ -135,7 +135,7 @@ function main() {
     only: values.only ?? null,
     rounds: values.rounds,
   };
-  const { minutes, results } = measure(values);
+  const { minutes, results } = await measure(values);
   const out = values.out ?? join(root, "bench", "results", `models-${date.slice(0, 19).replaceAll(":", "")}.json`);
   mkdirSync(join(root, "bench", "results"), { recursive: true });
   writeFileSync(
@@ -145,4 +145,4 @@ function main() {
   console.log(`${relative(process.cwd(), out)}, in ${minutes.toFixed(1)} minutes`);
 }
 
-main();
+await main();

@@ -28,21 +28,3 @@ export class Llama2Error extends Error {
     this.remedy = remedy;
   }
 }
-
-/** Why something could not be written, in words. */
-export function reasonOf({ code, message }: { code?: string; message: string }): string {
-  switch (code) {
-    case "ENOENT":
-    case "ENOTDIR":
-      return "there is no such folder";
-    case "EACCES":
-    case "EPERM":
-    case "EROFS":
-      return "no permission to write there";
-    case "ENOSPC":
-    case "EDQUOT":
-      return "the disk is full";
-    default:
-      return message;
-  }
-}

@@ -3,9 +3,9 @@
  * llama2.ts: llama2.c in TypeScript. What the package exports.
  */
 export type { BackendName } from "./backend/backend.ts";
-export type { Header } from "./checkpoint/header.ts";
+export type { Header } from "./checkpoint/llama2c/header.ts";
+export type { WriteOptions } from "./checkpoint/llama2c/write.ts";
 export { type QuantizeOptions, quantize } from "./checkpoint/quantize.ts";
-export type { WriteOptions } from "./checkpoint/write.ts";
 export { type ErrorCode, Llama2Error, type Remedy } from "./errors.ts";
 export type { Config } from "./llama2/transformer.ts";
 export { type GenerateOptions, type Generation, type LoadOptions, loadModel, type Model, type Token } from "./model.ts";

@@ -3,7 +3,8 @@
  */
 import { join } from "node:path";
 import { type BackendName, type CudaOptions, KV_PRECISIONS, meansCuda, PRECISIONS } from "./backend/backend.ts";
-import { checkVocabSize, findTokenizer, PACKAGE_MODELS, readTokenizer } from "./checkpoint/tokenizer/tokenizerFile.ts";
+import { checkVocabSize } from "./checkpoint/tokenizer/bin.ts";
+import { findTokenizer, PACKAGE_MODELS, readTokenizer } from "./checkpoint/tokenizer/find.ts";
 import { encode } from "./encode.ts";
 import { Llama2Error } from "./errors.ts";
 import { BOS, type Tokenizer } from "./llama2/tokenizer.ts";

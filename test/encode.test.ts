@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { readTokenizer } from "../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { readTokenizer } from "../src/checkpoint/tokenizer/find.ts";
 import { encode } from "../src/encode.ts";
 import { encode as shortEncode } from "../src/llama2/tokenizer.ts";
 import { toByteString } from "../src/text.ts";

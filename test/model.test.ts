@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { Checkpoint } from "../src/checkpoint/checkpoint.ts";
+import { openFile } from "../src/checkpoint/openFile.ts";
 import { loadModel, type Model, type Token } from "../src/index.ts";
 import { forward } from "../src/llama2/transformer.ts";
 import { loadTransformer } from "../src/llama2/weights.ts";
@@ -46,7 +46,7 @@ describe("generate", () => {
     await collect(model.generate("Once upon a time", { temperature: 1, seed: 5, maxTokens: 6, onToken }));
     expect(tokens.map(({ position }) => position)).toEqual([5, 6, 7, 8, 9, 10]);
 
-    const reference = await loadTransformer(new Checkpoint(`${ROOT}/models/stories2M.bin`));
+    const reference = await loadTransformer(await openFile(`${ROOT}/models/stories2M.bin`));
     const all = [1, 463, 477, 261, 418, ...tokens.map(({ id }) => id)];
     const logprobs = all.slice(0, -1).map((token, pos) => {
       const logits = Array.from(forward(reference, token, pos));

@@ -5,10 +5,10 @@ import { existsSync, realpathSync } from "node:fs";
 import { Llama2Error } from "../errors.ts";
 import { defaultGroupSize } from "../llama2/quantize.ts";
 import { isVector } from "../llama2/weights.ts";
-import { Checkpoint } from "./checkpoint.ts";
-import { type Header, MAX_GROUP_SIZE } from "./header.ts";
-import { locateTensors } from "./tensors.ts";
-import { type WriteOptions, writeCheckpoint } from "./write.ts";
+import { type Header, MAX_GROUP_SIZE } from "./llama2c/header.ts";
+import { locateTensors } from "./llama2c/tensors.ts";
+import { type WriteOptions, writeCheckpoint } from "./llama2c/write.ts";
+import { openFile } from "./openFile.ts";
 
 export interface QuantizeOptions extends WriteOptions {
   /** How many weights share a scale. Default: 64, halved until it divides dim and hiddenDim. */
@@ -26,7 +26,7 @@ export async function quantize(
   outPath: string,
   { groupSize, ...options }: QuantizeOptions = {},
 ): Promise<Header> {
-  const checkpoint = new Checkpoint(inPath);
+  const checkpoint = await openFile(inPath);
   try {
     if (checkpoint.header.groupSize !== 0) throw new Llama2Error("E_USAGE", `${inPath} is int8 already`);
     if (existsSync(outPath) && realpathSync(outPath) === realpathSync(inPath)) {

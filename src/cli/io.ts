@@ -2,7 +2,8 @@
  * Standard input and output, and how a command ends.
  */
 import { once } from "node:events";
-import { Llama2Error, reasonOf } from "../errors.ts";
+import { Llama2Error } from "../errors.ts";
+import { reasonOf } from "../files/reasons.ts";
 import { MAX_TEXT_BYTES } from "../files/text.ts";
 import { WordWrap } from "./wrap.ts";
 

@@ -4,7 +4,7 @@
 
 import { encode } from "../encode.ts";
 import { Llama2Error } from "../errors.ts";
-import { bytesText } from "../files/inputFile.ts";
+import { bytesText } from "../files/bytes.ts";
 import { MAX_TEXT_BYTES, readText, splitDocuments } from "../files/text.ts";
 import type { Model } from "../model.ts";
 import { TextStream, toByteString } from "../text.ts";

@@ -3,7 +3,7 @@
  * the others when they are called, since every file costs a story about a millisecond.
  */
 import { Argument, Command, CommanderError, Option } from "commander";
-import { MAX_GROUP_SIZE } from "../checkpoint/header.ts";
+import { MAX_GROUP_SIZE } from "../checkpoint/llama2c/header.ts";
 import { Llama2Error } from "../errors.ts";
 import { withoutEscapes } from "./escape.ts";
 import { afterFlags, overview } from "./help.ts";

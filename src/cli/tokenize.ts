@@ -1,8 +1,8 @@
 /*
  * llama2 tokenize and llama2 detokenize: text to token ids and back.
  */
-import { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { findTokenizer, readTokenizer } from "../checkpoint/tokenizer/tokenizerFile.ts";
+import { openFile } from "../checkpoint/openFile.ts";
+import { findTokenizer, readTokenizer } from "../checkpoint/tokenizer/find.ts";
 import { encode } from "../encode.ts";
 import { Llama2Error } from "../errors.ts";
 import { withoutMark } from "../files/text.ts";
@@ -20,7 +20,7 @@ export interface TokenizeFlags {
 }
 
 export async function tokenize(text: string, flags: TokenizeFlags, signal: AbortSignal): Promise<void> {
-  const tokenizer = openTokenizer(flags.tokenizer);
+  const tokenizer = await openTokenizer(flags.tokenizer);
   const bytes = text === "-" ? withoutMark(await readStdin(signal), STDIN) : text;
   const tokens = encode(tokenizer, toByteString(bytes), flags.bos, flags.eos ?? false);
   if (flags.pieces) {
@@ -33,7 +33,7 @@ export async function tokenize(text: string, flags: TokenizeFlags, signal: Abort
 
 export async function detokenize(ids: string, flags: { tokenizer?: string }, signal: AbortSignal): Promise<void> {
   const tokens = tokenIds(ids === "-" ? toByteString(withoutMark(await readStdin(signal), STDIN)) : ids);
-  const tokenizer = openTokenizer(flags.tokenizer);
+  const tokenizer = await openTokenizer(flags.tokenizer);
   let text = new TextStream(tokenizer, -1);
   let all = "";
   for (const token of tokens) {
@@ -51,9 +51,9 @@ export async function detokenize(ids: string, flags: { tokenizer?: string }, sig
 }
 
 /** The tokenizer in `path`, or the bundled model's. */
-function openTokenizer(path: string | undefined): Tokenizer {
+async function openTokenizer(path: string | undefined): Promise<Tokenizer> {
   if (path !== undefined) return readTokenizer(path);
-  const checkpoint = new Checkpoint(BUNDLED_MODEL);
+  const checkpoint = await openFile(BUNDLED_MODEL);
   checkpoint.close();
   return findTokenizer(BUNDLED_MODEL, checkpoint.config.vocabSize).tokenizer;
 }

@@ -3,9 +3,8 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { Llama2Error } from "../errors.ts";
-
-/** 1234567 -> "1,234,567 bytes" */
-export const bytesText = (n: number | bigint): string => `${n.toLocaleString("en-US")} byte${n === 1 ? "" : "s"}`;
+import { shortened } from "./bytes.ts";
+import { whyNotRead } from "./reasons.ts";
 
 /** An open regular file. */
 export class InputFile {
@@ -41,12 +40,7 @@ export class InputFile {
   read(into: Uint8Array, position: number): void {
     for (let done = 0; done < into.length; ) {
       const n = this.readSome(into.subarray(done), position + done);
-      if (n === 0) {
-        throw new Llama2Error(
-          "E_FORMAT",
-          `${this.path} changed while it was read: it had ${bytesText(this.size)}, now it ends at byte ${position + done}`,
-        );
-      }
+      if (n === 0) throw shortened(this.path, this.size, position + done);
       done += n;
     }
   }
@@ -70,16 +64,7 @@ function opening<T>(path: string, action: () => T): T {
   try {
     return action();
   } catch (error) {
-    throw cannotOpen(path, error as NodeJS.ErrnoException);
+    const why = whyNotRead(error as NodeJS.ErrnoException);
+    throw new Llama2Error("E_FILE", `cannot open ${path === "" ? '""' : path}: ${why}`);
   }
-}
-
-function cannotOpen(path: string, { code, message }: NodeJS.ErrnoException): Llama2Error {
-  const why =
-    code === "ENOENT" || code === "ENOTDIR"
-      ? "there is no such file"
-      : code === "EACCES" || code === "EPERM"
-        ? "no permission to read it"
-        : message;
-  return new Llama2Error("E_FILE", `cannot open ${path === "" ? '""' : path}: ${why}`);
 }

@@ -3,7 +3,8 @@
  */
 import { randomUUID } from "node:crypto";
 import { closeSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
-import { Llama2Error, reasonOf } from "../errors.ts";
+import { Llama2Error } from "../errors.ts";
+import { reasonOf } from "./reasons.ts";
 
 /**
  * A file in the making. It grows under another name beside its own, `model.bin.1a2b3c4d.part`, and takes its own only

@@ -6,7 +6,8 @@
  * UTF-8 are kept: the tokenizer has a piece for every byte.
  */
 import { Llama2Error } from "../errors.ts";
-import { bytesText, InputFile } from "./inputFile.ts";
+import { bytesText } from "./bytes.ts";
+import { InputFile } from "./inputFile.ts";
 
 /** 16 MiB: more than any model reads at once, and small enough to be encoded without a wait. */
 export const MAX_TEXT_BYTES = 1 << 24;

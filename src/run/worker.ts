@@ -8,8 +8,9 @@
 import { basename } from "node:path";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { type Loaded, load } from "../backend/load.ts";
-import { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { open as openCheckpoint } from "../checkpoint/open.ts";
 import { Llama2Error } from "../errors.ts";
+import { filesAt } from "../files/disk.ts";
 import { Contexts, isOutOfMemory } from "./contexts.ts";
 import type { Job } from "./job.ts";
 import { startJob } from "./jobs.ts";
@@ -27,7 +28,7 @@ port.once("message", (message: ToWorker) => {
 /** Load the model, and say so; or say why not, and let the worker end. */
 async function open({ path, backend, threads, context, cuda }: Setup): Promise<Loaded | undefined> {
   try {
-    const checkpoint = new Checkpoint(path);
+    const checkpoint = await openCheckpoint(filesAt(path));
     try {
       post({ type: "opened", vocabSize: checkpoint.config.vocabSize });
       const loaded = await load(checkpoint, backend, context, threads, { ...cuda, name: basename(path, ".bin") });

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import type { Entry } from "../../src/backend/backend.ts";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { forward } from "../../src/llama2/transformer.ts";
 import { loadTransformer } from "../../src/llama2/weights.ts";
 import { candidates } from "../helpers/backends.ts";
@@ -47,7 +47,7 @@ describe.each(candidates)("$name", ({ backend, threads }) => {
 
   describe("logits are run.c's, bit for bit", () => {
     const check = async (path: string, expected: ForcedLogits) => {
-      const source = new Checkpoint(path);
+      const source = await openFile(path);
       const entries = entriesOf(forcedTokens(expected));
       await withContext(backend, source, {}, (context) => {
         expect(sha256(bytesOf(feed(context, entries, 1, expected.vocab_size)))).toBe(expected.sha256);
@@ -75,7 +75,7 @@ describe.each(candidates)("$name", ({ backend, threads }) => {
       async (...shape) => {
         const [, , , , , vocabSize, seqLen] = shape;
         for (const untied of [false, true]) {
-          const source = new Checkpoint(checkpointFile(shape, { seed: 7, untied }));
+          const source = await openFile(checkpointFile(shape, { seed: 7, untied }));
           const tokens = randomTokens(11, seqLen, vocabSize);
           const expected = await referenceLogits(source, tokens);
           for (const batch of [1, 64]) {
@@ -102,7 +102,7 @@ describe.each(candidates)("$name", ({ backend, threads }) => {
     });
 
     it("at positions far out, where RoPE has turned hundreds of times", async () => {
-      const source = new Checkpoint(checkpointFile([8, 12, 1, 2, 1, 40, 5000]));
+      const source = await openFile(checkpointFile([8, 12, 1, 2, 1, 40, 5000]));
       const reference = await loadTransformer(source);
       await withContext(backend, source, {}, (context) => {
         for (const pos of [1, 75, 119, 120, 121, 128, 255, 1000, 4095, 4999]) {
@@ -113,7 +113,7 @@ describe.each(candidates)("$name", ({ backend, threads }) => {
     });
 
     it.each(threads)("on %i threads", async (count) => {
-      const source = new Checkpoint(checkpointFile(SHAPES.gqa, { untied: true }));
+      const source = await openFile(checkpointFile(SHAPES.gqa, { untied: true }));
       const tokens = randomTokens(5, 64, source.config.vocabSize);
       const expected = bits(await referenceLogits(source, tokens));
       for (const batch of [1, 2, 5, 64]) {
@@ -126,7 +126,7 @@ describe.each(candidates)("$name", ({ backend, threads }) => {
   });
 
   describe("batches", () => {
-    const source = new Checkpoint(checkpointFile(SHAPES.mqa, { seed: 4 }));
+    const source = randomModel(SHAPES.mqa, { seed: 4 });
     const { vocabSize, seqLen } = source.config;
     const row = (logits: Float32Array, i: number) => logits.slice(i * vocabSize, (i + 1) * vocabSize);
 

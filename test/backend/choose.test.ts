@@ -6,14 +6,14 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.ts";
 import { load } from "../../src/backend/load.ts";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { hasAddon, needsAddon, withIsa } from "../helpers/backends.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import { runScript } from "../helpers/child.ts";
 import { ROOT } from "../helpers/golden.ts";
 import { tempDir } from "../helpers/temp.ts";
 
-const source = new Checkpoint(checkpointFile(SHAPES.tiny));
+const source = await openFile(checkpointFile(SHAPES.tiny));
 
 it("ts, when it is named", async () => {
   const { backend, model, notes } = await load(source, "ts", 0, 0);
@@ -82,9 +82,9 @@ describe("in a package whose addon is", () => {
     spoil(join(root, "build", "Release", "llama2_cpu.node"), join(root, "dist", "backend", "wasm", "kernels.wasm"));
     const { stdout, stderr } = await runScript(`
       import { load } from "${root}/dist/backend/load.js";
-      import { Checkpoint } from "${root}/dist/checkpoint/checkpoint.js";
+      import { openFile } from "${root}/dist/checkpoint/openFile.js";
       try {
-        const { backend, notes } = await load(new Checkpoint(${JSON.stringify(checkpoint)}), "${name}", 0, 0);
+        const { backend, notes } = await load(await openFile(${JSON.stringify(checkpoint)}), "${name}", 0, 0);
         console.log(JSON.stringify({ backend, notes }));
       } catch ({ code, message }) {
         console.log(JSON.stringify({ code, message }));

@@ -4,7 +4,8 @@
  */
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import type { Checkpoint } from "../../src/checkpoint/llama2c/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { quantize } from "../../src/checkpoint/quantize.ts";
 import { mallocQuantized, quantize as quantizeActivations } from "../../src/llama2/quantize.ts";
 import { forward } from "../../src/llama2/transformer.ts";
@@ -25,7 +26,7 @@ interface Int8Case {
 async function quantized(path: string, groupSize: number): Promise<Checkpoint> {
   const int8 = join(tempDir(), "int8.bin");
   await quantize(path, int8, { groupSize });
-  return new Checkpoint(int8);
+  return await openFile(int8);
 }
 
 /** Shapes and group sizes that divide every tensor; few divide a row. */

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { availableMemory } from "../../src/backend/limits.ts";
 import { load } from "../../src/backend/load.ts";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import type { Config } from "../../src/llama2/transformer.ts";
 import type { WeightSource } from "../../src/llama2/weights.ts";
 import { SHAPES } from "../helpers/checkpoint.ts";
@@ -70,7 +70,7 @@ describe("what no machine can hold is refused before anything is read", () => {
   // their files do not grow with the context
   it.each([1, 2] as const)("in a file of version %d, which runs with a shorter context", async (version) => {
     const path = patched(await versionFile(version, SHAPES.tiny), (view) => view.setInt32(32, 2 ** 30, true));
-    const checkpoint = new Checkpoint(path);
+    const checkpoint = await openFile(path);
     expect(await refused(checkpoint)).toMatchObject({ remedy: { option: "context" } });
     expect((await load(checkpoint, "ts", 16, 1)).config.seqLen).toBe(16);
     checkpoint.close();

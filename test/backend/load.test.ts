@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { load } from "../../src/backend/load.ts";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import type { Checkpoint } from "../../src/checkpoint/llama2c/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { expectRejection } from "../helpers/errors.ts";
 import { frugallyAsync } from "../helpers/frugally.ts";
 import { type Fields, sparseFile } from "../helpers/sparse.ts";
@@ -8,8 +9,8 @@ import { type Fields, sparseFile } from "../helpers/sparse.ts";
 const GOOD: Fields = [8, 6, 2, 2, 1, 7, 5];
 
 /** Open a checkpoint that is right, all zeros, and as large as its header says. */
-function opened(fields: Fields): Checkpoint {
-  return new Checkpoint(sparseFile(fields));
+function opened(fields: Fields): Promise<Checkpoint> {
+  return openFile(sparseFile(fields));
 }
 
 describe("a checkpoint that is right, and too large,", () => {
@@ -25,7 +26,7 @@ describe("a checkpoint that is right, and too large,", () => {
       "of memory are available",
     ],
   ])("is refused before it is read when it %s", async (_, fields, ...parts) => {
-    const checkpoint = opened(fields);
+    const checkpoint = await opened(fields);
     vi.spyOn(checkpoint, "pieces").mockImplementation(() => {
       throw new Error("it is read");
     });
@@ -38,7 +39,7 @@ describe("a checkpoint that is right, and too large,", () => {
   });
 
   it("loads when the context is capped", async () => {
-    const checkpoint = opened([2, 1, 1, 1, 1, 4, 2 ** 30]);
+    const checkpoint = await opened([2, 1, 1, 1, 1, 4, 2 ** 30]);
     const { model, config } = await load(checkpoint, "ts", 64, 0);
     expect(config.seqLen).toBe(64);
     const context = model.openContext(1);
@@ -54,7 +55,7 @@ describe("the context", () => {
     [5, 5],
     [9, 5],
   ])("asked for as %i is %i of a model made for 5 positions", async (asked, seqLen) => {
-    const checkpoint = opened(GOOD);
+    const checkpoint = await opened(GOOD);
     expect((await load(checkpoint, "ts", asked, 0)).config.seqLen).toBe(seqLen);
     checkpoint.close();
   });

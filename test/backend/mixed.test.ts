@@ -2,9 +2,8 @@
  * Matrices of one model may be float32 or int8, each in groups of its own: every backend computes the reference's bits.
  */
 import { describe, expect, it } from "vitest";
-import { quantizedRows } from "../../src/llama2/quantize.ts";
 import { forward } from "../../src/llama2/transformer.ts";
-import { buildTransformer, type MatrixName } from "../../src/llama2/weights.ts";
+import { loadTransformer, type MatrixName } from "../../src/llama2/weights.ts";
 import { candidates } from "../helpers/backends.ts";
 import type { Shape } from "../helpers/checkpoint.ts";
 import { bits, entriesOf, feed, randomTokens, referenceLogits, withContext } from "../helpers/feed.ts";
@@ -43,7 +42,7 @@ describe.each(candidates)("a model of mixed formats on $name", ({ backend, threa
 it("the mixtures differ, and from the model in float32", async () => {
   const model = randomModel(SHAPE, { seed: 3, untied: true });
   const logits = [{}, ...Object.values(MIXTURES)].map(async (groupSizes) => {
-    return bits(forward(await buildTransformer(quantized(model, groupSizes), quantizedRows), 5, 0));
+    return bits(forward(await loadTransformer(quantized(model, groupSizes)), 5, 0));
   });
   expect(new Set(await Promise.all(logits)).size).toBe(7);
 });

@@ -3,12 +3,12 @@
  */
 import { describe, expect, it } from "vitest";
 import type { Context } from "../../src/backend/backend.ts";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
 import { buildSampler, sample } from "../../src/llama2/sampler.ts";
 import { softmax } from "../../src/llama2/transformer.ts";
 import { candidates } from "../helpers/backends.ts";
-import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
+import type { Shape } from "../helpers/checkpoint.ts";
 import { seededRandom } from "../helpers/random.ts";
+import { randomModel } from "../helpers/sources.ts";
 
 // a vocabulary that no vector width divides
 const SHAPE: Shape = [8, 8, 1, 2, 2, 1003, 4];
@@ -44,7 +44,7 @@ const SETTINGS: [temperature: number, topp: number][] = [
 ];
 
 describe.each(candidates)("$name", ({ backend }) => {
-  const source = new Checkpoint(checkpointFile(SHAPE));
+  const source = randomModel(SHAPE);
 
   /** `draws` draws from logits of one kind, by this backend and by sampler.ts. */
   function draw(

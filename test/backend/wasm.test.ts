@@ -35,8 +35,8 @@ it("without its kernels, auto runs the next backend and says why; by name it is 
   rmSync(join(root, "dist/backend/wasm/kernels.wasm"));
   const { stdout } = await runScript(`
     import { load } from "${root}/dist/backend/load.js";
-    import { Checkpoint } from "${root}/dist/checkpoint/checkpoint.js";
-    const source = new Checkpoint(${JSON.stringify(checkpointFile(SHAPES.tiny))});
+    import { openFile } from "${root}/dist/checkpoint/openFile.js";
+    const source = await openFile(${JSON.stringify(checkpointFile(SHAPES.tiny))});
     const { backend, notes } = await load(source, "auto", 0, 0);
     console.log(backend, notes.some((note) => /WebAssembly kernels cannot be used: ENOENT/.test(note)));
     try {

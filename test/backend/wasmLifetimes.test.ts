@@ -10,9 +10,9 @@ const built = (path: string) => JSON.stringify(`${pathToFileURL(ROOT)}/dist/${pa
 /** Run a script in a process of its own, in which `model` is loaded on three threads and `read(n)` reads n tokens. */
 function inChild(script: string): Promise<Ended> {
   return runScript(`
-    import { Checkpoint } from ${built("checkpoint/checkpoint.js")};
+    import { openFile } from ${built("checkpoint/openFile.js")};
     import { wasm } from ${built("backend/wasm/wasm.js")};
-    const model = await wasm.load(new Checkpoint(${JSON.stringify(MODEL)}), 512, { threads: 3 });
+    const model = await wasm.load(await openFile(${JSON.stringify(MODEL)}), 512, { threads: 3 });
     const context = model.openContext(1);
     const read = (n) => {
       for (let pos = 0; pos < n; pos++) context.forward([{ token: 1, pos: pos % 512, sequence: 0 }], 1);
@@ -40,9 +40,9 @@ describe("the threads of the wasm backend", () => {
   it("end with the worker that holds the model, also in the middle of a forward pass", async () => {
     const work = `
       import { parentPort } from "node:worker_threads";
-      import { Checkpoint } from ${built("checkpoint/checkpoint.js")};
+      import { openFile } from ${built("checkpoint/openFile.js")};
       import { wasm } from ${built("backend/wasm/wasm.js")};
-      const context = (await wasm.load(new Checkpoint(${JSON.stringify(MODEL)}), 512, { threads: 3 })).openContext(1);
+      const context = (await wasm.load(await openFile(${JSON.stringify(MODEL)}), 512, { threads: 3 })).openContext(1);
       parentPort.postMessage("loaded");
       for (let i = 0; ; i++) context.forward([{ token: 1, pos: i % 512, sequence: 0 }], 1);`;
     const script = `

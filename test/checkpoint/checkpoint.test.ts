@@ -1,10 +1,11 @@
 import { readFileSync, renameSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import type { Checkpoint } from "../../src/checkpoint/llama2c/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { floatPieces, type TensorName } from "../../src/llama2/weights.ts";
 import { makeCheckpoint, type Shape } from "../helpers/checkpoint.ts";
-import { expectRefusal, expectRejection, thrown } from "../helpers/errors.ts";
+import { expectRejection, rejected } from "../helpers/errors.ts";
 import { tempDir } from "../helpers/temp.ts";
 
 /** Grouped queries, and nothing that is a power of two. */
@@ -48,7 +49,7 @@ describe("a checkpoint", () => {
   const numbers = new Float32Array(bytes.buffer.slice(HEADER_BYTES));
 
   it("has its tensors where the format puts them", async () => {
-    const checkpoint = new Checkpoint(fileWith(bytes));
+    const checkpoint = await openFile(fileWith(bytes));
     let at = 0;
     for (const [name, layers, size] of TENSORS) {
       for (let layer = 0; layer < layers; layer++, at += size) {
@@ -65,7 +66,7 @@ describe("a checkpoint", () => {
   it("hands over a tensor larger than its buffer in pieces", async () => {
     const large: Shape = [2, 2, 1, 1, 1, 2 ** 16 + 3, 1];
     const bytes = makeCheckpoint(large);
-    const checkpoint = new Checkpoint(fileWith(bytes));
+    const checkpoint = await openFile(fileWith(bytes));
     const expected = new Float32Array(bytes.buffer.slice(HEADER_BYTES));
     const table = new Float32Array(2 * large[5]);
     let pieces = 0;
@@ -78,9 +79,9 @@ describe("a checkpoint", () => {
     checkpoint.close();
   });
 
-  it("has a classifier of its own where vocab_size is negative", () => {
-    const tied = new Checkpoint(fileWith(makeCheckpoint(SMALL)));
-    const untied = new Checkpoint(fileWith(bytes));
+  it("has a classifier of its own where vocab_size is negative", async () => {
+    const tied = await openFile(fileWith(makeCheckpoint(SMALL)));
+    const untied = await openFile(fileWith(bytes));
     expect([tied.sharedClassifier, untied.sharedClassifier]).toEqual([true, false]);
     expect([tied.config.vocabSize, untied.config.vocabSize]).toEqual([7, 7]);
     tied.close();
@@ -92,30 +93,30 @@ describe("a checkpoint of the wrong size", () => {
   const bytes = makeCheckpoint(SMALL, { untied: true });
   const sized = (n: number) => `${n.toLocaleString("en-US")} bytes`;
 
-  it("is refused when cut within its header, with both sizes", () => {
+  it("is refused when cut within its header, with both sizes", async () => {
     const path = fileWith(bytes);
     for (let size = HEADER_BYTES - 1; size >= 0; size--) {
       truncateSync(path, size);
-      const { message } = thrown("E_FORMAT", () => new Checkpoint(path));
+      const { message } = await rejected("E_FORMAT", openFile(path));
       expect(message).toMatch(size === 0 ? "it is empty" : `it has ${size} byte${size === 1 ? "," : "s,"}`);
       if (size > 0) expect(message).toMatch(`the header alone has ${HEADER_BYTES}`);
     }
   });
 
-  it("is refused when cut anywhere after it, at a boundary of tensors or beside it, with both sizes", () => {
+  it("is refused when cut anywhere after it, at a boundary of tensors or beside it, with both sizes", async () => {
     const path = fileWith(bytes);
     for (let size = bytes.length - 1; size >= HEADER_BYTES; size--) {
       truncateSync(path, size);
-      const { message } = thrown("E_FORMAT", () => new Checkpoint(path));
+      const { message } = await rejected("E_FORMAT", openFile(path));
       expect(message).toContain(`${path} has ${sized(size)}, but its header`);
       expect(message).toContain(`asks for ${sized(bytes.length)}. It was cut short`);
     }
   });
 
-  it.each([1, 3, 4, 4 * 7 * 12])("is refused with %i bytes more at its end", (more) => {
+  it.each([1, 3, 4, 4 * 7 * 12])("is refused with %i bytes more at its end", async (more) => {
     const path = fileWith(Buffer.concat([bytes, Buffer.alloc(more)]));
-    expectRefusal(
-      () => new Checkpoint(path),
+    await expectRejection(
+      openFile(path),
       "E_FORMAT",
       `has ${sized(bytes.length + more)}`,
       `asks for ${sized(bytes.length)}`,
@@ -123,11 +124,11 @@ describe("a checkpoint of the wrong size", () => {
     );
   });
 
-  it("is refused when the sign of vocab_size lies", () => {
+  it("is refused when the sign of vocab_size lies", async () => {
     const lying = Buffer.from(bytes);
     lying.writeInt32LE(7, 20);
     const path = fileWith(lying);
-    expectRefusal(() => new Checkpoint(path), "E_FORMAT", sized(bytes.length), sized(bytes.length - 4 * 7 * 12));
+    await expectRejection(openFile(path), "E_FORMAT", sized(bytes.length), sized(bytes.length - 4 * 7 * 12));
   });
 });
 
@@ -135,7 +136,7 @@ describe("a checkpoint that changes while it is read", () => {
   it("is refused when it was shortened, with where it ends", async () => {
     const path = fileWith(makeCheckpoint(SMALL));
     const size = readFileSync(path).length;
-    const checkpoint = new Checkpoint(path);
+    const checkpoint = await openFile(path);
     truncateSync(path, 500);
     expect(await readAll(checkpoint, "tokenEmbeddingTable", 0)).toHaveLength(7 * 12); // up to byte 364
     await expectRejection(
@@ -150,7 +151,7 @@ describe("a checkpoint that changes while it is read", () => {
 
   it("stays what it was when another file takes its name", async () => {
     const path = fileWith(makeCheckpoint(SMALL, { seed: 1 }));
-    const checkpoint = new Checkpoint(path);
+    const checkpoint = await openFile(path);
     const before = await readAll(checkpoint, "wq", 1);
     renameSync(fileWith(makeCheckpoint(SMALL, { seed: 2 })), path);
     expect(await readAll(checkpoint, "wq", 1)).toEqual(before);

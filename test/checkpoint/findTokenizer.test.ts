@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { findTokenizer, PACKAGE_MODELS } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { findTokenizer, PACKAGE_MODELS } from "../../src/checkpoint/tokenizer/find.ts";
 import { expectRefusal } from "../helpers/errors.ts";
 import { tempDir } from "../helpers/temp.ts";
 import { tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";

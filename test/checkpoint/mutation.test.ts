@@ -2,7 +2,7 @@ import { readFileSync, truncateSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { load } from "../../src/backend/load.ts";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { Llama2Error } from "../../src/errors.ts";
 import { SHAPES } from "../helpers/checkpoint.ts";
 import { shortOrLong } from "../helpers/full.ts";
@@ -36,7 +36,7 @@ function apply(view: DataView, { at, int32, float32, byte }: Change): void {
 /** Open, load and run a file. What happened: an error's code, or that it ran. */
 async function outcome(path: string): Promise<{ did: string; message: string }> {
   try {
-    const checkpoint = new Checkpoint(path);
+    const checkpoint = await openFile(path);
     try {
       const { model } = await load(checkpoint, "ts", 4, 1);
       const logits = model.openContext(1).forward([{ token: 0, pos: 0, sequence: 0 }], 1);

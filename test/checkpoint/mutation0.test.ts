@@ -7,11 +7,11 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { load } from "../../src/backend/load.ts";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/find.ts";
 import { Llama2Error } from "../../src/errors.ts";
 import { decode, encode } from "../../src/llama2/tokenizer.ts";
-import { frugally } from "../helpers/frugally.ts";
+import { frugallyAsync } from "../helpers/frugally.ts";
 import { shortOrLong } from "../helpers/full.ts";
 import { checkpointBytes, type Fields, writeSparse } from "../helpers/sparse.ts";
 import { tempDir } from "../helpers/temp.ts";
@@ -20,9 +20,9 @@ import { BYTE_VOCAB, tokenizerBytes } from "../helpers/tokenizer.ts";
 const RUNS = { seed: 20261124, numRuns: shortOrLong(300, 1500) };
 
 /** What `work` returns, or undefined if it refuses with a typed error. */
-function accepted<T>(work: () => T): T | undefined {
+async function accepted<T>(work: () => T | Promise<T>): Promise<T | undefined> {
   try {
-    return frugally(work);
+    return await frugallyAsync(async () => work());
   } catch (error) {
     if (error instanceof Llama2Error) return undefined;
     throw error;
@@ -77,7 +77,7 @@ describe("checkpoints", () => {
         const asked = sensible ? checkpointBytes(fields) : 5000n;
         const bytes = [28n, asked + BigInt(more), LARGEST_FILE].sort((a, b) => Number(a - b))[1];
         writeSparse(path, fields, bytes);
-        const checkpoint = accepted(() => new Checkpoint(path));
+        const checkpoint = await accepted(() => openFile(path));
         expect(checkpoint !== undefined).toBe(sensible && bytes === asked);
         if (!checkpoint) return;
         if (bytes < 100_000n) {
@@ -93,12 +93,12 @@ describe("checkpoints", () => {
     expect(good).toBeGreaterThan(RUNS.numRuns / 10);
   });
 
-  it("are refused when they are any bytes", () => {
+  it("are refused when they are any bytes", async () => {
     const path = join(tempDir(), "mutant.bin");
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 300, size: "max" }), (bytes) => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 300, size: "max" }), async (bytes) => {
         writeFileSync(path, bytes);
-        expect(accepted(() => new Checkpoint(path))).toBeUndefined();
+        expect(await accepted(() => openFile(path))).toBeUndefined();
       }),
       RUNS,
     );
@@ -133,13 +133,13 @@ describe("tokenizers", () => {
   });
   const texts = fc.uint8Array({ maxLength: 40, size: "max" }).map((bytes) => Buffer.from(bytes).toString("latin1"));
 
-  it("are refused, or encode and decode any text", () => {
+  it("are refused, or encode and decode any text", async () => {
     const path = join(tempDir(), "mutant.bin");
     let good = 0;
-    fc.assert(
-      fc.property(mutants, texts, (bytes, text) => {
+    await fc.assert(
+      fc.asyncProperty(mutants, texts, async (bytes, text) => {
         writeFileSync(path, bytes);
-        const tokenizer = accepted(() => readTokenizer(path));
+        const tokenizer = await accepted(() => readTokenizer(path));
         if (!tokenizer) return;
         good++;
         const tokens = encode(tokenizer, `${text} ab é`, true, true);
@@ -153,12 +153,12 @@ describe("tokenizers", () => {
     expect(good).toBeGreaterThan(RUNS.numRuns / 10);
   });
 
-  it("are refused when they are any bytes, or are what these say", () => {
+  it("are refused when they are any bytes, or are what these say", async () => {
     const path = join(tempDir(), "mutant.bin");
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 300, size: "max" }), (bytes) => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 300, size: "max" }), async (bytes) => {
         writeFileSync(path, bytes);
-        const tokenizer = accepted(() => readTokenizer(path));
+        const tokenizer = await accepted(() => readTokenizer(path));
         const said = tokenizer?.vocab.reduce((sum, piece) => sum + 8 + piece.length, 4) ?? bytes.length;
         expect(said).toBe(bytes.length);
       }),

@@ -1,7 +1,8 @@
 import { closeSync, ftruncateSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { checkVocabSize, readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { checkVocabSize } from "../../src/checkpoint/tokenizer/bin.ts";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/find.ts";
 import { decode, encode, UNK } from "../../src/llama2/tokenizer.ts";
 import { expectRefusal, thrown } from "../helpers/errors.ts";
 import { frugally } from "../helpers/frugally.ts";

@@ -1,8 +1,8 @@
 import { readFileSync, truncateSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { SHAPES } from "../helpers/checkpoint.ts";
-import { rejected, thrown } from "../helpers/errors.ts";
+import { rejected } from "../helpers/errors.ts";
 import { fileOf, VERSIONS, versionFile } from "../helpers/versions.ts";
 
 const [dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen] = SHAPES.gqa;
@@ -41,35 +41,35 @@ describe.each(VERSIONS)("version %d", async (version) => {
   const path = await versionFile(version, SHAPES.gqa, { untied: true, groupSize });
   const bytes = readFileSync(path);
   const parts = PARTS[version];
-  const refusal = (size: number) => {
+  const refusal = async (size: number) => {
     const file = fileOf(size > bytes.length ? Buffer.concat([bytes, Buffer.alloc(size - bytes.length)]) : bytes);
     truncateSync(file, size);
-    return thrown("E_FORMAT", () => new Checkpoint(file)).message;
+    return (await rejected("E_FORMAT", openFile(file))).message;
   };
   const text = (n: number) => `${n.toLocaleString("en-US")} byte`;
 
-  it("has the parts that the format says", () => {
+  it("has the parts that the format says", async () => {
     expect(parts.reduce((a, b) => a + b)).toBe(bytes.length);
-    new Checkpoint(path).close();
+    (await openFile(path)).close();
   });
 
-  it("cut short within its header is refused, with both sizes", () => {
-    expect(refusal(0)).toMatch(/empty/);
+  it("cut short within its header is refused, with both sizes", async () => {
+    expect(await refusal(0)).toMatch(/empty/);
     for (let size = 1; size < parts[0]; size++) {
-      const message = refusal(size);
+      const message = await refusal(size);
       expect(message).toContain(text(size));
       // a few bytes do not tell the version
       expect(message).toContain(size < 8 ? "28" : String(parts[0]));
     }
   });
 
-  it("cut short or longer by a byte at the end of any part is refused, with both sizes", () => {
+  it("cut short or longer by a byte at the end of any part is refused, with both sizes", async () => {
     let end = 0;
     for (const part of parts) {
       end += part;
       for (const size of [end - 1, end, end + 1]) {
         if (size === bytes.length) continue;
-        const message = refusal(size);
+        const message = await refusal(size);
         expect(message).toContain(text(size));
         expect(message).toContain(size < parts[0] ? String(parts[0]) : text(bytes.length));
       }
@@ -78,7 +78,7 @@ describe.each(VERSIONS)("version %d", async (version) => {
 
   it("shortened while it is read is refused", async () => {
     const file = fileOf(bytes);
-    const checkpoint = new Checkpoint(file);
+    const checkpoint = await openFile(file);
     truncateSync(file, bytes.length - 1);
     const read = async () => {
       for await (const _ of checkpoint.pieces("wcls", 0, 1));

@@ -1,9 +1,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { expectRefusal } from "../helpers/errors.ts";
-import { frugally } from "../helpers/frugally.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
+import { expectRejection } from "../helpers/errors.ts";
+import { frugallyAsync } from "../helpers/frugally.ts";
 import { checkpointBytes, type Fields, sparseFile } from "../helpers/sparse.ts";
 import { tempDir } from "../helpers/temp.ts";
 
@@ -28,14 +28,19 @@ describe("a file that is something else", () => {
     ],
     ["a zip file", "PK\x03\x04 and so on, for longer than a header has", "a zip file"],
     ["a GGUF file", "GGUF\x03\0\0\0 and so on, for longer than a header", "a GGUF file"],
-  ])("is named: %s", (_, content, name) => {
+  ])("is named: %s", async (_, content, name) => {
     const path = fileWith(content);
-    expectRefusal(() => new Checkpoint(path), "E_FORMAT", path, name);
+    await expectRejection(openFile(path), "E_FORMAT", path, name);
   });
 
-  it("is told from a checkpoint when it is text", () => {
+  it("is told from a checkpoint when it is text", async () => {
     const path = fileWith("Once upon a time, there was a little girl named Lily. She loved to play outside.");
-    expectRefusal(() => frugally(() => new Checkpoint(path)), "E_FORMAT", path, "not a llama2.c checkpoint");
+    await expectRejection(
+      frugallyAsync(() => openFile(path)),
+      "E_FORMAT",
+      path,
+      "not a llama2.c checkpoint",
+    );
   });
 });
 
@@ -48,11 +53,11 @@ describe("sizes beyond 2^53", () => {
     ["products that wrap", [2 ** 30, 2 ** 30, 2 ** 30, 1, 1, 1, 1]],
   ];
 
-  it.each(huge)("are computed exactly: %s", (_, fields) => {
+  it.each(huge)("are computed exactly: %s", async (_, fields) => {
     expect(checkpointBytes(fields)).toBeGreaterThan(2n ** 53n);
     const path = sparseFile(fields, 1000);
-    expectRefusal(
-      () => frugally(() => new Checkpoint(path), { bytes: 1 << 16 }),
+    await expectRejection(
+      frugallyAsync(() => openFile(path), { bytes: 1 << 16 }),
       "E_FORMAT",
       path,
       `has 1,000 bytes`,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import type { Checkpoint } from "../../src/checkpoint/llama2c/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { dequantize } from "../../src/llama2/quantize.ts";
 import {
   floatPieces,
@@ -47,7 +48,7 @@ describe.each([
 ] as const)("a %s model with tensors %s", async (tied, _, shape, groupSize) => {
   const options = { untied: tied === "untied", groupSize };
   const [v0, v1, v2] = await Promise.all(
-    ([0, 1, 2] as const).map(async (version) => new Checkpoint(await versionFile(version, shape, options))),
+    ([0, 1, 2] as const).map(async (version) => await openFile(await versionFile(version, shape, options))),
   );
 
   it("has the same shape in every version", () => {
@@ -92,7 +93,7 @@ describe.each([
 it("all pieces but the last have a multiple of as many numbers as was asked for", async () => {
   const options = { groupSize };
   for (const version of VERSIONS) {
-    const checkpoint = new Checkpoint(await versionFile(version, LARGE, options));
+    const checkpoint = await openFile(await versionFile(version, LARGE, options));
     for (const multipleOf of [1, 7, 64, 16 * 96, 2 ** 17 + 2]) {
       let next = 0;
       for await (const piece of checkpoint.pieces("tokenEmbeddingTable", 0, multipleOf)) {
@@ -107,7 +108,7 @@ it("all pieces but the last have a multiple of as many numbers as was asked for"
 });
 
 it("tensors can be read side by side", async () => {
-  const checkpoint = new Checkpoint(await versionFile(1, LARGE));
+  const checkpoint = await openFile(await versionFile(1, LARGE));
   const alone = sum(await float32(checkpoint, "tokenEmbeddingTable", 0, 23000 * 96));
   const both = [0, 1].map(() => float32(checkpoint, "tokenEmbeddingTable", 0, 23000 * 96));
   expect((await Promise.all(both)).map(sum)).toEqual([alone, alone]);
@@ -115,8 +116,8 @@ it("tensors can be read side by side", async () => {
 });
 
 it("a matrix cannot be read as what it is not", async () => {
-  const v1 = new Checkpoint(await versionFile(1, SHAPES.tiny));
-  const v2 = new Checkpoint(await versionFile(2, SHAPES.tiny));
+  const v1 = await openFile(await versionFile(1, SHAPES.tiny));
+  const v2 = await openFile(await versionFile(2, SHAPES.tiny));
   await expect(int8Pieces(v1, "wq", 0).next()).rejects.toThrow("wq is float32, expected int8");
   await expect(floatPieces(v2, "wq", 0).next()).rejects.toThrow("wq is int8, expected float32");
 });
@@ -129,7 +130,7 @@ it("epsilon and theta of the header reach the model", async () => {
       view.setFloat32(68, normEps, true);
       view.setFloat32(72, ropeTheta, true);
     });
-    const transformer = await loadTransformer(new Checkpoint(path));
+    const transformer = await loadTransformer(await openFile(path));
     return logitsSha256(transformer, forcedTokens({ vocab_size: 300, positions: 4, sha256: "" }));
   };
   const sums = [await sumWith(0, 0), await sumWith(1e-6, 0), await sumWith(0, 500000)];

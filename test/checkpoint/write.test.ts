@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { quantizeWeights, writeCheckpoint } from "../../src/checkpoint/write.ts";
+import { quantizeWeights, writeCheckpoint } from "../../src/checkpoint/llama2c/write.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import { rejected } from "../helpers/errors.ts";
 import { golden, hasShared, needsShared, sha256, sharedFile, sharedGolden } from "../helpers/golden.ts";
@@ -22,7 +22,7 @@ const goldens = golden<{
 /** Write the checkpoint `path` as another version, and sum up the file. */
 async function exported(path: string, version: 1 | 2, groupSize = 0): Promise<Exported> {
   const out = join(tempDir(), "out.bin");
-  const source = new Checkpoint(path);
+  const source = await openFile(path);
   await writeCheckpoint(out, { ...source.header, version, groupSize }, source);
   source.close();
   const bytes = readFileSync(out);
@@ -68,7 +68,7 @@ describe("weights", () => {
   });
 
   it.each([NaN, Infinity])("that are %d are refused by name", async (broken) => {
-    const checkpoint = new Checkpoint(checkpointFile(SHAPES.tiny));
+    const checkpoint = await openFile(checkpointFile(SHAPES.tiny));
     const source = changed(checkpoint, (piece, name, layer) => {
       if ("values" in piece && name === "w2" && layer === 1) piece.values[5] = broken;
       return piece;
@@ -80,8 +80,8 @@ describe("weights", () => {
   });
 });
 
-describe("a file is there as a whole or not at all", () => {
-  const source = new Checkpoint(checkpointFile(SHAPES.tiny));
+describe("a file is there as a whole or not at all", async () => {
+  const source = await openFile(checkpointFile(SHAPES.tiny));
   const header = { ...source.header, version: 1 } as const;
 
   it("tells how much is written, and has no name until all is", async () => {
@@ -101,7 +101,7 @@ describe("a file is there as a whole or not at all", () => {
   });
 
   it("lets the caller's event loop run, and hears an abort, between two pieces of a tensor", async () => {
-    const large = new Checkpoint(sparseFile([96, 96, 1, 1, 1, 5_000, 1])); // a table of four pieces
+    const large = await openFile(sparseFile([96, 96, 1, 1, 1, 5_000, 1])); // a table of four pieces
     const to2 = { ...large.header, version: 2, groupSize: 48 } as const; // which end elsewhere than those of the file
     const controller = new AbortController();
     const order: string[] = [];
@@ -143,7 +143,7 @@ describe("a file is there as a whole or not at all", () => {
     symlinkSync(out, link);
     await writeCheckpoint(link, header, source);
     expect(readdirSync(folder).sort()).toEqual(["link.bin", "out.bin"]);
-    expect(new Checkpoint(out).header).toEqual(header);
+    expect((await openFile(out)).header).toEqual(header);
     const message = (path: string) => rejected("E_FILE", writeCheckpoint(path, header, source)).then((e) => e.message);
     expect(await message(folder)).toContain("it is a directory");
     expect(await message("/dev/null")).toContain("it is no regular file");
@@ -155,6 +155,6 @@ describe("a file is there as a whole or not at all", () => {
     const out = join(tempDir(), "out.bin");
     await Promise.all([1, 2, 3].map(() => writeCheckpoint(out, header, source)));
     expect(readdirSync(dirname(out))).toEqual(["out.bin"]);
-    expect(new Checkpoint(out).header).toEqual(header);
+    expect((await openFile(out)).header).toEqual(header);
   });
 });

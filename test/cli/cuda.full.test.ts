@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { canEmulateAddon } from "../../scripts/cuda-emulator.mjs";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { BUNDLED_MODEL } from "../../src/model.ts";
 import { hasAddon, needsAddon } from "../helpers/backends.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
@@ -187,7 +187,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
     });
 
     it("a model whose logits are not finite, in the words of every backend", async () => {
-      const { config } = new Checkpoint(BUNDLED_MODEL);
+      const { config } = await openFile(BUNDLED_MODEL);
       const broken = patched(BUNDLED_MODEL, (view) => view.setFloat32(28 + 4 * config.dim, NaN, true)); // BOS
       const flags = [broken, "-z", join(ROOT, "models", "tok2048.bin"), "-s", "1"];
       const { code, stderr } = await run([...CUDA, ...flags]);

@@ -1,8 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/find.ts";
 import { encode } from "../../src/llama2/tokenizer.ts";
 import { forward } from "../../src/llama2/transformer.ts";
 import { loadTransformer } from "../../src/llama2/weights.ts";
@@ -26,7 +26,7 @@ function textFile(text: string): string {
 
 /** Minus the log-probability of a document's tokens, computed on the reference. */
 async function nats(document: string): Promise<number> {
-  const transformer = await loadTransformer(new Checkpoint(bundled));
+  const transformer = await loadTransformer(await openFile(bundled));
   const tokens = encode(readTokenizer(`${ROOT}/models/tok2048.bin`), toByteString(document), true, false);
   let sum = 0;
   for (const [pos, token] of tokens.slice(0, -1).entries()) {

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import { llama2 } from "../helpers/cli.ts";
 import { tempDir } from "../helpers/temp.ts";
@@ -21,7 +21,7 @@ describe("llama2 quantize", () => {
   it("takes a group size", async () => {
     const out = join(tempDir(), "int8.bin");
     expect((await llama2(["quantize", checkpointFile(SHAPES.gqa), out, "--group-size", "96"])).code).toBe(0);
-    expect(new Checkpoint(out).header.groupSize).toBe(96);
+    expect((await openFile(out)).header.groupSize).toBe(96);
   });
 
   it.each(["7", "0", "-1", "1.5", "x", "65537"])("refuses a group size of %s with exit code 2", async (groupSize) => {

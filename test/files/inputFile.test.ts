@@ -3,56 +3,66 @@ import fs, { chmodSync, closeSync, existsSync, mkdirSync, openSync, truncateSync
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/find.ts";
 import { InputFile } from "../../src/files/inputFile.ts";
 import { MAIN } from "../helpers/cli.ts";
-import { expectRefusal } from "../helpers/errors.ts";
-import { frugally } from "../helpers/frugally.ts";
+import { expectRefusal, expectRejection } from "../helpers/errors.ts";
+import { frugallyAsync } from "../helpers/frugally.ts";
 import { tempDir } from "../helpers/temp.ts";
 
 const posix = process.platform !== "win32";
 const isRoot = process.getuid?.() === 0;
 
 /** Whatever reads a file of a stranger. */
-const readers: [what: string, read: (path: string) => unknown][] = [
-  ["a checkpoint", (path) => new Checkpoint(path)],
-  ["a tokenizer", readTokenizer],
+const readers: [what: string, read: (path: string) => Promise<unknown>][] = [
+  ["a checkpoint", openFile],
+  ["a tokenizer", async (path) => readTokenizer(path)],
 ];
 
 describe.each(readers)("what is named as %s", (_, read) => {
-  it("may be an empty file", () => {
+  it("may be an empty file", async () => {
     const path = join(tempDir(), "empty.bin");
     writeFileSync(path, "");
-    expectRefusal(() => frugally(() => read(path)), "E_FORMAT", path, /empty|0 bytes/);
+    await expectRejection(
+      frugallyAsync(() => read(path)),
+      "E_FORMAT",
+      path,
+      /empty|0 bytes/,
+    );
   });
 
-  it("may be a directory", () => {
+  it("may be a directory", async () => {
     const path = join(tempDir(), "folder.bin");
     mkdirSync(path);
-    expectRefusal(() => read(path), "E_FORMAT", path, "a directory, expected a file");
+    await expectRejection(read(path), "E_FORMAT", path, "a directory, expected a file");
   });
 
-  it.skipIf(!existsSync("/dev/zero"))("may be a device without an end", () => {
-    expectRefusal(() => frugally(() => read("/dev/zero")), "E_FORMAT", "/dev/zero", "a device, expected a file");
+  it.skipIf(!existsSync("/dev/zero"))("may be a device without an end", async () => {
+    await expectRejection(
+      frugallyAsync(() => read("/dev/zero")),
+      "E_FORMAT",
+      "/dev/zero",
+      "a device, expected a file",
+    );
   });
 
-  it("may not exist", () => {
+  it("may not exist", async () => {
     const path = join(tempDir(), "nothing.bin");
-    expectRefusal(() => read(path), "E_FILE", `cannot open ${path}: there is no such file`);
-    expectRefusal(() => read(join(path, "within.bin")), "E_FILE", "there is no such file");
-    expectRefusal(() => read(""), "E_FILE", 'cannot open ""');
+    await expectRejection(read(path), "E_FILE", `cannot open ${path}: there is no such file`);
+    await expectRejection(read(join(path, "within.bin")), "E_FILE", "there is no such file");
+    await expectRejection(read(""), "E_FILE", 'cannot open ""');
   });
 
-  it.skipIf(!posix || isRoot)("may be somebody else's", () => {
+  it.skipIf(!posix || isRoot)("may be somebody else's", async () => {
     const path = join(tempDir(), "secret.bin");
     writeFileSync(path, "secret");
     chmodSync(path, 0);
-    expectRefusal(() => read(path), "E_FILE", path, "no permission to read it");
+    await expectRejection(read(path), "E_FILE", path, "no permission to read it");
   });
 
-  it("may have a name that no file can have", () => {
-    expectRefusal(() => read("model\0.bin"), "E_FILE", "cannot open");
+  it("may have a name that no file can have", async () => {
+    await expectRejection(read("model\0.bin"), "E_FILE", "cannot open");
   });
 });
 
@@ -112,7 +122,7 @@ describe("InputFile", () => {
     file.close();
   });
 
-  it("leaves no file open that it refuses", () => {
+  it("leaves no file open that it refuses", async () => {
     const folder = tempDir();
     const close = vi.spyOn(InputFile.prototype, "close");
     expectRefusal(() => new InputFile(folder), "E_FORMAT");
@@ -120,7 +130,7 @@ describe("InputFile", () => {
     close.mockClear();
     const path = join(folder, "page.bin");
     writeFileSync(path, "<html>");
-    expectRefusal(() => new Checkpoint(path), "E_FORMAT");
+    await expectRejection(openFile(path), "E_FORMAT");
     expectRefusal(() => readTokenizer(path), "E_FORMAT");
     expect(close).toHaveBeenCalledTimes(2);
   });

@@ -1,7 +1,8 @@
 /*
  * Sources of weights that are not files as they are: seeded random models, and what a test does to their weights.
  */
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { open } from "../../src/checkpoint/open.ts";
+import { filesOf } from "../../src/files/bytes.ts";
 import { type Config, DEFAULTS } from "../../src/llama2/transformer.ts";
 import {
   floatPieces,
@@ -11,10 +12,22 @@ import {
   type TensorName,
   type WeightSource,
 } from "../../src/llama2/weights.ts";
-import { type CheckpointOptions, checkpointFile, type Shape } from "./checkpoint.ts";
+import { type CheckpointOptions, makeCheckpoint, type Shape } from "./checkpoint.ts";
 
-export function randomModel(shape: Shape, options: CheckpointOptions = {}): Checkpoint {
-  return new Checkpoint(checkpointFile(shape, options));
+/** A model that is opened when it is first read. */
+export function randomModel(shape: Shape, options: CheckpointOptions = {}): WeightSource {
+  const [dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen] = shape;
+  const bytes = makeCheckpoint(shape, options);
+  let opened: Promise<WeightSource> | undefined;
+  return {
+    config: { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, ...DEFAULTS },
+    sharedClassifier: !options.untied,
+    formatOf: () => "float32",
+    async *pieces(name, layer, multipleOf) {
+      opened ??= open(filesOf("model.bin", bytes));
+      yield* (await opened).pieces(name, layer, multipleOf);
+    },
+  };
 }
 
 /** What becomes of a piece of a tensor. */

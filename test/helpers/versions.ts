@@ -3,9 +3,9 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { writeCheckpoint } from "../../src/checkpoint/llama2c/write.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { quantize } from "../../src/checkpoint/quantize.ts";
-import { writeCheckpoint } from "../../src/checkpoint/write.ts";
 import { type CheckpointOptions, checkpointFile, type Shape } from "./checkpoint.ts";
 import { tempDir } from "./temp.ts";
 
@@ -23,7 +23,7 @@ export async function versionFile(
   if (version === 2) {
     await quantize(source, path, { groupSize });
   } else {
-    const checkpoint = new Checkpoint(source);
+    const checkpoint = await openFile(source);
     await writeCheckpoint(path, { ...checkpoint.header, version }, checkpoint);
     checkpoint.close();
   }

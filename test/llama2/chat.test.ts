@@ -1,8 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/find.ts";
 import { chat, renderPrompt } from "../../src/llama2/chat.ts";
 import { buildSampler } from "../../src/llama2/sampler.ts";
 import { loadTransformer } from "../../src/llama2/weights.ts";
@@ -27,7 +27,7 @@ describe("a conversation is run.c's, byte for byte", async () => {
   const folder = tempDir();
   const model = join(folder, "model.bin");
   writeFileSync(model, makeCheckpoint([16, 40, 2, 4, 4, 300, 1000]));
-  const transformer = await loadTransformer(new Checkpoint(model));
+  const transformer = await loadTransformer(await openFile(model));
   const tokenizer = readTokenizer(tokenizerFile(vocabOf(300), "tokenizer.bin", folder));
 
   it.each(golden<{ cases: ChatCase[] }>("chat.json").cases)("$title", (c) => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/find.ts";
 import { generate } from "../../src/llama2/generate.ts";
 import { buildSampler } from "../../src/llama2/sampler.ts";
 import { decode, safePrintf } from "../../src/llama2/tokenizer.ts";
@@ -19,7 +19,7 @@ import {
 
 /** Tokens, text, generator state and logits of a whole story must be run.c's. */
 async function checkStory(modelPath: string, tokenizerPath: string, c: GenerateCase): Promise<void> {
-  const transformer = await loadTransformer(new Checkpoint(modelPath));
+  const transformer = await loadTransformer(await openFile(modelPath));
   const tokenizer = readTokenizer(tokenizerPath);
   const sampler = buildSampler(tokenizer.vocabSize, c.temperature, c.topp, BigInt(c.seed));
   const tokens = [c.prompt_tokens[0]];

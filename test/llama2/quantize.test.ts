@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadInt8Panels } from "../../src/backend/ts/int8Panels.ts";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { quantize as quantizeFile } from "../../src/checkpoint/quantize.ts";
 import {
   dequantize,
@@ -33,7 +33,7 @@ interface Int8Case {
 async function logitsOf(path: string, groupSize: number, positions: number, load: LoadMatrix) {
   const int8 = join(tempDir(), "int8.bin");
   await quantizeFile(path, int8, { groupSize });
-  const checkpoint = new Checkpoint(int8);
+  const checkpoint = await openFile(int8);
   const transformer = await loadTransformer(checkpoint, load);
   checkpoint.close();
   return logitsSha256(transformer, forcedTokens({ vocab_size: checkpoint.config.vocabSize, positions, sha256: "" }));

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { headSizeOf, kvDimOf, type Rows } from "../../src/llama2/transformer.ts";
 import { loadTransformer } from "../../src/llama2/weights.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
@@ -19,7 +19,7 @@ function shapesOf(name: string): [field: string, shape: string | undefined][] {
   return fields.map((line) => [/\w+/.exec(line)?.[0] ?? "", /\/\/ \(([^)]*)\)/.exec(line)?.[1]]);
 }
 
-const transformer = await loadTransformer(new Checkpoint(checkpointFile(SHAPES.gqa, { untied: true })));
+const transformer = await loadTransformer(await openFile(checkpointFile(SHAPES.gqa, { untied: true })));
 const p = transformer.config;
 const names: Record<string, number> = { ...p, kvDim: kvDimOf(p), headSize: headSizeOf(p) };
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseTokenizer, readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { parseTokenizer } from "../../src/checkpoint/tokenizer/bin.ts";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/find.ts";
 import { BOS, decode, EOS, encode, safePrintf, type Tokenizer, UNK } from "../../src/llama2/tokenizer.ts";
 import {
   type GenerateCase,

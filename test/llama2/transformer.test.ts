@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { loadPanels } from "../../src/backend/ts/panels.ts";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { forward } from "../../src/llama2/transformer.ts";
 import { loadRows, loadTransformer } from "../../src/llama2/weights.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
@@ -26,7 +26,7 @@ const seeded = golden<{ cases: SeededCase[] }>("forced-logits.json").cases;
 const layouts = { "plain rows (the reference)": loadRows, "panels of eight rows (the ts backend)": loadPanels };
 
 describe.each(Object.entries(layouts))("logits are run.c's, bit for bit, with %s", (_, layout) => {
-  const transformerOf = (path: string) => loadTransformer(new Checkpoint(path), layout);
+  const transformerOf = async (path: string) => loadTransformer(await openFile(path), layout);
 
   it.each(seeded)("shape $shape, seed $seed, untied: $untied", async ({ shape, seed, untied, ...expected }) => {
     const transformer = await transformerOf(checkpointFile(SHAPES[shape], { seed, untied }));
@@ -47,7 +47,7 @@ describe.each(Object.entries(layouts))("logits are run.c's, bit for bit, with %s
 });
 
 it("leaving out the classifier does not change what comes after", async () => {
-  const source = new Checkpoint(checkpointFile(SHAPES.gqa));
+  const source = await openFile(checkpointFile(SHAPES.gqa));
   const [all, last] = [await loadTransformer(source), await loadTransformer(source)];
   for (const [pos, token] of [1, 5, 7].entries()) {
     forward(all, token, pos);

@@ -3,12 +3,12 @@
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { buildDriver, compileForGpu, hasCompiler, nvcc } from "../../scripts/cuda-emulator.mjs";
-import { Checkpoint } from "../../src/checkpoint/checkpoint.ts";
-import { quantizeWeights } from "../../src/checkpoint/write.ts";
+import { quantizeWeights } from "../../src/checkpoint/llama2c/write.ts";
+import { openFile } from "../../src/checkpoint/openFile.ts";
 import { buildSampler, sample } from "../../src/llama2/sampler.ts";
 import { forward } from "../../src/llama2/transformer.ts";
 import { isVector, loadTransformer, type TensorName, type WeightSource } from "../../src/llama2/weights.ts";
-import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
+import type { Shape } from "../helpers/checkpoint.ts";
 import { CudaDriver, type DriverOptions, relativeError } from "../helpers/cudaDriver.ts";
 import {
   type GenerateCase,
@@ -20,7 +20,7 @@ import {
   sharedGolden,
 } from "../helpers/golden.ts";
 import { seededRandom } from "../helpers/random.ts";
-import { wholeTensor } from "../helpers/sources.ts";
+import { randomModel, wholeTensor } from "../helpers/sources.ts";
 import { tempDir } from "../helpers/temp.ts";
 
 const needsGpp = hasCompiler ? "" : " (skipped: needs g++ on Linux, which is not here)";
@@ -62,7 +62,7 @@ function converted(source: WeightSource, precision: "fp16" | "int8", groupSize: 
   };
 }
 
-const open = (shape: Shape, untied = false) => new Checkpoint(checkpointFile(shape, { untied, seed: uniform(1, 1e6) }));
+const open = (shape: Shape, untied = false) => randomModel(shape, { untied, seed: uniform(1, 1e6) });
 const entriesOf = (tokens: readonly number[], slot = 0, first = 0) =>
   tokens.map((token, i) => ({ token, pos: first + i, slot }));
 const tokensOf = (count: number, vocabSize: number) => Array.from({ length: count }, () => uniform(0, vocabSize - 1));
@@ -218,7 +218,7 @@ describe.skipIf(!hasCompiler)(`the cuda backend on the emulator${needsGpp}`, () 
       const wanted = read().cases.find((c) => c.temperature === 0 && c.prompt === "");
       if (!wanted) throw new Error("there is no such golden");
       const start = { token: 1, pos: 0, slot: 0, temperature: 0, topp: 0.9, rngState: 1n, stop: 1 };
-      const { lines } = await driver(new Checkpoint(path()))
+      const { lines } = await driver(await openFile(path()))
         .decode(wanted.tokens.length - 1, [start])
         .run();
       const written = lines[0].trim().split(" ").map(Number);

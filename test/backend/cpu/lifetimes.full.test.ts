@@ -13,9 +13,9 @@ const SLOW: Shape = [512, 1376, 6, 8, 8, 2000, 128];
 /** What scripts begin with: how to load the model, and 64 tokens for it to read. */
 const prelude = (path: string) => `
   const { Worker, parentPort } = await import("node:worker_threads");
-  const { Checkpoint } = await import("${ROOT}/dist/checkpoint/checkpoint.js");
+  const { openFile } = await import("${ROOT}/dist/checkpoint/openFile.js");
   const { openCpu } = await import("${ROOT}/dist/backend/cpu/cpu.js");
-  const load = () => openCpu().load(new Checkpoint(${JSON.stringify(path)}), ${SLOW[6]}, { threads: 2 });
+  const load = () => openCpu().load(await openFile(${JSON.stringify(path)}), ${SLOW[6]}, { threads: 2 });
   const batch = Array.from({ length: 64 }, (_, pos) => ({ token: pos, pos, sequence: 0 }));
 `;
 

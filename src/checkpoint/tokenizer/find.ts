@@ -1,12 +1,14 @@
 /*
- * tokenizer.bin: reading one, and finding the one that belongs to a model.
+ * The tokenizer that belongs to a model, found in Node's file system.
  */
 import { existsSync, readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { Llama2Error } from "../../errors.ts";
-import { bytesText, InputFile } from "../../files/inputFile.ts";
+import { bytesText } from "../../files/bytes.ts";
+import { InputFile } from "../../files/inputFile.ts";
 import { packagePath } from "../../files/packageFolder.ts";
-import { buildTokenizer, EOS, type Tokenizer } from "../../llama2/tokenizer.ts";
+import type { Tokenizer } from "../../llama2/tokenizer.ts";
+import { checkVocabSize, parseTokenizer } from "./bin.ts";
 
 /** The folder of the bundled model, its tokenizer and its card. */
 export const PACKAGE_MODELS = packagePath("models");
@@ -15,8 +17,7 @@ export const PACKAGE_MODELS = packagePath("models");
 const MAX_BYTES = 1 << 24;
 
 /**
- * Read a tokenizer file: uint32 longest piece, then for each token float32 score, int32 length, bytes. How many
- * there are it does not say.
+ * Read a tokenizer file.
  * @throws Llama2Error E_FILE, E_FORMAT
  */
 export function readTokenizer(path: string): Tokenizer {
@@ -34,28 +35,6 @@ export function readTokenizer(path: string): Tokenizer {
   } finally {
     file.close();
   }
-}
-
-/** @throws Llama2Error E_FORMAT, with the byte offset */
-export function parseTokenizer(bytes: Uint8Array, path: string): Tokenizer {
-  const refuse = (why: string) => new Llama2Error("E_FORMAT", `${path} is not a tokenizer of llama2.c: ${why}`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let tokens = 0;
-  for (let at = 4; at < bytes.length; tokens++) {
-    if (at + 8 > bytes.length) throw refuse(`it ends within token ${tokens}, at byte ${bytes.length}`);
-    const length = view.getInt32(at + 4, true);
-    if (length < 0) throw refuse(`token ${tokens} at byte ${at + 4} has the length ${length}`);
-    if (at + 8 + length > bytes.length) {
-      throw refuse(
-        `token ${tokens} at byte ${at + 4} has the length ${length}, but only ${bytesText(bytes.length - at - 8)} follow`,
-      );
-    }
-    at += 8 + length;
-  }
-  if (tokens <= EOS) {
-    throw refuse(`it has ${tokens} tokens in ${bytesText(bytes.length)}, expected unknown, BOS and EOS at least`);
-  }
-  return buildTokenizer(bytes, tokens);
 }
 
 /** A tokenizer and where it was found. */
@@ -129,13 +108,4 @@ function tokenizersIn(folder: string): string[] {
   } catch {
     return [];
   }
-}
-
-/** @throws Llama2Error E_FORMAT if the tokenizer at `path` is not as large as the model's vocabulary */
-export function checkVocabSize(tokenizer: Tokenizer, path: string, vocabSize: number): void {
-  if (tokenizer.vocabSize === vocabSize) return;
-  throw new Llama2Error(
-    "E_FORMAT",
-    `${path} has ${tokenizer.vocabSize} tokens, but the model's vocabulary has ${vocabSize}: it belongs to another model`,
-  );
 }

@@ -2,11 +2,11 @@
  * Writing checkpoints, piece by piece: a model may be larger than the memory.
  */
 import { setImmediate } from "node:timers/promises";
-import { Llama2Error } from "../errors.ts";
-import { OutputFile } from "../files/outputFile.ts";
-import { f32, rintf } from "../llama2/math.ts";
-import { mallocQuantized, type QuantizedTensor } from "../llama2/quantize.ts";
-import type { WeightSource } from "../llama2/weights.ts";
+import { Llama2Error } from "../../errors.ts";
+import { OutputFile } from "../../files/outputFile.ts";
+import { f32, rintf } from "../../llama2/math.ts";
+import { mallocQuantized, type QuantizedTensor } from "../../llama2/quantize.ts";
+import type { WeightSource } from "../../llama2/weights.ts";
 import { formatHeader, HEADER_BYTES, type Header } from "./header.ts";
 import { locateTensors, type Tensor } from "./tensors.ts";
 

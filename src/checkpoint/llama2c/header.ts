@@ -8,9 +8,9 @@
  * From byte 64 on, versions 1 and 2 may carry what llama2.c takes for granted: the tag "eps0", rmsnorm's epsilon
  * and RoPE's theta. llama2.c writes zeros there, which mean its own values.
  */
-import { Llama2Error } from "../errors.ts";
-import { bytesText } from "../files/inputFile.ts";
-import { type Config, DEFAULTS } from "../llama2/transformer.ts";
+import { Llama2Error } from "../../errors.ts";
+import { bytesText } from "../../files/bytes.ts";
+import { type Config, DEFAULTS } from "../../llama2/transformer.ts";
 
 /** What a header says. */
 export interface Header {
@@ -82,7 +82,7 @@ export function formatHeader({ version, config: p, sharedClassifier, groupSize }
   view.setUint8(AT.sharedClassifier, sharedClassifier ? 1 : 0);
   view.setInt32(AT.groupSize, groupSize, true);
   if (p.normEps !== DEFAULTS.normEps || p.ropeTheta !== DEFAULTS.ropeTheta) {
-    bytes.set(Buffer.from(TAG), AT.tag);
+    bytes.set(new TextEncoder().encode(TAG), AT.tag);
     view.setFloat32(AT.normEps, p.normEps, true);
     view.setFloat32(AT.ropeTheta, p.ropeTheta, true);
   }

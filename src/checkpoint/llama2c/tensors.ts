@@ -2,10 +2,10 @@
  * Where each tensor lies in a checkpoint. After the header a file is tensors and nothing else, each for all layers
  * before the next, so its size follows from its header.
  */
-import { Llama2Error } from "../errors.ts";
-import { bytesText } from "../files/inputFile.ts";
-import { headSizeOf } from "../llama2/transformer.ts";
-import { isVector, shapesOf, type TensorName } from "../llama2/weights.ts";
+import { Llama2Error } from "../../errors.ts";
+import { bytesText } from "../../files/bytes.ts";
+import { headSizeOf } from "../../llama2/transformer.ts";
+import { isVector, shapesOf, type TensorName } from "../../llama2/weights.ts";
 import { HEADER_BYTES, type Header } from "./header.ts";
 
 /** One kind of tensor in a file: `layers` of them, each of `size` numbers in `bytes` bytes, the first at `offset`. */

@@ -5,36 +5,41 @@
  * a file that lies about its shape is refused before anything is allocated.
  */
 
-import { InputFile } from "../files/inputFile.ts";
-import type { Config } from "../llama2/transformer.ts";
-import { type Format, isVector, type Piece, type TensorName, type WeightSource } from "../llama2/weights.ts";
+import type { ByteSource } from "../../files/bytes.ts";
+import type { Config } from "../../llama2/transformer.ts";
+import { type Format, isVector, type Piece, type TensorName, type WeightSource } from "../../llama2/weights.ts";
 import { HEAD_BYTES, type Header, parseHeader } from "./header.ts";
 import { checkFileSize, locateTensors, pieceBytes, pieceSize, type Tensor } from "./tensors.ts";
 
 export class Checkpoint implements WeightSource {
   /** What the header says. */
   readonly header: Header;
-  private readonly file: InputFile;
+  private readonly file: ByteSource;
   private readonly tensors: Map<TensorName, Tensor>;
   private readonly buffers: ArrayBuffer[] = []; // for pieces; those that are not in use
 
   /**
-   * Open the checkpoint at `path` and check its header and size. `close` it when done.
-   * @throws Llama2Error E_FILE if it cannot be opened, E_FORMAT if it is not a checkpoint
+   * Check the header and the size of `file`, which is closed with the checkpoint, or at once if it is none.
+   * @throws Llama2Error E_FORMAT if it is not a checkpoint
    */
-  constructor(path: string) {
-    this.file = new InputFile(path);
+  static async open(file: ByteSource): Promise<Checkpoint> {
     try {
-      const head = new Uint8Array(Math.min(HEAD_BYTES, this.file.size));
-      this.file.read(head, 0);
-      this.header = parseHeader(head, path);
-      const { tensors, fileBytes } = locateTensors(this.header, path);
-      checkFileSize(this.header, fileBytes, this.file.size, path);
-      this.tensors = new Map(tensors.map((tensor) => [tensor.name, tensor]));
+      const head = new Uint8Array(Math.min(HEAD_BYTES, file.size));
+      await file.read(head, 0);
+      const header = parseHeader(head, file.name);
+      const { tensors, fileBytes } = locateTensors(header, file.name);
+      checkFileSize(header, fileBytes, file.size, file.name);
+      return new Checkpoint(file, header, tensors);
     } catch (error) {
-      this.file.close();
+      file.close();
       throw error;
     }
+  }
+
+  private constructor(file: ByteSource, header: Header, tensors: Tensor[]) {
+    this.file = file;
+    this.header = header;
+    this.tensors = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   }
 
   get config(): Config {
@@ -62,13 +67,13 @@ export class Checkpoint implements WeightSource {
         const n = Math.min(step, size - offset);
         if (groupSize === 0) {
           const values = new Float32Array(buffer, 0, n);
-          this.fileInto(values, start + 4 * offset);
+          await this.fileInto(values, start + 4 * offset);
           yield { offset, values };
         } else {
           const scales = new Float32Array(buffer, 0, n / groupSize);
           const q = new Int8Array(buffer, scales.byteLength, n);
-          this.fileInto(q, start + offset);
-          this.fileInto(scales, start + size + 4 * (offset / groupSize));
+          await this.fileInto(q, start + offset);
+          await this.fileInto(scales, start + size + 4 * (offset / groupSize));
           yield { offset, q, scales };
         }
       }
@@ -87,7 +92,7 @@ export class Checkpoint implements WeightSource {
     return buffer && buffer.byteLength >= bytes ? buffer : new ArrayBuffer(bytes);
   }
 
-  private fileInto(values: Float32Array | Int8Array, position: number): void {
-    this.file.read(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), position);
+  private fileInto(values: Float32Array | Int8Array, position: number): Promise<void> {
+    return this.file.read(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), position);
   }
 }

@@ -1,0 +1,41 @@
+/*
+ * llama2.c's tokenizer.bin: uint32 longest piece, then for each token float32 score, int32 length, bytes. How many
+ * tokens there are it does not say.
+ */
+import { Llama2Error } from "../../errors.ts";
+import { bytesText } from "../../files/bytes.ts";
+import { buildTokenizer, EOS, type Tokenizer } from "../../llama2/tokenizer.ts";
+
+/**
+ * The tokenizer in the bytes of the file `path`.
+ * @throws Llama2Error E_FORMAT, with the byte offset
+ */
+export function parseTokenizer(bytes: Uint8Array, path: string): Tokenizer {
+  const refuse = (why: string) => new Llama2Error("E_FORMAT", `${path} is not a tokenizer of llama2.c: ${why}`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let tokens = 0;
+  for (let at = 4; at < bytes.length; tokens++) {
+    if (at + 8 > bytes.length) throw refuse(`it ends within token ${tokens}, at byte ${bytes.length}`);
+    const length = view.getInt32(at + 4, true);
+    if (length < 0) throw refuse(`token ${tokens} at byte ${at + 4} has the length ${length}`);
+    if (at + 8 + length > bytes.length) {
+      throw refuse(
+        `token ${tokens} at byte ${at + 4} has the length ${length}, but only ${bytesText(bytes.length - at - 8)} follow`,
+      );
+    }
+    at += 8 + length;
+  }
+  if (tokens <= EOS) {
+    throw refuse(`it has ${tokens} tokens in ${bytesText(bytes.length)}, expected unknown, BOS and EOS at least`);
+  }
+  return buildTokenizer(bytes, tokens);
+}
+
+/** @throws Llama2Error E_FORMAT if the tokenizer at `path` is not as large as the model's vocabulary */
+export function checkVocabSize(tokenizer: Tokenizer, path: string, vocabSize: number): void {
+  if (tokenizer.vocabSize === vocabSize) return;
+  throw new Llama2Error(
+    "E_FORMAT",
+    `${path} has ${tokenizer.vocabSize} tokens, but the model's vocabulary has ${vocabSize}: it belongs to another model`,
+  );
+}

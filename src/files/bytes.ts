@@ -1,0 +1,54 @@
+/*
+ * Bytes to be read, wherever they are: a file, a Blob, an array, HTTP ranges. Needs nothing but JavaScript.
+ */
+import { Llama2Error } from "../errors.ts";
+
+/** Bytes that can be read from anywhere in them. */
+export interface ByteSource {
+  /** For messages. */
+  readonly name: string;
+  /** How many bytes there were when it was opened. */
+  readonly size: number;
+  /**
+   * Fill `into` with the bytes from `offset` on.
+   * @throws Llama2Error E_FORMAT if they end before; E_FILE if they cannot be read
+   */
+  read(into: Uint8Array, offset: number): Promise<void>;
+  close(): void;
+}
+
+/** A folder; a single file is a folder of one. */
+export interface Files {
+  /** For messages. */
+  readonly name: string;
+  /** The names of its files. */
+  list(): Promise<string[]>;
+  /** @throws Llama2Error E_FILE if it cannot be opened, E_FORMAT if it is no file */
+  open(name: string): Promise<ByteSource>;
+}
+
+/** 1234567 -> "1,234,567 bytes" */
+export const bytesText = (n: number | bigint): string => `${n.toLocaleString("en-US")} byte${n === 1 ? "" : "s"}`;
+
+/** Bytes that have ended before they should: whoever has them shortened them meanwhile. */
+export function shortened(name: string, size: number, end: number): Llama2Error {
+  return new Llama2Error(
+    "E_FORMAT",
+    `${name} changed while it was read: it had ${bytesText(size)}, now it ends at byte ${end}`,
+  );
+}
+
+/** A file of these bytes, as a folder of one. */
+export function filesOf(name: string, bytes: Uint8Array): Files {
+  const source: ByteSource = {
+    name,
+    size: bytes.length,
+    async read(into, offset) {
+      const found = bytes.subarray(offset, offset + into.length);
+      if (found.length < into.length) throw shortened(name, bytes.length, bytes.length);
+      into.set(found);
+    },
+    close() {},
+  };
+  return { name, list: async () => [name], open: async () => source };
+}

@@ -1,0 +1,41 @@
+/*
+ * What the system says, in words.
+ */
+
+/** What Node says of a system call that failed. */
+interface SystemError {
+  code?: string | undefined;
+  message: string;
+}
+
+/** Why something could not be opened for reading. */
+export function whyNotRead({ code, message }: SystemError): string {
+  switch (code) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return "there is no such file";
+    case "EACCES":
+    case "EPERM":
+      return "no permission to read it";
+    default:
+      return message;
+  }
+}
+
+/** Why something could not be written. */
+export function reasonOf({ code, message }: SystemError): string {
+  switch (code) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return "there is no such folder";
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+      return "no permission to write there";
+    case "ENOSPC":
+    case "EDQUOT":
+      return "the disk is full";
+    default:
+      return message;
+  }
+}
