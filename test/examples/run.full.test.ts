@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { readTokenizer } from "../../src/checkpoint/tokenizer/tokenizerFile.ts";
+import { readTokenizer } from "../../src/checkpoint/tokenizer/find.ts";
 import { decode, safePrintf } from "../../src/llama2/tokenizer.ts";
 import { makeCheckpoint } from "../helpers/checkpoint.ts";
 import { llama2 } from "../helpers/cli.ts";
