@@ -1,0 +1,55 @@
+/*
+ * The package as it is packed, in folders of other projects.
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll } from "vitest";
+import { ROOT } from "./golden.ts";
+import { tempDir } from "./temp.ts";
+
+const CONSUMERS = join(ROOT, "test", "consumers");
+
+/** Pack what is built (building anew would pull it away from under other tests). The tarball's path. */
+export function pack(): string {
+  const to = tempDir();
+  const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", to];
+  const [{ filename }] = JSON.parse(execFileSync("npm", args, { cwd: ROOT, encoding: "utf8" }));
+  return join(to, filename);
+}
+
+/** Install what test/consumers/package.json asks for, if that has not been done. */
+export function installConsumers(): void {
+  const mark = join(CONSUMERS, "node_modules", ".package-lock.json");
+  const isFresh = existsSync(mark) && statSync(mark).mtimeMs >= statSync(join(CONSUMERS, "package-lock.json")).mtimeMs;
+  if (!isFresh) execFileSync("npm", ["ci", "--ignore-scripts"], { cwd: CONSUMERS, stdio: "inherit" });
+}
+
+/** A folder, below test/consumers/ so that its packages are found, in whose node_modules the tarball is installed. */
+export function consumerFolder(tarball: string): string {
+  const apps = join(CONSUMERS, "apps");
+  mkdirSync(apps, { recursive: true });
+  const folder = mkdtempSync(join(apps, "app-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const modules = join(folder, "node_modules");
+  const place = join(modules, "llama2.ts");
+  mkdirSync(place, { recursive: true });
+  execFileSync("tar", ["-xzf", tarball, "--strip-components=1", "-C", place]);
+  const { dependencies } = JSON.parse(readFileSync(join(place, "package.json"), "utf8"));
+  for (const name of Object.keys(dependencies)) {
+    cpSync(join(ROOT, "node_modules", name), join(modules, name), { recursive: true });
+  }
+  return folder;
+}
+
+/** Run a program of test/consumers, or node; its standard output. An error with all it said if it fails. */
+export function run(cwd: string, command: string, args: string[], env: NodeJS.ProcessEnv = {}): string {
+  const bin = join(CONSUMERS, "node_modules", ".bin", command);
+  const { status, stdout, stderr, error } = spawnSync(existsSync(bin) ? bin : command, args, {
+    cwd,
+    encoding: "utf8",
+    env: { ...process.env, NODE_OPTIONS: "", VITEST: undefined, NODE_ENV: undefined, ...env },
+  });
+  if (status !== 0) throw new Error(`${command} ended with ${status}\n${stdout}\n${stderr}\n${error?.message ?? ""}`);
+  return stdout;
+}
