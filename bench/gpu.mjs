@@ -43,7 +43,6 @@ function notes(sections) {
   const all = [
     ["Prefill", listOf(figuresOf(sections, "prefill"), /./)],
     ["Batches", listOf(figuresOf(sections, "batch"), /(1|32|512|1024) at once/)],
-    ["Against others", listOf(figuresOf(sections, "peers"), /./)],
   ];
   return all.filter(([, list]) => list !== "").map(([title, list]) => `${title}: ${list}.`);
 }

@@ -1,8 +1,6 @@
-export declare const SOURCES: string[];
 export declare const hasCompiler: boolean;
 export declare const canEmulateAddon: boolean;
 export declare const EMULATED_ADDON: string;
 export declare function buildEmulated(): Promise<void>;
 export declare const nvcc: string | undefined;
-export declare function buildDriver(to: string, options?: { flags?: string[]; source?: string }): Promise<string>;
 export declare function compileForGpu(to: string): Promise<void>;

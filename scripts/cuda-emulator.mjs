@@ -1,5 +1,5 @@
-// Builds native/cuda with g++ against its emulator: the program that tests of the kernels drive, and the addon, so that
-// tests go all the way from JavaScript.
+// Builds the CUDA addon with g++ against the emulator, so that tests go all the way from JavaScript to the kernels.
+// (scripts/gpu/build.py builds gpu:check in the same way.)
 import { execFile, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -12,8 +12,8 @@ import { product, root } from "./fingerprint.mjs";
 const run = promisify(execFile);
 const here = fileURLToPath(new URL("../native/cuda", import.meta.url));
 
-/** The sources of the backend; a build adds what drives it. */
-export const SOURCES = ["devices.cu", "transformer.cu", "forward.cu", "context.cu", "sample.cu"];
+/** The sources of the backend. */
+const SOURCES = ["devices.cu", "transformer.cu", "forward.cu", "context.cu", "sample.cu"];
 
 const FLAGS = ["-std=c++17", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"];
 
@@ -31,26 +31,14 @@ const compile = (names, to, flags, source) =>
     }),
   );
 
-/**
- * @param {string} to an empty folder
- * @param {{ flags?: string[], source?: string }} options more flags; another copy of native/cuda
- * @returns {Promise<string>} the program
- */
-export async function buildDriver(to, { flags = ["-O1"], source = here } = {}) {
-  mkdirSync(to, { recursive: true });
-  const objects = await compile([...SOURCES, "test/driver.cpp"], to, flags, source);
-  const program = join(to, "driver");
-  await run("g++", [...flags, ...objects, "-o", program]);
-  return program;
-}
-
 const nodeHeaders = join(dirname(dirname(process.execPath)), "include", "node");
 
 /** Whether the addon can be built on the emulator: with a compiler, and Node's headers beside node. */
 export const canEmulateAddon = hasCompiler && existsSync(join(nodeHeaders, "node_api.h"));
 
 const FOLDER = "build-emulator";
-const emulated = product(FOLDER, ["native/cuda", "native/addon", "scripts/cuda-emulator.mjs"]);
+const SHARED = ["config.h", "error.h", "rope.h"].map((name) => `native/${name}`);
+const emulated = product(FOLDER, ["native/cuda", "native/addon", ...SHARED, "scripts/cuda-emulator.mjs"]);
 
 /** Where buildEmulated() puts the addon. */
 export const EMULATED_ADDON = join(root, FOLDER, "llama2_cuda.node");

@@ -8,7 +8,14 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { product, root } from "./fingerprint.mjs";
 
-const addon = product("build", ["native/cpu", "native/addon", "binding.gyp"]);
+const addon = product("build", [
+  "native/cpu",
+  "native/addon",
+  "native/config.h",
+  "native/error.h",
+  "native/rope.h",
+  "binding.gyp",
+]);
 
 /**
  * Build it, unless it is there and no older than its sources.

@@ -11,6 +11,7 @@
 
 #include <string>
 
+#include "../config.h"
 #include "guard.h"
 
 inline double number(const Napi::Value& value) {
@@ -60,12 +61,10 @@ inline int positive(const Napi::Object& object, const char* name) {
   return whole(object.Get(name), name, 1, 0x7fffffff);
 }
 
-/* The architecture: Config of src/llama2/transformer.ts. */
-template <typename Config>
-Config configOf(const Napi::Value& value) {
+inline llama2::Config configOf(const Napi::Value& value) {
   if (!value.IsObject()) throw BadArgument{"config"};
   const auto object = value.As<Napi::Object>();
-  Config p;
+  llama2::Config p;
   p.dim = positive(object, "dim");
   p.hiddenDim = positive(object, "hiddenDim");
   p.nLayers = positive(object, "nLayers");

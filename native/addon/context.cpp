@@ -43,9 +43,9 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
     const auto* batch = reinterpret_cast<const llama2::Entry*>(numbers);
     for (int e = 0; e < entries; e++) {
       const auto [token, pos, sequence] = batch[e];
-      if (token < 0 || token >= p.vocabSize) throw BadArgument{"a token that is none"};
-      if (pos < 0 || pos >= p.seqLen) throw BadArgument{"a position outside the context"};
-      if (sequence < 0 || sequence >= own.context.sequences()) throw BadArgument{"a sequence that is none"};
+      if (token < 0 || token >= p.vocabSize) throw BadArgument{"token out of range"};
+      if (pos < 0 || pos >= p.seqLen) throw BadArgument{"position out of range"};
+      if (sequence < 0 || sequence >= own.context.sequences()) throw BadArgument{"sequence out of range"};
     }
     own.transformer->forward(parts_->context, batch, entries, wanted, logits);
     return info.Env().Undefined();

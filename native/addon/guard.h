@@ -6,18 +6,13 @@
 
 #include <exception>
 #include <new>
-#include <string>
 #include <system_error>
+
+#include "../error.h"
 
 /* What the glue throws for arguments that its caller should not have passed. */
 struct BadArgument {
   const char* what;
-};
-
-/* A failure that has a code of its own: `code` of the JavaScript error. */
-struct CodedError {
-  const char* code;
-  std::string message;
 };
 
 /* Runs `work`, and returns what it returns; if it throws, a JavaScript exception is pending and this is T(). */
@@ -32,8 +27,8 @@ T guarded(Napi::Env env, Work&& work) {
     return work();
   } catch (const BadArgument& bad) {
     Napi::TypeError::New(env, bad.what).ThrowAsJavaScriptException();
-  } catch (const CodedError& error) {
-    raise(error.code, error.message.c_str());
+  } catch (const llama2::Error& error) {
+    raise(llama2::codeName(error.code), error.what());
   } catch (const std::bad_alloc&) {
     raise("E_LIMIT", "out of memory");
   } catch (const std::system_error& error) {

@@ -35,7 +35,7 @@ Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
   info.This().As<Napi::Object>().TypeTag(&kModelTag);
   transformer_ = guarded<std::shared_ptr<llama2::Transformer>>(info.Env(), [&] {
     if (info.Length() != 6) throw BadArgument{"new Model"};
-    const auto config = configOf<llama2::Config>(info[0]);
+    const auto config = configOf(info[0]);
     const bool sharedClassifier = truth(info[1]);
     const llama2::GroupSizes groupSizes = groupSizesOf(info[2]);
     const float* frequencies = floats(info[3], config.headSize() / 2).data;

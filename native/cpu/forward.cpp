@@ -9,7 +9,7 @@
 
 #include <algorithm>
 
-#include "rope.h"
+#include "../rope.h"
 #include "transformer.h"
 
 namespace llama2 {

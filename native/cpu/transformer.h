@@ -10,27 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "../config.h"
 #include "kernels.h"
 #include "memory.h"
 #include "sampler.h"
 #include "thread_pool.h"
 
 namespace llama2 {
-
-struct Config {
-  int dim;
-  int hiddenDim;
-  int nLayers;
-  int nHeads;
-  int nKvHeads;
-  int vocabSize;
-  int seqLen;
-  float normEps;
-
-  int headSize() const { return dim / nHeads; }
-  int kvDim() const { return headSize() * nKvHeads; }
-  int kvMul() const { return nHeads / nKvHeads; }
-};
 
 /* Pieces of rows within which the sums of an int8 matmul do not end: see kernels.h. */
 Segments segmentsOf(int n, int groupSize);
@@ -103,13 +89,6 @@ struct TransformerWeights {
   /* The matrix or the vector of that name and layer; nullptr if there is none. */
   Matrix* matrix(const std::string& name, int layer);
   float* vector(const std::string& name, int layer);
-};
-
-/* A token to read: which, where it stands, and in which sequence of the context. */
-struct Entry {
-  int32_t token;
-  int32_t pos;
-  int32_t sequence;
 };
 
 class Context;

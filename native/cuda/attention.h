@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kThreads)
   const int count = (entry.pos + 1 - first < partials.chunk ? entry.pos + 1 - first : partials.chunk);
 
   const int stride = cache.headStride;
-  const size_t rows = cache.offset(entry.slot, layer, head / (nHeads / cache.nKvHeads), first);
+  const size_t rows = cache.offset(entry.sequence, layer, head / (nHeads / cache.nKvHeads), first);
   const Kv* keys = static_cast<const Kv*>(cache.keys) + rows;
   const Kv* values = static_cast<const Kv*>(cache.values) + rows;
   float* query = reinterpret_cast<float*>(sharedMemory());  // (stride)

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "context.h"
+#include "copy.h"
 
 namespace llama2::cuda {
 
@@ -33,17 +34,18 @@ size_t partsOf(const Config& p) { return static_cast<size_t>(p.nHeads) * ((p.seq
 size_t bestOf(const Config& p) { return (static_cast<size_t>(p.vocabSize) + kWarps - 1) / kWarps; }
 
 void checkEntry(const Entry& e, const Config& p, int slots) {
-  if (e.token < 0 || e.token >= p.vocabSize) throw std::invalid_argument("a token that is none");
-  if (e.pos < 0 || e.pos >= p.seqLen) throw std::invalid_argument("a position outside the context");
-  if (e.slot < 0 || e.slot >= slots) throw std::invalid_argument("a slot that is none");
+  if (e.token < 0 || e.token >= p.vocabSize) throw std::invalid_argument("token out of range");
+  if (e.pos < 0 || e.pos >= p.seqLen) throw std::invalid_argument("position out of range");
+  if (e.sequence < 0 || e.sequence >= slots) throw std::invalid_argument("sequence out of range");
 }
 
 }  // namespace
 
 size_t contextBytes(const Config& p, const Options& options, int slots) {
-  const size_t entry = sizeof(Entry) +
-                       4 * (2 * size_t(p.dim) + p.hiddenDim + partsOf(p) * (2 + p.headSize()) + p.vocabSize) +
-                       8 * bestOf(p);
+  const size_t entry =
+      sizeof(Entry) +
+      4 * (2 * size_t(p.dim) + p.hiddenDim + p.headSize() + partsOf(p) * (2 + p.headSize()) + p.vocabSize) +
+      8 * bestOf(p);
   const size_t slot = sizeof(Draw) + sizeof(int) + 4 * size_t(p.vocabSize) + 8 * keysOf(p);
   return 2 * cacheBytes(p, options, slots) + entry * maxBatchOf(slots) + slot * slots;
 }
@@ -70,6 +72,8 @@ Context::Parts::Parts(Transformer::Parts& t, int slotCount)
   s.x = Buffer<float>(batch * p.dim);
   s.q = Buffer<float>(batch * p.dim);
   s.hb = Buffer<float>(batch * p.hiddenDim);
+  s.fcr = Buffer<float>(batch * (p.headSize() / 2));
+  s.fci = Buffer<float>(batch * (p.headSize() / 2));
   s.attM = Buffer<float>(batch * partsOf(p));
   s.attL = Buffer<float>(batch * partsOf(p));
   s.attValues = Buffer<float>(batch * partsOf(p) * p.headSize());
@@ -128,6 +132,19 @@ void Context::forward(const Entry* batch, int count, int wanted, float* logits) 
     own.transformer.stream.toHost(logits, own.s.logits.get(), static_cast<size_t>(wanted) * own.p.vocabSize);
   }
   own.transformer.stream.wait();
+}
+
+void Context::copy(int from, int to, int positions) {
+  Parts& own = *parts_;
+  for (const int slot : {from, to}) {
+    if (slot < 0 || slot >= own.slots) throw std::invalid_argument("sequence out of range");
+  }
+  if (positions < 0 || positions > own.p.seqLen) throw std::invalid_argument("position out of range");
+  if (from == to || positions == 0) return;
+  own.transformer.use();
+  const int bytesEach = own.transformer.options.kvPrecision == KvPrecision::kFp16 ? 2 : 4;
+  const Launch how = {dim3(static_cast<unsigned>(own.p.nLayers * own.p.nKvHeads)), kThreads, 0, own.stream, false};
+  check(launch(how, copySlot, own.cache, bytesEach, from, to, positions), "copySlot");
 }
 
 /* One step of decode(), captured once. */

@@ -31,6 +31,7 @@ struct RunState {
   Buffer<float> x;                      // (maxBatch, dim)
   Buffer<float> q;                      // (maxBatch, dim)
   Buffer<float> hb;                     // (maxBatch, hiddenDim)
+  Buffer<float> fcr, fci;               // (maxBatch, headSize / 2)
   Buffer<float> attM, attL, attValues;  // see Partials
   Buffer<float> logits;                 // (maxBatch, vocabSize)
   Buffer<uint64_t> best;                // (maxBatch, blocks of the classifier)

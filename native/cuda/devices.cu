@@ -8,17 +8,6 @@
 
 namespace llama2::cuda {
 
-const char* codeName(Code code) {
-  switch (code) {
-    case Code::kDeviceUnavailable:
-      return "E_DEVICE_UNAVAILABLE";
-    case Code::kLimit:
-      return "E_DEVICE_OOM";
-    default:
-      return "E_DEVICE_LOST";
-  }
-}
-
 namespace {
 
 constexpr int kOldestToolkit = 12;  // that builds this
@@ -88,7 +77,7 @@ void fail(cudaError_t status, const char* what) {
   const std::string message = std::string(what) + ": " + cudaGetErrorName(status) + ", " + cudaGetErrorString(status);
   switch (status) {
     case cudaErrorMemoryAllocation:
-      throw Error(Code::kLimit, message);
+      throw Error(Code::kDeviceOom, message);
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:
       throw Error(Code::kDeviceUnavailable,
@@ -96,7 +85,7 @@ void fail(cudaError_t status, const char* what) {
     case cudaErrorDevicesUnavailable:
       throw Error(Code::kDeviceUnavailable, "another process has this card for itself (" + message + ")");
     default:
-      throw Error(Code::kDevice, message);
+      throw Error(Code::kDeviceLost, message);
   }
 }
 
@@ -137,8 +126,8 @@ void requireFree(size_t bytes, const char* what) {
   size_t available = 0, total = 0;
   check(cudaMemGetInfo(&available, &total), "cudaMemGetInfo");
   if (bytes <= available) return;
-  throw Error(Code::kLimit, std::string(what) + " needs " + gigabytes(bytes) + "; this card has " +
-                                gigabytes(available) + " free of " + gigabytes(total));
+  throw Error(Code::kDeviceOom, std::string(what) + " needs " + gigabytes(bytes) + "; this card has " +
+                                    gigabytes(available) + " free of " + gigabytes(total));
 }
 
 }  // namespace llama2::cuda

@@ -1,27 +1,47 @@
 /*
- * x (count, dim) = the rows of the embedding table that the entries' tokens name.
+ * The start of a forward pass: x (count, dim) = the rows of the embedding table that the entries' tokens name, and the
+ * RoPE angles of their positions.
  *
  * Moves dim weights and dim floats an entry: nothing beside a layer. A kernel of its own because all blocks of the
- * first layer read x.
+ * first layer read x. The angles are computed here, once a token, because they take double arithmetic, which is slow
+ * on most GPUs.
  */
 #ifndef LLAMA2_CUDA_EMBED_H
 #define LLAMA2_CUDA_EMBED_H
 
+#include "../config.h"
+#include "../rope.h"
 #include "matrix.h"
-#include "model.h"
 #include "reduce.h"
 
 namespace llama2::cuda {
 
+struct Rope {
+  const float* frequencies;  // (headSize / 2)
+  float* fcr;                // (count, headSize / 2) cosines of the entries' angles
+  float* fci;                // (count, headSize / 2) sines
+  int headSize;
+};
+
 /* A block for each entry. */
 template <class W>
-__global__ void embed(Matrix table, const Entry* entries, float* x) {
+__global__ void embed(Matrix table,          // (vocabSize, dim)
+                      const Entry* entries,  // (count)
+                      Rope rope,
+                      float* x) {  // (count, dim)
   letNextKernelStart();
   waitForPreviousKernel();
   const W* precision = nullptr;
   const int entry = static_cast<int>(blockIdx.x);
-  for (int i = static_cast<int>(threadIdx.x); i < table.n; i += kThreads) {
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int i = thread; i < table.n; i += kThreads) {
     x[static_cast<size_t>(entry) * table.n + i] = at(table, precision, entries[entry].token, i);
+  }
+  const int pairs = rope.headSize / 2;
+  for (int pair = thread; pair < pairs; pair += kThreads) {
+    const float angle = static_cast<float>(entries[entry].pos) * rope.frequencies[pair];
+    rope.fcr[static_cast<size_t>(entry) * pairs + pair] = quarterTurns(angle, 1);
+    rope.fci[static_cast<size_t>(entry) * pairs + pair] = quarterTurns(angle, 0);
   }
 }
 

@@ -76,13 +76,13 @@ void Context::Parts::layers(int count) {
     return Launch{dim3(static_cast<unsigned>(blocks(units)), groups), kThreads, shared, stream, early};
   };
   const int headSize = p.headSize();
-  const Rope rope = {transformer.fcr.get(), transformer.fci.get(), headSize};
+  const Rope rope = {transformer.frequencies.get(), s.fcr.get(), s.fci.get(), headSize};
   const Entry* batch = s.entries.get();
   float* x = s.x.get();
 
-  // copy the token embeddings into x
+  // copy the token embeddings into x, and find the angles by which RoPE turns
   const Launch one = {dim3(static_cast<unsigned>(count)), kThreads, 0, stream, false};
-  check(launch(one, embed<W>, w.tokenEmbeddingTable.matrix, batch, x), "embed");
+  check(launch(one, embed<W>, w.tokenEmbeddingTable.matrix, batch, rope, x), "embed");
 
   // forward all the layers
   for (int l = 0; l < p.nLayers; l++) {

@@ -2,6 +2,7 @@
 #ifndef LLAMA2_CUDA_HOST_H
 #define LLAMA2_CUDA_HOST_H
 
+#include <stdexcept>
 #include <string>
 
 #include "gpu.h"
@@ -86,7 +87,7 @@ size_t contextBytes(const Config& config, const Options& options, int slots);
  */
 void requireShape(const Config& config, const Options& options);
 
-/* Throws kLimit, with the numbers, if so many bytes are more than is free. */
+/* Throws kDeviceOom, with the numbers, if so many bytes are more than is free. */
 void requireFree(size_t bytes, const char* what);
 
 }  // namespace llama2::cuda

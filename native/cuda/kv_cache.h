@@ -1,4 +1,7 @@
-/* Where keys and values lie: each head of each slot has its own rows, filled up with zeros to whole vectors. */
+/*
+ * The keys and values of all sequences. Each sequence has a slot, and in it each head has a row for each position,
+ * padded with zeros to whole vectors.
+ */
 #ifndef LLAMA2_CUDA_KV_CACHE_H
 #define LLAMA2_CUDA_KV_CACHE_H
 

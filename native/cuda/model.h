@@ -5,9 +5,10 @@
  *   Context       sequences being read: a KV cache for each slot, and the state that a forward pass works with
  *
  * Behind it, in the order in which a token meets it: embed.h; for each layer qkv.h, attention.h, output.h and ffn.h;
- * classifier.h; sampler.h. What they share is in matvec.h. forward.cu starts them; context.cu and sample.cu are what a
- * context does, transformer.cu brings the weights in, devices.cu says what there is to run on. gpu.h is CUDA, or the
- * emulator. addon/ is JavaScript's door. nvcc is called with -fmad=false: the sampler's sums must round as C's do.
+ * classifier.h; sampler.h; and copy.h between sequences. What they share is in matvec.h. forward.cu starts them;
+ * context.cu and sample.cu are what a context does, transformer.cu brings the weights in, devices.cu says what there is
+ * to run on. gpu.h is CUDA, or the emulator. addon/ is JavaScript's door. nvcc is called with -fmad=false: the
+ * sampler's sums must round as C's do.
  *
  * Both belong to one thread at a time. All that fails throws an Error, except the constructor of a std container.
  */
@@ -18,39 +19,13 @@
 #include <stdint.h>
 
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "../config.h"
+#include "../error.h"
+
 namespace llama2::cuda {
-
-/* The architecture: Config of src/llama2/transformer.ts. */
-struct Config {
-  int dim;
-  int hiddenDim;
-  int nLayers;
-  int nHeads;
-  int nKvHeads;
-  int vocabSize;
-  int seqLen;
-  float normEps;
-
-  int headSize() const { return dim / nHeads; }
-  int kvDim() const { return headSize() * nKvHeads; }
-};
-
-/* What went wrong. `codeName` gives the name, which is also the code of the JavaScript error. */
-enum class Code {
-  kDeviceUnavailable,  // E_DEVICE_UNAVAILABLE: no driver, no device, too old a driver, no such device, no code for it
-  kLimit,   // E_DEVICE_OOM: the model or the context does not fit; nothing has changed, a smaller one may fit
-  kDevice,  // E_DEVICE_LOST: a kernel or a copy failed; the process cannot use this device any more
-};
-const char* codeName(Code code);
-
-struct Error : std::runtime_error {
-  Error(Code code, const std::string& message) : std::runtime_error(message), code(code) {}
-  Code code;
-};
 
 // ----------------------------------------------------------------------------
 // Devices
@@ -100,10 +75,10 @@ class Context;
 class Transformer {
  public:
   /*
-   * fcr and fci are the cosines and sines of the RoPE angles, (seqLen, headSize / 2) each, from `ropeAngles`.
-   * Throws kDeviceUnavailable, and kLimit with the numbers if the weights are more than is free.
+   * frequencies, (headSize / 2), are how fast RoPE turns each pair, from `ropeFrequencies`. Throws kDeviceUnavailable,
+   * and kDeviceOom with the numbers if the weights are more than is free.
    */
-  Transformer(const Config& config, const Options& options, const float* fcr, const float* fci);
+  Transformer(const Config& config, const Options& options, const float* frequencies);
   ~Transformer();
 
   /*
@@ -129,14 +104,7 @@ class Transformer {
 // ----------------------------------------------------------------------------
 // Forward pass
 
-/* A token to read: which, where it stands, and in which slot of the context. */
-struct Entry {
-  int32_t token;
-  int32_t pos;
-  int32_t slot;
-};
-
-/* A slot that goes on by itself: what it reads next, and how it chooses what follows. Sampler of sampler.ts. */
+/* A sequence that goes on by itself: what it reads next, and how it chooses what follows. Sampler of sampler.ts. */
 struct Sequence {
   Entry next;         // the token to read, not yet in the cache
   float temperature;  // 0: greedy
@@ -153,7 +121,7 @@ constexpr int32_t kEnded = -1;
 
 class Context {
  public:
-  /* Throws kLimit with the numbers if the caches are more than is free. The transformer must outlive it. */
+  /* Throws kDeviceOom with the numbers if the caches are more than is free. The transformer must outlive it. */
   Context(Transformer& transformer, int slots);
   ~Context();
 
@@ -163,13 +131,13 @@ class Context {
 
   /*
    * Read the entries of a batch, at most maxBatch(), and write the logits of the last `wanted`, (wanted, vocabSize).
-   * What stands before an entry in its slot has been read by earlier calls, or stands before it in the batch. Tokens,
-   * positions and slots that are out of range are refused with std::invalid_argument.
+   * What precedes an entry in its sequence has been read by earlier calls, or stands before it in the batch. Tokens,
+   * positions and sequences that are out of range are refused with std::invalid_argument.
    */
   void forward(const Entry* batch, int count, int wanted, float* logits);
 
   /*
-   * Let the sequences, each of another slot, go on for `steps` tokens, at most maxSteps(): read, choose, read what
+   * Let the sequences, all distinct, go on for `steps` tokens, at most maxSteps(): read, choose, read what
    * was chosen. This enqueues the work and returns; tokens(step) waits for one step of it. Call finish() before
    * anything else but tokens().
    */
@@ -186,6 +154,12 @@ class Context {
    * moved: `next` is the token after which they are not.
    */
   void finish(Sequence* sequences);
+
+  /*
+   * Copy the first `positions` positions of the KV cache of sequence `from` to sequence `to`, which can then be read on
+   * from there. Enqueues the work; later calls see it done. Refuses what is out of range with std::invalid_argument.
+   */
+  void copy(int from, int to, int positions);
 
   /* Choose one token from logits (vocabSize) of the host, and go on, as decode() does with its own. */
   int32_t sample(const float* logits, Sequence& sequence);

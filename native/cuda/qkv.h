@@ -8,17 +8,11 @@
 #ifndef LLAMA2_CUDA_QKV_H
 #define LLAMA2_CUDA_QKV_H
 
+#include "embed.h"
 #include "kv_cache.h"
 #include "matvec.h"
-#include "model.h"
 
 namespace llama2::cuda {
-
-struct Rope {
-  const float* fcr;  // (seqLen, headSize / 2) cosines
-  const float* fci;  // (seqLen, headSize / 2) sines
-  int headSize;
-};
 
 /* Columns from blockIdx.y * C on, of `count`. */
 template <class W, class Kv, int C>
@@ -49,7 +43,7 @@ __global__ void __launch_bounds__(kThreads)
     float v0 = v[0];
     float v1 = v[1];
     if (rows.matrix[0] != &wv) {
-      const size_t angle = static_cast<size_t>(entry.pos) * (rope.headSize / 2) + i % rope.headSize / 2;
+      const size_t angle = static_cast<size_t>(firstColumn + c) * (rope.headSize / 2) + i % rope.headSize / 2;
       const float fcr = rope.fcr[angle];
       const float fci = rope.fci[angle];
       v0 = v[0] * fcr - v[1] * fci;
@@ -60,7 +54,7 @@ __global__ void __launch_bounds__(kThreads)
       q[static_cast<size_t>(c) * dim + i + 1] = v1;
     } else {
       Kv* to = static_cast<Kv*>(rows.matrix[0] == &wk ? cache.keys : cache.values) +
-               cache.offset(entry.slot, layer, i / rope.headSize, entry.pos) + i % rope.headSize;
+               cache.offset(entry.sequence, layer, i / rope.headSize, entry.pos) + i % rope.headSize;
       store(to, v0);
       store(to + 1, v1);
     }

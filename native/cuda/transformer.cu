@@ -49,8 +49,8 @@ size_t weightBytes(const Config& p, const Options& o) {
   const size_t layer = matrixBytes(o, p.dim, p.dim) * 2 + matrixBytes(o, p.kvDim(), p.dim) * 2 +
                        matrixBytes(o, p.hiddenDim, p.dim) * 2 + matrixBytes(o, p.dim, p.hiddenDim) + 8 * size_t(p.dim);
   const size_t tables = matrixBytes(o, p.vocabSize, p.dim) * (o.sharedClassifier ? 1 : 2);
-  const size_t angles = size_t{4} * p.seqLen * p.headSize();
-  return layer * p.nLayers + tables + 4 * size_t(p.dim) + angles + 2 * 8 * kStaged;
+  const size_t frequencies = size_t{2} * p.headSize();
+  return layer * p.nLayers + tables + 4 * size_t(p.dim) + frequencies + 2 * 8 * kStaged;
 }
 
 Transformer::Parts::Parts(const Config& c, const Options& o) : config(c), options(o) {
@@ -77,8 +77,7 @@ Transformer::Parts::Parts(const Config& c, const Options& o) : config(c), option
   w.rmsFinalWeight = Buffer<float>(c.dim);
   if (!o.sharedClassifier) w.wclsOwned = allocate(stream, o, c.vocabSize, c.dim);
   w.wcls = o.sharedClassifier ? w.tokenEmbeddingTable.matrix : w.wclsOwned.matrix;
-  fcr = Buffer<float>(static_cast<size_t>(c.seqLen) * (c.headSize() / 2));
-  fci = Buffer<float>(static_cast<size_t>(c.seqLen) * (c.headSize() / 2));
+  frequencies = Buffer<float>(c.headSize() / 2);
   for (Staging& s : staging) {
     s.host = Pinned<uint8_t>(8 * kStaged);
     s.device = Buffer<uint8_t>(8 * kStaged);
@@ -92,7 +91,7 @@ Transformer::Parts::~Parts() {
 
 constexpr int kOldestCompute = 75;  // 7.5: Turing
 
-Transformer::Transformer(const Config& config, const Options& options, const float* fcr, const float* fci) {
+Transformer::Transformer(const Config& config, const Options& options, const float* frequencies) {
   requireShape(config, options);
   freeMemory(options.device);  // makes it the thread's, if there is one
   const Device device = devices()[options.device];
@@ -107,9 +106,7 @@ Transformer::Transformer(const Config& config, const Options& options, const flo
   parts_->multiprocessors = device.multiprocessors;
   // graphs keep early starts since CUDA 12.3
   parts_->early = device.computeMajor >= 9 && std::min(driver, runtime) >= 12030;
-  const size_t angles = static_cast<size_t>(config.seqLen) * (config.headSize() / 2);
-  parts_->stream.toDevice(parts_->fcr.get(), fcr, angles);
-  parts_->stream.toDevice(parts_->fci.get(), fci, angles);
+  parts_->stream.toDevice(parts_->frequencies.get(), frequencies, config.headSize() / 2);
   parts_->stream.wait();
 }
 Transformer::~Transformer() = default;

@@ -46,7 +46,7 @@ struct Transformer::Parts {
   bool early;  // kernels may start before the previous one has ended
   Stream stream;
   TransformerWeights w;
-  Buffer<float> fcr, fci;  // (seqLen, headSize / 2)
+  Buffer<float> frequencies;  // (headSize / 2) of RoPE
   Staging staging[2];
   int current = 0;     // which of them is being filled
   size_t staged = 0;   // numbers in it

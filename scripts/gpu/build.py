@@ -1,4 +1,5 @@
 """Builds the check of native/cuda/check: with nvcc for a GPU, or with g++ for the emulator."""
+import fcntl
 import glob
 import hashlib
 import os
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 # No operation is fused with another: see native/cuda/gpu.h and native/cpu/kernels.h.
 CPU_FLAGS = ["-std=c++17", "-O2", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra"]
 EMULATOR_FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-x", "c++"]
+SANITIZER_FLAGS = ["-g1", "-fno-sanitize-recover=all"]
 GPU_FLAGS = ["-std=c++17", "-O2", "-fmad=false", "-lineinfo"]
 
 # The reference: the cpu backend with its plain kernels.
@@ -36,13 +38,14 @@ def run(command):
 
 
 def find_nvcc():
+    """The command, or None."""
     for command in [os.environ.get("CUDACXX"), "nvcc", "/usr/local/cuda/bin/nvcc"]:
         try:
             if command and subprocess.run([command, "--version"], stdout=subprocess.PIPE).returncode == 0:
                 return command
         except OSError:
             pass
-    raise BuildError("there is no nvcc: install the CUDA toolkit, 12.0 or newer, or name its nvcc in CUDACXX")
+    return None
 
 
 def version_of(command):
@@ -51,27 +54,56 @@ def version_of(command):
     return next((line for line in lines if "release" in line), lines[0]).strip()
 
 
-def compile_emulated(source, folder):
-    """What has been compiled before is taken from there, whatever its name and time: tests build often."""
-    text = run(["g++", *EMULATOR_FLAGS, "-E", "-P", source])
-    digest = hashlib.sha256((" ".join(EMULATOR_FLAGS) + text).encode()).hexdigest()[:24]
+def compile_emulated(source, folder, flags):
+    """Reuses an object that was compiled from the same text: tests build often."""
+    text = run(["g++", *flags, "-E", "-P", source])
+    digest = hashlib.sha256((" ".join(flags) + text).encode()).hexdigest()[:24]
     to = os.path.join(folder, digest + ".o")
     if not os.path.exists(to):
-        run(["g++", *EMULATOR_FLAGS, "-c", source, "-o", to + ".part"])
+        run(["g++", *flags, "-c", source, "-o", to + ".part"])
         os.replace(to + ".part", to)
     return to
 
 
-def build(native, folder, emulate, arch):
-    """Returns the program, and what is to be known of the build. All files at once, on all cores."""
+def compile_all(sources_, compile_one):
+    """All files at once, on all cores; the one that takes longest first."""
+    order = sorted(sources_, key=lambda name: not name.endswith("forward.cu"))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(compile_one, order))
+
+
+def build_emulated(native, folder, sanitizers=None):
+    """With g++, for the CPU. Returns the program, and what is to be known of the build."""
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second finds all that the first has compiled
+        return build_emulated_alone(native, folder, sanitizers)
+
+
+def build_emulated_alone(native, folder, sanitizers):
+    start = time.monotonic()
+    sanitize = [f"-fsanitize={sanitizers}", *SANITIZER_FLAGS] if sanitizers else []
+    plain, kernels = sources(native)
+
+    def compile_one(source):  # sanitizers watch the kernels; native/cpu has a test of its own
+        return compile_emulated(source, folder, [*(sanitize if source in kernels else []), *EMULATOR_FLAGS])
+
+    objects = compile_all(plain + kernels, compile_one)
+    # a program for each set of objects, since tests run side by side
+    program = os.path.join(folder, "check-" + hashlib.sha256(" ".join(sorted(objects)).encode()).hexdigest()[:12])
+    if not os.path.exists(program):
+        run(["g++", *sanitize, *objects, "-pthread", "-o", program + ".part"])
+        os.replace(program + ".part", program)
+    return program, about(version_of("g++"), [*sanitize, *EMULATOR_FLAGS], "emulator", start)
+
+
+def build(native, folder, nvcc, arch):
+    """With nvcc, for GPUs of that architecture. Returns the same."""
     os.makedirs(folder, exist_ok=True)
     start = time.monotonic()
     plain, kernels = sources(native)
-    nvcc = None if emulate else find_nvcc()
 
     def compile_one(source):
-        if emulate:
-            return compile_emulated(source, folder)
         to = os.path.join(folder, os.path.relpath(source, native).replace(os.sep, "_") + ".o")
         if source in kernels:
             run([nvcc, *GPU_FLAGS, "-arch=" + arch, "-c", source, "-o", to])
@@ -79,17 +111,11 @@ def build(native, folder, emulate, arch):
             run(["g++", *CPU_FLAGS, "-c", source, "-o", to])
         return to
 
-    # the largest first
-    order = sorted(plain + kernels, key=lambda name: not name.endswith(("forward.cu", "phases.cu", "persistent.cu")))
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        objects = list(pool.map(compile_one, order))
     program = os.path.join(folder, "check")
-    if emulate:
-        # linked anew for each set of objects, since tests run side by side
-        program += "-" + hashlib.sha256(" ".join(sorted(objects)).encode()).hexdigest()[:12]
-        run(["g++", *objects, "-pthread", "-o", program])
-    else:
-        run([nvcc, "-arch=" + arch, *objects, "-o", program, "-Xcompiler", "-pthread"])
-    compiler = version_of("g++") if emulate else version_of(nvcc)
-    about = {"compiler": compiler, "flags": " ".join(EMULATOR_FLAGS if emulate else GPU_FLAGS), "arch": arch}
-    return program, {**about, "seconds": round(time.monotonic() - start, 1)}
+    run([nvcc, "-arch=" + arch, *compile_all(plain + kernels, compile_one), "-o", program, "-Xcompiler", "-pthread"])
+    return program, about(version_of(nvcc), GPU_FLAGS, arch, start)
+
+
+def about(compiler, flags, arch, start):
+    seconds = round(time.monotonic() - start, 1)
+    return {"compiler": compiler, "flags": " ".join(flags), "arch": arch, "seconds": seconds}

@@ -1,7 +1,6 @@
 """What the check runs on. Everything here only reads: no setting of a card is ever changed."""
 import datetime
 import glob
-import json
 import os
 import platform
 import shutil
@@ -25,9 +24,15 @@ def output_of(command):
 
 def find_tool(name):
     """A program of the toolkit, which may be installed without being on PATH; None if it is not here."""
-    places = ["/usr/local/cuda/bin/", "/usr/local/cuda-*/bin/", "/opt/nvidia/nsight-compute/*/"]
+    places = ["/usr/local/cuda/bin/", "/usr/local/cuda-*/bin/"]
     found = [path for place in places for path in sorted(glob.glob(place + name))]
     return shutil.which(name) or (found[-1] if found else None)
+
+
+def has_driver():
+    """Is there an NVIDIA driver? What it leaves behind on Linux, under WSL, on a Jetson: as src/backend/cuda/driver.ts."""
+    traces = ["/dev/nvidiactl", "/usr/lib/wsl/lib/libcuda.so.1", "/dev/nvmap"]
+    return any(os.path.exists(path) for path in traces)
 
 
 def read_card():
@@ -45,16 +50,10 @@ def architecture(card):
 
 
 def read_host(root):
-    """The machine beside the card, and the sources: a bundle says which commit it was packed from."""
+    """The machine beside the card, and the commit of the sources."""
     commit = output_of(["git", "-C", root, "rev-parse", "HEAD"])
     if commit and output_of(["git", "-C", root, "status", "--porcelain"]) != "":
         commit += "+"
-    if not commit:
-        try:
-            with open(os.path.join(root, "build-gpu", "manifest.json")) as file:
-                commit = json.load(file)["commit"]
-        except (OSError, KeyError, ValueError):
-            commit = None
     cpu = None
     try:
         with open("/proc/cpuinfo") as file:

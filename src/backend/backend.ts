@@ -92,5 +92,10 @@ export interface Context {
    * nothing is chosen. Leaving early waits for what is under way. Nothing else may be asked of the context meanwhile.
    */
   decode?(running: readonly Running[], most: number): Generator<Int32Array, void, void>;
+  /**
+   * Where a backend can: copy the first `positions` positions of the KV cache of sequence `from` to sequence `to`, which
+   * can then be read on from there, with the same bits as if it had read them itself.
+   */
+  copy?(from: number, to: number, positions: number): void;
   dispose(): void;
 }

@@ -169,6 +169,11 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
         "the driver speaks CUDA 11.8, this build needs 12.0: update the driver",
       ],
       [
+        "a GPU that is too old",
+        { EMULATOR_COMPUTE: "6" },
+        "emulator is older than Turing, the oldest GPU that can run this",
+      ],
+      [
         "a build for other cards",
         { EMULATOR_FOREIGN: "1" },
         "this build has no code for this card: `npm run build:cuda` builds it anew (convert: cudaErrorNoKernelImageForDevice, cudaErrorNoKernelImageForDevice)",

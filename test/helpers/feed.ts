@@ -55,3 +55,15 @@ export function randomTokens(seed: number, count: number, vocabSize: number): nu
   const random = seededRandom(seed);
   return Array.from({ length: count }, () => Math.floor(random() * vocabSize));
 }
+
+/** The largest difference, as a share of the largest number of the reference; NaN if there is one. */
+export function relativeError(actual: Float32Array, expected: Float32Array): number {
+  let difference = 0;
+  let largest = 0;
+  for (const [i, value] of expected.entries()) {
+    const d = Math.abs(actual[i] - value);
+    if (!(d <= difference)) difference = d; // NaN counts
+    largest = Math.max(largest, Math.abs(value));
+  }
+  return difference / largest;
+}

@@ -65,6 +65,14 @@ function pathWithoutNode(): string {
 }
 export const bareEnv = (): NodeJS.ProcessEnv => ({ PATH: pathWithoutNode(), HOME: process.env.HOME });
 
+/** A folder with Python and nothing else. */
+export function pythonOnly(): string {
+  const to = tempDir();
+  const { stdout } = spawnSync("python3", ["-c", "import sys; print(sys.executable)"], { encoding: "utf8" });
+  symlinkSync(stdout.trim(), join(to, "python3"));
+  return to;
+}
+
 /** @returns the exit status, what was printed, and the results if they were written */
 export function gpuCheck(args: readonly string[], env: NodeJS.ProcessEnv) {
   const out = join(tempDir(), "results.json");

@@ -6,6 +6,7 @@ import { existsSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { buildCuda, chooseArchitectures, findNvcc } from "../../scripts/build-cuda.mjs";
+import { compileForGpu, nvcc } from "../../scripts/cuda-emulator.mjs";
 import { probe } from "../../src/backend/probe.ts";
 import { runScript } from "../helpers/child.ts";
 import { ROOT } from "../helpers/golden.ts";
@@ -81,3 +82,11 @@ describe("npm run build:cuda", () => {
     600_000,
   );
 });
+
+it.skipIf(!nvcc)(
+  `native/cuda compiles for every architecture${nvcc ? "" : " (skipped: needs nvcc, which is not here)"}`,
+  async () => {
+    await compileForGpu(tempDir());
+  },
+  600_000,
+);

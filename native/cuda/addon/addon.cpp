@@ -4,7 +4,6 @@
  *
  *   model.h, model.cpp      the class Model: weights on a device
  *   context.h, context.cpp  the class Context: sequences being read
- *   errors.h                how the backend's errors become JavaScript ones
  *
  * It loads without a driver and without a device, and keeps nothing per process. The one caller is
  * src/backend/cuda/cuda.ts, which says what the arguments are.
@@ -13,14 +12,13 @@
 
 #include "arguments.h"
 #include "context.h"
-#include "errors.h"
 #include "model.h"
 
 namespace {
 
 /* devices(): { name, compute, totalBytes }[] - there is one at least, or it throws and says why not. */
 Napi::Value devices(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(), [&] {
+  return guarded<Napi::Value>(info.Env(), [&] {
     const auto all = llama2::cuda::devices();
     Napi::Array list = Napi::Array::New(info.Env(), all.size());
     for (uint32_t d = 0; d < all.size(); d++) {
@@ -36,7 +34,7 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
 
 /* freeMemory(device): number of bytes */
 Napi::Value freeMemory(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(), [&] {
+  return guarded<Napi::Value>(info.Env(), [&] {
     const int device = whole(info[0], "device", 0, 0x7fffffff);
     return Napi::Number::New(info.Env(), static_cast<double>(llama2::cuda::freeMemory(device)));
   });
@@ -44,8 +42,8 @@ Napi::Value freeMemory(const Napi::CallbackInfo& info) {
 
 /* estimateMemory(config, options, slots): number of bytes, of the weights and one context */
 Napi::Value estimateMemory(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(), [&] {
-    const auto config = configOf<llama2::cuda::Config>(info[0]);
+  return guarded<Napi::Value>(info.Env(), [&] {
+    const auto config = configOf(info[0]);
     const int slots = whole(info[2], "slots", 1, 1 << 20);
     const auto memory = llama2::cuda::estimateMemory(config, optionsOf(info[1]), slots);
     return Napi::Number::New(info.Env(), static_cast<double>(memory.total()));

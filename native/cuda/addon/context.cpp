@@ -3,10 +3,9 @@
 #include <algorithm>
 
 #include "arguments.h"
-#include "errors.h"
 #include "model.h"
 
-using llama2::cuda::Entry;
+using llama2::Entry;
 using llama2::cuda::Sequence;
 
 namespace {
@@ -22,17 +21,17 @@ uint64_t* states(const Napi::Value& value, size_t least) {
 }  // namespace
 
 Napi::Function Context::define(Napi::Env env) {
-  return DefineClass(
-      env, "Context",
-      {InstanceAccessor<&Context::maxBatch>("maxBatch"), InstanceAccessor<&Context::maxSteps>("maxSteps"),
-       InstanceMethod<&Context::forward>("forward"), InstanceMethod<&Context::decode>("decode"),
-       InstanceMethod<&Context::tokens>("tokens"), InstanceMethod<&Context::finish>("finish"),
-       InstanceMethod<&Context::sample>("sample"), InstanceMethod<&Context::dispose>("dispose")});
+  return DefineClass(env, "Context",
+                     {InstanceAccessor<&Context::maxBatch>("maxBatch"),
+                      InstanceAccessor<&Context::maxSteps>("maxSteps"), InstanceMethod<&Context::forward>("forward"),
+                      InstanceMethod<&Context::decode>("decode"), InstanceMethod<&Context::tokens>("tokens"),
+                      InstanceMethod<&Context::finish>("finish"), InstanceMethod<&Context::copy>("copy"),
+                      InstanceMethod<&Context::sample>("sample"), InstanceMethod<&Context::dispose>("dispose")});
 }
 
 /* new Context(model, slots) */
 Context::Context(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Context>(info) {
-  parts_ = guardedCuda<std::unique_ptr<Parts>>(info.Env(), [&] {
+  parts_ = guarded<std::unique_ptr<Parts>>(info.Env(), [&] {
     if (info.Length() != 2) throw BadArgument{"new Context"};
     const auto transformer = Model::from(info[0]).transformer();
     const int slots = whole(info[1], "slots", 1, 1 << 20);
@@ -47,24 +46,22 @@ Context::Parts& Context::parts() const {
 
 /* maxBatch: number - the most entries of one `forward`, and sequences of one `decode` */
 Napi::Value Context::maxBatch(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(),
-                                  [&] { return Napi::Number::New(info.Env(), parts().context.maxBatch()); });
+  return guarded<Napi::Value>(info.Env(), [&] { return Napi::Number::New(info.Env(), parts().context.maxBatch()); });
 }
 
 /* maxSteps: number - the most steps of one `decode` */
 Napi::Value Context::maxSteps(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(),
-                                  [&] { return Napi::Number::New(info.Env(), parts().context.maxSteps()); });
+  return guarded<Napi::Value>(info.Env(), [&] { return Napi::Number::New(info.Env(), parts().context.maxSteps()); });
 }
 
 /*
  * forward(entries: Int32Array of (count, 3), count, wanted, logits: Float32Array): void
  *
- * An entry is token, position, slot. The logits of the last `wanted`, (wanted, vocabSize), are written to memory of
+ * An entry is token, position, sequence. The logits of the last `wanted`, (wanted, vocabSize), are written to memory of
  * JavaScript's.
  */
 Napi::Value Context::forward(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(), [&] {
+  return guarded<Napi::Value>(info.Env(), [&] {
     Parts& own = parts();
     const int count = whole(info[1], "the size of a batch", 1, own.context.maxBatch());
     const int wanted = whole(info[2], "how many logits are wanted", 0, count);
@@ -79,11 +76,11 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
  * decode(entries: Int32Array of (count, 4), choices: Float32Array of (count, 2), states: BigUint64Array of (count),
  *        count, steps): void
  *
- * An entry is token, position, slot, and the token that ends the sequence; a choice is temperature and top-p; a state
- * that of the generator. Starts, and does not wait.
+ * An entry is token, position, sequence, and the token that ends the sequence; a choice is temperature and top-p; a
+ * state that of the generator. Starts, and does not wait.
  */
 Napi::Value Context::decode(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(), [&] {
+  return guarded<Napi::Value>(info.Env(), [&] {
     Parts& own = parts();
     const int count = whole(info[3], "the number of sequences", 1, own.context.slots());
     const int steps = whole(info[4], "the number of steps", 1, own.context.maxSteps());
@@ -103,7 +100,7 @@ Napi::Value Context::decode(const Napi::CallbackInfo& info) {
 
 /* tokens(step, tokens: Int32Array of (count)): void - wait for a step, and write what it chose, or -1 */
 Napi::Value Context::tokens(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(), [&] {
+  return guarded<Napi::Value>(info.Env(), [&] {
     Parts& own = parts();
     const int step = whole(info[0], "a step", 0, own.context.maxSteps() - 1);
     int32_t* tokens = integers(info[1], own.sequences.size());
@@ -114,11 +111,23 @@ Napi::Value Context::tokens(const Napi::CallbackInfo& info) {
 
 /* finish(states: BigUint64Array of (count)): void - wait for all steps, and write the generators' states */
 Napi::Value Context::finish(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(), [&] {
+  return guarded<Napi::Value>(info.Env(), [&] {
     Parts& own = parts();
     uint64_t* rngStates = states(info[0], own.sequences.size());
     own.context.finish(own.sequences.data());
     for (size_t i = 0; i < own.sequences.size(); i++) rngStates[i] = own.sequences[i].rngState;
+    return info.Env().Undefined();
+  });
+}
+
+/* copy(from, to, positions): void - the first positions of the KV cache of one sequence to another */
+Napi::Value Context::copy(const Napi::CallbackInfo& info) {
+  return guarded<Napi::Value>(info.Env(), [&] {
+    Parts& own = parts();
+    const int last = own.context.slots() - 1;
+    const int from = whole(info[0], "from", 0, last);
+    const int to = whole(info[1], "to", 0, last);
+    own.context.copy(from, to, whole(info[2], "positions", 0, own.transformer->config().seqLen));
     return info.Env().Undefined();
   });
 }
@@ -129,7 +138,7 @@ Napi::Value Context::finish(const Napi::CallbackInfo& info) {
  * Chooses a token, and draws from the generator whose state is given.
  */
 Napi::Value Context::sample(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(), [&] {
+  return guarded<Napi::Value>(info.Env(), [&] {
     Parts& own = parts();
     const size_t vocabSize = own.transformer->config().vocabSize;
     const size_t first = whole(info[1], "a row", 0, 1 << 20) * vocabSize;

@@ -1,7 +1,6 @@
 #include "model.h"
 
 #include "arguments.h"
-#include "errors.h"
 
 namespace {
 
@@ -40,18 +39,16 @@ Napi::Function Model::define(Napi::Env env) {
                       InstanceMethod<&Model::dispose>("dispose")});
 }
 
-/* new Model(config, options, fcr, fci) */
+/* new Model(config, options, frequencies) */
 Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {
   info.This().As<Napi::Object>().TypeTag(&kModelTag);
-  transformer_ = guardedCuda<std::shared_ptr<llama2::cuda::Transformer>>(info.Env(), [&] {
-    if (info.Length() != 4) throw BadArgument{"new Model"};
-    const auto config = configOf<llama2::cuda::Config>(info[0]);
-    const size_t angles = static_cast<size_t>(config.seqLen) * (config.headSize() / 2);
-    const float* fcr = floats(info[2], angles).data;
-    const float* fci = floats(info[3], angles).data;
+  transformer_ = guarded<std::shared_ptr<llama2::cuda::Transformer>>(info.Env(), [&] {
+    if (info.Length() != 3) throw BadArgument{"new Model"};
+    const auto config = configOf(info[0]);
+    const float* frequencies = floats(info[2], config.headSize() / 2).data;
     const llama2::cuda::Options options = optionsOf(info[1]);
     groupSize_ = groupSizeOf(info[1]);
-    return std::make_shared<llama2::cuda::Transformer>(config, options, fcr, fci);
+    return std::make_shared<llama2::cuda::Transformer>(config, options, frequencies);
   });
 }
 
@@ -69,7 +66,7 @@ std::shared_ptr<llama2::cuda::Transformer> Model::transformer() const {
 
 /* fill(name, layer, values: Float32Array, offset): void */
 Napi::Value Model::fill(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(), [&] {
+  return guarded<Napi::Value>(info.Env(), [&] {
     const std::string name = text(info[0]);
     const int layer = whole(info[1], "layer", 0, 0x7fffffff);
     const auto [values, count] = floats(info[2], 0);
@@ -80,7 +77,7 @@ Napi::Value Model::fill(const Napi::CallbackInfo& info) {
 
 /* fillQuantized(name, layer, values: Int8Array, scales: Float32Array, offset): void */
 Napi::Value Model::fillQuantized(const Napi::CallbackInfo& info) {
-  return guardedCuda<Napi::Value>(info.Env(), [&] {
+  return guarded<Napi::Value>(info.Env(), [&] {
     const std::string name = text(info[0]);
     const int layer = whole(info[1], "layer", 0, 0x7fffffff);
     if (groupSize_ == 0) throw BadArgument{"this model's weights are not int8"};

@@ -126,25 +126,14 @@ bool measureBandwidth(const Settings& settings) {
   Line("copy").samples(times(copyBandwidth(settings), 1e-9), "GB/s");
   const auto read = [&](const std::string& what, size_t bytes) {
     std::vector<double> best;
-    int blocks = 0;
     for (const int blocksEach : {2, 4, 8}) {
       const auto here = readBandwidth(settings, bytes, blocksEach);
-      if (!best.empty() && medianOf(here) <= medianOf(best)) continue;
-      best = here;
-      blocks = blocksEach;
+      if (best.empty() || medianOf(here) > medianOf(best)) best = here;
     }
-    Line line(what);
-    line.samples(times(best, 1e-9), "GB/s").number("bytes", static_cast<double>(bytes)).number("blocksEach", blocks);
-    line.number("us", bytes / medianOf(best) * 1e6);
+    Line(what).samples(times(best, 1e-9), "GB/s").number("bytes", static_cast<double>(bytes));
   };
   read("read", largeBytes(settings));
-  // of L2: a third of a layer stack, and the classifier of 15M in fp32, fp16, int8
-  for (const double megabytes : {15.0, 30.0, 37.0, 36.9, 18.4, 10.4}) {
-    char what[48];
-    snprintf(what, sizeof what, "read %.1f MB again and again", megabytes);
-    if (!settings.allows(what)) continue;
-    read(what, settings.small ? 4096 : static_cast<size_t>(megabytes * 1e6) / 4096 * 4096);
-  }
+  read("read from L2", settings.small ? 4096 : cacheBytes() / 2 / 4096 * 4096);
   return true;
 }
 

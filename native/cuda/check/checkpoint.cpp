@@ -89,27 +89,17 @@ size_t sizeOf(const Tensor& t) { return static_cast<size_t>(t.d) * t.n; }
 
 }  // namespace
 
-float ropeFrequency(const Config& p, int pair) {
-  const float share = static_cast<float>(2 * pair) / static_cast<float>(p.headSize());
-  return 1.0f / powf(10000.0f, share);
-}
-
-void ropeAngles(const Config& p, std::vector<float>& fcr, std::vector<float>& fci) {
-  const int pairs = p.headSize() / 2;
-  fcr.resize(static_cast<size_t>(p.seqLen) * pairs);
-  fci.resize(fcr.size());
-  for (int pair = 0; pair < pairs; pair++) {
-    const float freq = ropeFrequency(p, pair);
-    for (int pos = 0; pos < p.seqLen; pos++) {
-      const float angle = static_cast<float>(pos) * freq;
-      fcr[static_cast<size_t>(pos) * pairs + pair] = cosf(angle);
-      fci[static_cast<size_t>(pos) * pairs + pair] = sinf(angle);
-    }
+std::vector<float> ropeFrequencies(const Config& p) {
+  std::vector<float> frequencies;
+  for (int pair = 0; pair < p.headSize() / 2; pair++) {
+    const float share = static_cast<float>(2 * pair) / static_cast<float>(p.headSize());
+    frequencies.push_back(1.0f / powf(10000.0f, share));
   }
+  return frequencies;
 }
 
 Checkpoint seeded(const Shape& shape, uint32_t seed, bool untied) {
-  Checkpoint c = {shape.name, shape.config(), !untied, {}, {}, {}};
+  Checkpoint c = {shape.name, shape.config(), !untied, {}};
   Normalish random(seed);
   eachTensor(c.config, untied, [&](Tensor t, int fanIn) {
     t.values.resize(sizeOf(t));
@@ -117,7 +107,6 @@ Checkpoint seeded(const Shape& shape, uint32_t seed, bool untied) {
     for (float& value : t.values) value = (fanIn > 0 ? 0.0f : 1.0f) + random.next() * scale;
     c.tensors.push_back(std::move(t));
   });
-  ropeAngles(c.config, c.fcr, c.fci);
   return c;
 }
 
@@ -131,9 +120,8 @@ Checkpoint readCheckpoint(const std::string& path) {
   int32_t header[7];
   read(header, sizeof header);
   const bool untied = header[5] < 0;
-  Checkpoint c = {path,    {header[0], header[1], header[2], header[3], header[4], abs(header[5]), header[6], 1e-5f},
-                  !untied, {},
-                  {},      {}};
+  Checkpoint c = {
+      path, {header[0], header[1], header[2], header[3], header[4], abs(header[5]), header[6], 1e-5f}, !untied, {}};
   eachTensor(c.config, untied, [&](Tensor t, int) {
     if (t.name == "wcls")
       file.seekg(4 * static_cast<std::streamoff>(c.config.seqLen) * c.config.headSize(), std::ios::cur);
@@ -141,29 +129,7 @@ Checkpoint readCheckpoint(const std::string& path) {
     read(t.values.data(), t.values.size() * sizeof(float));
     c.tensors.push_back(std::move(t));
   });
-  ropeAngles(c.config, c.fcr, c.fci);
   return c;
-}
-
-void writeCheckpoint(const Checkpoint& c, const std::string& path) {
-  std::ofstream file(path, std::ios::binary);
-  const auto write = [&](const void* from, size_t bytes) {
-    file.write(static_cast<const char*>(from), static_cast<std::streamsize>(bytes));
-  };
-  const Config& p = c.config;
-  const int vocabSize = c.sharedClassifier ? p.vocabSize : -p.vocabSize;
-  const int32_t header[7] = {p.dim, p.hiddenDim, p.nLayers, p.nHeads, p.nKvHeads, vocabSize, p.seqLen};
-  write(header, sizeof header);
-  const auto ropeTables = [&] {
-    const std::vector<float> zeros(static_cast<size_t>(p.seqLen) * p.headSize());
-    write(zeros.data(), zeros.size() * sizeof(float));
-  };
-  for (const Tensor& t : c.tensors) {
-    if (t.name == "wcls") ropeTables();
-    write(t.values.data(), t.values.size() * sizeof(float));
-  }
-  if (c.sharedClassifier) ropeTables();
-  if (!file.flush()) throw std::runtime_error(path + " cannot be written");
 }
 
 const char* nameOf(Precision precision) {
@@ -190,7 +156,7 @@ Options optionsOf(const Config& config, Precision precision, int groupSize, bool
 }
 
 std::unique_ptr<cuda::Transformer> load(const Checkpoint& c, const Options& options) {
-  auto transformer = std::make_unique<cuda::Transformer>(c.config, options, c.fcr.data(), c.fci.data());
+  auto transformer = std::make_unique<cuda::Transformer>(c.config, options, ropeFrequencies(c.config).data());
   constexpr size_t kPiece = 77'777;  // ends anywhere
   for (const Tensor& t : c.tensors) {
     for (size_t done = 0; done < t.values.size();) {
@@ -203,10 +169,8 @@ std::unique_ptr<cuda::Transformer> load(const Checkpoint& c, const Options& opti
 }
 
 std::unique_ptr<cuda::Transformer> loadRandom(const Shape& shape, const Options& options) {
-  std::vector<float> fcr, fci;
   const Config config = shape.config();
-  ropeAngles(config, fcr, fci);
-  auto transformer = std::make_unique<cuda::Transformer>(config, options, fcr.data(), fci.data());
+  auto transformer = std::make_unique<cuda::Transformer>(config, options, ropeFrequencies(config).data());
   std::vector<float> numbers(size_t{1} << 20), scaled;
   Normalish random(7);
   for (float& value : numbers) value = random.next();

@@ -14,7 +14,6 @@
 
 namespace llama2::check {
 
-using cuda::Config;
 using cuda::KvPrecision;
 using cuda::Options;
 using cuda::Precision;
@@ -33,7 +32,6 @@ struct Checkpoint {
   Config config;
   bool sharedClassifier;
   std::vector<Tensor> tensors;
-  std::vector<float> fcr, fci;  // (seqLen, headSize / 2)
 };
 
 /* dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen */
@@ -54,11 +52,9 @@ Shape shapeOf(const std::string& name);
 Checkpoint seeded(const Shape& shape, uint32_t seed, bool untied);
 /* A version-0 checkpoint. */
 Checkpoint readCheckpoint(const std::string& path);
-void writeCheckpoint(const Checkpoint& checkpoint, const std::string& path);
 
-/* The angles of `ropeAngles`, with C's own functions, which run.c calls as well; and how fast each pair turns. */
-float ropeFrequency(const Config& p, int pair);
-void ropeAngles(const Config& p, std::vector<float>& fcr, std::vector<float>& fci);
+/* How fast RoPE turns each pair, (headSize / 2), with C's own powf, which run.c calls as well. */
+std::vector<float> ropeFrequencies(const Config& p);
 
 /* "15M fp16" */
 std::string describe(const std::string& name, Precision precision);

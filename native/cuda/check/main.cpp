@@ -6,8 +6,6 @@
  *   check SECTION [--small] [--seconds N]
  *   check reference SHAPE SEED UNTIED POSITIONS FILE      the reference's logits of the forced tokens
  *   check story MODEL STEPS             greedy tokens of a version-0 checkpoint, one line
- *   check checkpoint SHAPE FILE         a seeded version-0 checkpoint
- *   check speed SHAPE PRECISION STEPS   tokens a second, one sample
  *
  * Ends with 0; 1 if a check failed or an error came; 2 for a wrong call; 3 if there is no device.
  */
@@ -26,14 +24,11 @@ namespace cuda = llama2::cuda;
 namespace {
 
 const std::map<std::string, std::function<bool(const Settings&)>> kSections = {
-    {"bandwidth", measureBandwidth}, {"launches", measureLaunches},
-    {"handoff", measureHandOff},     {"persistent", measurePersistent},
-    {"phases", measurePhases},       {"logits", checkLogits},
-    {"batches", checkBatches},       {"text", checkText},
-    {"repeats", checkRepeats},       {"slots", checkSlots},
-    {"sampler", checkSampler},       {"memory", checkMemory},
-    {"decode", measureDecode},       {"prefill", measurePrefill},
-    {"batch", measureBatch},
+    {"bandwidth", measureBandwidth}, {"launches", measureLaunches}, {"rope", checkRope},
+    {"logits", checkLogits},         {"batches", checkBatches},     {"text", checkText},
+    {"repeats", checkRepeats},       {"slots", checkSlots},         {"copies", checkCopies},
+    {"sampler", checkSampler},       {"memory", checkMemory},       {"decode", measureDecode},
+    {"prefill", measurePrefill},     {"batch", measureBatch},
 };
 
 /* Throws if there is none. */
@@ -84,25 +79,12 @@ void tellStory(const std::vector<std::string>& a) {
   Line(a.at(1)).text("tokens", text).number("gap", compareGreedy(c, options, tokens).gap);
 }
 
-void measureSpeed(const std::vector<std::string>& a) {
-  const Shape shape = shapeOf(a.at(1));
-  const Precision precision = precisionOf(a.at(2));
-  const auto transformer = loadRandom(shape, optionsOf(shape.config(), precision, shape.groupSize, !shape.untied));
-  const int steps = std::min(stoi(a.at(3)), shape.seqLen - 1);
-  decodeGreedily(*transformer, steps);
-  const auto start = std::chrono::steady_clock::now();
-  decodeGreedily(*transformer, steps);
-  Line(describe(shape.name, precision)).number("tokPerSecond", steps / secondsSince(start));
-}
-
 int run(const std::vector<std::string>& a) {
   if (a.empty()) return 2;
   if (a[0] == "reference") return writeReference(a), 0;
-  if (a[0] == "checkpoint") return writeCheckpoint(seeded(shapeOf(a.at(1)), 1, shapeOf(a[1]).untied), a.at(2)), 0;
   cuda::devices();
   if (a[0] == "device") return describeDevice(), 0;
   if (a[0] == "story") return tellStory(a), 0;
-  if (a[0] == "speed") return measureSpeed(a), 0;
   const auto section = kSections.find(a[0]);
   if (section == kSections.end()) return 2;
   bool small = false;
@@ -121,9 +103,9 @@ int main(int argc, char** argv) {
     const int status = run({argv + 1, argv + argc});
     if (status == 2) fprintf(stderr, "wrong call: see native/cuda/check/main.cpp\n");
     return status;
-  } catch (const cuda::Error& error) {
-    Line("error").yes("ok", false).text("code", codeName(error.code)).text("message", error.what());
-    return error.code == cuda::Code::kDeviceUnavailable ? 3 : 1;
+  } catch (const llama2::Error& error) {
+    Line("error").yes("ok", false).text("code", llama2::codeName(error.code)).text("message", error.what());
+    return error.code == llama2::Code::kDeviceUnavailable ? 3 : 1;
   } catch (const std::exception& error) {
     Line("error").yes("ok", false).text("message", error.what());
     return 1;

@@ -29,12 +29,6 @@ void quantize(const std::vector<float>& w, int groupSize, std::vector<int8_t>& q
 
 int threads() { return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, 8); }
 
-std::vector<float> frequenciesOf(const cuda::Config& p) {
-  std::vector<float> frequencies;
-  for (int pair = 0; pair < p.headSize() / 2; pair++) frequencies.push_back(ropeFrequency(p, pair));
-  return frequencies;
-}
-
 }  // namespace
 
 float roundToHalf(float value) {
@@ -48,9 +42,7 @@ struct Reference::Parts {
   Context context;
 
   Parts(const Checkpoint& c, int groupSize, int sequences)
-      : transformer({c.config.dim, c.config.hiddenDim, c.config.nLayers, c.config.nHeads, c.config.nKvHeads,
-                     c.config.vocabSize, c.config.seqLen, c.config.normEps},
-                    c.sharedClassifier, groupSize, frequenciesOf(c.config).data(), kBaseKernels, threads()),
+      : transformer(c.config, c.sharedClassifier, groupSize, ropeFrequencies(c.config).data(), kBaseKernels, threads()),
         context(transformer, sequences) {}
 };
 
@@ -76,24 +68,22 @@ Reference::Reference(const Checkpoint& c, const Options& options, int sequences)
 }
 Reference::~Reference() = default;
 
-std::vector<float> Reference::forward(const std::vector<cuda::Entry>& entries) {
+std::vector<float> Reference::forward(const std::vector<Entry>& entries) {
   Transformer& t = parts_->transformer;
   const size_t n = t.config().vocabSize;
   std::vector<float> logits(entries.size() * n);
   for (size_t done = 0; done < entries.size();) {
     const size_t some = std::min<size_t>(entries.size() - done, t.maxBatch());
-    std::vector<Entry> batch;
-    for (size_t i = done; i < done + some; i++) batch.push_back({entries[i].token, entries[i].pos, entries[i].slot});
     const int count = static_cast<int>(some);
-    t.forward(parts_->context, batch.data(), count, count, logits.data() + done * n);
+    t.forward(parts_->context, entries.data() + done, count, count, logits.data() + done * n);
     done += some;
   }
   return logits;
 }
 
-std::vector<float> Reference::read(const std::vector<int>& tokens, int slot) {
-  std::vector<cuda::Entry> entries;
-  for (const int token : tokens) entries.push_back({token, static_cast<int>(entries.size()), slot});
+std::vector<float> Reference::read(const std::vector<int>& tokens) {
+  std::vector<Entry> entries;
+  for (const int token : tokens) entries.push_back({token, static_cast<int>(entries.size()), 0});
   return forward(entries);
 }
 

@@ -17,9 +17,9 @@ class Reference {
   ~Reference();
 
   /* The logits of every entry, (entries, vocabSize). */
-  std::vector<float> forward(const std::vector<cuda::Entry>& entries);
-  /* The logits of a sequence of its own that begins with these tokens. */
-  std::vector<float> read(const std::vector<int>& tokens, int slot = 0);
+  std::vector<float> forward(const std::vector<Entry>& entries);
+  /* The same of sequence 0, from its first token on. */
+  std::vector<float> read(const std::vector<int>& tokens);
 
  private:
   struct Parts;

@@ -101,8 +101,8 @@ template <class Work>
 void ifItFits(const std::string& what, Work work) {
   try {
     work();
-  } catch (const cuda::Error& error) {
-    if (error.code != cuda::Code::kLimit) throw;
+  } catch (const Error& error) {
+    if (error.code != Code::kDeviceOom) throw;
     Line(what).text("skipped", error.what());
   }
 }

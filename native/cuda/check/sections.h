@@ -10,21 +10,21 @@ namespace llama2::check {
 bool checkLogits(const Settings& settings);
 bool checkBatches(const Settings& settings);
 bool checkText(const Settings& settings);
+// rope.cu
+bool checkRope(const Settings& settings);
 // same.cpp: what must not change a result
 bool checkRepeats(const Settings& settings);
 bool checkSlots(const Settings& settings);
+bool checkCopies(const Settings& settings);
 bool checkSampler(const Settings& settings);
 bool checkMemory(const Settings& settings);
 // speed.cpp
 bool measureDecode(const Settings& settings);
 bool measurePrefill(const Settings& settings);
 bool measureBatch(const Settings& settings);
-// bandwidth.cu, launches.cu, handoff.cu, persistent.cu, phases.cu: what the design of kernels rests on
+// bandwidth.cu, launches.cu: what the card allows
 bool measureBandwidth(const Settings& settings);
 bool measureLaunches(const Settings& settings);
-bool measureHandOff(const Settings& settings);
-bool measurePersistent(const Settings& settings);
-bool measurePhases(const Settings& settings);
 
 }  // namespace llama2::check
 

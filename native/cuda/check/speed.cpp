@@ -13,7 +13,6 @@ namespace llama2::check {
 namespace {
 
 using cuda::Context;
-using cuda::Entry;
 using cuda::Sequence;
 
 double bytesOf(Precision precision, int groupSize) {

@@ -62,7 +62,6 @@ struct SharedArray {
   const void* declaration;
   uint64_t* memory;
   bool fresh;  // filled for this block
-  size_t size;
 };
 
 struct Block {
@@ -70,7 +69,7 @@ struct Block {
   Thread* threads;
   unsigned alive, arrived;
   unsigned exchanging[32];  // lanes of each warp that have come
-  SharedArray arrays[64];
+  SharedArray arrays[16];
   unsigned arrayCount;
   std::unique_ptr<uint64_t[]> dynamic;
   size_t sharedBytes;
@@ -98,7 +97,6 @@ class Grid {
     early_ = early;
     gridDim = grid;
     blockDim = dim3(threads);
-    met_ = 0;
     kernel_ = &kernel;
     dynamicBytes_ = dynamicBytes;
     for (size_t k = 0; k < resident_; k++) blocks_[k].forgetArrays();  // they were another kernel's
@@ -129,45 +127,13 @@ class Grid {
     return t->other;
   }
 
-  /* How many blocks live at the same time, at most. */
-  size_t resident() const { return resident_; }
-
-  /* Let others run: what a thread does that waits for memory to change. */
-  UNWATCHED void yield() {
-    Thread* me = current;
-    ready(me);
-    current = ready_[first_++ % capacity()];  // in turn, whatever the schedule
-    if (current != me) me->fiber.switchTo(current->fiber);
-  }
-
-  /* What lies in the shared memory of another block of the launch where `mine` lies in the current one's. */
-  UNWATCHED void* sharedOf(unsigned block, const void* mine) {
-    const SharedArray* array = current->block->arrays;
-    const auto offset = [&] { return static_cast<const char*>(mine) - reinterpret_cast<char*>(array->memory); };
-    while (offset() < 0 || static_cast<size_t>(offset()) >= array->size) array++;
-    const Block* b = blocks_.get();
-    while (b->index.x != block) b++;
-    const SharedArray* other = b->arrays;
-    while (other->declaration != array->declaration) other++;
-    return reinterpret_cast<char*>(other->memory) + offset();
-  }
-
-  /* Where all threads of a launch meet, which must be alive at the same time: grid.sync() of cooperative groups. */
-  UNWATCHED void gridBarrier() {
-    IF_TSAN(__tsan_release(&gridTag_);)
-    const size_t all = static_cast<size_t>(gridDim.x) * blockDim.x;
-    const size_t wanted = (met_++ / all + 1) * all;
-    while (met_ < wanted) yield();
-    IF_TSAN(__tsan_acquire(&gridTag_);)
-  }
-
   UNWATCHED void* sharedArray(const void* declaration, size_t size) {
     Block* b = current->block;
     SharedArray* found = b->arrays;
     while (found != b->arrays + b->arrayCount && found->declaration != declaration) ++found;
     if (found == b->arrays + b->arrayCount) {
       if (b->arrayCount == 16) fail("more than 16 shared arrays", current, current);
-      b->arrays[b->arrayCount++] = {declaration, new uint64_t[(size + 15) / 16 * 2], false, size};
+      b->arrays[b->arrayCount++] = {declaration, new uint64_t[(size + 15) / 16 * 2], false};
       IF_TSAN(__tsan_release(found->memory);)  // that it was allocated
     }
     IF_TSAN(__tsan_acquire(found->memory);)
@@ -357,11 +323,10 @@ class Grid {
   std::unique_ptr<Thread*[]> ready_;  // a ring, from first_ to before last_
   size_t first_ = 0, last_ = 0;
   unsigned alive_ = 0;
-  size_t met_ = 0;  // at barriers of the grid
   size_t dynamicBytes_ = 0;
   const std::function<void()>* kernel_ = nullptr;
   std::string failure_;
-  IF_TSAN(char startTag_ = 0; char endTag_ = 0; char gridTag_ = 0;)
+  IF_TSAN(char startTag_ = 0; char endTag_ = 0;)
 };
 
 }  // namespace emulator

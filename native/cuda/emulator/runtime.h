@@ -36,7 +36,6 @@ enum cudaError_t {
   cudaErrorUnsupportedPtxVersion = 222,
   cudaErrorNotReady = 600,
   cudaErrorIllegalAddress = 700,
-  cudaErrorCooperativeLaunchTooLarge = 720,
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
@@ -219,8 +218,6 @@ inline const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidDevice";
     case cudaErrorNotReady:
       return "cudaErrorNotReady";
-    case cudaErrorCooperativeLaunchTooLarge:
-      return "cudaErrorCooperativeLaunchTooLarge";
     case cudaErrorInsufficientDriver:
       return "cudaErrorInsufficientDriver";
     case cudaErrorNoKernelImageForDevice:
@@ -257,14 +254,6 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int 
   *value = which == cudaDevAttrMultiProcessorCount ? properties.multiProcessorCount
            : which == cudaDevAttrL2CacheSize       ? 1 << 20
                                                    : properties.major;
-  return status;
-}
-/* So many that a grid which fills the device has all of its blocks alive at the same time. */
-template <class Kernel>
-inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel*, int, size_t) {
-  cudaDeviceProp properties;
-  const cudaError_t status = cudaGetDeviceProperties(&properties, 0);
-  *blocks = static_cast<int>(emulator::Grid::get().resident()) / properties.multiProcessorCount;
   return status;
 }
 inline cudaError_t cudaDriverGetVersion(int* version) {

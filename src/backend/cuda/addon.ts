@@ -36,17 +36,19 @@ export interface NativeContext {
   readonly maxBatch: number;
   /** The most steps of one `decode`. */
   readonly maxSteps: number;
-  /** entries: (count, 3) token, position, slot; logits: (wanted, vocabSize), of the last `wanted` */
+  /** entries: (count, 3) token, position, sequence; logits: (wanted, vocabSize), of the last `wanted` */
   forward(entries: Int32Array, count: number, wanted: number, logits: Float32Array): void;
   /**
    * Let sequences go on for `steps` tokens; does not wait.
-   * entries: (count, 4) token, position, slot, stop; choices: (count, 2) temperature, top-p; states: (count)
+   * entries: (count, 4) token, position, sequence, stop; choices: (count, 2) temperature, top-p; states: (count)
    */
   decode(entries: Int32Array, choices: Float32Array, states: BigUint64Array, count: number, steps: number): void;
   /** Wait for a step of it. tokens: (count), -1 for sequences that had ended */
   tokens(step: number, tokens: Int32Array): void;
   /** Wait for all of it, and write the generators' states: (count). */
   finish(states: BigUint64Array): void;
+  /** Copy the first `positions` positions of the KV cache of sequence `from` to sequence `to`. */
+  copy(from: number, to: number, positions: number): void;
   /** Choose from row `row` of logits, and draw from the generator with the state states[0]. */
   sample(logits: Float32Array, row: number, temperature: number, topp: number, states: BigUint64Array): number;
   dispose(): void;
@@ -62,8 +64,7 @@ export interface CudaAddon {
   Model: new (
     config: Config,
     options: NativeOptions,
-    fcr: Float32Array, // (seqLen, headSize / 2)
-    fci: Float32Array, // (seqLen, headSize / 2)
+    frequencies: Float32Array, // (headSize / 2) of RoPE
   ) => NativeModel;
   Context: new (model: NativeModel, slots: number) => NativeContext;
 }

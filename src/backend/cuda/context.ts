@@ -73,6 +73,8 @@ export function openContext(native: NativeContext, { vocabSize }: Config, watch:
       steps = Math.max(1, Math.min(maxSteps, Math.floor((CHUNK_MS * chunk) / waited)));
     },
 
+    copy: (from, to, positions) => watch(() => native.copy(from, to, positions)),
+
     dispose: () => native.dispose(),
   };
 

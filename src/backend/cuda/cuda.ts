@@ -7,11 +7,10 @@
 import { existsSync } from "node:fs";
 import { type ErrorCode, Llama2Error, type Remedy } from "../../errors.ts";
 import { defaultGroupSize } from "../../llama2/quantize.ts";
-import { type Config, headSizeOf } from "../../llama2/transformer.ts";
+import { type Config, ropeFrequencies } from "../../llama2/transformer.ts";
 import { tensorsOf, type WeightSource } from "../../llama2/weights.ts";
 import { type Backend, type LoadedModel, type LoadOptions, PRECISIONS, type Precision } from "../backend.ts";
 import { commonGroupSize, fill } from "../native.ts";
-import { RopeTable } from "../ropeTable.ts";
 import { CUDA_ADDON_PATH, type CudaAddon, loadCudaAddon, type NativeOptions } from "./addon.ts";
 import { openContext } from "./context.ts";
 import { hasDriver } from "./driver.ts";
@@ -51,8 +50,7 @@ async function loadModel(
   const wanted = optionsOf(source, options);
   const model = typed(() => {
     requireMemory(addon, config, wanted, options.name ?? "the model");
-    const { fcr, fci } = ropeTables(config);
-    return new addon.Model(config, wanted, fcr, fci);
+    return new addon.Model(config, wanted, ropeFrequencies(config));
   });
   try {
     await fill(model, source);
@@ -69,19 +67,6 @@ async function loadModel(
       health.watch(() => openContext(new addon.Context(model, sequences), config, (work) => health.watch(work))),
     dispose: () => model.dispose(),
   };
-}
-
-/** The RoPE angles of all positions: (seqLen, headSize / 2) each. */
-function ropeTables(config: Config): { fcr: Float32Array; fci: Float32Array } {
-  const pairs = headSizeOf(config) / 2;
-  const fcr = new Float32Array(config.seqLen * pairs);
-  const fci = new Float32Array(config.seqLen * pairs);
-  const table = new RopeTable(config, (pos, cosines, sines) => {
-    fcr.set(cosines, pos * pairs);
-    fci.set(sines, pos * pairs);
-  });
-  table.reach(config.seqLen - 1);
-  return { fcr, fci };
 }
 
 function optionsOf(source: WeightSource, { precision, kvPrecision, device = 0 }: LoadOptions): NativeOptions {

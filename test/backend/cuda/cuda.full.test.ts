@@ -1,6 +1,6 @@
 /*
- * The cuda backend as every caller sees it, its kernels run by the emulator. What the kernels compute, in every
- * schedule, is test/native/cuda.full.test.ts.
+ * The cuda backend as every caller sees it, its kernels run by the emulator. What the kernels compute, in every shape
+ * and schedule, is test/native/gpuCheck.full.test.ts.
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { canEmulateAddon, EMULATED_ADDON } from "../../../scripts/cuda-emulator.mjs";
@@ -9,9 +9,8 @@ import { openCuda } from "../../../src/backend/cuda/cuda.ts";
 import { buildSampler, sample } from "../../../src/llama2/sampler.ts";
 import type { WeightSource } from "../../../src/llama2/weights.ts";
 import type { Shape } from "../../helpers/checkpoint.ts";
-import { relativeError } from "../../helpers/cudaDriver.ts";
 import { needsEmulator } from "../../helpers/emulatedPackage.ts";
-import { bits, entriesOf, feed, randomTokens, referenceLogits } from "../../helpers/feed.ts";
+import { bits, entriesOf, feed, randomTokens, referenceLogits, relativeError } from "../../helpers/feed.ts";
 import { seededRandom } from "../../helpers/random.ts";
 import { quantized, randomModel, scaled } from "../../helpers/sources.ts";
 
@@ -56,6 +55,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     ["float32 in int8", randomModel(SHAPE), { precision: "int8" }, 1e-3, 0.1],
     ["float32 with keys and values in fp16", randomModel(SHAPE), { kvPrecision: "fp16" }, 1e-5, 2e-3],
     ["int8", quantized(randomModel(SHAPE), 32), {}, 1e-9, 1e-2],
+    ["int8 whose groups straddle rows", quantized(randomModel([64, 41, 2, 4, 2, 130, 16]), 8), {}, 1e-9, 1e-2],
     ["int8 in fp32", quantized(randomModel(SHAPE), 32), { precision: "fp32" }, 1e-3, 0.1],
   ])("computes the reference's logits, nearly: %s", async (_, source, options, least, most) => {
     const tokens = randomTokens(3, 12, 130);
@@ -184,6 +184,58 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     expect(() => model.openContext(1)).toThrow("this model has been disposed");
   });
 
+  it.each(["fp32", "fp16"] as const)(
+    "goes on from a copied prefix as from one that was read: %s cache",
+    async (kvPrecision) => {
+      const tokens = randomTokens(6, 20, 130);
+      await on(randomModel(SHAPE), { sequences: 3, kvPrecision }, (context) => {
+        const rest = (sequence: number, from: number) =>
+          bits(context.forward(entriesOf(tokens, sequence).slice(from), tokens.length - from));
+        context.forward(entriesOf(tokens, 0), 0);
+        const expected = [0, 1, 13, 19].map((from) => rest(0, from));
+        context.forward(entriesOf(randomTokens(7, 40, 130), 2), 0); // what it held before is gone
+        const copied = [0, 1, 13, 19].map((from) => {
+          context.copy?.(0, 2, from);
+          return rest(2, from);
+        });
+        expect(copied).toEqual(expected);
+        context.copy?.(2, 2, 5);
+        expect(rest(2, 5)).toBe(rest(0, 5));
+      });
+    },
+  );
+
+  it("refuses to copy from or to a sequence or beyond a context that is not there", async () => {
+    await on(randomModel(SHAPE), { sequences: 2 }, (context) => {
+      for (const [from, to, positions] of [
+        [2, 0, 1],
+        [0, -1, 1],
+        [0, 1, 81],
+        [0, 1, -1],
+      ]) {
+        expect(() => context.copy?.(from, to, positions)).toThrow(/from|to|positions/);
+      }
+    });
+  });
+
+  it("refuses a context that does not fit, with the numbers", async () => {
+    await on(randomModel(SHAPE), {}, (_, model) => {
+      expect(() => model.openContext(1 << 20)).toThrow(
+        /the context needs [\d.]+ GB; this card has [\d.]+ GB free of 4\.3 GB/,
+      );
+    });
+  });
+
+  it.each<[what: string, shape: Shape, groupSize: number, message: RegExp]>([
+    ["groups that do not divide a matrix", [12, 26, 1, 2, 1, 39, 8], 13, /groups that do not divide a matrix/],
+    ["groups of 131", [1048, 1100, 1, 4, 2, 61, 8], 131, /cannot multiply int8 groups of 131.*fp16 weights can/],
+    ["groups of 1 in a long row", [16, 11008, 1, 1, 1, 16, 8], 1, /cannot multiply int8 groups of 1 in a model/],
+    ["heads of 2048", [2048, 16, 1, 1, 1, 16, 8], 0, /cannot hold heads of 2048 numbers at a context of 8/],
+  ])("refuses what no launch can multiply: %s", async (_, shape, groupSize, message) => {
+    const source = groupSize > 0 ? quantized(randomModel(shape), groupSize) : randomModel(shape);
+    await expect(on(source, {}, () => {})).rejects.toThrow(message);
+  });
+
   it("refuses wrong arguments with errors", async () => {
     await on(randomModel(SHAPE), { sequences: 2 }, (context, model) => {
       const entry = (token: number, pos: number, sequence: number) => () =>
@@ -191,7 +243,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
       for (const call of [entry(-1, 0, 0), entry(130, 0, 0), entry(0, -1, 0), entry(0, 80, 0), entry(0, 0, 2)]) {
         expect(call).toThrow();
       }
-      expect(() => [...(context.decode?.([start(2, 1n)], 1) ?? [])]).toThrow("a slot that is none");
+      expect(() => [...(context.decode?.([start(2, 1n)], 1) ?? [])]).toThrow("sequence out of range");
       expect(() => model.openContext(0)).toThrow();
     });
   });

@@ -1,13 +1,20 @@
 /*
  * Sine and cosine of RoPE's angles: `sinf` and `cosf` of src/llama2/math.ts, which are glibc's, step for step. The C
- * library's own would give other bits elsewhere.
+ * library's own functions give other bits on other systems. Plain double arithmetic, never fused: every CPU and every
+ * GPU computes the same bits.
  */
-#ifndef LLAMA2_CPU_ROPE_H
-#define LLAMA2_CPU_ROPE_H
+#ifndef LLAMA2_ROPE_H
+#define LLAMA2_ROPE_H
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+#if defined(__CUDACC__)
+#define ON_BOTH __host__ __device__ inline
+#else
+#define ON_BOTH inline
+#endif
 
 namespace llama2 {
 
@@ -18,7 +25,7 @@ struct Angle {
 };
 
 /* Four bytes of 4/pi from byte `at` on, after the three zeros in front of it. */
-inline uint64_t fourOverPi(int at) {
+ON_BOTH uint64_t fourOverPi(int at) {
   constexpr uint8_t kBytes[] = {0,    0,    0,    0xa2, 0xf9, 0x83, 0x6e, 0x4e, 0x44, 0x15, 0x29, 0xfc, 0x27, 0x57,
                                 0xd1, 0xf5, 0x34, 0xdd, 0xc0, 0xdb, 0x62, 0x95, 0x99, 0x3c, 0x43, 0x90, 0x41};
   uint64_t word = 0;
@@ -27,7 +34,7 @@ inline uint64_t fourOverPi(int at) {
 }
 
 /* Take whole quarter turns off y, which is not negative. */
-inline Angle reduce(float y) {
+ON_BOTH Angle reduce(float y) {
   if (y < 0.75f) return {y, 0};
   if (y < 120.0f) {
     // round to the nearest quarter turn in 24-bit fixed point, as glibc does
@@ -49,7 +56,7 @@ inline Angle reduce(float y) {
 }
 
 /* sin(x) for x in [-pi/4, pi/4]. */
-inline double sinQuarter(double x) {
+ON_BOTH double sinQuarter(double x) {
   const double x2 = x * x;
   const double x3 = x * x2;
   const double high = 0.008332178146138854 + x2 * -0.00019517298981385725;
@@ -57,7 +64,7 @@ inline double sinQuarter(double x) {
 }
 
 /* cos(x) for x in [-pi/4, pi/4]. */
-inline double cosQuarter(double x) {
+ON_BOTH double cosQuarter(double x) {
   const double x2 = x * x;
   const double x4 = x2 * x2;
   const double low = 1 + x2 * -0.49999999725108224;
@@ -66,7 +73,7 @@ inline double cosQuarter(double x) {
 }
 
 /* The cosine (ahead = 1) or sine (ahead = 0) of y, which is neither negative nor infinite. */
-inline float quarterTurns(float y, int ahead) {
+ON_BOTH float quarterTurns(float y, int ahead) {
   if (y < 0x1p-12f) return ahead == 1 ? 1 : y;
   const Angle angle = reduce(y);
   const int quadrant = (angle.quadrant + ahead) & 3;
