@@ -42,7 +42,8 @@ struct Reference::Parts {
   Context context;
 
   Parts(const Checkpoint& c, int groupSize, int sequences)
-      : transformer(c.config, c.sharedClassifier, groupSize, ropeFrequencies(c.config).data(), kBaseKernels, threads()),
+      : transformer(c.config, c.sharedClassifier, GroupSizes::all(groupSize), ropeFrequencies(c.config).data(),
+                    kBaseKernels, threads()),
         context(transformer, sequences) {}
 };
 
