@@ -2,13 +2,31 @@
  * encode for texts of any length. The merge loop of llama2/tokenizer.ts, which is run.c's, looks at all pairs for every
  * merge and so takes time n^2; this one takes n log n, for the same tokens.
  */
-import { encode as encodeWith, strLookup, type Tokenizer, WORST_SCORE } from "./llama2/tokenizer.ts";
+import { BOS, EOS, encode as encodeWith, strLookup, type Tokenizer, WORST_SCORE } from "./llama2/tokenizer.ts";
+
+/** A tokenizer of another program, which may do more with text than run.c does. */
+export interface PreparingTokenizer extends Tokenizer {
+  /**
+   * What is encoded in the place of a text: parts of it, and tokens that stand for what was between them. Absent: run.c's
+   * way, which puts one space before the text and changes nothing.
+   */
+  prepare?: (text: string) => (string | number)[];
+}
 
 /**
  * The tokens of `text`, UTF-8 as a byte string; `bos` and `eos` ask for those tokens around it.
  */
-export function encode(t: Tokenizer, text: string, bos: boolean, eos: boolean): number[] {
-  return encodeWith(t, text, bos, eos, mergePairs);
+export function encode(t: PreparingTokenizer, text: string, bos: boolean, eos: boolean): number[] {
+  if (!t.prepare) return encodeWith(t, text, bos, eos, mergePairs);
+  const tokens: number[] = bos ? [BOS] : [];
+  for (const part of t.prepare(text)) {
+    // without the first token, the space that run.c puts before every text
+    const some =
+      typeof part === "number" ? [part] : encodeWith(t, part, false, false, (t, all) => mergePairs(t, all.slice(1)));
+    for (const token of some) tokens.push(token);
+  }
+  if (eos) tokens.push(EOS);
+  return tokens;
 }
 
 /**

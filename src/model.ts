@@ -3,8 +3,7 @@
  */
 import { join } from "node:path";
 import { type BackendName, type CudaOptions, KV_PRECISIONS, meansCuda, PRECISIONS } from "./backend/backend.ts";
-import { checkVocabSize } from "./checkpoint/tokenizer/bin.ts";
-import { findTokenizer, PACKAGE_MODELS, readTokenizer } from "./checkpoint/tokenizer/find.ts";
+import { type FoundTokenizer, findTokenizer, namedTokenizer, PACKAGE_MODELS } from "./checkpoint/tokenizer/find.ts";
 import { encode } from "./encode.ts";
 import { Llama2Error } from "./errors.ts";
 import { BOS, type Tokenizer } from "./llama2/tokenizer.ts";
@@ -65,19 +64,16 @@ export async function loadModel(path: string = BUNDLED_MODEL, options: LoadOptio
   checkWhole("context", context, 0, 2 ** 31 - 1);
   checkCuda(backend, { precision, kvPrecision, device });
   const start = performance.now();
-  let tokenizer: Tokenizer | undefined;
+  let found: FoundTokenizer | undefined;
   // while the worker reads the weights, read the tokenizer
-  const onOpened = (vocabSize: number) => {
-    if (typeof named === "string") {
-      tokenizer = readTokenizer(named);
-      checkVocabSize(tokenizer, named, vocabSize);
-    } else if (named === undefined) {
-      tokenizer = findTokenizer(path, vocabSize).tokenizer;
-    }
+  const onOpened = async (vocabSize: number) => {
+    if (typeof named === "string") found = await namedTokenizer(named, vocabSize);
+    else if (named === undefined) found = await findTokenizer(path, vocabSize);
   };
   const setup = { path, backend, threads, context, cuda: { precision, kvPrecision, device } };
   const { client, info } = await WorkerClient.load(setup, onOpened, signal);
-  return new Model(client, info, tokenizer, performance.now() - start);
+  const notes = found?.note === undefined ? info.notes : [...info.notes, found.note];
+  return new Model(client, { ...info, notes }, found?.tokenizer, performance.now() - start);
 }
 
 /** A loaded model. It may run several generations at once. */

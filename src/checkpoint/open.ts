@@ -1,24 +1,131 @@
 /*
- * What a file is, said by its first bytes, and opened as a source of weights. One file for each format beside this one.
+ * What a model is, said by its first bytes or by the names in its folder, and opened as a source of weights. Nothing is
+ * converted beforehand: tensors become what a backend wants while they are loaded.
  */
+import type { PreparingTokenizer } from "../encode.ts";
 import { Llama2Error } from "../errors.ts";
-import type { Files } from "../files/bytes.ts";
-import type { Tokenizer } from "../llama2/tokenizer.ts";
+import { type ByteSource, type Files, readBytes } from "../files/bytes.ts";
 import type { WeightSource } from "../llama2/weights.ts";
+import type { ForeignModel } from "./foreign.ts";
 import { Checkpoint } from "./llama2c/checkpoint.ts";
+import type { Tensor } from "./llama2c/tensors.ts";
+import type { StoredTensor } from "./stored.ts";
 
-/** Weights that can be read, until they are closed; and the tokenizer, where it comes with them. */
+export type Format = "llama2c-v0" | "llama2c-v1" | "llama2c-v2" | ForeignModel["format"];
+
+/** Weights that can be read, until they are closed; and the tokenizer, where it is inside. */
 export interface Opened extends WeightSource {
-  readonly tokenizer?: Tokenizer;
+  readonly format: Format;
+  /** What is in the files, under the files' own names. */
+  readonly tensors: readonly (Tensor | StoredTensor)[];
+  /** The files that were opened. */
+  readonly files: readonly ByteSource[];
+  /** @throws Llama2Error E_FORMAT for one that cannot be used */
+  readonly tokenizer?: () => PreparingTokenizer | undefined;
   close(): void;
 }
 
 /**
- * Open the checkpoint in `files`, and check its header and size: nothing else of it is read. `close` it when done.
- * @throws Llama2Error E_FILE if it cannot be opened, E_FORMAT if it is not a checkpoint
+ * Open the model in `files`, a single file or a folder, and check what its headers say: nothing else of it is read.
+ * `close` it when done.
+ * @throws Llama2Error E_FILE if it cannot be opened, E_FORMAT if it is no model or one that is not supported, E_LIMIT
  */
 export async function open(files: Files): Promise<Opened> {
+  const opened: ByteSource[] = [];
+  const close = () => {
+    for (const file of opened) file.close();
+  };
+  const from = (place: Files) => async (name: string) => {
+    const file = await place.open(name);
+    opened.push(file);
+    return file;
+  };
+  try {
+    const model = await openAny(files, from);
+    const { weights, format, tensors, tokenizer } = model;
+    return {
+      config: weights.config,
+      sharedClassifier: weights.sharedClassifier,
+      formatOf: (name) => weights.formatOf(name),
+      pieces: (name, layer, multipleOf) => weights.pieces(name, layer, multipleOf),
+      format,
+      tensors,
+      files: opened,
+      tokenizer,
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** What reads other programs' models is loaded when there is one: every file costs the start of a story. */
+const foreign = () => import("./foreign.ts");
+
+type Model = Omit<Opened, keyof WeightSource | "close" | "files"> & { weights: WeightSource };
+/** Opens files of a place, and remembers them. */
+type From = (place: Files) => (name: string) => Promise<ByteSource>;
+
+async function openAny(files: Files, from: From): Promise<Model> {
   const names = await files.list();
-  if (names.length !== 1) throw new Llama2Error("E_FORMAT", `${files.name} is a directory, expected a file`);
-  return Checkpoint.open(await files.open(names[0]));
+  if (files.folder === undefined && names.length !== 1) return openFolder(files, names, from);
+  const [name] = names;
+  const file = await from(files)(name);
+  switch (await kindOf(file)) {
+    case "gguf":
+      return (await foreign()).openGgufModel(file);
+    case "zip":
+    case "safetensors":
+      return openPart(files, name, file, from);
+    default: {
+      const weights = await Checkpoint.open(file);
+      return { weights, format: `llama2c-v${weights.header.version}`, tensors: weights.located };
+    }
+  }
+}
+
+/** What a file is by its first bytes. */
+async function kindOf(file: ByteSource): Promise<"gguf" | "zip" | "safetensors" | undefined> {
+  if (file.size < 16) return undefined;
+  const head = new DataView((await readBytes(file, 0, 16)).buffer);
+  const magic = head.getUint32(0, true);
+  if (magic === 0x46554747) return "gguf";
+  if (magic === 0x04034b50) return "zip";
+  // the length of a header, and the header's first letter. (A checkpoint of version 0 has hidden_dim in the upper half)
+  const hasHeader = head.getBigUint64(0, true) <= BigInt(file.size - 8) && head.getUint8(8) === 0x7b;
+  return hasHeader ? "safetensors" : undefined;
+}
+
+/** A file that is a model only together with what lies beside it, or a training checkpoint, which is one by itself. */
+async function openPart(files: Files, name: string, file: ByteSource, from: From): Promise<Model> {
+  const { openMeta, openHuggingFace, openTraining } = await foreign();
+  const beside = (await files.folder?.list()) ?? [];
+  if (files.folder && /^consolidated\.\d\d\.pth$/.test(name) && beside.includes("params.json")) {
+    return openMeta(files.folder, beside, from(files.folder));
+  }
+  if (files.folder && beside.includes("config.json") && !name.endsWith(".pt")) {
+    return openHuggingFace(files.folder, beside, from(files.folder), name);
+  }
+  if (!name.endsWith(".safetensors")) return openTraining(file);
+  throw new Llama2Error(
+    "E_FORMAT",
+    `${file.name} has weights, but how many heads they are for is said by a config.json beside it, and there is none`,
+  );
+}
+
+async function openFolder(files: Files, names: readonly string[], from: From): Promise<Model> {
+  const open = from(files);
+  const { openMeta, openHuggingFace } = await foreign();
+  if (names.includes("config.json")) return openHuggingFace(files, names, open);
+  if (names.includes("params.json")) return openMeta(files, names, open);
+  const models = names.filter((name) => /\.(gguf|safetensors|pth?|bin)$/.test(name) && !name.startsWith("tok")).sort();
+  if (models.length === 1) {
+    return openAny(
+      { name: files.name, list: async () => models, open: (name) => files.open(name), folder: files },
+      from,
+    );
+  }
+  const found = models.length === 0 ? "no model in it" : `several models in it: ${models.join(", ")}. Name one`;
+  throw new Llama2Error("E_FORMAT", `${files.name} is a folder without config.json or params.json, and with ${found}`);
 }

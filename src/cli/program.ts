@@ -21,7 +21,7 @@ interface VersionFlags {
 function program(): Command {
   const llama2 = new Command("llama2")
     .description("Tells little stories with llama2.c's models, bit for bit as llama2.c does.")
-    .argument("[model]", "a llama2.c checkpoint (.bin); default: the model that comes with llama2.ts")
+    .argument("[model]", "a file or folder of llama2.c, PyTorch, Hugging Face or llama.cpp; default: the bundled model")
     .addArgument(new Argument("[more...]").argParser(collect))
     .usage("[flags] [model]")
     .optionsGroup("The story:")

@@ -2,7 +2,7 @@
  * llama2 tokenize and llama2 detokenize: text to token ids and back.
  */
 import { openFile } from "../checkpoint/openFile.ts";
-import { findTokenizer, readTokenizer } from "../checkpoint/tokenizer/find.ts";
+import { findTokenizer, readAnyTokenizer } from "../checkpoint/tokenizer/find.ts";
 import { encode } from "../encode.ts";
 import { Llama2Error } from "../errors.ts";
 import { withoutMark } from "../files/text.ts";
@@ -52,8 +52,8 @@ export async function detokenize(ids: string, flags: { tokenizer?: string }, sig
 
 /** The tokenizer in `path`, or the bundled model's. */
 async function openTokenizer(path: string | undefined): Promise<Tokenizer> {
-  if (path !== undefined) return readTokenizer(path);
+  if (path !== undefined) return readAnyTokenizer(path);
   const checkpoint = await openFile(BUNDLED_MODEL);
   checkpoint.close();
-  return findTokenizer(BUNDLED_MODEL, checkpoint.config.vocabSize).tokenizer;
+  return (await findTokenizer(BUNDLED_MODEL, checkpoint.config.vocabSize)).tokenizer;
 }

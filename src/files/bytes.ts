@@ -25,6 +25,15 @@ export interface Files {
   list(): Promise<string[]>;
   /** @throws Llama2Error E_FILE if it cannot be opened, E_FORMAT if it is no file */
   open(name: string): Promise<ByteSource>;
+  /** Of a single file: the folder it lies in, where there is one. */
+  readonly folder?: Files;
+}
+
+/** The `length` bytes from `offset` on. */
+export async function readBytes(source: ByteSource, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  await source.read(bytes, offset);
+  return bytes;
 }
 
 /** 1234567 -> "1,234,567 bytes" */

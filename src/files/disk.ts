@@ -2,7 +2,7 @@
  * Node's files, as sources of bytes.
  */
 import { readdirSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { ByteSource, Files } from "./bytes.ts";
 import { InputFile } from "./inputFile.ts";
 
@@ -18,8 +18,16 @@ export function filesAt(path: string): Files {
     name: path,
     list: async () => (isFolder ? readdirSync(path) : [basename(path)]),
     open: async (name) => fileAt(isFolder ? join(path, name) : path),
+    folder: isFolder ? undefined : folderAt(dirname(path)),
   };
 }
+
+/** The folder at `path`. If there is none, it has no files. */
+const folderAt = (path: string): Files => ({
+  name: path,
+  list: async () => (isDirectory(path) ? readdirSync(path) : []),
+  open: async (name) => fileAt(join(path, name)),
+});
 
 /** Whether it is one. Whatever else is wrong with a path is said when it is opened. */
 function isDirectory(path: string): boolean {

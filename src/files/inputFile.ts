@@ -11,6 +11,7 @@ export class InputFile {
   readonly path: string;
   readonly size: number; // bytes, when it was opened
   private readonly fd: number;
+  private open = true;
 
   /**
    * Open `path` for reading.
@@ -45,8 +46,10 @@ export class InputFile {
     }
   }
 
+  /** May be called twice. */
   close(): void {
-    closeSync(this.fd);
+    if (this.open) closeSync(this.fd);
+    this.open = false;
   }
 
   /** Read at least one byte into `into`, and return how many; 0 at the end of the file. */

@@ -16,7 +16,7 @@ export const BOS = 1;
 /** End of sequence: ends every answer in a chat. */
 export const EOS = 2;
 /** The token of byte 0; those of the other bytes follow. The first three are UNK, BOS and EOS. */
-const FIRST_BYTE = 3;
+export const FIRST_BYTE = 3;
 
 /** run.c 372. */
 export interface Tokenizer {

@@ -73,7 +73,7 @@ export class WorkerClient {
   /** Start loading. `onOpened` is told the vocabulary's size as soon as the header has been read. */
   static async load(
     setup: Setup,
-    onOpened: (vocabSize: number) => void,
+    onOpened: (vocabSize: number) => Promise<void>,
     signal?: AbortSignal,
   ): Promise<{ client: WorkerClient; info: LoadedInfo }> {
     signal?.throwIfAborted();
@@ -81,14 +81,13 @@ export class WorkerClient {
     const whileLoading = new AbortController(); // takes the signal's listener away in the end
     try {
       const info = await new Promise<LoadedInfo>((resolve, reject) => {
+        let told: Promise<void> | undefined;
         client.worker.on("message", (message: FromWorker) => {
-          try {
-            if (message.type === "opened") onOpened(message.vocabSize);
-            else if (message.type === "loaded") resolve(message);
-            else if (message.type === "loadFailed") reject(revive(message.error));
-          } catch (error) {
-            reject(error);
-          }
+          if (message.type === "opened") {
+            told = onOpened(message.vocabSize);
+            told.catch(reject);
+          } else if (message.type === "loaded") told?.then(() => resolve(message), reject);
+          else if (message.type === "loadFailed") reject(revive(message.error));
         });
         client.exited.then(() => reject(client.death));
         signal?.addEventListener("abort", () => reject(signal.reason), { signal: whileLoading.signal });

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { findTokenizer, PACKAGE_MODELS } from "../../src/checkpoint/tokenizer/find.ts";
-import { expectRefusal } from "../helpers/errors.ts";
+import { expectRejection } from "../helpers/errors.ts";
 import { tempDir } from "../helpers/temp.ts";
 import { tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";
 
@@ -15,7 +15,7 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
   let current: string; // the current folder
   let model: string;
   const put = (where: string, name: string, size = VOCAB) => tokenizerFile(vocabOf(size), name, where);
-  const found = (vocabSize = VOCAB) => findTokenizer(model, vocabSize).path;
+  const found = async (vocabSize = VOCAB) => (await findTokenizer(model, vocabSize)).path;
 
   beforeEach(() => {
     folder = tempDir();
@@ -25,68 +25,68 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
   });
   afterEach(() => process.chdir(start));
 
-  it("is STEM.tokenizer.bin beside it, before all others", () => {
+  it("is STEM.tokenizer.bin beside it, before all others", async () => {
     const own = put(folder, "stories.v2.tokenizer.bin");
     put(folder, "tokenizer.bin");
     put(folder, "tok300.bin");
     put(current, "tokenizer.bin");
-    expect(found()).toBe(own);
+    expect(await found()).toBe(own);
   });
 
-  it("is refused where STEM.tokenizer.bin, which says whose it is, has another size, with both counts", () => {
+  it("is refused where STEM.tokenizer.bin, which says whose it is, has another size, with both counts", async () => {
     const own = put(folder, "stories.v2.tokenizer.bin", 301);
     put(folder, "tokenizer.bin");
-    expectRefusal(found, "E_FORMAT", `${own} has 301 tokens`, "vocabulary has 300");
+    await expectRejection(found(), "E_FORMAT", `${own} has 301 tokens`, "vocabulary has 300");
   });
 
-  it("is STEM.tokenizer.bin also where MODEL does not end in .bin", () => {
+  it("is STEM.tokenizer.bin also where MODEL does not end in .bin", async () => {
     model = join(folder, "stories");
     const own = put(folder, "stories.tokenizer.bin");
-    expect(found()).toBe(own);
+    expect(await found()).toBe(own);
   });
 
-  it("is tokenizer.bin beside it, before the current folder's and tok*.bin", () => {
+  it("is tokenizer.bin beside it, before the current folder's and tok*.bin", async () => {
     const beside = put(folder, "tokenizer.bin");
     put(current, "tokenizer.bin");
     put(folder, "tok300.bin");
-    expect(found()).toBe(beside);
+    expect(await found()).toBe(beside);
   });
 
-  it("is tokenizer.bin of the current folder, before tok*.bin beside it", () => {
+  it("is tokenizer.bin of the current folder, before tok*.bin beside it", async () => {
     put(current, "tokenizer.bin");
     put(folder, "tok300.bin");
-    expect(found()).toBe("tokenizer.bin");
+    expect(await found()).toBe("tokenizer.bin");
   });
 
-  it("is the one tok*.bin beside it that has its size", () => {
+  it("is the one tok*.bin beside it that has its size", async () => {
     put(folder, "tok512.bin", 512);
     const fitting = put(folder, "tok300.bin");
-    expect(found()).toBe(fitting);
+    expect(await found()).toBe(fitting);
   });
 
-  it("is the one tokenizer*.bin beside it that has its size", () => {
+  it("is the one tokenizer*.bin beside it that has its size", async () => {
     const fitting = put(folder, "tokenizer-small.bin");
-    expect(found()).toBe(fitting);
+    expect(await found()).toBe(fitting);
   });
 
-  it("is the bundled one that has its size, when none beside it has", () => {
+  it("is the bundled one that has its size, when none beside it has", async () => {
     put(folder, "tok300.bin");
-    expect(found(BUNDLED_VOCAB)).toBe(join(PACKAGE_MODELS, "tok2048.bin"));
+    expect(await found(BUNDLED_VOCAB)).toBe(join(PACKAGE_MODELS, "tok2048.bin"));
   });
 
-  it("is not tok*.bin of the current folder", () => {
+  it("is not tok*.bin of the current folder", async () => {
     put(current, "tok300.bin");
-    expectRefusal(found, "E_FORMAT", "found no tokenizer");
+    await expectRejection(found(), "E_FORMAT", "found no tokenizer");
   });
 
-  it("is looked for further where tokenizer.bin has another size", () => {
+  it("is looked for further where tokenizer.bin has another size", async () => {
     put(folder, "tokenizer.bin", 512);
     put(current, "tokenizer.bin", 301);
     const fitting = put(folder, "tok300.bin");
-    expect(found()).toBe(fitting);
+    expect(await found()).toBe(fitting);
   });
 
-  it("is not among files that are no tokenizers, whatever they are called", () => {
+  it("is not among files that are no tokenizers, whatever they are called", async () => {
     mkdirSync(join(folder, "tokenizer.bin"));
     writeFileSync(join(folder, "stories.v2.tokenizer.bin"), "");
     writeFileSync(join(folder, "tok1.bin"), "<html>");
@@ -94,21 +94,21 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
     put(folder, "mytok.bin");
     put(folder, "token.bin.bak");
     const fitting = put(folder, "tok300.bin");
-    expect(found()).toBe(fitting);
+    expect(await found()).toBe(fitting);
   });
 
-  it("is asked for when two in one place have its size, with both", () => {
+  it("is asked for when two in one place have its size, with both", async () => {
     const one = put(folder, "tok300.bin");
     const two = put(folder, "tokenizer-b.bin");
     put(folder, "tok512.bin", 512);
-    expectRefusal(found, "E_FORMAT", model, "vocabulary of 300", `${one}, ${two}. Choose one`);
+    await expectRejection(found(), "E_FORMAT", model, "vocabulary of 300", `${one}, ${two}. Choose one`);
   });
 
-  it("is asked for when there is none, with the counts that were found", () => {
+  it("is asked for when there is none, with the counts that were found", async () => {
     const beside = put(folder, "tokenizer.bin", 512);
     const other = put(folder, "tok299.bin", 299);
-    expectRefusal(
-      found,
+    await expectRejection(
+      found(),
       "E_FORMAT",
       model,
       "vocabulary has 300 tokens",
@@ -118,8 +118,8 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
     );
   });
 
-  it("is asked for when the model's folder does not exist", () => {
+  it("is asked for when the model's folder does not exist", async () => {
     model = join(folder, "nowhere", "model.bin");
-    expectRefusal(found, "E_FORMAT", "found no tokenizer", model);
+    await expectRejection(found(), "E_FORMAT", "found no tokenizer", model);
   });
 });

@@ -42,6 +42,11 @@ export class Checkpoint implements WeightSource {
     this.tensors = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   }
 
+  /** What is in the file, in the file's order. */
+  get located(): Tensor[] {
+    return [...this.tensors.values()];
+  }
+
   get config(): Config {
     return this.header.config;
   }

@@ -31,9 +31,29 @@ export function parseTokenizer(bytes: Uint8Array, path: string): Tokenizer {
   return buildTokenizer(bytes, tokens);
 }
 
+/**
+ * Vocabularies are padded to round numbers, and have room for tokens that were never added: so many rows of a model may
+ * have no piece.
+ */
+const paddingOf = (vocabSize: number): number => Math.max(64, Math.floor(vocabSize / 100));
+
+/** Whether a tokenizer of so many tokens belongs to a model of this vocabulary, but for rows that pad it. */
+export const fitsPadded = ({ vocabSize: found }: Tokenizer, vocabSize: number): boolean =>
+  found <= vocabSize && vocabSize - found <= paddingOf(vocabSize);
+
+/** The same tokenizer with empty pieces for the rows of the model that have none. */
+export function padded(tokenizer: Tokenizer, vocabSize: number): Tokenizer {
+  if (tokenizer.vocabSize === vocabSize) return tokenizer;
+  const vocab = [...tokenizer.vocab];
+  const scores = new Float32Array(vocabSize);
+  scores.set(tokenizer.vocabScores);
+  while (vocab.length < vocabSize) vocab.push("");
+  return { ...tokenizer, vocab, vocabScores: scores, vocabSize };
+}
+
 /** @throws Llama2Error E_FORMAT if the tokenizer at `path` is not as large as the model's vocabulary */
 export function checkVocabSize(tokenizer: Tokenizer, path: string, vocabSize: number): void {
-  if (tokenizer.vocabSize === vocabSize) return;
+  if (fitsPadded(tokenizer, vocabSize)) return;
   throw new Llama2Error(
     "E_FORMAT",
     `${path} has ${tokenizer.vocabSize} tokens, but the model's vocabulary has ${vocabSize}: it belongs to another model`,

@@ -1,26 +1,56 @@
 /*
  * The tokenizer that belongs to a model, found in Node's file system.
  */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import type { PreparingTokenizer } from "../../encode.ts";
 import { Llama2Error } from "../../errors.ts";
 import { bytesText } from "../../files/bytes.ts";
+import { fileAt } from "../../files/disk.ts";
 import { InputFile } from "../../files/inputFile.ts";
 import { packagePath } from "../../files/packageFolder.ts";
-import type { Tokenizer } from "../../llama2/tokenizer.ts";
-import { checkVocabSize, parseTokenizer } from "./bin.ts";
+import { checkVocabSize, fitsPadded, padded, parseTokenizer } from "./bin.ts";
 
 /** The folder of the bundled model, its tokenizer and its card. */
 export const PACKAGE_MODELS = packagePath("models");
 
-/** 16 MiB, three times as large as the largest real vocabularies. */
+/** 16 MiB: Llama 3's tokenizer.json has 9 MB, llama2.c's largest tokenizer.bin 6. */
 const MAX_BYTES = 1 << 24;
 
+/** The kinds of tokenizer files, by their endings, in the order in which they are looked for. */
+const ENDINGS = [".bin", ".model", ".json"];
+
 /**
- * Read a tokenizer file.
+ * Read a tokenizer.bin of llama2.c.
  * @throws Llama2Error E_FILE, E_FORMAT
  */
-export function readTokenizer(path: string): Tokenizer {
+export function readTokenizer(path: string): PreparingTokenizer {
+  return parseTokenizer(readBytes(path), path);
+}
+
+/**
+ * Read a tokenizer file: llama2.c's tokenizer.bin, sentencepiece's tokenizer.model or Hugging Face's tokenizer.json.
+ * Which it is, is said by its first bytes.
+ * @throws Llama2Error E_FILE, E_FORMAT
+ */
+export async function readAnyTokenizer(path: string): Promise<PreparingTokenizer> {
+  const bytes = readBytes(path);
+  const start = String.fromCharCode(...bytes.subarray(0, 64));
+  if (/^[A-Za-z0-9+/]+=* \d+\n/.test(start)) {
+    throw new Llama2Error("E_FORMAT", `${path} is a tokenizer of Llama 3 (tiktoken), which is not supported`);
+  }
+  // what reads these is loaded when it is needed, since every file costs the start of a story about a millisecond
+  if (/^\s*\{/.test(start)) {
+    return (await import("./tokenizerJson.ts")).parseTokenizerJson(bytes, path);
+  }
+  // a sentencepiece model begins with field 1, a piece, which is not empty
+  if (bytes[0] === 0x0a && bytes[1] !== 0) {
+    return (await import("./sentencepiece.ts")).parseSentencePiece(bytes, path);
+  }
+  return parseTokenizer(bytes, path);
+}
+
+function readBytes(path: string): Uint8Array {
   const file = new InputFile(path);
   try {
     if (file.size > MAX_BYTES) {
@@ -31,7 +61,7 @@ export function readTokenizer(path: string): Tokenizer {
     }
     const bytes = new Uint8Array(file.size);
     file.read(bytes, 0);
-    return parseTokenizer(bytes, path);
+    return bytes;
   } finally {
     file.close();
   }
@@ -40,38 +70,51 @@ export function readTokenizer(path: string): Tokenizer {
 /** A tokenizer and where it was found. */
 export interface FoundTokenizer {
   path: string;
-  tokenizer: Tokenizer;
+  tokenizer: PreparingTokenizer;
+  /** What deserves to be told. */
+  note?: string;
 }
 
 /**
- * Find the tokenizer of the model at `modelPath`, whose vocabulary has `vocabSize` tokens: `STEM.tokenizer.bin`
- * beside it; `tokenizer.bin` beside it, then in the current folder; the one `tok*.bin` beside it, then among the
- * bundled models. Files that are no tokenizers are passed over, and but for the first, which says whose it is, those of
- * another size.
+ * The tokenizer at `path` for a model of this vocabulary.
+ * @throws Llama2Error E_FILE, E_FORMAT
+ */
+export async function namedTokenizer(path: string, vocabSize: number): Promise<FoundTokenizer> {
+  return fitted(path, await readAnyTokenizer(path), vocabSize);
+}
+
+/**
+ * Find the tokenizer of the model at `modelPath`, whose vocabulary has `vocabSize` tokens. First the one inside it, or
+ * tokenizer.model, tokenizer.json or tokenizer.bin in its folder if it is one. Then, where `.bin` may also be `.model`
+ * or `.json`: `STEM.tokenizer.bin` beside it; `tokenizer.bin` beside it, then in the current folder; the one `tok*.bin`
+ * beside it, then among the bundled models. Files that are no tokenizers are passed over, and but for those that say
+ * whose they are, those of another size.
  * @throws Llama2Error E_FORMAT if nothing fits, or several do in one place, or the model's own has another size
  */
-export function findTokenizer(modelPath: string, vocabSize: number): FoundTokenizer {
-  const folder = dirname(modelPath);
-  const own = join(folder, `${basename(modelPath).replace(/\.bin$/, "")}.tokenizer.bin`);
-  const ownTokenizer = existsSync(own) ? readIfTokenizer(own) : undefined;
-  if (ownTokenizer) {
-    checkVocabSize(ownTokenizer, own, vocabSize);
-    return { path: own, tokenizer: ownTokenizer };
-  }
+export async function findTokenizer(modelPath: string, vocabSize: number): Promise<FoundTokenizer> {
+  const own = (await insideOf(modelPath)) ?? (await besideWithItsName(modelPath));
+  if (own) return fitted(own.path, own.tokenizer, vocabSize);
 
+  const folder = isFolder(modelPath) ? modelPath : dirname(modelPath);
   const seen = new Map<string, number>(); // path -> how many tokens
-  const fitting = (paths: string[]): FoundTokenizer[] =>
-    paths.flatMap((path) => {
-      const tokenizer = readIfTokenizer(path);
-      if (tokenizer) seen.set(path, tokenizer.vocabSize);
-      return tokenizer?.vocabSize === vocabSize ? [{ path, tokenizer }] : [];
-    });
-  for (const path of [join(folder, "tokenizer.bin"), "tokenizer.bin"].filter((path) => existsSync(path))) {
-    const [found] = fitting([path]);
+  const fitting = async (paths: string[]): Promise<FoundTokenizer[]> => {
+    const found: FoundTokenizer[] = [];
+    for (const path of paths) {
+      const tokenizer = await readIfTokenizer(path);
+      if (!tokenizer) continue;
+      seen.set(path, tokenizer.vocabSize);
+      // llama2.c's models have no padding
+      const fits = path.endsWith(".bin") ? tokenizer.vocabSize === vocabSize : fitsPadded(tokenizer, vocabSize);
+      if (fits) found.push(fitted(path, tokenizer, vocabSize));
+    }
+    return found;
+  };
+  for (const place of [join(folder, "tokenizer"), "tokenizer"]) {
+    const [found] = await fitting(existing(place));
     if (found) return found;
   }
   for (const place of [folder, PACKAGE_MODELS]) {
-    const found = fitting(tokenizersIn(place));
+    const found = await fitting(tokenizersIn(place));
     if (found.length === 1) return found[0];
     if (found.length > 1) {
       const list = found.map(({ path }) => path).join(", ");
@@ -90,10 +133,53 @@ export function findTokenizer(modelPath: string, vocabSize: number): FoundTokeni
   );
 }
 
-/** The tokenizer in the file at `path`, or undefined if it is none. */
-function readIfTokenizer(path: string): Tokenizer | undefined {
+/** A tokenizer for a model of this vocabulary, which may have some rows more. */
+function fitted(path: string, tokenizer: PreparingTokenizer, vocabSize: number): FoundTokenizer {
+  checkVocabSize(tokenizer, path, vocabSize);
+  const missing = vocabSize - tokenizer.vocabSize;
+  if (missing === 0) return { path, tokenizer };
+  const note = `the last ${missing} of the model's ${vocabSize} tokens have no text: ${path} has ${tokenizer.vocabSize}`;
+  return { path, tokenizer: padded(tokenizer, vocabSize), note };
+}
+
+/** The tokenizer within a GGUF file, or in the folder that a model is. */
+async function insideOf(modelPath: string): Promise<FoundTokenizer | undefined> {
+  if (isFolder(modelPath)) {
+    const path = ["tokenizer.model", "tokenizer.json", "tokenizer.bin"]
+      .map((name) => join(modelPath, name))
+      .find((path) => existsSync(path));
+    if (path !== undefined) return { path, tokenizer: await readAnyTokenizer(path) };
+    const ggufs = readdirSync(modelPath).filter((name) => name.endsWith(".gguf"));
+    return ggufs.length === 1 ? insideOf(join(modelPath, ggufs[0])) : undefined;
+  }
+  if (!/\.gguf$/i.test(modelPath)) return undefined;
+  const file = fileAt(modelPath);
+  const [{ openGguf }, { ggufTokenizer }] = await Promise.all([import("../gguf.ts"), import("./ggufTokenizer.ts")]);
   try {
-    return readTokenizer(path);
+    const tokenizer = ggufTokenizer((await openGguf(file)).values, modelPath);
+    return tokenizer && { path: modelPath, tokenizer };
+  } finally {
+    file.close();
+  }
+}
+
+/** STEM.tokenizer.bin, whose name says to which model it belongs. */
+async function besideWithItsName(modelPath: string): Promise<FoundTokenizer | undefined> {
+  const stem = basename(modelPath).replace(/\.(bin|gguf|safetensors|pth?)$/, "");
+  for (const path of existing(join(dirname(modelPath), `${stem}.tokenizer`))) {
+    const tokenizer = await readIfTokenizer(path);
+    if (tokenizer) return { path, tokenizer };
+  }
+  return undefined;
+}
+
+/** The files that have this name but for their ending. */
+const existing = (name: string): string[] => ENDINGS.map((ending) => name + ending).filter((path) => existsSync(path));
+
+/** The tokenizer in the file at `path`, or undefined if it is none. */
+async function readIfTokenizer(path: string): Promise<PreparingTokenizer | undefined> {
+  try {
+    return await readAnyTokenizer(path);
   } catch (error) {
     if (error instanceof Llama2Error) return undefined;
     throw error;
@@ -103,9 +189,17 @@ function readIfTokenizer(path: string): Tokenizer | undefined {
 /** The files in `folder` that are called like a tokenizer. */
 function tokenizersIn(folder: string): string[] {
   try {
-    const names = readdirSync(folder).filter((name) => /^tok.*\.bin$/.test(name));
+    const names = readdirSync(folder).filter((name) => /^tok.*\.(bin|model)$/.test(name));
     return names.sort().map((name) => join(folder, name));
   } catch {
     return [];
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
   }
 }

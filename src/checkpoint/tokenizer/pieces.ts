@@ -1,0 +1,128 @@
+/*
+ * A tokenizer from the pieces of other programs' files, with the way in which these prepare text.
+ *
+ * llama2.c's encoder joins neighbours by the scores of what they make, which is sentencepiece's byte pair encoding.
+ * What its files cannot say is how text is changed before that, and that some pieces are found in it as they are.
+ */
+
+import type { PreparingTokenizer } from "../../encode.ts";
+import type { Llama2Error } from "../../errors.ts";
+import { BOS, EOS, FIRST_BYTE, tokenizerOf, UNK } from "../../llama2/tokenizer.ts";
+
+/** Pieces by their use, in sentencepiece's and llama.cpp's numbers. */
+export const PIECE_TYPES = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 };
+const TYPES: readonly number[] = Object.values(PIECE_TYPES);
+
+export interface Piece {
+  text: string; // with U+2581 for a space
+  score: number;
+  type: number;
+}
+
+export interface PieceOptions {
+  unkId: number;
+  bosId: number;
+  eosId: number;
+  /** Text begins with a space that nobody wrote: always, or unless it has one. */
+  spacePrefix: "always" | "unlessSpace" | "never";
+  /** Of spaces in a row one is kept, at the ends none. */
+  removeExtraSpaces: boolean;
+  /** Writes text in the letters that the pieces know. */
+  normalize?: (text: string) => string;
+  refuse: (why: string) => Llama2Error;
+}
+
+/**
+ * A tokenizer of these pieces.
+ * @throws Llama2Error E_FORMAT where the tokens that have a meaning are not where Llama 2 has them
+ */
+export function buildFromPieces(pieces: readonly Piece[], options: PieceOptions): PreparingTokenizer {
+  const { unkId, bosId, eosId, refuse } = options;
+  if (unkId !== UNK || bosId !== BOS || eosId !== EOS) {
+    throw refuse(
+      `unknown, BOS and EOS are the tokens ${unkId}, ${bosId}, ${eosId}, and Llama 2's are ${UNK}, ${BOS}, ${EOS}`,
+    );
+  }
+  if (pieces.length <= EOS) throw refuse(`it has ${pieces.length} tokens, expected unknown, BOS and EOS at least`);
+  checkTypes(pieces, refuse);
+  const vocab = pieces.map(({ text }, id) => {
+    // as llama2.c's exporter writes them: no text has these
+    if (id === BOS || id === EOS) return `\n${id === BOS ? "<s>" : "</s>"}\n`;
+    return toBytes(text.replaceAll("\u2581", " "));
+  });
+  const tokenizer = tokenizerOf(
+    vocab,
+    Float32Array.from(pieces, ({ score }) => score),
+  );
+  const whole = new Map(
+    vocab.flatMap((piece, id) => (pieces[id].type === PIECE_TYPES.userDefined && piece !== "" ? [[piece, id]] : [])),
+  );
+  const plain =
+    whole.size === 0 && !options.removeExtraSpaces && !options.normalize && options.spacePrefix === "always";
+  return plain ? tokenizer : { ...tokenizer, prepare: preparation(options, whole) };
+}
+
+function checkTypes(pieces: readonly Piece[], refuse: (why: string) => Llama2Error): void {
+  pieces.forEach(({ text, type, score }, id) => {
+    if (!TYPES.includes(type)) throw refuse(`piece ${id} has the type ${type}`);
+    if (type === PIECE_TYPES.unused) throw refuse(`piece ${id} is one that must not be used, which is not supported`);
+    if (Number.isNaN(score)) throw refuse(`piece ${id} has a score that is NaN`);
+    const byte = id - FIRST_BYTE;
+    const isByte = byte >= 0 && byte < 256 && text === `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
+    if (type === PIECE_TYPES.byte && !isByte) throw refuse(`piece ${id} is a byte, and is not where Llama 2 has it`);
+  });
+}
+
+/** How text becomes what is joined: parts of it, and tokens that stand for the parts between them. */
+function preparation(
+  options: PieceOptions,
+  whole: ReadonlyMap<string, number>,
+): NonNullable<PreparingTokenizer["prepare"]> {
+  const { spacePrefix, removeExtraSpaces, normalize } = options;
+  const finder =
+    whole.size === 0 ? undefined : new RegExp([...whole.keys()].sort(longestFirst).map(escaped).join("|"), "g");
+  return (text) => {
+    const parts: (string | number)[] = [];
+    let at = 0;
+    for (const match of finder ? text.matchAll(finder) : []) {
+      parts.push(normalized(text.slice(at, match.index)), whole.get(match[0]) as number);
+      at = match.index + match[0].length;
+    }
+    parts.push(normalized(text.slice(at)));
+    return tidy(parts);
+  };
+
+  function normalized(part: string): string {
+    return normalize ? normalize(part) : part;
+  }
+
+  function tidy(parts: (string | number)[]): (string | number)[] {
+    if (removeExtraSpaces) {
+      const last = parts.length - 1;
+      for (let i = 0; i <= last; i++) {
+        const part = parts[i];
+        if (typeof part !== "string") continue;
+        let tidied = part.replace(/ +/g, " ");
+        if (i === 0) tidied = tidied.replace(/^ /, "");
+        if (i === last) tidied = tidied.replace(/ $/, "");
+        parts[i] = tidied;
+      }
+    }
+    const first = parts[0];
+    const empty = parts.every((part) => part === "");
+    const needed = spacePrefix === "always" || (spacePrefix === "unlessSpace" && !String(first).startsWith(" "));
+    if (!empty && needed) parts[0] = ` ${first}`;
+    return parts.filter((part) => part !== "");
+  }
+}
+
+const longestFirst = (a: string, b: string) => b.length - a.length;
+const escaped = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+
+/** UTF-8, a character of the result for each byte. */
+function toBytes(text: string): string {
+  let bytes = "";
+  for (const byte of UTF8.encode(text)) bytes += String.fromCharCode(byte);
+  return bytes;
+}
+const UTF8 = new TextEncoder();
