@@ -17,9 +17,12 @@ import { openTorch } from "./torch/torch.ts";
 
 /** A model of another program. */
 export interface ForeignModel {
-  format: "meta" | "hf" | "safetensors" | "llama2c-pt" | "gguf";
-  weights: WeightSource;
+  format: "meta" | "hf" | "llama2c-pt" | "gguf";
+  /** What kind of transformer it says that it is. */
+  architecture: string;
   tensors: readonly StoredTensor[];
+  /** @throws Llama2Error E_FORMAT for what is not supported, E_LIMIT */
+  weights: () => WeightSource;
   /** Its own tokenizer, where it is inside. */
   tokenizer?: () => PreparingTokenizer | undefined;
 }
@@ -39,13 +42,7 @@ export type Opening = (name: string) => Promise<ByteSource>;
  * @throws Llama2Error E_FORMAT, E_LIMIT
  */
 export async function openMeta(files: Files, names: readonly string[], open: Opening): Promise<ForeignModel> {
-  const shape = shapeFromMeta(await readJson(open, "params.json"), "params.json");
-  if ((shape.vocabSize ?? 0) >= LLAMA_3_VOCABULARY) {
-    throw new Llama2Error(
-      "E_FORMAT",
-      `${files.name} is Llama 3, by its vocabulary of ${shape.vocabSize}. Llama 2 is supported`,
-    );
-  }
+  const params = await readJson(open, "params.json");
   const shardNames = names.filter((name) => SHARD.test(name)).sort();
   if (shardNames.length === 0) throw new Llama2Error("E_FORMAT", `${files.name} has no consolidated.00.pth`);
   shardNames.forEach((name, i) => {
@@ -54,8 +51,14 @@ export async function openMeta(files: Files, names: readonly string[], open: Ope
   });
   const shards: Tensors[] = [];
   for (const name of shardNames) shards.push((await openTorch(await open(name))).tensors);
-  const weights = storedWeights(shape, shards, META, files.name);
-  return { format: "meta", weights, tensors: shards.flatMap((shard) => [...shard.values()]) };
+  const weights = () => {
+    const shape = shapeFromMeta(params, "params.json");
+    if ((shape.vocabSize ?? 0) < LLAMA_3_VOCABULARY) return storedWeights(shape, shards, META, files.name);
+    const found = `Llama 3, by its vocabulary of ${shape.vocabSize}`;
+    throw new Llama2Error("E_FORMAT", `${files.name} is ${found}. Llama 2 is supported`);
+  };
+  const tensors = shards.flatMap((shard) => [...shard.values()]);
+  return { format: "meta", architecture: "llama", tensors, weights };
 }
 
 /**
@@ -69,12 +72,13 @@ export async function openHuggingFace(
   open: Opening,
   only?: string,
 ): Promise<ForeignModel> {
-  const shape = shapeFromHuggingFace(await readJson(open, "config.json"), "config.json");
+  const config = await readJson(open, "config.json");
   const tensors = await huggingFaceTensors(files, names, open, only);
   return {
     format: "hf",
-    weights: storedWeights(shape, [tensors], HUGGING_FACE, files.name),
+    architecture: typeof config.model_type === "string" ? config.model_type : "llama",
     tensors: [...tensors.values()],
+    weights: () => storedWeights(shapeFromHuggingFace(config, "config.json"), [tensors], HUGGING_FACE, files.name),
   };
 }
 
@@ -91,8 +95,8 @@ export async function openTraining(file: ByteSource): Promise<ForeignModel> {
     );
   }
   const bare = new Map([...tensors].map(([name, tensor]) => [name.replace(/^(_orig_mod|module)\./, ""), tensor]));
-  const weights = storedWeights(shapeFromModelArgs(modelArgs, file.name), [bare], META, file.name);
-  return { format: "llama2c-pt", weights, tensors: [...tensors.values()] };
+  const weights = () => storedWeights(shapeFromModelArgs(modelArgs, file.name), [bare], META, file.name);
+  return { format: "llama2c-pt", architecture: "llama", tensors: [...tensors.values()], weights };
 }
 
 /**
@@ -101,8 +105,14 @@ export async function openTraining(file: ByteSource): Promise<ForeignModel> {
  */
 export async function openGgufModel(file: ByteSource): Promise<ForeignModel> {
   const { values, tensors } = await openGguf(file);
-  const weights = storedWeights(shapeFromGguf(values, file.name), [tensors], GGUF, file.name);
-  return { format: "gguf", weights, tensors: [...tensors.values()], tokenizer: () => ggufTokenizer(values, file.name) };
+  const architecture = values.get("general.architecture");
+  return {
+    format: "gguf",
+    architecture: typeof architecture === "string" ? architecture : "unknown",
+    tensors: [...tensors.values()],
+    weights: () => storedWeights(shapeFromGguf(values, file.name), [tensors], GGUF, file.name),
+    tokenizer: () => ggufTokenizer(values, file.name),
+  };
 }
 
 /** The kinds of weights in the order in which they are looked for. */

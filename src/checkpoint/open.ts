@@ -13,15 +13,24 @@ import type { StoredTensor } from "./stored.ts";
 
 export type Format = "llama2c-v0" | "llama2c-v1" | "llama2c-v2" | ForeignModel["format"];
 
-/** Weights that can be read, until they are closed; and the tokenizer, where it is inside. */
-export interface Opened extends WeightSource {
+/** What a model's files say that it is, until they are closed. */
+export interface Recognised {
   readonly format: Format;
+  readonly architecture: string;
   /** What is in the files, under the files' own names. */
   readonly tensors: readonly (Tensor | StoredTensor)[];
   /** The files that were opened. */
   readonly files: readonly ByteSource[];
-  /** @throws Llama2Error E_FORMAT for one that cannot be used */
+  /** @throws Llama2Error E_FORMAT for a model that is not supported, or not whole; E_LIMIT */
+  weights(): WeightSource;
+  /** The tokenizer, where it is inside. */
   readonly tokenizer?: () => PreparingTokenizer | undefined;
+  close(): void;
+}
+
+/** Weights that can be read, until they are closed. */
+export interface Opened extends WeightSource {
+  readonly format: Format;
   close(): void;
 }
 
@@ -31,6 +40,28 @@ export interface Opened extends WeightSource {
  * @throws Llama2Error E_FILE if it cannot be opened, E_FORMAT if it is no model or one that is not supported, E_LIMIT
  */
 export async function open(files: Files): Promise<Opened> {
+  const { format, weights, close } = await recognise(files);
+  try {
+    const source = weights();
+    return {
+      config: source.config,
+      sharedClassifier: source.sharedClassifier,
+      formatOf: (name) => source.formatOf(name),
+      pieces: (name, layer, multipleOf) => source.pieces(name, layer, multipleOf),
+      format,
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/**
+ * The same, but a model that is known and not supported is no error before its weights are asked for.
+ * @throws Llama2Error E_FILE, E_FORMAT, E_LIMIT
+ */
+export async function recognise(files: Files): Promise<Recognised> {
   const opened: ByteSource[] = [];
   const close = () => {
     for (const file of opened) file.close();
@@ -41,19 +72,7 @@ export async function open(files: Files): Promise<Opened> {
     return file;
   };
   try {
-    const model = await openAny(files, from);
-    const { weights, format, tensors, tokenizer } = model;
-    return {
-      config: weights.config,
-      sharedClassifier: weights.sharedClassifier,
-      formatOf: (name) => weights.formatOf(name),
-      pieces: (name, layer, multipleOf) => weights.pieces(name, layer, multipleOf),
-      format,
-      tensors,
-      files: opened,
-      tokenizer,
-      close,
-    };
+    return { ...(await openAny(files, from)), files: opened, close };
   } catch (error) {
     close();
     throw error;
@@ -63,7 +82,7 @@ export async function open(files: Files): Promise<Opened> {
 /** What reads other programs' models is loaded when there is one: every file costs the start of a story. */
 const foreign = () => import("./foreign.ts");
 
-type Model = Omit<Opened, keyof WeightSource | "close" | "files"> & { weights: WeightSource };
+type Model = Omit<Recognised, "close" | "files">;
 /** Opens files of a place, and remembers them. */
 type From = (place: Files) => (name: string) => Promise<ByteSource>;
 
@@ -80,7 +99,8 @@ async function openAny(files: Files, from: From): Promise<Model> {
       return openPart(files, name, file, from);
     default: {
       const weights = await Checkpoint.open(file);
-      return { weights, format: `llama2c-v${weights.header.version}`, tensors: weights.located };
+      const format: Format = `llama2c-v${weights.header.version}`;
+      return { format, architecture: "llama", tensors: weights.located, weights: () => weights };
     }
   }
 }

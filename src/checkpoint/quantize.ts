@@ -1,14 +1,15 @@
 /*
- * From a float32 checkpoint to an int8 one, a quarter of its size.
+ * From a float32 model to an int8 checkpoint, a quarter of its size.
  */
 import { existsSync, realpathSync } from "node:fs";
 import { Llama2Error } from "../errors.ts";
+import { filesAt } from "../files/disk.ts";
 import { defaultGroupSize } from "../llama2/quantize.ts";
-import { isVector } from "../llama2/weights.ts";
-import { type Header, MAX_GROUP_SIZE } from "./llama2c/header.ts";
-import { locateTensors } from "./llama2c/tensors.ts";
+import { isVector, tensorsOf } from "../llama2/weights.ts";
+import { checkGroupSize } from "./groupSize.ts";
+import type { Header } from "./llama2c/header.ts";
 import { type WriteOptions, writeCheckpoint } from "./llama2c/write.ts";
-import { openFile } from "./openFile.ts";
+import { open } from "./open.ts";
 
 export interface QuantizeOptions extends WriteOptions {
   /** How many weights share a scale. Default: 64, halved until it divides dim and hiddenDim. */
@@ -16,7 +17,7 @@ export interface QuantizeOptions extends WriteOptions {
 }
 
 /**
- * Read the float32 checkpoint `inPath` and write its weights as int8, a version-2 checkpoint, to `outPath`.
+ * Read the float32 model `inPath`, a file or a folder, and write its weights as int8, a version-2 checkpoint, to `outPath`.
  * @returns the header of what was written
  * @throws Llama2Error E_USAGE for a group size that is none or does not divide every matrix, E_FILE, E_FORMAT,
  *   E_NUMERIC for weights that are not finite; the signal's reason
@@ -26,36 +27,19 @@ export async function quantize(
   outPath: string,
   { groupSize, ...options }: QuantizeOptions = {},
 ): Promise<Header> {
-  const checkpoint = await openFile(inPath);
+  const model = await open(filesAt(inPath));
   try {
-    if (checkpoint.header.groupSize !== 0) throw new Llama2Error("E_USAGE", `${inPath} is int8 already`);
+    const { config, sharedClassifier } = model;
+    const isInt8 = tensorsOf(model).some(({ name }) => !isVector(name) && model.formatOf(name) !== "float32");
+    if (isInt8) throw new Llama2Error("E_USAGE", `${inPath} is int8 already`);
     if (existsSync(outPath) && realpathSync(outPath) === realpathSync(inPath)) {
       throw new Llama2Error("E_USAGE", `${outPath} would replace the float32 model that it is made from`);
     }
-    if (groupSize !== undefined) checkGroupSize(groupSize, checkpoint.header, inPath);
-    const header: Header = {
-      ...checkpoint.header,
-      version: 2,
-      groupSize: groupSize ?? defaultGroupSize(checkpoint.config),
-    };
-    await writeCheckpoint(outPath, header, checkpoint, options);
+    if (groupSize !== undefined) checkGroupSize(groupSize, model, inPath);
+    const header: Header = { version: 2, config, sharedClassifier, groupSize: groupSize ?? defaultGroupSize(config) };
+    await writeCheckpoint(outPath, header, model, options);
     return header;
   } finally {
-    checkpoint.close();
-  }
-}
-
-/** @throws Llama2Error E_USAGE */
-function checkGroupSize(groupSize: number, header: Header, path: string): void {
-  if (!Number.isInteger(groupSize) || groupSize < 1 || groupSize > MAX_GROUP_SIZE) {
-    throw new Llama2Error(
-      "E_USAGE",
-      `the group size is ${groupSize}, expected a whole number from 1 to ${MAX_GROUP_SIZE}`,
-    );
-  }
-  for (const { name, size } of locateTensors(header, path).tensors) {
-    if (!isVector(name) && size % groupSize !== 0) {
-      throw new Llama2Error("E_USAGE", `groups of ${groupSize} do not divide the ${size} numbers of ${name}`);
-    }
+    model.close();
   }
 }

@@ -25,13 +25,8 @@ const GROUPS: Record<string, Entry[]> = {
   Understand: [
     {
       usage: "llama2 tokenize TEXT",
-      what: "what a model reads: the text as token ids",
+      what: "the text as token ids; detokenize IDS: back",
       example: 'llama2 tokenize --pieces "Once upon a time"',
-    },
-    {
-      usage: "llama2 detokenize IDS",
-      what: "and back",
-      example: "llama2 detokenize 1,463,477,261,418",
     },
     {
       usage: "llama2 logits MODEL",
@@ -47,6 +42,16 @@ const GROUPS: Record<string, Entry[]> = {
     },
   ],
   Models: [
+    {
+      usage: "llama2 inspect MODEL",
+      what: "what a model is, and whether it runs",
+      example: "llama2 inspect llama-2-7b",
+    },
+    {
+      usage: "llama2 convert IN OUT",
+      what: "any model as a llama2.c file or a HF folder",
+      example: "llama2 convert llama-2-7b llama2_7b.bin",
+    },
     {
       usage: "llama2 quantize IN OUT",
       what: "a model as int8: a quarter of the size",

@@ -7,7 +7,17 @@ import { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, PRECISIONS
 import { Llama2Error, type Remedy } from "../errors.ts";
 
 /** All commands but the one without a name, which tells stories. */
-export const COMMANDS = ["tokenize", "detokenize", "logits", "perplexity", "quantize", "help"] as const;
+export const COMMANDS = [
+  "tokenize",
+  "detokenize",
+  "logits",
+  "perplexity",
+  "inspect",
+  "convert",
+  "import",
+  "quantize",
+  "help",
+] as const;
 
 /** The flags of every command that runs a model. */
 export interface MachineFlags extends CudaOptions {

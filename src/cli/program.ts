@@ -4,6 +4,7 @@
  */
 import { Argument, Command, CommanderError, Option } from "commander";
 import { MAX_GROUP_SIZE } from "../checkpoint/llama2c/header.ts";
+import { TARGETS } from "../checkpoint/targets.ts";
 import { Llama2Error } from "../errors.ts";
 import { withoutEscapes } from "./escape.ts";
 import { afterFlags, overview } from "./help.ts";
@@ -127,6 +128,31 @@ function addCommands(llama2: Command): void {
       return interruptible((signal) => perplexity(model, file, flags, signal));
     });
   addMachineFlags(perplexityCommand);
+  llama2
+    .command("inspect <model>")
+    .description("say what a model is: format, shape, tokenizer, and what would be refused")
+    .option("--tensors", "list its tensors: name, type, shape, offset, bytes")
+    .option("--json", "print one JSON object")
+    .action(async (model, flags) => {
+      const { inspect } = await import("./inspect.ts");
+      return interruptible(() => inspect(model, flags));
+    });
+  llama2
+    .command("convert <in> <out>")
+    .alias("import")
+    .description("write any model as llama2.c's checkpoint, or as a Hugging Face folder")
+    .addOption(
+      new Option("--to <format>", "v0, v1: float32; v2: int8; safetensors: a folder").choices(TARGETS).default("v1"),
+    )
+    .option("--group-size <n>", "v2: weights that share a scale", whole("weights", 1, MAX_GROUP_SIZE))
+    .option("--context <n>", "positions, in place of the model's own", whole("positions", 1, 2 ** 31 - 1))
+    .option("--norm-eps <x>", "the norms' epsilon, in place of the model's own", decimal(1e-30, 0.5))
+    .option("--rope-theta <x>", "RoPE's theta, in place of the model's own", decimal(1, 1e30))
+    .option("-z, --tokenizer <file>", "default: the one that is found for the model")
+    .action(async (input, output, flags) => {
+      const { convert } = await import("./convert.ts");
+      return interruptible((signal) => convert(input, output, flags, signal));
+    });
   llama2
     .command("quantize <in> <out>")
     .description("write a model as int8: a quarter of the size, and faster")

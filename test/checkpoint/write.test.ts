@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { quantizeWeights, writeCheckpoint } from "../../src/checkpoint/llama2c/write.ts";
+import { quantizeWeights } from "../../src/checkpoint/int8.ts";
+import { writeCheckpoint } from "../../src/checkpoint/llama2c/write.ts";
 import { openFile } from "../../src/checkpoint/openFile.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import { rejected } from "../helpers/errors.ts";

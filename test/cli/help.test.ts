@@ -16,7 +16,7 @@ describe.concurrent("help", () => {
   it("lists all commands by what a person wants, on a screen of 24 lines and 80 columns", async () => {
     const screen = await help("help");
     expect(screen.match(/^\w+$/gm)).toEqual(["Tell", "Understand", "Measure", "Models"]);
-    for (const command of ["tokenize", "detokenize", "logits", "perplexity", "quantize"]) {
+    for (const command of ["tokenize", "logits", "perplexity", "inspect", "convert", "quantize"]) {
       expect(screen).toMatch(new RegExp(`^  llama2 ${command} .*\\n      llama2 ${command} `, "m"));
     }
     expect(screen.trimEnd().split("\n").length).toBeLessThan(24);
@@ -37,7 +37,9 @@ describe.concurrent("help", () => {
         ([, quoted, word]) => quoted ?? word,
       );
       const model = join(ROOT, "models", "stories2M.bin");
-      const args = words.map((word) => (/^(stories15M|llama2_7b_chat)\.bin$/.test(word) ? model : word));
+      const args = words.map((word) =>
+        /^(stories15M\.bin|llama2_7b_chat\.bin|llama-2-7b)$/.test(word) ? model : word,
+      );
       const { code, stderr } = await llama2(args, { cwd });
       expect({ example, code }, stderr).toEqual({ example, code: 0 });
     }

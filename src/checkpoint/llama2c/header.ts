@@ -69,10 +69,17 @@ export function parseHeader(head: Uint8Array, path: string): Header {
   };
 }
 
-/** The bytes of a version-1 or version-2 header. */
+/** The bytes of a header. Version 0 has no place for `normEps` and `ropeTheta`. */
 export function formatHeader({ version, config: p, sharedClassifier, groupSize }: Header): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES[version]);
   const view = new DataView(bytes.buffer);
+  if (version === 0) {
+    const vocabSize = sharedClassifier ? p.vocabSize : -p.vocabSize;
+    [p.dim, p.hiddenDim, p.nLayers, p.nHeads, p.nKvHeads, vocabSize, p.seqLen].forEach((value, i) => {
+      view.setInt32(4 * i, value, true);
+    });
+    return bytes;
+  }
   view.setUint32(0, MAGIC, true);
   view.setInt32(AT.version, version, true);
   const fields = [p.dim, p.hiddenDim, p.nLayers, p.nHeads, p.nKvHeads, p.vocabSize, p.seqLen];

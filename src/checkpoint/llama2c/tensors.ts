@@ -6,6 +6,7 @@ import { Llama2Error } from "../../errors.ts";
 import { bytesText } from "../../files/bytes.ts";
 import { headSizeOf } from "../../llama2/transformer.ts";
 import { isVector, shapesOf, type TensorName } from "../../llama2/weights.ts";
+import { leastCommonMultiple } from "../int8.ts";
 import { HEADER_BYTES, type Header } from "./header.ts";
 
 /** One kind of tensor in a file: `layers` of them, each of `size` numbers in `bytes` bytes, the first at `offset`. */
@@ -68,9 +69,6 @@ export function pieceSize({ size, groupSize }: Pick<Tensor, "size" | "groupSize"
 /** The bytes of a piece of `count` numbers, and of the scales of its groups. */
 export const pieceBytes = (count: number, groupSize: number): number =>
   groupSize === 0 ? 4 * count : count + 4 * Math.ceil(count / groupSize);
-
-const leastCommonMultiple = (a: number, b: number) => (a / greatestCommonDivisor(a, b)) * b;
-const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b));
 
 /** How many groups a tensor of `size` numbers has. */
 function groupsOf(size: bigint, groupSize: number, name: string, path: string): bigint {

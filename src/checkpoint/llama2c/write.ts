@@ -4,9 +4,10 @@
 import { setImmediate } from "node:timers/promises";
 import { Llama2Error } from "../../errors.ts";
 import { OutputFile } from "../../files/outputFile.ts";
-import { f32, rintf } from "../../llama2/math.ts";
-import { mallocQuantized, type QuantizedTensor } from "../../llama2/quantize.ts";
-import type { WeightSource } from "../../llama2/weights.ts";
+import { dequantize } from "../../llama2/quantize.ts";
+import { type Config, headSizeOf, ropeAngles, ropeFrequencies } from "../../llama2/transformer.ts";
+import { groupSizeOf, type Piece, type WeightSource } from "../../llama2/weights.ts";
+import { quantizeWeights } from "../int8.ts";
 import { formatHeader, HEADER_BYTES, type Header } from "./header.ts";
 import { locateTensors, type Tensor } from "./tensors.ts";
 
@@ -18,15 +19,15 @@ export interface WriteOptions {
 }
 
 /**
- * Write a checkpoint of version 1 or 2, whose float32 numbers come from `source`. It is there when all of it is, and
- * not before.
+ * Write a checkpoint of any version. It is there when all of it is, and not before. What is int8 in `source` must be
+ * int8 in the same groups in version 2; in the others it becomes the float32 numbers that it stands for.
  * @throws Llama2Error E_FILE if it cannot be written, E_FORMAT if the header's group size does not divide a tensor,
  *   E_NUMERIC for weights that have no int8; what the source throws; the signal's reason
  */
 export async function writeCheckpoint(
   path: string,
   header: Header,
-  source: Pick<WeightSource, "pieces">,
+  source: Pick<WeightSource, "pieces" | "formatOf">,
   { onProgress, signal }: WriteOptions = {},
 ): Promise<void> {
   const { tensors, fileBytes } = locateTensors(header, path);
@@ -35,14 +36,17 @@ export async function writeCheckpoint(
     file.write(formatHeader(header), 0);
     let written: number = HEADER_BYTES[header.version];
     for (const tensor of tensors) {
+      const groupSize = tensor.groupSize || groupSizeOf(source.formatOf(tensor.name));
       for (let layer = 0; layer < tensor.layers; layer++) {
-        for await (const piece of source.pieces(tensor.name, layer, Math.max(1, tensor.groupSize))) {
-          if (!("values" in piece)) throw new TypeError(`${tensor.name} is int8, expected float32`);
-          written += writePiece(file, tensor, layer, piece.values, piece.offset);
+        for await (const piece of source.pieces(tensor.name, layer, Math.max(1, groupSize))) {
+          written += writePiece(file, tensor, layer, piece, groupSize);
           onProgress?.(written, Number(fileBytes));
           await setImmediate(); // the caller's event loop gets its turn
           signal?.throwIfAborted();
         }
+      }
+      if (header.version === 0 && tensor.name === "rmsFinalWeight") {
+        writeRopeTables(file, tensor.offset + tensor.bytes, header.config);
       }
     }
     file.finish();
@@ -52,44 +56,36 @@ export async function writeCheckpoint(
   }
 }
 
-/** Write the next numbers of a tensor of one layer, of which `done` came before. Returns how many bytes they took. */
-function writePiece(file: OutputFile, tensor: Tensor, layer: number, values: Float32Array, done: number): number {
+/** Write the next numbers of a tensor of one layer. Returns how many bytes they took. */
+function writePiece(file: OutputFile, tensor: Tensor, layer: number, piece: Piece, sourceGroup: number): number {
   const { name, size, groupSize } = tensor;
+  const { offset } = piece;
   const start = tensor.offset + layer * tensor.bytes;
   if (groupSize === 0) {
-    file.write(bytesOf(values), start + 4 * done);
+    const values = "values" in piece ? piece.values : new Float32Array(piece.q.length);
+    if ("q" in piece) dequantize({ q: piece.q, s: piece.scales, groupSize: sourceGroup }, values, 0);
+    file.write(bytesOf(values), start + 4 * offset);
     return values.byteLength;
   }
-  const { q, s } = quantizeWeights(values, groupSize);
+  const { q, s } = "q" in piece ? { q: piece.q, s: piece.scales } : quantizeWeights(piece.values, groupSize);
   if (!s.every(Number.isFinite)) {
     throw new Llama2Error("E_NUMERIC", `${name} of layer ${layer} has weights that are NaN or infinite`);
   }
-  file.write(bytesOf(q), start + done);
-  file.write(bytesOf(s), start + size + 4 * (done / groupSize));
+  file.write(bytesOf(q), start + offset);
+  file.write(bytesOf(s), start + size + 4 * (offset / groupSize));
   return q.byteLength + s.byteLength;
 }
 
-/**
- * Round weights to int8 as llama2.c's export.py does (quantize_q80): symmetric, the largest of each group becomes
- * 127, and halves go to the even number. (Activations round halves away from zero: `quantize` of quantize.ts.)
- */
-export function quantizeWeights(w: Float32Array, groupSize: number): QuantizedTensor {
-  const quantized = mallocQuantized(w.length, groupSize);
-  const { q, s } = quantized;
-  for (let group = 0; group < s.length; group++) {
-    const start = group * groupSize;
-    const end = start + groupSize;
-    let wmax = 0;
-    for (let i = start; i < end; i++) {
-      wmax = Math.max(wmax, Math.abs(w[i]));
-    }
-    const scale = f32(wmax / 127);
-    s[group] = scale;
-    for (let i = start; i < end; i++) {
-      q[i] = rintf(f32(w[i] / scale)); // a group of zeros: 0 / 0 is stored as 0
-    }
+/** Version 0's RoPE tables, which nobody reads: the cosines of all positions, then the sines. */
+function writeRopeTables(file: OutputFile, start: number, config: Config): void {
+  const n = headSizeOf(config) / 2;
+  const [cosines, sines] = [new Float32Array(n), new Float32Array(n)];
+  const frequencies = ropeFrequencies(config);
+  for (let pos = 0; pos < config.seqLen; pos++) {
+    ropeAngles(cosines, sines, pos, frequencies);
+    file.write(bytesOf(cosines), start + 4 * n * pos);
+    file.write(bytesOf(sines), start + 4 * n * (config.seqLen + pos));
   }
-  return quantized;
 }
 
 const bytesOf = (values: Float32Array | Int8Array) =>

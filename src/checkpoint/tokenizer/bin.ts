@@ -31,6 +31,22 @@ export function parseTokenizer(bytes: Uint8Array, path: string): Tokenizer {
   return buildTokenizer(bytes, tokens);
 }
 
+/** The bytes of a tokenizer.bin with the first `count` pieces of a tokenizer, as llama2.c's exporter writes it. */
+export function formatTokenizer({ vocab, vocabScores, maxTokenLength }: Tokenizer, count: number): Uint8Array {
+  const pieces = vocab.slice(0, count);
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + 8 + piece.length, 4));
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, maxTokenLength, true);
+  let at = 4;
+  pieces.forEach((piece, id) => {
+    view.setFloat32(at, vocabScores[id], true);
+    view.setInt32(at + 4, piece.length, true);
+    for (let i = 0; i < piece.length; i++) bytes[at + 8 + i] = piece.charCodeAt(i);
+    at += 8 + piece.length;
+  });
+  return bytes;
+}
+
 /**
  * Vocabularies are padded to round numbers, and have room for tokens that were never added: so many rows of a model may
  * have no piece.

@@ -33,7 +33,9 @@ export function readTokenizer(path: string): PreparingTokenizer {
  * Which it is, is said by its first bytes.
  * @throws Llama2Error E_FILE, E_FORMAT
  */
-export async function readAnyTokenizer(path: string): Promise<PreparingTokenizer> {
+export const readAnyTokenizer = async (path: string): Promise<PreparingTokenizer> => (await readAny(path)).tokenizer;
+
+async function readAny(path: string): Promise<ReadTokenizer> {
   const bytes = readBytes(path);
   const start = String.fromCharCode(...bytes.subarray(0, 64));
   if (/^[A-Za-z0-9+/]+=* \d+\n/.test(start)) {
@@ -41,13 +43,15 @@ export async function readAnyTokenizer(path: string): Promise<PreparingTokenizer
   }
   // what reads these is loaded when it is needed, since every file costs the start of a story about a millisecond
   if (/^\s*\{/.test(start)) {
-    return (await import("./tokenizerJson.ts")).parseTokenizerJson(bytes, path);
+    const { parseTokenizerJson } = await import("./tokenizerJson.ts");
+    return { tokenizer: parseTokenizerJson(bytes, path), kind: "json" };
   }
   // a sentencepiece model begins with field 1, a piece, which is not empty
   if (bytes[0] === 0x0a && bytes[1] !== 0) {
-    return (await import("./sentencepiece.ts")).parseSentencePiece(bytes, path);
+    const { parseSentencePiece } = await import("./sentencepiece.ts");
+    return { tokenizer: parseSentencePiece(bytes, path), kind: "sentencepiece" };
   }
-  return parseTokenizer(bytes, path);
+  return { tokenizer: parseTokenizer(bytes, path), kind: "bin" };
 }
 
 function readBytes(path: string): Uint8Array {
@@ -71,8 +75,17 @@ function readBytes(path: string): Uint8Array {
 export interface FoundTokenizer {
   path: string;
   tokenizer: PreparingTokenizer;
+  kind: "bin" | "sentencepiece" | "json" | "gguf";
+  /** How many tokens it has. The model may have some more: see `note`. */
+  pieces: number;
   /** What deserves to be told. */
   note?: string;
+}
+
+/** One that was read. */
+interface ReadTokenizer {
+  tokenizer: PreparingTokenizer;
+  kind: FoundTokenizer["kind"];
 }
 
 /**
@@ -80,7 +93,7 @@ export interface FoundTokenizer {
  * @throws Llama2Error E_FILE, E_FORMAT
  */
 export async function namedTokenizer(path: string, vocabSize: number): Promise<FoundTokenizer> {
-  return fitted(path, await readAnyTokenizer(path), vocabSize);
+  return fitted(path, await readAny(path), vocabSize);
 }
 
 /**
@@ -93,19 +106,20 @@ export async function namedTokenizer(path: string, vocabSize: number): Promise<F
  */
 export async function findTokenizer(modelPath: string, vocabSize: number): Promise<FoundTokenizer> {
   const own = (await insideOf(modelPath)) ?? (await besideWithItsName(modelPath));
-  if (own) return fitted(own.path, own.tokenizer, vocabSize);
+  if (own) return fitted(own.path, own, vocabSize);
 
   const folder = isFolder(modelPath) ? modelPath : dirname(modelPath);
   const seen = new Map<string, number>(); // path -> how many tokens
   const fitting = async (paths: string[]): Promise<FoundTokenizer[]> => {
     const found: FoundTokenizer[] = [];
     for (const path of paths) {
-      const tokenizer = await readIfTokenizer(path);
-      if (!tokenizer) continue;
+      const read = await readIfTokenizer(path);
+      if (!read) continue;
+      const { tokenizer, kind } = read;
       seen.set(path, tokenizer.vocabSize);
       // llama2.c's models have no padding
-      const fits = path.endsWith(".bin") ? tokenizer.vocabSize === vocabSize : fitsPadded(tokenizer, vocabSize);
-      if (fits) found.push(fitted(path, tokenizer, vocabSize));
+      const fits = kind === "bin" ? tokenizer.vocabSize === vocabSize : fitsPadded(tokenizer, vocabSize);
+      if (fits) found.push(fitted(path, read, vocabSize));
     }
     return found;
   };
@@ -134,41 +148,44 @@ export async function findTokenizer(modelPath: string, vocabSize: number): Promi
 }
 
 /** A tokenizer for a model of this vocabulary, which may have some rows more. */
-function fitted(path: string, tokenizer: PreparingTokenizer, vocabSize: number): FoundTokenizer {
+function fitted(path: string, { tokenizer, kind }: ReadTokenizer, vocabSize: number): FoundTokenizer {
   checkVocabSize(tokenizer, path, vocabSize);
-  const missing = vocabSize - tokenizer.vocabSize;
-  if (missing === 0) return { path, tokenizer };
-  const note = `the last ${missing} of the model's ${vocabSize} tokens have no text: ${path} has ${tokenizer.vocabSize}`;
-  return { path, tokenizer: padded(tokenizer, vocabSize), note };
+  const pieces = tokenizer.vocabSize;
+  const missing = vocabSize - pieces;
+  const note = `the last ${missing} of the model's ${vocabSize} tokens have no text: ${path} has ${pieces}`;
+  return { path, tokenizer: padded(tokenizer, vocabSize), kind, pieces, note: missing === 0 ? undefined : note };
 }
 
 /** The tokenizer within a GGUF file, or in the folder that a model is. */
-async function insideOf(modelPath: string): Promise<FoundTokenizer | undefined> {
+async function insideOf(modelPath: string): Promise<(ReadTokenizer & { path: string }) | undefined> {
   if (isFolder(modelPath)) {
     const path = ["tokenizer.model", "tokenizer.json", "tokenizer.bin"]
       .map((name) => join(modelPath, name))
       .find((path) => existsSync(path));
-    if (path !== undefined) return { path, tokenizer: await readAnyTokenizer(path) };
+    if (path !== undefined) return { path, ...(await readAny(path)) };
     const ggufs = readdirSync(modelPath).filter((name) => name.endsWith(".gguf"));
     return ggufs.length === 1 ? insideOf(join(modelPath, ggufs[0])) : undefined;
   }
-  if (!/\.gguf$/i.test(modelPath)) return undefined;
+  if (!existsSync(modelPath)) return undefined;
   const file = fileAt(modelPath);
-  const [{ openGguf }, { ggufTokenizer }] = await Promise.all([import("../gguf.ts"), import("./ggufTokenizer.ts")]);
   try {
+    const magic = new Uint8Array(Math.min(4, file.size));
+    await file.read(magic, 0);
+    if (String.fromCharCode(...magic) !== "GGUF") return undefined;
+    const [{ openGguf }, { ggufTokenizer }] = await Promise.all([import("../gguf.ts"), import("./ggufTokenizer.ts")]);
     const tokenizer = ggufTokenizer((await openGguf(file)).values, modelPath);
-    return tokenizer && { path: modelPath, tokenizer };
+    return tokenizer && { path: modelPath, tokenizer, kind: "gguf" };
   } finally {
     file.close();
   }
 }
 
 /** STEM.tokenizer.bin, whose name says to which model it belongs. */
-async function besideWithItsName(modelPath: string): Promise<FoundTokenizer | undefined> {
+async function besideWithItsName(modelPath: string): Promise<(ReadTokenizer & { path: string }) | undefined> {
   const stem = basename(modelPath).replace(/\.(bin|gguf|safetensors|pth?)$/, "");
   for (const path of existing(join(dirname(modelPath), `${stem}.tokenizer`))) {
-    const tokenizer = await readIfTokenizer(path);
-    if (tokenizer) return { path, tokenizer };
+    const read = await readIfTokenizer(path);
+    if (read) return { path, ...read };
   }
   return undefined;
 }
@@ -177,9 +194,9 @@ async function besideWithItsName(modelPath: string): Promise<FoundTokenizer | un
 const existing = (name: string): string[] => ENDINGS.map((ending) => name + ending).filter((path) => existsSync(path));
 
 /** The tokenizer in the file at `path`, or undefined if it is none. */
-async function readIfTokenizer(path: string): Promise<PreparingTokenizer | undefined> {
+async function readIfTokenizer(path: string): Promise<ReadTokenizer | undefined> {
   try {
-    return await readAnyTokenizer(path);
+    return await readAny(path);
   } catch (error) {
     if (error instanceof Llama2Error) return undefined;
     throw error;

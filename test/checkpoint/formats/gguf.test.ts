@@ -14,7 +14,9 @@ import { memoryFile } from "../../helpers/formats/source.ts";
 
 const fileOf = (model: SeededModel, changes: readonly GgufEntry[] = [], options: GgufOptions = {}) =>
   ggufBytes(ggufKeys(model.shape, changes), model.tensors, options);
-const open = (bytes: Uint8Array) => openGgufModel(memoryFile(bytes, "model.gguf"));
+const open = async (bytes: Uint8Array) => ({
+  weights: (await openGgufModel(memoryFile(bytes, "model.gguf"))).weights(),
+});
 
 /** dim and hiddenDim are multiples of 32. */
 const Q8_SHAPE = [64, 96, 2, 4, 2, 320, 32] as const;

@@ -10,7 +10,7 @@ import { torchBytes } from "../../helpers/formats/torch.ts";
 
 async function open(contents: Record<string, Uint8Array | string>) {
   const files = memoryFiles(contents, "a-model");
-  return (await openHuggingFace(files, await files.list(), files.open)).weights;
+  return (await openHuggingFace(files, await files.list(), files.open)).weights();
 }
 
 const folderOf = (model: SeededModel, config: object = {}) => ({

@@ -10,7 +10,7 @@ import { torchBytes } from "../../helpers/formats/torch.ts";
 
 async function open(contents: Record<string, Uint8Array | string>) {
   const files = memoryFiles(contents, "a-model");
-  return (await openMeta(files, await files.list(), files.open)).weights;
+  return (await openMeta(files, await files.list(), files.open)).weights();
 }
 
 function paramsOf({ shape }: SeededModel, changes: object = {}): string {

@@ -17,12 +17,12 @@ const expected: { tokens: number[]; logits: Record<string, number[][]> } = JSON.
 
 async function open(name: string): Promise<WeightSource> {
   const path = join(FOLDER, name);
-  if (name.endsWith(".pt")) return (await openTraining(memoryFile(readFileSync(path), name))).weights;
+  if (name.endsWith(".pt")) return (await openTraining(memoryFile(readFileSync(path), name))).weights();
   const names = readdirSync(path);
   const read = async (file: string) => memoryFile(readFileSync(join(path, file)), file);
   const files = { name, list: async () => names, open: read };
   const opener = existsSync(join(path, "params.json")) ? openMeta : openHuggingFace;
-  return (await opener(files, names, read)).weights;
+  return (await opener(files, names, read)).weights();
 }
 
 it.each(Object.keys(expected.logits))("%s computes what PyTorch does", async (name) => {

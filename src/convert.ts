@@ -1,0 +1,166 @@
+/*
+ * From any model that can be opened to a checkpoint of llama2.c, or to a folder of Hugging Face's.
+ */
+import { copyFileSync, existsSync, realpathSync } from "node:fs";
+import { extname, join } from "node:path";
+import { checkGroupSize } from "./checkpoint/groupSize.ts";
+import type { Header } from "./checkpoint/llama2c/header.ts";
+import { type WriteOptions, writeCheckpoint } from "./checkpoint/llama2c/write.ts";
+import { type Recognised, recognise } from "./checkpoint/open.ts";
+import type { Target } from "./checkpoint/targets.ts";
+import { writeHuggingFace } from "./checkpoint/toHuggingFace.ts";
+import { formatTokenizer } from "./checkpoint/tokenizer/bin.ts";
+import { type FoundTokenizer, findTokenizer, namedTokenizer } from "./checkpoint/tokenizer/find.ts";
+import { Llama2Error } from "./errors.ts";
+import { filesAt } from "./files/disk.ts";
+import { OutputFile } from "./files/outputFile.ts";
+import { f32 } from "./llama2/math.ts";
+import { defaultGroupSize } from "./llama2/quantize.ts";
+import { type Config, DEFAULTS } from "./llama2/transformer.ts";
+import { groupSizeOf, isVector, tensorsOf, type WeightSource } from "./llama2/weights.ts";
+
+export interface ConvertOptions extends WriteOptions {
+  /**
+   * v0, v1: float32 checkpoints of llama2.c. v2: int8. safetensors: a Hugging Face folder, of the source's own type.
+   * @default "v1"
+   */
+  to?: Target;
+  /** v2: how many weights share a scale. Default: 64, halved until it divides dim and hiddenDim. */
+  groupSize?: number;
+  /** The context, in the place of the one that the source names. */
+  context?: number;
+  /** rmsnorm's epsilon and RoPE's theta, in the place of those that the source names. */
+  normEps?: number;
+  ropeTheta?: number;
+  /** The tokenizer's file. Default: the one that is found for the source. */
+  tokenizer?: string;
+}
+
+/** What was written. */
+export interface Converted {
+  config: Config;
+  /** The tokenizer's file beside it, or in the folder. */
+  tokenizer?: string;
+  /** What deserves to be told. */
+  notes: string[];
+}
+
+/**
+ * Read the model at `source`, a file or a folder, and write it to `out`, which is there as a whole or not at all. No
+ * more than a piece of a tensor is in memory.
+ * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT for what `out` cannot express, E_NUMERIC; the signal's reason
+ */
+export async function convert(source: string, out: string, options: ConvertOptions = {}): Promise<Converted> {
+  const { to = "v1", groupSize, context, normEps, ropeTheta, tokenizer: named, ...writing } = options;
+  if (existsSync(out) && existsSync(source) && realpathSync(out) === realpathSync(source)) {
+    throw new Llama2Error("E_USAGE", `${out} would replace the model that it is made from`);
+  }
+  const model = await recognise(filesAt(source));
+  try {
+    const weights = model.weights();
+    const config: Config = {
+      ...weights.config,
+      seqLen: context ?? weights.config.seqLen,
+      normEps: normEps === undefined ? weights.config.normEps : f32(normEps),
+      ropeTheta: ropeTheta === undefined ? weights.config.ropeTheta : f32(ropeTheta),
+    };
+    const { sharedClassifier } = weights;
+    const notes: string[] = [];
+    const tokenizer = await tokenizerFor(source, named, config.vocabSize, notes);
+    if (to === "safetensors") {
+      await writeHuggingFace(out, weightsWith(weights, config), numberType(model), writing);
+      return { config, tokenizer: tokenizer && writeTokenizer(join(out, "tokenizer"), tokenizer, notes), notes };
+    }
+    const version = Number(to[1]) as 0 | 1 | 2;
+    if (version === 0) checkVersion0(config, out);
+    const header: Header = { version, config, sharedClassifier, groupSize: 0 };
+    if (version === 2) header.groupSize = groupSizeFor(weights, groupSize, source, out);
+    await writeCheckpoint(out, header, weights, writing);
+    const stem = `${out.replace(/\.bin$/, "")}.tokenizer`;
+    return { config, tokenizer: tokenizer && writeTokenizer(stem, tokenizer, notes), notes };
+  } finally {
+    model.close();
+  }
+}
+
+const weightsWith = (weights: WeightSource, config: Config): WeightSource => ({
+  config,
+  sharedClassifier: weights.sharedClassifier,
+  formatOf: (name) => weights.formatOf(name),
+  pieces: (name, layer, multipleOf) => weights.pieces(name, layer, multipleOf),
+});
+
+/** The type of all numbers of the source, where it is one that safetensors has; else F32, which has all of them. */
+function numberType({ tensors }: Recognised): "F32" | "F16" | "BF16" {
+  const types = new Set(tensors.map((tensor) => ("type" in tensor ? tensor.type : "F32")));
+  const [type] = types;
+  return types.size === 1 && (type === "F16" || type === "BF16") ? type : "F32";
+}
+
+/** @throws Llama2Error E_FORMAT */
+function checkVersion0({ normEps, ropeTheta }: Config, out: string): void {
+  if (normEps === DEFAULTS.normEps && ropeTheta === DEFAULTS.ropeTheta) return;
+  const found = `the norm epsilon ${Number(normEps.toPrecision(7))} and the RoPE theta ${Number(ropeTheta.toPrecision(7))}`;
+  throw new Llama2Error("E_FORMAT", `${out} cannot be version 0, which has no place for ${found}. Version 1 has`);
+}
+
+/**
+ * The group size of a version-2 checkpoint: the source's own where it is int8.
+ * @throws Llama2Error E_USAGE, E_FORMAT where the source has matrices of several formats
+ */
+function groupSizeFor(weights: WeightSource, asked: number | undefined, source: string, out: string): number {
+  const matrices = tensorsOf(weights).filter(({ name }) => !isVector(name));
+  const sizes = new Map(matrices.map(({ name }) => [groupSizeOf(weights.formatOf(name)), name]));
+  const [own] = sizes.keys();
+  if (sizes.size > 1) {
+    const list = [...sizes].map(([size, name]) => `${name} ${size === 0 ? "float32" : `int8 in groups of ${size}`}`);
+    throw new Llama2Error("E_FORMAT", `${out} cannot be version 2: of ${source} ${list.join(", ")}. Version 1 can`);
+  }
+  if (own !== 0 && asked !== undefined && asked !== own) {
+    throw new Llama2Error("E_USAGE", `${source} is int8 in groups of ${own} already`);
+  }
+  if (own === 0 && asked !== undefined) checkGroupSize(asked, weights, source);
+  return own || (asked ?? defaultGroupSize(weights.config));
+}
+
+async function tokenizerFor(
+  source: string,
+  named: string | undefined,
+  vocabSize: number,
+  notes: string[],
+): Promise<FoundTokenizer | undefined> {
+  if (named !== undefined) return namedTokenizer(named, vocabSize);
+  try {
+    return await findTokenizer(source, vocabSize);
+  } catch (error) {
+    if (!(error instanceof Llama2Error)) throw error;
+    notes.push(`no tokenizer was written: ${error.message}`);
+    return undefined;
+  }
+}
+
+/** Write a tokenizer under this name and the ending of its kind: as llama2.c's where that says all of it. */
+function writeTokenizer(
+  name: string,
+  { path, kind, tokenizer, pieces }: FoundTokenizer,
+  notes: string[],
+): string | undefined {
+  if (!tokenizer.prepare) {
+    const file = new OutputFile(`${name}.bin`);
+    try {
+      file.write(formatTokenizer(tokenizer, pieces), 0);
+      file.finish();
+    } catch (error) {
+      file.discard();
+      throw error;
+    }
+    return `${name}.bin`;
+  }
+  if (kind === "gguf") {
+    notes.push("no tokenizer was written: what the one inside the GGUF file does to text, tokenizer.bin cannot say");
+    return undefined;
+  }
+  const copy = name + extname(path);
+  copyFileSync(path, copy);
+  return copy;
+}
