@@ -1,0 +1,57 @@
+/*
+ * The README: each command in it works, and its story is one that this program tells.
+ */
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { llama2 } from "../helpers/cli.ts";
+import { ROOT } from "../helpers/golden.ts";
+import { tempDir } from "../helpers/temp.ts";
+
+const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+
+/** The commands of its indented blocks, without what is said about each. */
+const commands = [...readme.matchAll(/^ {4}((?:llama2|npm|npx|node)\b.*)$/gm)].map(
+  ([, line]) => line.split(/ {2,}/)[0],
+);
+
+/** The arguments of a command of llama2's, however it is called there. */
+const argumentsOf = (command: string) => /^(?:llama2|npm start(?: --)?|npx \.)(?: (.*))?$/.exec(command);
+const [ours, others] = [true, false].map((is) => commands.filter((command) => (argumentsOf(command) !== null) === is));
+const needsGpu = (command: string) => command.includes("--backend cuda");
+
+const words = (text: string) => text.trim().split(/\s+/);
+
+it("the README's story is told by the seed that it names", async () => {
+  const [, block] = /npm start\n\n((?: {4}.+\n)+)/.exec(readme) ?? [];
+  const [, seed] = /`npm start -- -s (\d+)` tells it again/.exec(readme) ?? [];
+  const { stdout } = await llama2(["-s", seed]);
+  expect(words(block)).toEqual(words(stdout.toString()));
+});
+
+describe("of the README's commands", () => {
+  const cwd = tempDir();
+  for (const name of ["stories15M.bin"]) copyFileSync(join(ROOT, "models", "stories2M.bin"), join(cwd, name));
+  writeFileSync(join(cwd, "held-out.txt"), "Once upon a time there was a cat.");
+
+  it.each(ours.filter((command) => !needsGpu(command)))("works: %s", async (command) => {
+    const [, rest = ""] = argumentsOf(command) ?? [];
+    const args = [...rest.replace(/ > \S+$/, "").matchAll(/"([^"]*)"|(\S+)/g)].map(
+      ([, quoted, word]) => quoted ?? word,
+    );
+    const { code, stdout, stderr } = await llama2(args, { cwd });
+    expect({ code }, stderr).toEqual({ code: 0 });
+    expect(stdout.length + stderr.length).toBeGreaterThan(0);
+  });
+
+  it.each(others.filter((command) => command.startsWith("npm run ")))("a script exists for: %s", (command) => {
+    const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+    expect(Object.keys(scripts)).toContain(command.split(" ")[2]);
+  });
+
+  it("there is none that nobody has thought of", () => {
+    const known = [/^npm (run|ci|test|pack|install)\b/, /^node (src\/cli\/main\.ts|--inspect-brk examples\/run\.ts) /];
+    expect(others.filter((command) => !known.some((pattern) => pattern.test(command)))).toEqual([]);
+    expect(ours.length).toBeGreaterThan(10);
+  });
+});
