@@ -54,19 +54,42 @@ function byteString(bytes: Uint8Array): string {
   return string;
 }
 
-/** A tokenizer of the pieces `vocab` and their scores. */
+/** A tokenizer of the pieces `vocab` and their scores. Of equal pieces the lowest token is found. */
 export function tokenizerOf(vocab: string[], vocabScores: Float32Array): Tokenizer {
   const vocabSize = vocab.length;
-  const sortedVocab = new Map(vocab.map((piece, i) => [piece, i]));
-  if (sortedVocab.size < vocabSize) {
-    // Some pieces are equal. In the files of summer 2023 all letters are there twice, once as bytes. Which one stands
-    // for the piece is decided by the way run.c searches, so search that way.
-    const sorted = vocab.map((_, i) => i).sort((a, b) => compare(vocab[a], vocab[b]) || a - b);
-    for (const piece of sortedVocab.keys()) sortedVocab.set(piece, bsearch(piece, vocab, sorted));
-  }
+  const sortedVocab = new Map<string, number>();
+  for (let i = vocabSize - 1; i >= 0; i--) sortedVocab.set(vocab[i], i);
+  if (hasCharacterBytes(vocab)) settleBytes(sortedVocab, vocab);
   // a token may stand for a byte whatever the pieces are
   const maxTokenLength = vocab.reduce((longest, piece) => Math.max(longest, piece.length), 1);
   return { vocab, vocabScores, sortedVocab, vocabSize, maxTokenLength };
+}
+
+/** The character U+00bb of a byte bb, in UTF-8. */
+const characterOf = (byte: number): string =>
+  byte < 0x80 ? String.fromCharCode(byte) : String.fromCharCode(0xc0 | (byte >> 6), 0x80 | (byte & 0x3f));
+
+/** Whether all bytes are written as characters, as in the files that llama2.c made in July and August 2023. */
+function hasCharacterBytes(vocab: string[]): boolean {
+  for (let byte = 0; byte < 256; byte++) {
+    if (vocab[FIRST_BYTE + byte] !== characterOf(byte)) return false;
+  }
+  return true;
+}
+
+/**
+ * In such a file most characters below U+0100 are there twice: as the byte and as the piece. For ASCII, where both mean
+ * the same, take the one that run.c's bsearch happens to find. Above it they differ: the byte 0xe9 alone is no é.
+ */
+function settleBytes(sortedVocab: Map<string, number>, vocab: string[]): void {
+  const sorted = vocab.map((_, i) => i).sort((a, b) => compare(vocab[a], vocab[b]) || a - b);
+  for (let byte = 0; byte < 256; byte++) {
+    const character = characterOf(byte);
+    const piece = vocab.indexOf(character, FIRST_BYTE + 256);
+    if (byte < 0x80) sortedVocab.set(character, bsearch(character, vocab, sorted));
+    else if (piece === -1) sortedVocab.delete(character);
+    else sortedVocab.set(character, piece);
+  }
 }
 
 /** C's strcmp. */
@@ -93,7 +116,10 @@ export function decode(t: Tokenizer, prevToken: number, token: number): string {
   }
   // careful, some tokens designate raw bytes, and look like e.g. '<0x01>'. This is how C's sscanf reads "<0x%02hhX>"
   const rawByte = /^<0x[ \t-\r]*([+-][0-9A-Fa-f]|[0-9A-Fa-f]{1,2})/.exec(piece);
-  return rawByte ? String.fromCharCode(Number.parseInt(rawByte[1], 16) & 0xff) : piece;
+  if (rawByte) return String.fromCharCode(Number.parseInt(rawByte[1], 16) & 0xff);
+  // or, in files of summer 2023, like the character of the byte, which run.c prints
+  const byte = token - FIRST_BYTE;
+  return byte >= 0x80 && byte < 0x100 && piece === characterOf(byte) ? String.fromCharCode(byte) : piece;
 }
 
 /**
@@ -158,8 +184,7 @@ export function encode(t: Tokenizer, text: string, bos: boolean, eos: boolean, m
 function byteToken(t: Tokenizer, byte: number): number {
   const piece = t.vocab[FIRST_BYTE + byte];
   const hex = byte.toString(16).padStart(2, "0");
-  const utf8 = byte < 0x80 ? [byte] : [0xc0 | (byte >> 6), 0x80 | (byte & 0x3f)];
-  const isByte = piece?.toLowerCase() === `<0x${hex}>` || piece === String.fromCharCode(...utf8);
+  const isByte = piece?.toLowerCase() === `<0x${hex}>` || piece === characterOf(byte);
   return isByte ? FIRST_BYTE + byte : UNK;
 }
 

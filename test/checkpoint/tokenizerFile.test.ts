@@ -85,9 +85,9 @@ describe("a tokenizer file", () => {
 });
 
 describe("odd vocabularies", () => {
-  it("with a piece twice give it the token that run.c finds", () => {
+  it("with a piece twice give it its lowest token", () => {
     const tokenizer = readTokenizer(tokenizerFile([...BYTE_VOCAB, [" ", 0], ["a", 0], ["b", 0], ["a", 9], [" ", 9]]));
-    expect(encode(tokenizer, "ab", true, false)).toEqual([1, 259, 262, 261]);
+    expect(encode(tokenizer, "ab", true, false)).toEqual([1, 259, 260, 261]);
   });
 
   it("with an empty piece work", () => {
