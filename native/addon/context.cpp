@@ -6,7 +6,7 @@
 Napi::Function Context::define(Napi::Env env) {
   return DefineClass(env, "Context",
                      {InstanceMethod<&Context::forward>("forward"), InstanceMethod<&Context::sample>("sample"),
-                      InstanceMethod<&Context::dispose>("dispose")});
+                      InstanceMethod<&Context::copy>("copy"), InstanceMethod<&Context::dispose>("dispose")});
 }
 
 /* new Context(model, sequences) */
@@ -68,6 +68,20 @@ Napi::Value Context::sample(const Napi::CallbackInfo& info) {
     const auto* draws = reinterpret_cast<const llama2::Draw*>(floats(info[1], 3 * rows).data);
     int32_t* tokens = elements<int32_t>(info[3], napi_int32_array, rows).data;
     own.transformer->sample(parts_->context, logits, draws, count, tokens);
+    return info.Env().Undefined();
+  });
+}
+
+/* copy(from, to, positions): void - sequence `to` begins as sequence `from` does */
+Napi::Value Context::copy(const Napi::CallbackInfo& info) {
+  return guarded<Napi::Value>(info.Env(), [&] {
+    if (info.Length() != 3) throw BadArgument{"copy"};
+    const Parts& own = parts();
+    const int last = own.context.sequences() - 1;
+    const int from = whole(info[0], "the sequence to copy", 0, last);
+    const int to = whole(info[1], "the sequence to copy to", 0, last);
+    const int positions = whole(info[2], "how many positions to copy", 0, own.transformer->config().seqLen);
+    own.transformer->copy(parts_->context, from, to, positions);
     return info.Env().Undefined();
   });
 }

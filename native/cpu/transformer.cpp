@@ -211,4 +211,25 @@ Context::Context(const Transformer& transformer, int sequences)
   caches_ = layOutCaches(caches, transformer.config(), sequences);
 }
 
+void Transformer::copy(Context& context, int from, int to, int positions) noexcept {
+  if (from == to) return;
+  const Config& p = config_;
+  const KvCache& source = context.caches_[from];
+  const KvCache& target = context.caches_[to];
+  const size_t heads = static_cast<size_t>(p.nLayers) * p.nKvHeads;
+  // keys: the positions of a head follow each other, in whole panels
+  const size_t keyStride = Matrix::size(p.seqLen, p.headSize());
+  const size_t keys = Matrix::size(positions, p.headSize());
+  for (size_t head = 0; head < heads; head++) {
+    std::copy_n(source.keyCache + head * keyStride, keys, target.keyCache + head * keyStride);
+  }
+  // values: each panel of a head's numbers has the positions one after the other
+  const size_t panelStride = static_cast<size_t>(p.seqLen) * kPanel;
+  const size_t values = static_cast<size_t>(positions) * kPanel;
+  const size_t panels = heads * panelsOf(p.headSize());
+  for (size_t panel = 0; panel < panels; panel++) {
+    std::copy_n(source.valueCache + panel * panelStride, values, target.valueCache + panel * panelStride);
+  }
+}
+
 }  // namespace llama2

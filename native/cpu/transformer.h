@@ -122,6 +122,9 @@ class Transformer {
   /* Choose a token from each of `count` rows of logits, (count, vocabSize), as Sampler does. */
   void sample(Context& context, float* logits, const Draw* draws, int count, int32_t* tokens) noexcept;
 
+  /* Let one sequence begin as another does: copy its first `positions` keys and values. */
+  void copy(Context& context, int from, int to, int positions) noexcept;
+
   /* The most entries of a batch. */
   int maxBatch() const { return maxBatch_; }
 

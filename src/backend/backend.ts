@@ -49,7 +49,10 @@ export interface LoadedModel {
   readonly maxBatch: number;
   /** It lies in the memory of a device, which says itself what it can hold, and not in the machine's. */
   readonly onDevice?: boolean;
-  /** Room for so many sequences, each with a KV cache of `contextLength` positions. */
+  /**
+   * Room for so many sequences, each with a KV cache of `contextLength` positions. The machine's memory is taken as they
+   * are filled, a device's at once.
+   */
   openContext(sequences: number): Context;
   dispose(): void;
 }
@@ -74,6 +77,8 @@ export interface Context {
    * stories at once), or any mixture, as long as what stands before an entry in its sequence has been read by
    * earlier calls, or stands before it in `batch`. At most the model's `maxBatch`. The bits do not depend on how entries are
    * batched.
+   *
+   * A position may be read again: it and what follows it in its sequence are replaced.
    *
    * Returns the logits of the last `wanted` entries, (wanted, vocabSize): nothing if none are wanted. They are in memory
    * that the next call overwrites, as `sample` does. The classifier, a model's largest matrix, is computed for these

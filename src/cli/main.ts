@@ -5,7 +5,7 @@
  */
 const needsNoModel = /^(-h|--help|help|-v|--version|(de)?tokenize|quantize)$/;
 if (!process.argv.slice(2).some((arg) => needsNoModel.test(arg))) {
-  const { startEarly } = await import("../run/client.ts");
+  const { startEarly } = await import("../run/startWorker.ts");
   startEarly();
 }
 const { main } = await import("./program.ts");

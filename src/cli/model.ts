@@ -3,7 +3,8 @@
  */
 import { existsSync } from "node:fs";
 import { Llama2Error } from "../errors.ts";
-import { loadModel, type Model } from "../model.ts";
+import { loadModel } from "../loadModel.ts";
+import type { Model } from "../model.ts";
 import { adviceForModel } from "./hints.ts";
 import { tell } from "./io.ts";
 import { COMMANDS, type MachineFlags } from "./options.ts";

@@ -1,7 +1,8 @@
 /*
  * llama2 -N: many stories at once.
  */
-import type { Generation, Model } from "../model.ts";
+import { type Generation, nextSeed } from "../generation.ts";
+import type { Model } from "../model.ts";
 import { TextStream } from "../text.ts";
 import { endProgress, print, showProgress, TextOutput } from "./io.ts";
 
@@ -13,14 +14,15 @@ const SEPARATOR = "<|end|>\n";
  * finished is printed as it comes; those after it wait for their turn.
  */
 export async function printStories(model: Model, generation: Generation, count: number, json: boolean): Promise<void> {
-  const seeds = Array.from({ length: count }, (_, k) => storySeed(generation.seed, k));
-  const [first] = generation.promptTokens;
+  const seeds = Array.from({ length: count }, (_, k) => nextSeed(generation.seed, k));
+  const [first, ...prompt] = generation.promptTokens;
   const stories = seeds.map((seed) => {
+    const stream = new TextStream(model.tokenizer, first);
     return {
       seed,
-      tokens: [first],
-      stream: new TextStream(model.tokenizer, first),
-      text: "",
+      tokens: [...generation.promptTokens],
+      stream,
+      text: prompt.map((token) => stream.push(token)).join(""),
       printed: 0,
       ended: false,
     };
@@ -30,7 +32,7 @@ export async function printStories(model: Model, generation: Generation, count: 
   const out = new TextOutput();
   let current = 0;
   try {
-    for await (const { story: k, tokens, ended } of generation.stories(seeds)) {
+    for await (const { sequence: k, tokens, ended } of generation.stories(seeds)) {
       const story = stories[k];
       story.tokens.push(...tokens);
       story.text += tokens.map((token) => story.stream.push(token)).join("");
@@ -53,10 +55,4 @@ export async function printStories(model: Model, generation: Generation, count: 
     if (silent) endProgress();
     if (current < count && !json) await out.end("\n"); // it was interrupted within a story
   }
-}
-
-/** The seed of story k: the first seed plus k, wrapped at 2^64, where 0 is no seed and is skipped. */
-export function storySeed(first: bigint, k: number): bigint {
-  const seed = first + BigInt(k);
-  return seed < 2n ** 64n ? seed : seed - 2n ** 64n + 1n;
 }

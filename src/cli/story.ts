@@ -2,8 +2,9 @@
  * llama2 [MODEL]: a story.
  */
 import { promptText } from "../files/text.ts";
-import { decode, safePrintf } from "../llama2/tokenizer.ts";
-import type { Generation, Model } from "../model.ts";
+import type { Generation } from "../generation.ts";
+import { BOS, decode, safePrintf } from "../llama2/tokenizer.ts";
+import type { Model } from "../model.ts";
 import { TextStream } from "../text.ts";
 import { print, readStdin, STDIN, TextOutput, tell } from "./io.ts";
 import { openModel } from "./model.ts";
@@ -34,7 +35,8 @@ export async function story(path: string | undefined, flags: StoryFlags, signal:
     const steps = stepsOf(model, flags.steps ?? (flags.compat ? RUN_C_STEPS : 0));
     const { tokens, maxTokens } = cutPrompt(model, prompt, steps);
     const { temperature, topP, seed } = flags;
-    const generation = model.generate(tokens, { temperature, topP, seed, maxTokens, signal });
+    const stops = flags.compat ? [BOS] : undefined; // as in run.c
+    const generation = model.generate(tokens, { temperature, topP, seed, maxTokens, stops, signal });
     tellSeed(flags.seed, generation.seed);
     if (flags.stories > 1) await printStories(model, generation, flags.stories, flags.json ?? false);
     else if (flags.json) await printJson(model, generation);
@@ -71,7 +73,8 @@ function cutPrompt(model: Model, prompt: string | Uint8Array, steps: number) {
 
 /** Stream the story, prompt included, and end it with a newline, as run.c does. */
 async function printText(model: Model, generation: Generation, compat: boolean): Promise<void> {
-  let previous = generation.promptTokens[0];
+  const [first, ...prompt] = generation.promptTokens;
+  let previous = first;
   const text = new TextStream(model.tokenizer, previous);
   const out = new TextOutput(compat);
   const runC = (token: number) => {
@@ -79,22 +82,23 @@ async function printText(model: Model, generation: Generation, compat: boolean):
     previous = token;
     return Buffer.from(piece, "latin1");
   };
+  const printTokens = (tokens: readonly number[]) =>
+    out.print(compat ? Buffer.concat(tokens.map(runC)) : tokens.map((token) => text.push(token)).join(""));
   try {
-    for await (const { tokens } of generation.slices()) {
-      await out.print(compat ? Buffer.concat(tokens.map(runC)) : tokens.map((token) => text.push(token)).join(""));
-    }
+    await printTokens(prompt);
+    for await (const { tokens } of generation.slices()) await printTokens(tokens);
   } finally {
     await out.end(compat ? "\n" : `${text.end()}\n`);
   }
 }
 
 async function printJson(model: Model, generation: Generation): Promise<void> {
-  const text = new TextStream(model.tokenizer, generation.promptTokens[0]);
-  let all = "";
-  for await (const { tokens } of generation.slices()) all += tokens.map((token) => text.push(token)).join("");
+  for await (const _ of generation.slices()); // they are kept
   const { tokens, seed, timings } = generation;
   const { backend, threads } = model;
-  const story = { tokens, text: all + text.end(), seed: `${seed}`, backend, threads, timings };
+  const text = new TextStream(model.tokenizer, tokens[0]);
+  const all = tokens.slice(1).map((token) => text.push(token));
+  const story = { tokens, text: all.join("") + text.end(), seed: `${seed}`, backend, threads, timings };
   await print(`${JSON.stringify(story)}\n`);
 }
 

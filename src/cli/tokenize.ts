@@ -7,7 +7,7 @@ import { encode } from "../encode.ts";
 import { Llama2Error } from "../errors.ts";
 import { withoutMark } from "../files/text.ts";
 import { BOS, EOS, type Tokenizer } from "../llama2/tokenizer.ts";
-import { BUNDLED_MODEL } from "../model.ts";
+import { BUNDLED_MODEL } from "../loadModel.ts";
 import { TextStream, toByteString } from "../text.ts";
 import { print, readStdin, STDIN } from "./io.ts";
 import { tokenIds } from "./options.ts";

@@ -1,189 +1,189 @@
 /*
- * The caller's end of the worker.
+ * The caller's end of the line to the model's thread, whatever kind of thread it is.
  */
-import type { Worker } from "node:worker_threads";
 import { Llama2Error } from "../errors.ts";
-import type { FailureInfo, FromWorker, Output, Request, Setup, Timings, ToWorker } from "./protocol.ts";
-import { startWorker } from "./startWorker.ts";
+import { onAbort } from "./abort.ts";
+import { revive } from "./failure.ts";
+import type { FromWorker, RequestTimings, SequenceRequest, Setup, Slice, ToWorker } from "./protocol.ts";
 
-/** What the worker says once the model is ready. */
-export type LoadedInfo = Omit<Extract<FromWorker, { type: "loaded" }>, "type">;
-
-interface Ending {
-  answered: boolean;
-  timings?: Omit<Timings, "loadMs">;
-  error?: Error;
+/** A thread that serves one model (serve.ts). */
+export interface Channel {
+  post(message: ToWorker): void;
+  onMessage(listener: (message: FromWorker) => void): void;
+  /** Calls back when the thread has ended, with why. */
+  onExit(listener: (why: Error) => void): void;
+  /** Whether the process is to stay alive for it. */
+  keepAlive(keep: boolean): void;
+  /** End it at once. */
+  terminate(): Promise<void>;
 }
 
-/** Output that has come and is not yet taken, and whoever waits for more. */
-class Inbox {
-  private readonly outputs: Output[] = [];
-  private wake = () => {};
-  /** How it ended: by the worker, when the request is `answered`, or because nobody waits any more. */
-  ended: Ending | undefined;
+/** What the thread says once the model is ready. */
+export type LoadedInfo = Omit<Extract<FromWorker, { type: "loaded" }>, "type">;
 
-  put(output: Output): void {
-    this.outputs.push(output);
+/** Slices that have come and are not yet taken, and whoever waits for more. */
+class Inbox {
+  private readonly slices: Slice[][] = [];
+  private wake = () => {};
+  private ended = false;
+  private error: Error | undefined;
+  timings: RequestTimings | undefined;
+
+  put(slices: Slice[]): void {
+    if (slices.length > 0) this.slices.push(slices);
     this.wake();
   }
-  end(how: Ending): void {
-    this.ended ??= how;
+  /** No more will come: all has been answered, or nobody waits any more. The first reason counts. */
+  end(error?: Error): void {
+    if (!this.ended) this.error = error;
+    this.ended = true;
     this.wake();
   }
-  /** The next output, or undefined at the end. */
-  async take(): Promise<Output | undefined> {
-    while (this.outputs.length === 0 && !this.ended) {
+  get hasMore(): boolean {
+    return this.slices.length > 0;
+  }
+  /** The next slices, or undefined at the end. */
+  async take(): Promise<Slice[] | undefined> {
+    while (this.slices.length === 0 && !this.ended) {
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });
     }
-    return this.outputs.shift();
+    if (this.error) throw this.error;
+    return this.slices.shift();
   }
 }
 
-/** A worker that has not been told its model yet. */
-let early: Worker | undefined;
-
-/**
- * Start the next model's worker before anybody knows the model, since a thread takes a while to start. It does not keep
- * the process alive.
- */
-export function startEarly(): void {
-  try {
-    const worker = startWorker();
-    worker.unref();
-    worker.on("error", () => {}); // whoever needs one starts another, and hears why that fails
-    worker.on("exit", () => {
-      if (early === worker) early = undefined;
-    });
-    early = worker;
-  } catch {
-    // the same
-  }
-}
-
-/** A model that lives in a worker. */
-export class WorkerClient {
-  private readonly worker: Worker;
-  private readonly inboxes = new Map<number, Inbox>();
-  private readonly exited: Promise<void>;
+/** A model that lives in a thread of its own. */
+export class Client {
+  private readonly channel: Channel;
+  private readonly waiting = new Map<number, Inbox>(); // requests that have not been answered to the end
+  private readonly exited: Promise<Error>;
   private nextId = 1;
   private death: Error | undefined;
+  private closing: Promise<void> | undefined;
 
   /** Start loading. `onOpened` is told the vocabulary's size as soon as the header has been read. */
   static async load(
+    channel: Channel,
     setup: Setup,
     onOpened: (vocabSize: number) => Promise<void>,
     signal?: AbortSignal,
-  ): Promise<{ client: WorkerClient; info: LoadedInfo }> {
-    signal?.throwIfAborted();
-    const client = new WorkerClient(setup);
-    const whileLoading = new AbortController(); // takes the signal's listener away in the end
+  ): Promise<{ client: Client; info: LoadedInfo }> {
+    const client = new Client(channel);
+    let stopListening = () => {};
     try {
       const info = await new Promise<LoadedInfo>((resolve, reject) => {
-        let told: Promise<void> | undefined;
-        client.worker.on("message", (message: FromWorker) => {
+        let opened: Promise<void> | undefined;
+        channel.onMessage((message) => {
           if (message.type === "opened") {
-            told = onOpened(message.vocabSize);
-            told.catch(reject);
-          } else if (message.type === "loaded") told?.then(() => resolve(message), reject);
+            opened = onOpened(message.vocabSize);
+            opened.catch(reject);
+          } else if (message.type === "loaded") opened?.then(() => resolve(message), reject);
           else if (message.type === "loadFailed") reject(revive(message.error));
         });
-        client.exited.then(() => reject(client.death));
-        signal?.addEventListener("abort", () => reject(signal.reason), { signal: whileLoading.signal });
+        client.exited.then(reject);
+        stopListening = onAbort(signal, () => reject(signal?.reason));
+        client.send({ type: "load", setup });
       });
-      client.rest();
+      channel.keepAlive(false);
       return { client, info };
     } catch (error) {
-      await client.worker.terminate();
+      await channel.terminate();
       throw error;
     } finally {
-      whileLoading.abort();
+      stopListening();
     }
   }
 
-  private constructor(setup: Setup) {
-    this.worker = early ?? startWorker();
-    early = undefined;
-    this.worker.ref();
+  private constructor(channel: Channel) {
+    this.channel = channel;
+    channel.keepAlive(true);
     this.exited = new Promise((resolve) => {
-      this.worker.on("error", (error) => {
-        this.death = error;
-      });
-      this.worker.on("exit", (code) => {
-        this.death ??= new Error(`the model's worker ended with code ${code}`);
-        for (const inbox of this.inboxes.values()) inbox.end({ answered: false, error: this.death });
-        resolve();
+      channel.onExit((why) => {
+        this.death ??= why;
+        for (const id of this.waiting.keys()) this.end(id, this.death);
+        resolve(why);
       });
     });
-    this.worker.on("message", (message: FromWorker) => {
-      if (message.type === "output") this.inboxes.get(message.id)?.put(message.output);
-      else if (message.type === "done") this.inboxes.get(message.id)?.end({ answered: true, timings: message.timings });
-      else if (message.type === "failed")
-        this.inboxes.get(message.id)?.end({ answered: true, error: revive(message.error) });
+    channel.onMessage((message) => {
+      if (message.type !== "report") return;
+      const inbox = this.waiting.get(message.id);
+      inbox?.put(message.slices);
+      if (inbox) inbox.timings = message.timings;
+      if (message.timings) this.end(message.id);
     });
-    this.send({ type: "load", setup });
   }
 
   /**
-   * Send a request; its output comes piece by piece. Leaving the loop, or the signal, cancels it.
-   * @returns where the time went, for a generation
+   * Send sequences that are started together; what they bring comes slice by slice. Leaving the loop, or the signal,
+   * cancels them.
+   * @returns where the time went
    */
-  async *request<T extends Output>(
-    request: Request,
-    { session, signal }: { session?: number; signal?: AbortSignal } = {},
-  ): AsyncGenerator<T, Omit<Timings, "loadMs"> | undefined> {
+  async *request(
+    sequences: readonly SequenceRequest[],
+    signal?: AbortSignal,
+  ): AsyncGenerator<Slice[], RequestTimings | undefined> {
     signal?.throwIfAborted();
     if (this.death) throw this.death;
     const id = this.nextId++;
     const inbox = new Inbox();
-    this.inboxes.set(id, inbox);
-    this.worker.ref();
-    const abort = () => inbox.end({ answered: false, error: signal?.reason });
-    signal?.addEventListener("abort", abort, { once: true });
+    this.waiting.set(id, inbox);
+    const stopListening = onAbort(signal, () => this.cancel(id, signal?.reason));
     try {
-      this.send({ type: "start", id, session, request });
-      for (let output = await inbox.take(); output; output = await inbox.take()) {
-        signal?.throwIfAborted();
-        yield output as T;
+      this.send({ type: "start", id, sequences });
+      this.holdOn();
+      for (let slices = await inbox.take(); slices; slices = await inbox.take()) {
+        yield slices;
+        if (inbox.hasMore) await turn();
       }
-      if (inbox.ended?.error) throw inbox.ended.error;
-      return inbox.ended?.timings;
+      return inbox.timings;
     } finally {
-      if (!inbox.ended?.answered) this.send({ type: "cancel", id });
-      signal?.removeEventListener("abort", abort);
-      this.inboxes.delete(id);
-      this.rest();
+      stopListening();
+      this.cancel(id);
     }
   }
 
-  endSession(session: number): void {
-    this.send({ type: "endSession", session });
+  /** End the thread, after the pass it is at. What is still running throws. May be called twice. */
+  close(): Promise<void> {
+    this.closing ??= this.endThread();
+    return this.closing;
   }
 
-  /** End the worker, after the pass it is at. May be called twice. */
-  async close(): Promise<void> {
-    this.death ??= new Error("the model was disposed");
-    for (const [id, inbox] of this.inboxes) {
-      this.send({ type: "cancel", id });
-      inbox.end({ answered: false, error: this.death });
-    }
+  private async endThread(): Promise<void> {
+    this.death ??= new Llama2Error("E_USAGE", "the model was disposed");
+    for (const id of [...this.waiting.keys()]) this.end(id, this.death);
     this.send({ type: "close" });
-    this.worker.ref();
+    this.channel.keepAlive(true);
     await this.exited;
   }
 
+  /** Nobody waits for this request any more. */
+  private cancel(id: number, reason?: Error): void {
+    if (!this.waiting.has(id)) return;
+    if (!this.closing) this.send({ type: "cancel", id });
+    this.end(id, reason);
+  }
+
+  private end(id: number, error?: Error): void {
+    this.waiting.get(id)?.end(error);
+    this.waiting.delete(id);
+    this.holdOn();
+  }
+
   private send(message: ToWorker): void {
-    this.worker.postMessage(message);
+    this.channel.post(message);
   }
 
-  /** An idle worker does not keep the process alive. */
-  private rest(): void {
-    if (this.inboxes.size === 0) this.worker.unref();
+  /** An idle thread does not keep the process alive; one that is asked something, or told to end, does. */
+  private holdOn(): void {
+    this.channel.keepAlive(this.waiting.size > 0 || this.closing !== undefined);
   }
 }
 
-/** An error from the other thread. */
-function revive({ code, message, remedy }: FailureInfo): Error {
-  return code ? new Llama2Error(code, message, remedy) : new Error(message);
-}
+/** The event loop turns once: whoever is slow to take what has come does not keep others from their turn. */
+const turn = (): Promise<void> =>
+  new Promise((resolve) => {
+    if (typeof setImmediate === "function") setImmediate(resolve);
+    else setTimeout(resolve);
+  });

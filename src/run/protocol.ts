@@ -1,11 +1,11 @@
 /*
- * What the two ends of the worker say to each other.
+ * What the two ends of the model's thread say to each other.
  */
 import type { BackendName, CudaOptions } from "../backend/backend.ts";
 import type { ErrorCode, Remedy } from "../errors.ts";
 import type { Config } from "../llama2/transformer.ts";
 
-/** The model that a worker is for. */
+/** The model that a thread is for. */
 export interface Setup {
   path: string;
   backend: BackendName | "auto";
@@ -14,56 +14,49 @@ export interface Setup {
   cuda: CudaOptions;
 }
 
-/**
- * Run the generation loop: read `tokens` from position `pos` on and write until `steps` or the token `stop`. For each
- * seed there is a story; those that fit into a batch are told at once.
- */
-export interface GenerateRequest {
-  type: "generate";
-  tokens: readonly number[];
-  pos: number;
-  steps: number;
-  stop: number;
+/** How new tokens are chosen: run.c's sampler, and the state of its random number generator. */
+export interface Sampling {
   temperature: number;
   topP: number;
-  seeds: readonly bigint[];
-  logprobs: boolean;
+  state: bigint; // never 0
 }
 
-/** Read `tokens` from position `pos` on; what comes out are the logits after each. */
-export interface LogitsRequest {
-  type: "logits";
+/**
+ * A sequence of tokens to read and, with `sampling`, to continue. Stories, chat turns, logits and scores are all this.
+ * `tokens` has at least one.
+ */
+export interface SequenceRequest {
   tokens: readonly number[];
-  pos: number;
-  batch: boolean; // as many tokens a pass as the backend takes, or one by one
+  maxTokens: number; // new ones; tokens.length + maxTokens is at most the context + 1
+  stops: readonly number[]; // each of them ends the sequence, and is not told
+  sampling?: Sampling; // absent: the tokens are only read
+  /**
+   * "tokens": new tokens. "logprobs": and the log-probability of each; without sampling, that of each token read but
+   * the first. "logits": and the row of logits that each was chosen from; without sampling, the row after each token read.
+   */
+  want: "tokens" | "logprobs" | "logits";
+  /** Without sampling: how many of the first tokens nobody wants to hear of. Where a slot holds them, they are not read. */
+  skip?: number;
+  /** Read one token in each pass, as run.c does. Default: as many as fit. */
+  oneByOne?: boolean;
 }
 
-/** Read `tokens` from position 0 on; what comes out is the log-probability of each but the first. */
-export interface ScoreRequest {
-  type: "score";
-  tokens: readonly number[];
-}
-
-export type Request = GenerateRequest | LogitsRequest | ScoreRequest;
-
-/** Tokens of one story that came in one slice of time, oldest first. */
+/** What one sequence brought in one slice of time. Tokens of the prompt never come back. */
 export interface Slice {
-  story: number;
-  tokens: number[];
-  /** Natural log-probabilities from the raw logits. NaN for tokens of the prompt, and unless asked for. */
-  logprobs: number[];
-  /** No more will come. */
-  ended: boolean;
+  sequence: number; // its index in the request
+  tokens: number[]; // new ones, oldest first
+  logprobs?: number[]; // natural logarithms, from the raw logits
+  logits?: Float32Array; // (rows, vocabSize)
+  ended?: "stop" | "length" | "failed"; // this slice is its last
+  state?: bigint; // of the generator, once it has ended
+  error?: FailureInfo; // why it failed
 }
 
-/** What comes out of a generate, logits or score request, piece by piece. */
-export type Output = Slice[] | Float32Array | Float64Array;
-
-/** Where the time of one generation went, in milliseconds. */
+/** Where the time of one request went, in milliseconds. */
 export interface Timings {
-  /** From `loadModel` to a model that is ready; the same for all of its generations. */
+  /** From `loadModel` to a model that is ready; the same for all requests. */
   loadMs: number;
-  /** From the request to the first new token. */
+  /** From the request to its first new token. */
   firstTokenMs: number;
   /** Forward passes over the prompt. */
   prefillMs: number;
@@ -71,30 +64,36 @@ export interface Timings {
   decodeMs: number;
   /** Choosing tokens. */
   sampleMs: number;
-  /** run.c's figure: positions after the first forward call, by the time since it returned. 0 if there are none. */
+  /** run.c's figure: positions read after the prompt, by the time since the prompt was read. 0 if there are none. */
   tokensPerSecond: number;
 }
+export type RequestTimings = Omit<Timings, "loadMs">;
 
-/** To the worker. Requests that name the same session share a context, which lives until the session ends. */
+/** To the model's thread. The sequences of one request are started, told and cancelled together. */
 export type ToWorker =
   | { type: "load"; setup: Setup } // once, before all others
-  | { type: "start"; id: number; session: number | undefined; request: Request }
-  | { type: "cancel"; id: number }
-  | { type: "endSession"; session: number }
+  | { type: "start"; id: number; sequences: readonly SequenceRequest[] }
+  | { type: "cancel"; id: number } // nothing more comes for this request
   | { type: "close" };
 
-/** An error on its way to the other thread. Without a code it is a bug, and `message` has the stack. */
+/** An error on its way to the other thread. Without a code it is a bug. */
 export interface FailureInfo {
   code: ErrorCode | undefined;
   message: string;
+  stack?: string | undefined;
   remedy?: Remedy | undefined;
 }
 
-/** From the worker. */
+/** What a request has brought since the last time. The timings come with the last of it. */
+export interface Report {
+  id: number;
+  slices: Slice[];
+  timings?: RequestTimings;
+}
+
+/** From the model's thread. */
 export type FromWorker =
   | { type: "opened"; vocabSize: number }
   | { type: "loaded"; config: Config; backend: BackendName; threads: number; notes: string[] }
   | { type: "loadFailed"; error: FailureInfo }
-  | { type: "output"; id: number; output: Output }
-  | { type: "done"; id: number; timings: Omit<Timings, "loadMs"> | undefined }
-  | { type: "failed"; id: number; error: FailureInfo };
+  | ({ type: "report" } & Report);

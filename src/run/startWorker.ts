@@ -1,14 +1,81 @@
 /*
- * Where the worker's file is: beside this one, which is TypeScript in a clone that runs its sources as they are, and
- * JavaScript in what was built. (tsc rewrites the specifiers of imports, and no others.)
+ * Starting the model's thread where it is a worker of Node's.
+ *
+ * Its file is beside this one: TypeScript in a clone that runs its sources as they are, JavaScript in what was built.
+ * (tsc rewrites the specifiers of imports, and no others.)
  */
 import { Worker } from "node:worker_threads";
+import { Llama2Error } from "../errors.ts";
+import type { Channel } from "./client.ts";
+import type { FromWorker } from "./protocol.ts";
 
-/** Start the thread in which a model lives. It has been told nothing yet. */
-export function startWorker(): Worker {
+/** A worker that has not been told its model yet. */
+let early: Worker | undefined;
+
+/**
+ * Start the next model's thread before anybody knows the model, since a thread takes a while to start. It does not keep
+ * the process alive.
+ */
+export function startEarly(): void {
+  try {
+    const worker = newWorker();
+    worker.unref();
+    worker.on("error", () => {}); // whoever needs one starts another, and hears why that fails
+    worker.on("exit", () => {
+      if (early === worker) early = undefined;
+    });
+    early = worker;
+  } catch {
+    // the same
+  }
+}
+
+/**
+ * A thread that has been told nothing yet.
+ * @throws Llama2Error E_DEVICE_UNAVAILABLE if the process may not start one
+ */
+export function startWorker(): Channel {
+  const worker = early ?? newWorker();
+  early = undefined;
+  let death: Error | undefined;
+  return {
+    post: (message) => worker.postMessage(message),
+    onMessage: (listener) => worker.on("message", (message: FromWorker) => listener(message)),
+    onExit(listener) {
+      worker.on("error", (error) => {
+        death = typed(error);
+      });
+      worker.on("exit", (code) => listener(death ?? new Error(`the model's thread ended with code ${code}`)));
+    },
+    keepAlive: (keep) => (keep ? worker.ref() : worker.unref()),
+    terminate: async () => {
+      await worker.terminate();
+    },
+  };
+}
+
+function newWorker(): Worker {
   // the flags that the caller's process was started with, such as --input-type, are not meant for this thread
   const options = { execArgv: [] };
-  return import.meta.url.endsWith(".ts")
-    ? new Worker(new URL("./worker.ts", import.meta.url), options)
-    : new Worker(new URL("./worker.js", import.meta.url), options);
+  try {
+    return import.meta.url.endsWith(".ts")
+      ? new Worker(new URL("./worker.ts", import.meta.url), options)
+      : new Worker(new URL("./worker.js", import.meta.url), options);
+  } catch (error) {
+    throw typed(error as Error);
+  }
+}
+
+/** What Node says when it cannot run a thread, as an error of ours. */
+function typed(error: NodeJS.ErrnoException): Error {
+  if (error.code === "ERR_WORKER_OUT_OF_MEMORY") {
+    return new Llama2Error("E_LIMIT", "the model's thread has run out of memory. A shorter context needs less", {
+      option: "context",
+    });
+  }
+  if (error.code === "ERR_ACCESS_DENIED") {
+    const message = "this process may not start threads, and the model needs one: start node with --allow-worker";
+    return new Llama2Error("E_DEVICE_UNAVAILABLE", message);
+  }
+  return error;
 }

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { canEmulateAddon } from "../../scripts/cuda-emulator.mjs";
 import { openFile } from "../../src/checkpoint/openFile.ts";
-import { BUNDLED_MODEL } from "../../src/model.ts";
+import { BUNDLED_MODEL } from "../../src/loadModel.ts";
 import { hasAddon, needsAddon } from "../helpers/backends.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import { llama2, type RunOptions } from "../helpers/cli.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { storySeed } from "../../src/cli/stories.ts";
+import { nextSeed } from "../../src/generation.ts";
 import { llama2 } from "../helpers/cli.ts";
 
 describe("-N", () => {
@@ -43,6 +43,6 @@ describe("-N", () => {
     [2n ** 64n - 1n, 1, 1n],
     [2n ** 64n - 2n, 3, 2n],
   ])("from seed %d on, story %d has seed %d", (first, k, seed) => {
-    expect(storySeed(first, k)).toBe(seed);
+    expect(nextSeed(first, k)).toBe(seed);
   });
 });

@@ -23,6 +23,8 @@ export interface NativeContext {
   forward(entries: Int32Array, count: number, wanted: number, logits: Float32Array): void;
   /** draws: (count, 3) temperature, top-p, coin; tokens: (count), of the first `count` rows of logits */
   sample(logits: Float32Array, draws: Float32Array, count: number, tokens: Int32Array): void;
+  /** the first `positions` positions of a sequence, into another */
+  copy(from: number, to: number, positions: number): void;
   dispose(): void;
 }
 

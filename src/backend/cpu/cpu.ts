@@ -96,6 +96,7 @@ function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, se
       native.sample(last, draws, samplers.length, tokens);
       return Array.from(tokens.subarray(0, samplers.length));
     },
+    copy: (from, to, positions) => native.copy(from, to, positions),
     dispose: () => native.dispose(),
   };
 }

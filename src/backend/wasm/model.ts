@@ -3,13 +3,13 @@
  * runs wherever that does; wasm.ts adds what Node has, threads.
  */
 import { randomF32, type Sampler } from "../../llama2/sampler.ts";
-import type { Config } from "../../llama2/transformer.ts";
+import { type Config, headSizeOf } from "../../llama2/transformer.ts";
 import { floatPieces, isVector, type WeightSource } from "../../llama2/weights.ts";
 import type { Context, Entry } from "../backend.ts";
 import { RopeTable } from "../ropeTable.ts";
 import { Arena } from "./arena.ts";
 import type { Kernels } from "./kernels.ts";
-import { readMatrix, rowBytes } from "./panels.ts";
+import { matrixBytes, PANEL, readMatrix, rowBytes } from "./panels.ts";
 import { type Plan, planContext } from "./plan.ts";
 
 /** Read all weights into the places that the plan gives them. */
@@ -92,6 +92,28 @@ class WasmContext implements Context {
       const coin = temperature === 0 ? 0 : randomF32(sampler);
       return kernels.sample(this.logits + row * rowBytes(config.vocabSize), temperature, topp, coin);
     });
+  }
+
+  copy(from: number, to: number, positions: number): void {
+    const { config, memory } = this.model;
+    const heads = config.nLayers * config.nKvHeads;
+    const headSize = headSizeOf(config);
+    const bytes = new Uint8Array(memory.buffer);
+    // keys: a head's positions follow each other, in whole panels
+    const keyBytes = matrixBytes(config.seqLen, headSize);
+    const keys = matrixBytes(positions, headSize);
+    for (let head = 0; head < heads; head++) {
+      const source = this.keyCache + (from * heads + head) * keyBytes;
+      bytes.copyWithin(this.keyCache + (to * heads + head) * keyBytes, source, source + keys);
+    }
+    // values: each panel of a head's numbers has the positions one after the other
+    const panelBytes = matrixBytes(PANEL, config.seqLen);
+    const values = matrixBytes(PANEL, positions);
+    const panels = heads * Math.ceil(headSize / PANEL);
+    for (let panel = 0; panel < panels; panel++) {
+      const source = this.valueCache + (from * panels + panel) * panelBytes;
+      bytes.copyWithin(this.valueCache + (to * panels + panel) * panelBytes, source, source + values);
+    }
   }
 
   dispose(): void {

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { open } from "../../../src/checkpoint/open.ts";
 import { findTokenizer } from "../../../src/checkpoint/tokenizer/find.ts";
 import { filesAt } from "../../../src/files/disk.ts";
-import { loadModel } from "../../../src/model.ts";
+import { loadModel } from "../../../src/loadModel.ts";
 import { makeCheckpoint, SHAPES } from "../../helpers/checkpoint.ts";
 import { rejected } from "../../helpers/errors.ts";
 import { type GgufEntry, ggufBytes, ggufKeys } from "../../helpers/formats/gguf.ts";

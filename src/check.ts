@@ -1,0 +1,86 @@
+/*
+ * Checking what the caller of a public function gave.
+ */
+import { Llama2Error } from "./errors.ts";
+
+/** @throws Llama2Error E_USAGE */
+export function usage(message: string): never {
+  throw new Llama2Error("E_USAGE", message);
+}
+
+/**
+ * @param what takes the options, for messages
+ * @throws Llama2Error E_USAGE if `options` is no object, or has one that nobody knows
+ */
+export function checkOptions(what: string, options: unknown, known: readonly string[]): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    usage(`the options of ${what} are ${show(options)}, expected an object`);
+  }
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    const meant = nearest(name, known);
+    usage(`${what} has no option "${name}"${meant ? `. Is "${meant}" meant?` : `: it has ${known.join(", ")}`}`);
+  }
+}
+
+/** @throws Llama2Error E_USAGE */
+export function checkWhole(what: string, value: unknown, min: number, max: number): void {
+  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return;
+  usage(`${what} is ${show(value)}, expected a whole number from ${min} to ${max}`);
+}
+
+/** @throws Llama2Error E_USAGE */
+export function checkOneOf(what: string, value: unknown, all: readonly string[]): void {
+  if (all.includes(value as string)) return;
+  const meant = typeof value === "string" ? nearest(value, all) : undefined;
+  usage(`${what} is ${show(value)}, expected ${all.join(", ")}${meant ? `. Is "${meant}" meant?` : ""}`);
+}
+
+/** @throws Llama2Error E_USAGE for something that is there and no AbortSignal */
+export function checkSignal(signal: unknown): void {
+  if (signal === undefined) return;
+  const like = signal as Partial<AbortSignal> | null;
+  if (typeof like?.addEventListener === "function" && typeof like.throwIfAborted === "function") return;
+  usage(`signal is ${show(signal)}, expected an AbortSignal`);
+}
+
+/** @throws Llama2Error E_USAGE for something that is there and no function */
+export function checkFunction(what: string, value: unknown): void {
+  if (value === undefined || typeof value === "function") return;
+  usage(`${what} is ${show(value)}, expected a function`);
+}
+
+/** A value as a message shows it: short, on one line. */
+export function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (value === null || typeof value !== "object") return typeof value === "function" ? "a function" : String(value);
+  if (Array.isArray(value)) return "an array";
+  const name = value.constructor?.name ?? "Object";
+  return name === "Object" ? "an object" : `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
+}
+
+/** The word that is most like `name`, if one is like it at all. */
+function nearest(name: string, words: readonly string[]): string | undefined {
+  const plain = name.toLowerCase().replace(/[-_]/g, "");
+  let best: string | undefined;
+  let least = Math.max(2, Math.floor(plain.length / 3)) + 1;
+  for (const word of words) {
+    const distance = editDistance(plain, word.toLowerCase());
+    if (distance < least) [best, least] = [word, distance];
+  }
+  return best;
+}
+
+/** How many letters must be added, removed or replaced to make b of a. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length];
+}

@@ -1,0 +1,103 @@
+/*
+ * Loading a model where there are files and workers: in Node.
+ */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  BACKENDS,
+  type BackendName,
+  type CudaOptions,
+  KV_PRECISIONS,
+  meansCuda,
+  PRECISIONS,
+} from "./backend/backend.ts";
+import { checkOneOf, checkOptions, checkSignal, checkWhole, show, usage } from "./check.ts";
+import { type FoundTokenizer, findTokenizer, namedTokenizer, PACKAGE_MODELS } from "./checkpoint/tokenizer/find.ts";
+import { Model } from "./model.ts";
+import { Client } from "./run/client.ts";
+import { startWorker } from "./run/startWorker.ts";
+
+/** The model that comes with the package. */
+export const BUNDLED_MODEL: string = join(PACKAGE_MODELS, "stories2M.bin");
+
+export interface LoadOptions extends CudaOptions {
+  /** Which machine computes. A named one never falls back. @default "auto": the best that works here */
+  backend?: BackendName | "auto";
+  /** The tokenizer's file. null: none is needed. @default the one that fits, beside the model or in the package */
+  tokenizer?: string | URL | null;
+  /** @default the backend's choice */
+  threads?: number;
+  /** Positions a sequence can have at most, to save memory. @default what the model was trained for */
+  context?: number;
+  /** Stops loading. */
+  signal?: AbortSignal;
+}
+
+const OPTIONS: readonly (keyof LoadOptions)[] = [
+  "backend",
+  "tokenizer",
+  "threads",
+  "context",
+  "signal",
+  "precision",
+  "kvPrecision",
+  "device",
+];
+
+/**
+ * Load a model, in a thread of its own.
+ * @param path of its file, or a `file:` URL. Default: the small model that comes with the package
+ * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT, E_LIMIT, E_DEVICE_UNAVAILABLE, E_DEVICE_OOM, E_DEVICE_LOST; the
+ *   signal's reason
+ */
+export async function loadModel(path: string | URL = BUNDLED_MODEL, options: LoadOptions = {}): Promise<Model> {
+  const file = pathOf("the model", path);
+  checkOptions("loadModel", options, OPTIONS);
+  const { backend = "auto", tokenizer: named, threads = 0, context = 0, signal } = options;
+  const { precision, kvPrecision, device } = options;
+  checkOneOf("backend", backend, ["auto", ...BACKENDS]);
+  checkWhole("threads", threads, 0, 1024);
+  checkWhole("context", context, 0, 2 ** 31 - 1);
+  checkSignal(signal);
+  checkCuda(backend, { precision, kvPrecision, device });
+  const tokenizerFile = typeof named === "string" || named instanceof URL ? pathOf("the tokenizer", named) : named;
+  if (tokenizerFile !== undefined && tokenizerFile !== null && typeof tokenizerFile !== "string") {
+    usage(`tokenizer is ${show(named)}, expected a path, a file: URL, or null`);
+  }
+  signal?.throwIfAborted();
+  const start = performance.now();
+  let found: FoundTokenizer | undefined;
+  // while the worker reads the weights, read the tokenizer
+  const onOpened = async (vocabSize: number) => {
+    if (typeof tokenizerFile === "string") found = await namedTokenizer(tokenizerFile, vocabSize);
+    else if (tokenizerFile === undefined) found = await findTokenizer(file, vocabSize);
+  };
+  const setup = { path: file, backend, threads, context, cuda: { precision, kvPrecision, device } };
+  const { client, info } = await Client.load(startWorker(), setup, onOpened, signal);
+  const notes = found?.note === undefined ? info.notes : [...info.notes, found.note];
+  return new Model(client, { ...info, notes }, found?.tokenizer, performance.now() - start);
+}
+
+/**
+ * A path that a caller gave, as a string.
+ * @throws Llama2Error E_USAGE
+ */
+export function pathOf(what: string, path: unknown): string {
+  if (path instanceof URL) {
+    if (path.protocol === "file:") return fileURLToPath(path);
+    usage(`the path of ${what} is ${show(path.href)}, expected a file: URL`);
+  }
+  if (typeof path === "string") return path;
+  const hint = typeof path === "object" && path !== null ? ". Options come second: loadModel(undefined, { ... })" : "";
+  usage(`the path of ${what} is ${show(path)}, expected a string or a file: URL${what === "the model" ? hint : ""}`);
+}
+
+/** @throws Llama2Error E_USAGE for what cuda does not know, and for other backends, which cannot choose */
+function checkCuda(backend: BackendName | "auto", options: CudaOptions): void {
+  const { precision = "fp32", kvPrecision = "fp32", device = 0 } = options;
+  checkOneOf("precision", precision, PRECISIONS);
+  checkOneOf("kvPrecision", kvPrecision, KV_PRECISIONS);
+  checkWhole("device", device, 0, 1023);
+  if (backend === "auto" || backend === "cuda" || !meansCuda(options)) return;
+  usage(`precision, kvPrecision and device need the cuda backend; ${backend} computes in the model's precision`);
+}

@@ -1,0 +1,96 @@
+/*
+ * A request: its sequences wait, live and end by themselves, and are told together.
+ */
+import type { FailureInfo, Report, RequestTimings, SequenceRequest, Slice } from "./protocol.ts";
+import type { Sequence } from "./sequence.ts";
+
+export class Request {
+  readonly id: number;
+  readonly sequences: readonly SequenceRequest[];
+  started = 0; // sequences that wait no more
+  live = 0;
+  /** Of the pass at hand: how many positions it reads, whether any lies behind a prompt, whether a token is chosen. */
+  reading = 0;
+  decodes = false;
+  chooses = false;
+  private telling: Sequence[] = []; // live, or ended and not yet told
+  private slices: Slice[] = []; // of sequences that never lived
+  private readonly timings: RequestTimings = {
+    firstTokenMs: 0,
+    prefillMs: 0,
+    decodeMs: 0,
+    sampleMs: 0,
+    tokensPerSecond: 0,
+  };
+  private readonly begin = performance.now();
+  private clockStart = 0; // run.c's clock starts when the prompt has been read
+  private positions = 0; // read since then
+  private clockEnd = 0;
+
+  constructor(id: number, sequences: readonly SequenceRequest[]) {
+    this.id = id;
+    this.sequences = sequences;
+  }
+
+  get ended(): boolean {
+    return this.live === 0 && this.started === this.sequences.length;
+  }
+
+  /** Its next sequence lives. */
+  start(sequence: Sequence): void {
+    this.started++;
+    this.live++;
+    this.telling.push(sequence);
+  }
+
+  /** Its next sequence ends before it has begun: there is nothing to read, or no room. */
+  skip(error?: FailureInfo): void {
+    const { sampling } = this.sequences[this.started];
+    const slice: Slice = { sequence: this.started++, tokens: [], ended: error ? "failed" : "length" };
+    if (error) slice.error = error;
+    else if (sampling) slice.state = sampling.state;
+    this.slices.push(slice);
+  }
+
+  /** What has come since the last time, if anything. */
+  report(): Report | undefined {
+    const slices = this.slices;
+    this.slices = [];
+    let ended = false;
+    for (const sequence of this.telling) {
+      const slice = sequence.takeSlice();
+      if (slice) slices.push(slice);
+      ended ||= sequence.ended;
+    }
+    if (ended) this.telling = this.telling.filter((sequence) => !sequence.ended);
+    if (!this.ended) return slices.length > 0 ? { id: this.id, slices } : undefined;
+    const elapsed = this.clockEnd - this.clockStart;
+    if (this.positions > 0 && elapsed > 0) this.timings.tokensPerSecond = (this.positions / elapsed) * 1000;
+    return { id: this.id, slices, timings: this.timings };
+  }
+
+  /** A pass took from `start` to `end`. */
+  countPass(start: number, end: number): void {
+    this.timings[this.decodes ? "decodeMs" : "prefillMs"] += end - start;
+    if (this.clockStart > 0) {
+      this.positions += this.reading;
+      this.clockEnd = end;
+    }
+    this.reading = 0;
+    this.decodes = false;
+  }
+
+  /**
+   * Tokens were chosen from `start` to `end`, some of them for this request.
+   * @returns whether they are its first
+   */
+  countSampling(start: number, end: number): boolean {
+    this.chooses = false;
+    this.timings.sampleMs += end - start;
+    this.clockEnd = end;
+    if (this.clockStart > 0) return false;
+    this.clockStart = start;
+    this.timings.firstTokenMs = end - this.begin;
+    return true;
+  }
+}

@@ -1,0 +1,299 @@
+/*
+ * The scheduler: all sequences of all requests share the passes over the weights, because a pass takes hardly longer
+ * for many tokens than for one.
+ *
+ *     admit -> batch (at most maxBatch tokens) -> forward -> sample -> emit
+ *
+ * Each live sequence has a slot and reads what the slot does not hold yet: its prompt, then each token it is given. Its
+ * tokens do not depend on who else is there.
+ *
+ * Fair: a pass has one token of each live sequence, and what room is left goes to those that read a prompt, the oldest
+ * first. So whoever lives waits for at most one pass; only where more live than a pass has room for, they take turns.
+ */
+import type { Entry, LoadedModel } from "../backend/backend.ts";
+import { describe } from "./failure.ts";
+import { checkFinite } from "./logits.ts";
+import type { FailureInfo, Report, SequenceRequest } from "./protocol.ts";
+import { Request } from "./request.ts";
+import { firstRow, isEmpty, Sequence } from "./sequence.ts";
+import { Slots } from "./slots.ts";
+
+/** Sequences that the backend lets go on by itself, with the states of their generators when it began. */
+interface Going {
+  steps: Generator<Int32Array, void, void>;
+  sequences: readonly Sequence[];
+  states: readonly bigint[];
+  draws: number; // so far
+}
+
+export class Scheduler {
+  /** Something has come that should be told at once: the first token of a request, or its end. */
+  urgent = false;
+  private readonly slots: Slots;
+  private readonly maxBatch: number;
+  private readonly vocabSize: number;
+  private readonly requests = new Map<number, Request>(); // the oldest first
+  private live: Sequence[] = [];
+  private waiting = 0; // sequences that have not been admitted
+  private going: Going | undefined;
+
+  /** @param limit how many sequences may be live at once */
+  constructor(model: LoadedModel, vocabSize: number, limit: number) {
+    this.slots = new Slots(model, limit);
+    this.maxBatch = model.maxBatch;
+    this.vocabSize = vocabSize;
+  }
+
+  /** Whether there is anything to do. */
+  get busy(): boolean {
+    return this.live.length + this.waiting > 0;
+  }
+
+  add(id: number, sequences: readonly SequenceRequest[]): void {
+    this.requests.set(id, new Request(id, sequences));
+    this.waiting += sequences.length;
+  }
+
+  /** Nothing of this request is wanted any more. Its slots are free at once. */
+  cancel(id: number): void {
+    const request = this.requests.get(id);
+    if (!request) return;
+    try {
+      while (this.going) this.goOn(this.going); // what is under way ends first
+    } catch (error) {
+      this.failAll(describe(error));
+    }
+    this.requests.delete(id);
+    this.waiting -= request.sequences.length - request.started;
+    this.live = this.live.filter((sequence) => {
+      if (sequence.owner === request) this.slots.release(sequence.slot);
+      return sequence.owner !== request;
+    });
+  }
+
+  /** Do one pass. */
+  step(): void {
+    try {
+      if (!this.going) this.admit();
+      if (!this.going && this.canGoOn()) this.letGo();
+      if (this.going) this.goOn(this.going);
+      else if (this.live.length > 0) this.pass(this.nextBatch());
+    } catch (error) {
+      this.failAll(describe(error));
+    }
+  }
+
+  /** What has come since the last call. */
+  take(): Report[] {
+    this.urgent = false;
+    const reports: Report[] = [];
+    for (const request of this.requests.values()) {
+      const report = request.report();
+      if (report) reports.push(report);
+      if (report?.timings) this.requests.delete(request.id);
+    }
+    return reports;
+  }
+
+  dispose(): void {
+    this.going?.steps.return();
+    this.slots.dispose();
+  }
+
+  /** Give slots to sequences that wait: first to those of the request that has the fewest. */
+  private admit(): void {
+    for (let admitted = true; admitted && this.waiting > 0 && !this.slots.full; ) {
+      const candidates = [...this.requests.values()]
+        .filter(({ started, sequences, live }) => started < sequences.length && live < this.maxBatch)
+        .sort((a, b) => a.live - b.live); // stable: the oldest first
+      admitted = candidates.some((request) => this.start(request));
+    }
+  }
+
+  /** Start the next sequence of a request, if there is a slot for it. */
+  private start(request: Request): boolean {
+    const next = request.sequences[request.started];
+    if (isEmpty(next)) {
+      request.skip();
+    } else {
+      try {
+        const tokens = [...next.tokens];
+        const slot = this.slots.take(tokens, firstRow(next), Math.min(this.live.length + this.waiting, this.maxBatch));
+        if (!slot) return false;
+        const sequence = new Sequence(request, request.started, slot, tokens, this.vocabSize);
+        request.start(sequence);
+        this.live.push(sequence);
+      } catch (error) {
+        request.skip(describe(error)); // there is no room for it
+      }
+    }
+    this.waiting--;
+    if (request.ended) this.urgent = true;
+    return true;
+  }
+
+  /** Who takes part in the next pass, and with how many tokens each. */
+  private nextBatch(): Sequence[] {
+    let room = this.maxBatch;
+    let batch = this.live;
+    if (batch.length > room) {
+      batch = this.live.slice(0, room);
+      this.live = [...this.live.slice(room), ...batch];
+    }
+    for (const sequence of batch) sequence.taking = 1;
+    room -= batch.length;
+    for (const sequence of batch) {
+      if (room === 0) break;
+      const more = sequence.oneByOne ? 0 : Math.min(room, sequence.unread - 1);
+      sequence.taking += more;
+      room -= more;
+    }
+    return batch;
+  }
+
+  /** Read what each sequence of the batch takes, and choose the next token of those that have read all they have. */
+  private pass(batch: readonly Sequence[]): void {
+    const silent: Entry[] = []; // nobody wants their logits
+    const last: Entry[] = []; // the next token is chosen from their logits
+    const told: Entry[] = []; // their logits are wanted as they are
+    const choosing: Sequence[] = [];
+    const telling: Sequence[] = [];
+    for (const sequence of batch) {
+      const { slot, owner, sampler } = sequence;
+      owner.reading += sequence.taking;
+      owner.decodes ||= sequence.decodes;
+      for (const end = slot.held + sequence.taking; slot.held < end; slot.held++) {
+        const entry = sequence.entryAt(slot.held);
+        if (!sequence.wants(entry.pos)) {
+          silent.push(entry);
+        } else if (sampler) {
+          last.push(entry);
+          choosing.push(sequence);
+          owner.chooses = true;
+        } else {
+          told.push(entry);
+          telling.push(sequence);
+        }
+      }
+    }
+    const entries = silent.length + told.length === 0 ? last : [...silent, ...last, ...told];
+    const start = performance.now();
+    const logits = this.slots.context.forward(entries, last.length + told.length);
+    this.countPass(batch, start);
+    // before the logits are used up by sampling
+    for (const [i, { pos }] of told.entries()) this.tell(telling[i], pos, this.row(logits, last.length + i));
+    if (choosing.length > 0) this.sample(choosing, last, logits);
+    let ended = false;
+    for (const sequence of batch) {
+      sequence.finishReading();
+      ended ||= sequence.ended;
+    }
+    if (ended) this.retire();
+  }
+
+  private row(logits: Float32Array, row: number): Float32Array {
+    return logits.subarray(row * this.vocabSize, (row + 1) * this.vocabSize);
+  }
+
+  private tell(sequence: Sequence, pos: number, logits: Float32Array): void {
+    try {
+      checkFinite(logits, pos);
+      if (!sequence.ended) sequence.acceptRow(pos, logits);
+    } catch (error) {
+      sequence.fail(describe(error));
+    }
+  }
+
+  /** Choose the next token of each sequence, from its row of logits. */
+  private sample(choosing: readonly Sequence[], entries: readonly Entry[], logits: Float32Array): void {
+    const start = performance.now();
+    const plain = choosing.every(({ want }) => want === "tokens");
+    const raw = plain ? logits : logits.slice(0, choosing.length * this.vocabSize); // sampling uses the logits up
+    const tokens = this.slots.context.sample(choosing.map(({ sampler }) => sampler as NonNullable<typeof sampler>));
+    for (let row = 0; row < choosing.length; row++) {
+      const sequence = choosing[row];
+      if (tokens[row] < 0)
+        this.tell(sequence, entries[row].pos, this.row(raw, row)); // and so it fails
+      else sequence.accept(tokens[row], sequence.want === "tokens" ? undefined : this.row(raw, row));
+    }
+    this.countSampling(choosing, start);
+  }
+
+  private countPass(batch: readonly Sequence[], start: number): void {
+    const end = performance.now();
+    for (const { owner } of batch) if (owner.reading > 0) owner.countPass(start, end);
+  }
+
+  private countSampling(choosing: readonly Sequence[], start: number): void {
+    const end = performance.now();
+    for (const { owner } of choosing) if (owner.chooses && owner.countSampling(start, end)) this.urgent = true;
+  }
+
+  /** Whether the backend can let all sequences go on by themselves: nobody reads a prompt, or wants to see logits. */
+  private canGoOn(): boolean {
+    if (this.live.length === 0 || !this.slots.context.decode || this.live.length > this.maxBatch) return false;
+    return this.live.every(
+      ({ sampler, want, stuck, unread }) => sampler && want === "tokens" && !stuck && unread === 1,
+    );
+  }
+
+  /** Let them, for some tokens: none of them beyond its end. */
+  private letGo(): void {
+    const sequences = [...this.live];
+    const running = sequences.map((sequence) => sequence.running());
+    const steps = this.slots.context.decode?.(running, Math.min(...sequences.map(({ left }) => left)));
+    const states = running.map(({ sampler }) => sampler.rngState);
+    if (steps) this.going = { steps, sequences, states, draws: 0 };
+  }
+
+  /** Take what has been chosen in one step. */
+  private goOn(going: Going): void {
+    const start = performance.now();
+    const { value: tokens, done } = going.steps.next();
+    if (done) {
+      this.going = undefined;
+      this.retire();
+      return;
+    }
+    going.draws++;
+    const lively = going.sequences.filter(({ ended, stuck }) => !ended && !stuck);
+    for (const { owner } of lively) {
+      owner.reading++;
+      owner.decodes = true;
+      owner.chooses = true;
+    }
+    this.countPass(lively, start);
+    this.countSampling(lively, performance.now());
+    for (const [i, sequence] of going.sequences.entries()) {
+      if (sequence.ended || sequence.stuck) continue;
+      if (tokens[i] < 0) {
+        sequence.stuck = true;
+        continue;
+      }
+      sequence.slot.held++;
+      sequence.accept(tokens[i]);
+      // the backend says how far the generators are when it is done, and may be further ahead than this
+      if (sequence.ended) sequence.setState(going.states[i], going.draws);
+    }
+  }
+
+  /** Those that have ended give their slots back. */
+  private retire(): void {
+    this.live = this.live.filter((sequence) => {
+      if (!sequence.ended) return true;
+      if (sequence.failed) this.slots.forget(sequence.slot);
+      this.slots.release(sequence.slot);
+      sequence.owner.live--;
+      if (sequence.owner.ended) this.urgent = true;
+      return false;
+    });
+  }
+
+  /** A pass has failed, which says nothing about whom it was for. What lies in the slots is not to be trusted. */
+  private failAll(error: FailureInfo): void {
+    this.going = undefined;
+    for (const sequence of this.live) sequence.fail(error);
+    this.retire();
+    this.slots.dispose();
+  }
+}

@@ -1,0 +1,186 @@
+/*
+ * A live sequence: its tokens, what it has brought, and how it ends.
+ */
+import type { Entry, Running } from "../backend/backend.ts";
+import { buildSampler, randomU32, type Sampler } from "../llama2/sampler.ts";
+import { logSumExp } from "./logits.ts";
+import type { FailureInfo, SequenceRequest, Slice } from "./protocol.ts";
+import type { Request } from "./request.ts";
+import type { Slot } from "./slots.ts";
+
+/** A sequence that has a slot. What is to be read next is what its slot does not hold yet. */
+export class Sequence {
+  readonly owner: Request;
+  readonly slot: Slot;
+  readonly tokens: number[]; // the prompt, then new ones
+  readonly sampler: Sampler | undefined;
+  readonly oneByOne: boolean;
+  readonly want: SequenceRequest["want"];
+  /** How many tokens the pass at hand reads. */
+  taking = 0;
+  /** It went on by itself, and no token was chosen: a plain pass will say why. */
+  stuck = false;
+  ended = false;
+  private readonly goal: number; // how many tokens of the prompt are read
+  private readonly promptLength: number;
+  private readonly end: number; // how many tokens it may have
+  private readonly stops: readonly number[];
+  private nextRow: number; // the first position whose logits have not been told yet
+  private readonly entry: Entry; // reused, for passes that read one token
+  private slice: Slice;
+  private rows: Float32Array[] = []; // of the slice
+
+  /** @param index of the sequence in its request */
+  constructor(owner: Request, index: number, slot: Slot, tokens: number[], vocabSize: number) {
+    const request = owner.sequences[index];
+    const { maxTokens, stops, sampling, want, oneByOne = false } = request;
+    this.owner = owner;
+    this.slot = slot;
+    this.tokens = tokens;
+    this.sampler = sampling && buildSampler(vocabSize, sampling.temperature, sampling.topP, sampling.state);
+    this.oneByOne = oneByOne;
+    this.want = want;
+    this.goal = positionsOf(request);
+    this.promptLength = tokens.length;
+    this.end = tokens.length + maxTokens;
+    this.stops = stops;
+    this.nextRow = firstRow(request);
+    this.entry = { token: 0, pos: 0, sequence: slot.index };
+    this.slice = { sequence: index, tokens: [] };
+  }
+
+  /** How many tokens are known and not read. */
+  get unread(): number {
+    return this.goal + this.tokens.length - this.promptLength - this.slot.held;
+  }
+
+  /** How many more tokens it may get. */
+  get left(): number {
+    return this.end - this.tokens.length;
+  }
+
+  /** Whether what it reads next lies behind the prompt. */
+  get decodes(): boolean {
+    return this.slot.held >= this.promptLength;
+  }
+
+  get failed(): boolean {
+    return this.slice.ended === "failed";
+  }
+
+  /** For a backend that lets it go on by itself. Of several tokens that end it, the backend knows one. */
+  running(): Running {
+    const pos = this.slot.held;
+    const sampler = this.sampler as Sampler;
+    return { token: this.tokens[pos], pos, sequence: this.slot.index, sampler, stop: this.stops[0] ?? -1 };
+  }
+
+  /** Whether somebody wants the logits after the token at `pos`. */
+  wants(pos: number): boolean {
+    return pos >= this.nextRow;
+  }
+
+  /** The token at `pos`, as an entry of the pass at hand. */
+  entryAt(pos: number): Entry {
+    const entry = this.taking === 1 ? this.entry : { token: 0, pos: 0, sequence: this.slot.index };
+    entry.token = this.tokens[pos];
+    entry.pos = pos;
+    return entry;
+  }
+
+  /**
+   * The sampler has chosen the next token: the sequence goes on with it, or ends.
+   * @param logits that it was chosen from, unless it is the token alone that is wanted
+   */
+  accept(token: number, logits?: Float32Array): void {
+    if (this.stops.includes(token)) {
+      this.finish("stop");
+      return;
+    }
+    this.tokens.push(token);
+    this.slice.tokens.push(token);
+    if (logits) this.tell(token, logits);
+    else this.nextRow++;
+    if (this.tokens.length === this.end) this.finish("length");
+  }
+
+  /** The logits after a token that was read are there. `logits` may be overwritten later. */
+  acceptRow(pos: number, logits: Float32Array): void {
+    this.tell(this.tokens[pos + 1], logits);
+  }
+
+  /** All that was to be read has been. */
+  finishReading(): void {
+    if (!this.sampler && !this.ended && this.unread === 0) this.finish("length");
+  }
+
+  finish(how: "stop" | "length"): void {
+    this.ended = true;
+    this.slice.ended = how;
+    if (this.sampler) this.slice.state = this.sampler.rngState;
+  }
+
+  /** It has ended after so many draws from `state` on, whatever its sampler says. */
+  setState(state: bigint, draws: number): void {
+    if (this.sampler) this.slice.state = advance(this.sampler, state, draws);
+  }
+
+  fail(error: FailureInfo): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.slice.ended = "failed";
+    this.slice.error = error;
+  }
+
+  /** What it has brought since the last call, if anything. */
+  takeSlice(): Slice | undefined {
+    const { slice, rows } = this;
+    if (slice.tokens.length === 0 && !slice.logprobs && rows.length === 0 && !slice.ended) return undefined;
+    if (rows.length > 0) slice.logits = joined(rows);
+    this.slice = { sequence: slice.sequence, tokens: [] };
+    this.rows = [];
+    return slice;
+  }
+
+  private tell(token: number, logits: Float32Array): void {
+    this.nextRow++;
+    if (this.want === "logits") this.rows.push(logits.slice());
+    if (this.want !== "logprobs") return;
+    this.slice.logprobs ??= [];
+    this.slice.logprobs.push(logits[token] - logSumExp(logits));
+  }
+}
+
+/** How many positions of the prompt are read. Nobody asks what comes after the last token that is scored. */
+export function positionsOf({ tokens, sampling, want }: SequenceRequest): number {
+  return sampling || want === "logits" ? tokens.length : tokens.length - 1;
+}
+
+/** The first position whose logits are wanted. What lies before it need not be read if a slot holds it. */
+export function firstRow({ tokens, sampling, skip = 0 }: SequenceRequest): number {
+  return sampling ? tokens.length - 1 : skip;
+}
+
+/** Whether there is anything to read. */
+export function isEmpty(request: SequenceRequest): boolean {
+  return request.sampling ? request.maxTokens === 0 : positionsOf(request) <= firstRow(request);
+}
+
+/** The generator's state after so many draws. */
+export function advance(sampler: Sampler, state: bigint, draws: number): bigint {
+  if (sampler.temperature === 0) return state;
+  const copy = { ...sampler, rngState: state };
+  for (let i = 0; i < draws; i++) randomU32(copy);
+  return copy.rngState;
+}
+
+function joined(rows: readonly Float32Array[]): Float32Array {
+  if (rows.length === 1) return rows[0];
+  const all = new Float32Array(rows.reduce((sum, row) => sum + row.length, 0));
+  let at = 0;
+  for (const row of rows) {
+    all.set(row, at);
+    at += row.length;
+  }
+  return all;
+}

@@ -1,0 +1,92 @@
+/*
+ * The work of the model's thread, whatever kind of thread it is: it drives the scheduler in slices of about 10 ms.
+ *
+ * A pass is synchronous: while one runs, the thread hears nothing. It runs here and not in the caller's thread, whose
+ * event loop stays free. Between two slices this thread looks for messages, so a new request and a cancel are heard
+ * soon, and what has come travels up.
+ */
+import type { LoadedModel } from "../backend/backend.ts";
+import { describe } from "./failure.ts";
+import type { FromWorker, Setup, ToWorker } from "./protocol.ts";
+import { Scheduler } from "./scheduler.ts";
+
+const SLICE_MS = 10;
+
+/** The thread's end of the line to its owner. */
+export interface Port {
+  post(message: FromWorker, transfer?: ArrayBuffer[]): void;
+  onMessage(listener: (message: ToWorker) => void): void;
+  /** Resolves once the messages that are there have been heard. */
+  turn(): Promise<void>;
+  /** End the thread. */
+  close(): void;
+}
+
+/** A model that is ready, what is said of it, and how many sequences may be live at once. */
+export interface Opened {
+  model: LoadedModel;
+  loaded: Extract<FromWorker, { type: "loaded" }>;
+  slots: number;
+}
+
+/**
+ * Serve one model.
+ * @param open loads it, and may post what is known before it is ready
+ */
+export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Opened): void {
+  let model: LoadedModel | undefined;
+  let scheduler: Scheduler | undefined;
+  let running = false;
+
+  async function load(setup: Setup): Promise<void> {
+    try {
+      const opened = await open(setup);
+      model = opened.model;
+      scheduler = new Scheduler(model, opened.loaded.config.vocabSize, opened.slots);
+      port.post(opened.loaded);
+    } catch (error) {
+      port.post({ type: "loadFailed", error: describe(error) });
+      port.close();
+    }
+  }
+
+  async function run(scheduler: Scheduler): Promise<void> {
+    if (running) return;
+    running = true;
+    while (scheduler.busy) {
+      const end = performance.now() + SLICE_MS;
+      do scheduler.step();
+      while (scheduler.busy && !scheduler.urgent && performance.now() < end);
+      report(scheduler);
+      await port.turn();
+    }
+    running = false;
+  }
+
+  function report(scheduler: Scheduler): void {
+    for (const report of scheduler.take()) {
+      const logits = report.slices.flatMap(({ logits }) => (logits ? [logits.buffer as ArrayBuffer] : []));
+      port.post({ type: "report", ...report }, logits);
+    }
+  }
+
+  port.onMessage((message) => {
+    switch (message.type) {
+      case "load":
+        load(message.setup);
+        break;
+      case "start":
+        scheduler?.add(message.id, message.sequences);
+        if (scheduler) run(scheduler);
+        break;
+      case "cancel":
+        scheduler?.cancel(message.id);
+        break;
+      case "close":
+        scheduler?.dispose();
+        scheduler = undefined;
+        model?.dispose();
+        port.close();
+    }
+  });
+}

@@ -1,0 +1,140 @@
+/*
+ * A scheduler that a test drives step by step, on models whose passes are as narrow as it likes.
+ */
+import type { Context, LoadedModel, Running } from "../../src/backend/backend.ts";
+import type { Slice } from "../../src/run/protocol.ts";
+import { Scheduler } from "../../src/run/scheduler.ts";
+
+/** What a sequence has brought so far. */
+export interface Brought {
+  tokens: number[];
+  logprobs: number[];
+  rows: number[][]; // slices of logits
+  last: Slice | undefined; // once it has ended
+}
+
+/** How a model is disguised. */
+export interface Disguise {
+  maxBatch?: number;
+  /** Its contexts cannot copy. */
+  copies?: boolean;
+  /** It goes on by itself for up to so many tokens, on something whose memory is taken at once, as a GPU does. */
+  chunk?: number;
+}
+
+/** Counts what is read, beside disguising the model. */
+export class Disguised implements LoadedModel {
+  readonly threads: number;
+  readonly maxBatch: number;
+  readonly onDevice: boolean;
+  /** Entries of each pass. */
+  readonly passes: number[] = [];
+  opened = 0;
+  private readonly model: LoadedModel;
+  private readonly disguise: Disguise;
+
+  constructor(model: LoadedModel, disguise: Disguise) {
+    this.model = model;
+    this.disguise = disguise;
+    this.threads = model.threads;
+    this.maxBatch = Math.min(model.maxBatch, disguise.maxBatch ?? Infinity);
+    this.onDevice = disguise.chunk !== undefined;
+  }
+
+  openContext(sequences: number): Context {
+    this.opened++;
+    const context = this.model.openContext(sequences);
+    const { copies = true, chunk } = this.disguise;
+    const disguised: Context = {
+      forward: (batch, wanted) => {
+        this.passes.push(batch.length);
+        return context.forward(batch, wanted);
+      },
+      sample: (samplers) => context.sample(samplers),
+      dispose: () => context.dispose(),
+    };
+    if (copies && context.copy) disguised.copy = (from, to, positions) => context.copy?.(from, to, positions);
+    if (chunk !== undefined) disguised.decode = (running, most) => goOn(disguised, running, Math.min(chunk, most));
+    return disguised;
+  }
+
+  dispose(): void {
+    this.model.dispose();
+  }
+}
+
+/** As a device does: all steps are computed ahead of what is taken, and the generators' states come at the end. */
+function* goOn(context: Context, running: readonly Running[], steps: number): Generator<Int32Array, void, void> {
+  const state = running.map(({ token, pos, sampler }) => ({ token, pos, sampler: { ...sampler }, over: false }));
+  const chosen: Int32Array[] = [];
+  for (let step = 0; step < steps; step++) {
+    const tokens = running.map(({ sequence, stop }, i) => {
+      const mine = state[i];
+      if (mine.over) return -1;
+      context.forward([{ token: mine.token, pos: mine.pos++, sequence }], 1);
+      [mine.token] = context.sample([mine.sampler]);
+      mine.over = mine.token === stop || mine.token < 0;
+      return mine.token;
+    });
+    chosen.push(Int32Array.from(tokens));
+  }
+  try {
+    yield* chosen;
+  } finally {
+    for (const [i, { sampler }] of running.entries()) sampler.rngState = state[i].sampler.rngState;
+  }
+}
+
+export class DrivenScheduler {
+  readonly scheduler: Scheduler;
+  private readonly brought = new Map<string, Brought>();
+  private readonly cancelled = new Set<number>();
+
+  constructor(model: LoadedModel, vocabSize: number, slots: number) {
+    this.scheduler = new Scheduler(model, vocabSize, slots);
+  }
+
+  step(): void {
+    this.scheduler.step();
+  }
+
+  cancel(id: number): void {
+    this.collect();
+    this.scheduler.cancel(id);
+    this.cancelled.add(id);
+  }
+
+  runToEnd(): void {
+    for (let steps = 0; this.scheduler.busy; steps++) {
+      if (steps > 100_000) throw new Error("it does not come to an end");
+      this.scheduler.step();
+    }
+    this.collect();
+  }
+
+  of(id: number, sequence = 0): Brought {
+    this.collect();
+    return this.slot(id, sequence);
+  }
+
+  private slot(id: number, sequence: number): Brought {
+    const key = `${id} ${sequence}`;
+    const found = this.brought.get(key) ?? { tokens: [], logprobs: [], rows: [], last: undefined };
+    this.brought.set(key, found);
+    return found;
+  }
+
+  private collect(): void {
+    for (const { id, slices } of this.scheduler.take()) {
+      if (this.cancelled.has(id)) throw new Error(`request ${id} was cancelled, and something came for it`);
+      for (const slice of slices) {
+        const brought = this.slot(id, slice.sequence);
+        if (brought.last) throw new Error(`sequence ${slice.sequence} of request ${id} had ended`);
+        brought.tokens.push(...slice.tokens);
+        brought.logprobs.push(...(slice.logprobs ?? []));
+        if (slice.logits) brought.rows.push(Array.from(slice.logits));
+        if (slice.ended) brought.last = slice;
+      }
+    }
+  }
+}
