@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, relative } from "node:path";
 import { parseArgs } from "node:util";
-import { findTokenizer } from "../dist/checkpoint/tokenizer/find.js";
+import { findTokenizer } from "../dist/checkpoint/tokenizer/tokenizerFile.js";
 import { root } from "../scripts/fingerprint.mjs";
 import { buildSweep, quantize } from "./commands.mjs";
 import { bytesPerToken, countPositions, engine, taskOf } from "./engines.mjs";
@@ -25,39 +25,60 @@ const USAGE = `usage: npm run bench -- --model NAME=CHECKPOINT ... [flags]
   --tokenizer FILE           for all models; default: for each the one that fits, as llama2 finds it
   --only ROWS                some of ${ROWS.join(",")}
   --rounds N                 samples of each that count, at least 5 (default)
-  --out FILE                 default: bench/results/models-DATE.json`;
+  --out FILE                 default: bench/results/models-DATE.json
+  -h, --help                 this`;
 
 function options() {
   const text = { type: "string" };
   const flags = { model: { type: "string", multiple: true, default: [] }, references: text, tokenizer: text };
   const paths = Object.fromEntries(REFERENCES.map((name) => [name, text]));
   const more = { only: text, rounds: { type: "string", default: "5" }, out: text };
-  const { values } = parseArgs({ options: { ...flags, ...paths, ...more } });
+  const help = { type: "boolean", short: "h", default: false };
+  const { values } = parseArgs({ options: { ...flags, ...paths, ...more, help } });
+  if (values.help) return values;
   const only = values.only?.split(",");
   const unknown = only?.find((row) => !ROWS.includes(row));
   if (unknown !== undefined) throw new Error(`there is no row ${unknown}`);
   const rounds = Number(values.rounds);
   if (!(Number.isInteger(rounds) && rounds >= 5)) throw new Error("--rounds takes a whole number from 5 on");
   if (values.model.length === 0) throw new Error("there is no --model");
+  const names = values.model.map((model) => model.split("=")[0]);
+  if (names.every((name) => measurable(name, only, values).length === 0)) throw new Error(nothing(names, only));
   return { ...values, only, rounds };
 }
 
+/** The figures of a model whose rows are wanted, and whose references are there. */
+const measurable = (name, only, references) =>
+  figuresOf(name).filter(({ row, against }) => {
+    const reference = referenceOf(against);
+    return (!only || only.includes(row)) && (!reference || references[reference] !== undefined);
+  });
+
+/** Why there is nothing to measure. */
+function nothing(names, only) {
+  const wanted = names.flatMap((name) => figuresOf(name)).filter(({ row }) => !only || only.includes(row));
+  const missing = new Set(wanted.map(({ against }) => referenceOf(against)).filter(Boolean));
+  const what = `${only ? `of ${only.join(", ")} ` : ""}with ${names.join(", ")}`;
+  const need = [...missing].map((name) => `--${name}`).join(", ");
+  return `there is nothing to measure ${what}${need && `: figures are measured against ${need}`}`;
+}
+
 /** A model's files, and how many bytes of them a token reads. */
-async function openModel(text, tokenizer, folder) {
+function openModel(text, tokenizer, folder) {
   const at = text.indexOf("=");
   if (at < 1) throw new Error(`--model ${text} is not NAME=CHECKPOINT`);
   const name = text.slice(0, at);
   const path = text.slice(at + 1);
   const int8Path = join(folder, `${name}-int8.bin`);
   quantize(path, int8Path);
-  const { weights, ofPosition, vocabSize } = await bytesPerToken(path);
+  const { weights, ofPosition, vocabSize } = bytesPerToken(path);
   return {
     name,
     path,
     int8Path,
     tokenizer: tokenizer ?? findTokenizer(path, vocabSize).path,
     bytes: weights,
-    int8Bytes: (await bytesPerToken(int8Path)).weights,
+    int8Bytes: bytesPerToken(int8Path).weights,
     ofPosition,
   };
 }
@@ -80,7 +101,7 @@ function measureGroup(group, figures, model, { references, rounds, sweepProgram 
   );
 }
 
-async function measure({ model: texts, tokenizer, only, rounds, references: built, out, ...paths }) {
+function measure({ model: texts, tokenizer, only, rounds, references: built, out, ...paths }) {
   const references = Object.fromEntries(REFERENCES.map((name) => [name, paths[name]]));
   const start = performance.now();
   const folder = mkdtempSync(join(tmpdir(), "llama2-bench-"));
@@ -88,11 +109,8 @@ async function measure({ model: texts, tokenizer, only, rounds, references: buil
   try {
     const sweepProgram = buildSweep(folder);
     for (const text of texts) {
-      const model = await openModel(text, tokenizer, folder);
-      const figures = figuresOf(model.name).filter(({ row, against }) => {
-        const reference = referenceOf(against);
-        return (!only || only.includes(row)) && (!reference || references[reference] !== undefined);
-      });
+      const model = openModel(text, tokenizer, folder);
+      const figures = measurable(model.name, only, references);
       for (const group of new Set(figures.map(({ group }) => group))) {
         const mine = figures.filter((figure) => figure.group === group);
         for (const result of measureGroup(group, mine, model, { references, rounds, sweepProgram })) {
@@ -115,13 +133,17 @@ function commandOf(values) {
   return ["npm run bench --", ...references, ...models, ...only, `--rounds ${values.rounds}`].join(" ");
 }
 
-async function main() {
+function main() {
   let values;
   try {
     values = options();
   } catch (error) {
     console.error(`${error.message}\n\n${USAGE}`);
     process.exitCode = 2;
+    return;
+  }
+  if (values.help) {
+    console.log(USAGE);
     return;
   }
   const date = new Date().toISOString();
@@ -135,7 +157,7 @@ async function main() {
     only: values.only ?? null,
     rounds: values.rounds,
   };
-  const { minutes, results } = await measure(values);
+  const { minutes, results } = measure(values);
   const out = values.out ?? join(root, "bench", "results", `models-${date.slice(0, 19).replaceAll(":", "")}.json`);
   mkdirSync(join(root, "bench", "results"), { recursive: true });
   writeFileSync(
@@ -145,4 +167,4 @@ async function main() {
   console.log(`${relative(process.cwd(), out)}, in ${minutes.toFixed(1)} minutes`);
 }
 
-await main();
+main();

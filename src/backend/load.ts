@@ -8,6 +8,7 @@ import { BACKENDS, type Backend, type BackendName, type LoadedModel, type LoadOp
 import { openCpu } from "./cpu/cpu.ts";
 import { openCuda, whyNotCuda } from "./cuda/cuda.ts";
 import { checkLimits, checkMemory } from "./limits.ts";
+import { mostThreads } from "./processors.ts";
 import { ts } from "./ts/ts.ts";
 import { wasm } from "./wasm/wasm.ts";
 
@@ -32,7 +33,7 @@ const OPEN: Record<BackendName, () => Backend> = {
  * Load the weights on the backend that was asked for, or on the best one that works. A named backend never falls
  * back; where `auto` does, a note says why.
  * @param context caps the positions a sequence can have; 0: as many as the model was made for
- * @param threads 0: the backend's own choice
+ * @param threads 0: the backend's own choice. More than the process has processors are not used, and a note says so
  * @param options what only cuda can choose; whoever chooses it means cuda. And the model's name, for messages.
  * @throws Llama2Error E_DEVICE_UNAVAILABLE, E_DEVICE_OOM, E_LIMIT, and whatever the source throws
  */
@@ -48,6 +49,7 @@ export async function load(
   const config = { ...source.config, seqLen: contextLength };
   checkLimits(source, contextLength);
 
+  const useful = Math.min(threads, mostThreads());
   const candidates = name !== "auto" ? [name] : meansCuda(options) ? (["cuda"] as const) : BACKENDS;
   const reasons: string[] = [];
   for (const backend of candidates) {
@@ -57,12 +59,13 @@ export async function load(
     try {
       if (backend !== "cuda") checkMemory(source, contextLength); // cuda looks at the memory of its device
       const opened = OPEN[backend]();
-      const model = await opened.load(source, contextLength, { ...options, threads });
+      const model = await opened.load(source, contextLength, { ...options, threads: useful });
       const notes = reasons.length > 0 ? [`running on ${backend}: ${reasons.join("; ")}`] : [];
       if (backend === "cuda" && name === "auto") {
         notes.push("running on cuda: sampled text may differ from llama2.c's (--backend cpu gives the same)");
       }
-      if (threads > model.threads) notes.push(`the ${backend} backend runs on one thread`);
+      if (useful > model.threads) notes.push(`the ${backend} backend runs on one thread`);
+      else if (threads > useful) notes.push(tooMany(threads, useful));
       return { backend, isa: opened.isa, model, config, notes };
     } catch (error) {
       if (backend === candidates.at(-1) || !cannotRun(error)) throw error;
@@ -84,6 +87,9 @@ export function availableBackends(): Backend[] {
     }
   });
 }
+
+const tooMany = (threads: number, useful: number) =>
+  `${threads} threads are more than this process has processors for: it runs on ${useful}`;
 
 /** Whether this is the backend's fault, and another may do better. */
 function cannotRun(error: unknown): error is Llama2Error {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { ADDON_PATH, loadAddon } from "../../src/backend/cpu/addon.ts";
 import { load } from "../../src/backend/load.ts";
+import { mostThreads } from "../../src/backend/processors.ts";
 import { openFile } from "../../src/checkpoint/openFile.ts";
 import { hasAddon, needsAddon, withIsa } from "../helpers/backends.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
@@ -29,8 +30,15 @@ it("ts says that it runs on one thread if asked for more", async () => {
 
 describe.skipIf(!hasAddon)(`with the native addon${needsAddon}`, () => {
   it("takes as many threads as it is told, or by the model's size", async () => {
-    expect((await load(source, "cpu", 0, 3)).model.threads).toBe(3);
-    expect((await load(source, "cpu", 0, 0)).model.threads).toBe(1);
+    const told = await load(source, "cpu", 0, mostThreads());
+    expect(told).toMatchObject({ model: { threads: mostThreads() }, notes: [] });
+    expect(await load(source, "cpu", 0, 0)).toMatchObject({ model: { threads: 1 }, notes: [] });
+  });
+
+  it.each(["cpu", "wasm"] as const)("%s takes no more threads than there are processors, and says so", async (name) => {
+    const most = mostThreads();
+    const note = `100 threads are more than this process has processors for: it runs on ${most}`;
+    expect(await load(source, name, 0, 100)).toMatchObject({ model: { threads: most }, notes: [note] });
   });
 
   it("takes an instruction set by the README's names and the addon's, in any case", async () => {

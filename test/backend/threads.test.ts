@@ -1,5 +1,5 @@
-import { availableParallelism } from "node:os";
 import { expect, it } from "vitest";
+import { processors } from "../../src/backend/processors.ts";
 import { threadsFor } from "../../src/backend/threads.ts";
 import { SHAPES } from "../helpers/checkpoint.ts";
 import { randomModel } from "../helpers/sources.ts";
@@ -9,7 +9,7 @@ const NORMS = 7 * 48;
 const LAYERS = 3 * (2 * 48 * 48 + 2 * 16 * 48 + 3 * 48 * 128);
 const MET = TABLE + NORMS + LAYERS;
 
-it.skipIf(availableParallelism() < 2)("counts the weights that every token meets, a table of rows once", () => {
+it.skipIf(processors() < 2)("counts the weights that every token meets, a table of rows once", () => {
   for (const untied of [false, true]) {
     const source = randomModel(SHAPES.gqa, { untied });
     expect(threadsFor(source, MET / 2)).toBe(2);
@@ -17,8 +17,8 @@ it.skipIf(availableParallelism() < 2)("counts the weights that every token meets
   }
 });
 
-it("takes one thread for a model too small for two, and never more than the machine runs at once", () => {
+it("takes one thread for a model too small for two, and never more than the process has processors", () => {
   const source = randomModel(SHAPES.tiny);
   expect(threadsFor(source, 1e6)).toBe(1);
-  expect(threadsFor(source, 1)).toBe(availableParallelism());
+  expect(threadsFor(source, 1)).toBe(processors());
 });

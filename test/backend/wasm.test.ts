@@ -1,9 +1,9 @@
 import { cpSync, rmSync, symlinkSync } from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import threads from "node:worker_threads";
 import { describe, expect, it } from "vitest";
+import { processors } from "../../src/backend/processors.ts";
 import { wasm } from "../../src/backend/wasm/wasm.ts";
 import { type Config, forward } from "../../src/llama2/transformer.ts";
 import { loadTransformer } from "../../src/llama2/weights.ts";
@@ -25,7 +25,7 @@ it("takes as many threads as it is told, or by the model's size", async () => {
   };
   expect(await threads("260K", 3)).toBe(3);
   expect(await threads("260K", 0)).toBe(1);
-  expect(await threads("15M", 0)).toBe(Math.min(availableParallelism(), 25));
+  expect(await threads("15M", 0)).toBe(Math.min(processors(), 25));
 });
 
 it("without its kernels, auto runs the next backend and says why; by name it is refused", async () => {
