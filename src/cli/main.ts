@@ -4,9 +4,11 @@
  * read meanwhile.
  */
 const needsNoModel = /^(-h|--help|help|-v|--version|(de)?tokenize|quantize)$/;
+const loading = [import("./program.ts")] as const;
 if (!process.argv.slice(2).some((arg) => needsNoModel.test(arg))) {
   const { startEarly } = await import("../run/startWorker.ts");
   startEarly();
+  await import("./story.ts");
 }
-const { main } = await import("./program.ts");
+const [{ main }] = await Promise.all(loading);
 process.exitCode = await main();

@@ -1,6 +1,6 @@
 /*
- * Reads the arguments and calls one of the commands, a file each. What most people want, a story, is loaded at once;
- * the others when they are called, since every file costs a story about a millisecond.
+ * Reads the arguments and calls one of the commands, a file each, which is loaded when it is called: every file costs
+ * about a millisecond.
  */
 import { Argument, Command, CommanderError, Option } from "commander";
 import { MAX_GROUP_SIZE } from "../checkpoint/llama2c/header.ts";
@@ -11,7 +11,7 @@ import { afterFlags, overview } from "./help.ts";
 import { adviceForArguments, didYouMean } from "./hints.ts";
 import { beQuiet, complain, endWithOutput, Interrupted, interruptible, print } from "./io.ts";
 import { addMachineFlags, asFlag, COMMANDS, decimal, seed, whole } from "./options.ts";
-import { type StoryFlags, story } from "./story.ts";
+import type { StoryFlags } from "./story.ts";
 import { printVersion } from "./version.ts";
 
 interface VersionFlags {
@@ -65,7 +65,7 @@ function program(): Command {
   return llama2;
 }
 
-function tellOrChat(model: string | undefined, flags: StoryFlags, command: Command): Promise<void> | undefined {
+async function tellOrChat(model: string | undefined, flags: StoryFlags, command: Command): Promise<void> {
   const { mode, stories } = flags;
   const refuse = (why: string) => command.error(`error: ${why}`);
   if (flags.quiet) beQuiet();
@@ -74,12 +74,14 @@ function tellOrChat(model: string | undefined, flags: StoryFlags, command: Comma
   if (flags.escape && flags.system) flags.system = withoutEscapes(flags.system);
   if (mode === "generate") {
     if (flags.system !== undefined) refuse("--system goes with -m chat");
+    const { story } = await import("./story.ts");
     return interruptible((signal) => story(model, flags, signal));
   }
   if (flags.prompt === "-") refuse("-i - does not go with -m chat, which reads the turns there");
   if (flags.json) refuse("--json does not go with -m chat");
   if (stories > 1) refuse("--stories does not go with -m chat");
-  return import("./chat.ts").then(({ chat }) => chat(model, flags));
+  const { chat } = await import("./chat.ts");
+  return chat(model, flags);
 }
 
 /** More arguments than a model: a command with a typing error, or a prompt without -i. */
