@@ -61,10 +61,10 @@ export function show(value: unknown): string {
 }
 
 /** The word that is most like `name`, if one is like it at all. */
-function nearest(name: string, words: readonly string[]): string | undefined {
+export function nearest(name: string, words: readonly string[]): string | undefined {
   const plain = name.toLowerCase().replace(/[-_]/g, "");
   let best: string | undefined;
-  let least = Math.max(2, Math.floor(plain.length / 3)) + 1;
+  let least = Math.floor(plain.length / 3) + 1;
   for (const word of words) {
     const distance = editDistance(plain, word.toLowerCase());
     if (distance < least) [best, least] = [word, distance];
@@ -72,15 +72,18 @@ function nearest(name: string, words: readonly string[]): string | undefined {
   return best;
 }
 
-/** How many letters must be added, removed or replaced to make b of a. */
+/** How many letters must be added, removed, replaced or swapped with the next to make b of a. */
 function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)]; // rows[i][j]: the first i letters of a, j of b
   for (let i = 1; i <= a.length; i++) {
-    const next = [i];
+    const row = [i];
     for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+      const same = a[i - 1] === b[j - 1];
+      row[j] = Math.min(rows[i - 1][j] + 1, row[j - 1] + 1, rows[i - 1][j - 1] + (same ? 0 : 1));
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      if (swapped) row[j] = Math.min(row[j], rows[i - 2][j - 2] + 1);
     }
-    row = next;
+    rows.push(row);
   }
-  return row[b.length];
+  return rows[a.length][b.length];
 }

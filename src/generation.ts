@@ -166,7 +166,7 @@ export class Generation implements AsyncIterable<string> {
   /** Write `count` texts, and yield the best as one slice. */
   private async *choose(count: number): AsyncGenerator<Slice, void> {
     const seeds = Array.from({ length: count }, (_, k) => nextSeed(this.seed, k));
-    const texts = seeds.map((_, sequence): Required<Omit<Slice, "logits" | "error">> => {
+    const texts = seeds.map((_, sequence): Required<Omit<Slice, "logits" | "error" | "timings">> => {
       return { sequence, tokens: [], logprobs: [], ended: "length", state: 0n };
     });
     let done = 0;

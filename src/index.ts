@@ -13,4 +13,5 @@ export { type Inspection, inspect } from "./inspect.ts";
 export type { Config } from "./llama2/transformer.ts";
 export { type LoadOptions, loadModel } from "./loadModel.ts";
 export type { Model, TokenIds } from "./model.ts";
+export type { ModelInfo } from "./modelInfo.ts";
 export type { Timings } from "./run/protocol.ts";

@@ -8,6 +8,7 @@ import { Llama2Error } from "./errors.ts";
 import { type GenerateOptions, Generation, type Machinery } from "./generation.ts";
 import type { Tokenizer } from "./llama2/tokenizer.ts";
 import type { Config } from "./llama2/transformer.ts";
+import type { ModelInfo } from "./modelInfo.ts";
 import type { Client, LoadedInfo } from "./run/client.ts";
 import { revive } from "./run/failure.ts";
 import type { SequenceRequest, Slice } from "./run/protocol.ts";
@@ -28,8 +29,11 @@ export type TokenIds =
 export class Model implements AsyncDisposable {
   /** The architecture; `seqLen` is the context. */
   readonly config: Readonly<Config>;
-  /** The backend that computes, and how many threads it uses. */
+  /** Its name, shape and size. */
+  readonly info: Readonly<ModelInfo>;
+  /** The backend that computes, its instruction set, and how many threads it uses. */
   readonly backend: BackendName;
+  readonly isa: string;
   readonly threads: number;
   /** What deserves to be told about that choice, a line each. */
   readonly notes: readonly string[];
@@ -42,7 +46,9 @@ export class Model implements AsyncDisposable {
   constructor(client: Client, info: LoadedInfo, tokenizer: Tokenizer | undefined, loadMs: number) {
     this.client = client;
     this.config = info.config;
+    this.info = info.info;
     this.backend = info.backend;
+    this.isa = info.isa;
     this.threads = info.threads;
     this.notes = info.notes;
     this.maybeTokenizer = tokenizer;

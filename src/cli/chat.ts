@@ -46,13 +46,12 @@ export async function chat(path: string | undefined, flags: StoryFlags): Promise
 const SMALLEST_CHAT_MODEL = 1e9;
 
 /** A line for those who expect a conversation from a model that cannot hold one. */
-function noteIfNotForChat(path: string | undefined, { config }: Model): void {
-  const { dim, nLayers, vocabSize, hiddenDim } = config;
+function noteIfNotForChat(path: string | undefined, { info }: Model): void {
   if (path === undefined) {
     tell(
       "the model that comes with llama2.ts was made for stories, not for chat: expect pieces of stories for answers",
     );
-  } else if (vocabSize * dim + nLayers * dim * (2 * dim + 3 * hiddenDim) < SMALLEST_CHAT_MODEL) {
+  } else if (info.parameters < SMALLEST_CHAT_MODEL) {
     tell("a model this small was most likely not made for chat: expect pieces of stories for answers");
   }
 }

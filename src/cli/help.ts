@@ -75,6 +75,7 @@ export function afterFlags(): string {
   const examples = `
 Examples:
   llama2 -i "Once upon a time" -t 0.8     a story from there on, less bold
+  llama2 --best 8                         the best of eight stories
   llama2 -s 42                            the same story every time
   llama2 stories15M.bin -t 0 -n 100       a model of llama2.c, its likeliest words
   llama2 -i "- milk"                      begins with a dash; elsewhere -- "- milk"

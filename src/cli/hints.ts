@@ -2,6 +2,7 @@
  * What may be meant by arguments that do not work.
  */
 import { existsSync } from "node:fs";
+import { nearest } from "../check.ts";
 import { invocation, quote } from "./invocation.ts";
 
 /**
@@ -38,30 +39,3 @@ const beginsWith = (prompt: string) => `  A story that begins with these words: 
 const isProse = (text: string) => /\s/.test(text.trim()) && !looksLikeFile(text);
 
 const looksLikeFile = (text: string) => /[/\\]|\.\w{1,11}$/.test(text);
-
-/** The word that is most like `name`, if one is like it at all. */
-function nearest(name: string, words: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let least = Math.floor(name.length / 3) + 1;
-  for (const word of words) {
-    const distance = editDistance(name.toLowerCase(), word);
-    if (distance < least) [best, least] = [word, distance];
-  }
-  return best;
-}
-
-/** How many letters must be added, removed, replaced or swapped with the next to make b of a. */
-function editDistance(a: string, b: string): number {
-  const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)]; // rows[i][j]: the first i letters of a, j of b
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1] === b[j - 1];
-      row[j] = Math.min(rows[i - 1][j] + 1, row[j - 1] + 1, rows[i - 1][j - 1] + (same ? 0 : 1));
-      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
-      if (swapped) row[j] = Math.min(row[j], rows[i - 2][j - 2] + 1);
-    }
-    rows.push(row);
-  }
-  return rows[a.length][b.length];
-}

@@ -33,6 +33,7 @@ function program(): Command {
       new Option("-s, --seed <n>", "the same seed tells the same story; 0: the clock").argParser(seed).default(0n, "0"),
     )
     .option("-n, --steps <n>", "length in tokens, prompt included; default: to its end", whole("steps", 0, 2 ** 31 - 1))
+    .option("--best <k>", "write k stories, tell the best", whole("stories", 1, 64), 1)
     .option("-N, --stories <n>", "tell n stories, many at once", whole("stories", 1, 100_000), 1)
     .optionsGroup("Chat:")
     .addOption(new Option("-m, --mode <mode>", "what to do").choices(["generate", "chat"]).default("generate"))
@@ -40,6 +41,7 @@ function program(): Command {
     .optionsGroup("Output:")
     .option("--json", "one JSON object instead of the text")
     .option("--compat", "exactly run.c's bytes, its 256 positions, and BOS alone as the end")
+    .option("--ignore-eos", "go on after the end of the story, up to -n")
     .option("--escape", "in texts, turn \\n, \\t, \\\\ and \\u{...} into characters")
     .option("--quiet", "nothing on stderr but errors")
     .option("-v, --version", "the version; with --verbose also what it runs on")
@@ -66,10 +68,11 @@ function program(): Command {
 }
 
 async function tellOrChat(model: string | undefined, flags: StoryFlags, command: Command): Promise<void> {
-  const { mode, stories } = flags;
+  const { mode, stories, best } = flags;
   const refuse = (why: string) => command.error(`error: ${why}`);
   if (flags.quiet) beQuiet();
   if (flags.compat && (stories > 1 || mode === "chat")) refuse("--compat goes with a single story");
+  if (best > 1 && stories > 1) refuse("--best tells one story and does not go with --stories");
   if (flags.escape && flags.prompt && flags.prompt !== "-") flags.prompt = withoutEscapes(flags.prompt);
   if (flags.escape && flags.system) flags.system = withoutEscapes(flags.system);
   if (mode === "generate") {
@@ -80,6 +83,8 @@ async function tellOrChat(model: string | undefined, flags: StoryFlags, command:
   if (flags.prompt === "-") refuse("-i - does not go with -m chat, which reads the turns there");
   if (flags.json) refuse("--json does not go with -m chat");
   if (stories > 1) refuse("--stories does not go with -m chat");
+  if (best > 1) refuse("--best does not go with -m chat");
+  if (flags.ignoreEos) refuse("--ignore-eos does not go with -m chat");
   const { chat } = await import("./chat.ts");
   return chat(model, flags);
 }

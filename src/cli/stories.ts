@@ -3,8 +3,10 @@
  */
 import { type Generation, nextSeed } from "../generation.ts";
 import type { Model } from "../model.ts";
+import type { Timings } from "../run/protocol.ts";
 import { TextStream } from "../text.ts";
 import { endProgress, print, showProgress, TextOutput } from "./io.ts";
+import type { StoryJson } from "./storyJson.ts";
 
 /** Between two stories. */
 const SEPARATOR = "<|end|>\n";
@@ -13,7 +15,12 @@ const SEPARATOR = "<|end|>\n";
  * Print `count` stories in order, of which story k has the seed of the generation plus k. The first that is not
  * finished is printed as it comes; those after it wait for their turn.
  */
-export async function printStories(model: Model, generation: Generation, count: number, json: boolean): Promise<void> {
+export async function printStories(
+  model: Model,
+  generation: Generation,
+  count: number,
+  json?: StoryJson,
+): Promise<void> {
   const seeds = Array.from({ length: count }, (_, k) => nextSeed(generation.seed, k));
   const [first, ...prompt] = generation.promptTokens;
   const stories = seeds.map((seed) => {
@@ -24,6 +31,8 @@ export async function printStories(model: Model, generation: Generation, count: 
       stream,
       text: prompt.map((token) => stream.push(token)).join(""),
       printed: 0,
+      finishReason: undefined as "stop" | "length" | undefined,
+      timings: undefined as Timings | undefined,
       ended: false,
     };
   });
@@ -32,22 +41,24 @@ export async function printStories(model: Model, generation: Generation, count: 
   const out = new TextOutput();
   let current = 0;
   try {
-    for await (const { sequence: k, tokens, ended } of generation.stories(seeds)) {
+    for await (const { sequence: k, tokens, ended, timings } of generation.stories(seeds)) {
       const story = stories[k];
       story.tokens.push(...tokens);
       story.text += tokens.map((token) => story.stream.push(token)).join("");
       if (ended) {
         story.ended = true;
+        if (ended !== "failed") story.finishReason = ended;
+        if (timings) story.timings = { loadMs: model.loadMs, ...timings };
         story.text += story.stream.end();
         done++;
         if (silent) showProgress(`${done} of ${count} stories `);
       }
       for (; current < count; current++) {
-        const { seed, tokens, text, printed, ended } = stories[current];
+        const { text, printed, ended } = stories[current];
         if (!json) await out.print(text.slice(printed));
         stories[current].printed = text.length;
         if (!ended) break;
-        if (json) await print(`${JSON.stringify({ tokens, text, seed: `${seed}` })}\n`);
+        if (json) await print(json(stories[current]));
         else await out.end(current + 1 < count ? `\n${SEPARATOR}` : "\n");
       }
     }

@@ -6,16 +6,18 @@ import type { Generation } from "../generation.ts";
 import { BOS, decode, safePrintf } from "../llama2/tokenizer.ts";
 import type { Model } from "../model.ts";
 import { TextStream } from "../text.ts";
-import { print, readStdin, STDIN, TextOutput, tell } from "./io.ts";
+import { endProgress, Interrupted, print, readStdin, STDIN, showProgress, TextOutput, tell } from "./io.ts";
 import { openModel } from "./model.ts";
 import type { MachineFlags } from "./options.ts";
 import { printStories } from "./stories.ts";
+import { type StoryJson, storyJson } from "./storyJson.ts";
 
 export interface StoryFlags extends MachineFlags {
   temperature: number;
   topP: number;
   seed: bigint;
   steps?: number; // default: the context, or run.c's with --compat
+  best: number;
   prompt?: string;
   tokenizer?: string;
   mode: "generate" | "chat";
@@ -23,6 +25,7 @@ export interface StoryFlags extends MachineFlags {
   stories: number;
   json?: boolean;
   compat?: boolean;
+  ignoreEos?: boolean;
   escape?: boolean;
   quiet?: boolean;
 }
@@ -34,13 +37,17 @@ export async function story(path: string | undefined, flags: StoryFlags, signal:
     if (endsInSpace(prompt)) tell(SPACE_NOTE);
     const steps = stepsOf(model, flags.steps ?? (flags.compat ? RUN_C_STEPS : 0));
     const { tokens, maxTokens } = cutPrompt(model, prompt, steps);
-    const { temperature, topP, seed } = flags;
-    const stops = flags.compat ? [BOS] : undefined; // as in run.c
-    const generation = model.generate(tokens, { temperature, topP, seed, maxTokens, stops, signal });
+    const { temperature, topP, seed, best, compat } = flags;
+    const stops = flags.ignoreEos ? [] : compat ? [BOS] : undefined;
+    const onProgress = (ended: number, of: number) => showProgress(`${ended} of ${of} stories `);
+    const generation = model.generate(tokens, { temperature, topP, seed, maxTokens, stops, best, onProgress, signal });
     tellSeed(flags.seed, generation.seed);
-    if (flags.stories > 1) await printStories(model, generation, flags.stories, flags.json ?? false);
-    else if (flags.json) await printJson(model, generation);
-    else await printText(model, generation, flags.compat ?? false);
+    const json = flags.json ? storyJson(model, generation, flags) : undefined;
+    if (flags.stories > 1) await printStories(model, generation, flags.stories, json);
+    else if (json) await printJson(model, generation, json);
+    else await printText(model, generation, flags);
+    const { candidates } = generation;
+    if (candidates) tell(`the best of ${candidates.length}: seed ${generation.seed}`);
     tellSpeed(generation);
   } finally {
     await model.dispose();
@@ -58,7 +65,7 @@ function endsInSpace(prompt: string | Uint8Array): boolean {
 }
 
 /** run.c's -n: positions, prompt included; 0 and anything beyond the context mean the context. */
-export function stepsOf(model: Model, steps: number): number {
+function stepsOf(model: Model, steps: number): number {
   const { seqLen } = model.config;
   return steps === 0 ? seqLen : Math.min(steps, seqLen);
 }
@@ -71,8 +78,8 @@ function cutPrompt(model: Model, prompt: string | Uint8Array, steps: number) {
   return { tokens, maxTokens: Math.max(0, steps - tokens.length + 1) };
 }
 
-/** Stream the story, prompt included, and end it with a newline, as run.c does. */
-async function printText(model: Model, generation: Generation, compat: boolean): Promise<void> {
+/** Stream the story, prompt included, and end it with a newline, as run.c does. With --best it comes all at once. */
+async function printText(model: Model, generation: Generation, { compat = false, best }: StoryFlags): Promise<void> {
   const [first, ...prompt] = generation.promptTokens;
   let previous = first;
   const text = new TextStream(model.tokenizer, previous);
@@ -84,22 +91,35 @@ async function printText(model: Model, generation: Generation, compat: boolean):
   };
   const printTokens = (tokens: readonly number[]) =>
     out.print(compat ? Buffer.concat(tokens.map(runC)) : tokens.map((token) => text.push(token)).join(""));
+  let begun = best === 1;
   try {
-    await printTokens(prompt);
-    for await (const { tokens } of generation.slices()) await printTokens(tokens);
+    if (begun) await printTokens(prompt);
+    for await (const { tokens } of generation.slices()) {
+      if (!begun) endProgress();
+      await printTokens(begun ? tokens : [...prompt, ...tokens]);
+      begun = true;
+    }
   } finally {
-    await out.end(compat ? "\n" : `${text.end()}\n`);
+    if (begun) await out.end(compat ? "\n" : `${text.end()}\n`);
+    else endProgress();
   }
 }
 
-async function printJson(model: Model, generation: Generation): Promise<void> {
-  for await (const _ of generation.slices()); // they are kept
-  const { tokens, seed, timings } = generation;
-  const { backend, threads } = model;
-  const text = new TextStream(model.tokenizer, tokens[0]);
-  const all = tokens.slice(1).map((token) => text.push(token));
-  const story = { tokens, text: all.join("") + text.end(), seed: `${seed}`, backend, threads, timings };
-  await print(`${JSON.stringify(story)}\n`);
+/** Print the story as an object, also one that Ctrl-C ends. */
+async function printJson(model: Model, generation: Generation, json: StoryJson): Promise<void> {
+  const printObject = () => {
+    endProgress();
+    const text = new TextStream(model.tokenizer, generation.tokens[0]);
+    const pieces = generation.tokens.slice(1).map((token) => text.push(token));
+    return print(json({ ...generation, text: pieces.join("") + text.end() }));
+  };
+  try {
+    for await (const _ of generation.slices()); // the generation keeps them
+  } catch (error) {
+    if (error instanceof Interrupted) await printObject();
+    throw error;
+  }
+  await printObject();
 }
 
 /** Tell a seed that nobody named, so that the story can be told again. */

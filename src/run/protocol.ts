@@ -4,6 +4,7 @@
 import type { BackendName, CudaOptions } from "../backend/backend.ts";
 import type { ErrorCode, Remedy } from "../errors.ts";
 import type { Config } from "../llama2/transformer.ts";
+import type { ModelInfo } from "../modelInfo.ts";
 
 /** The model that a thread is for. */
 export interface Setup {
@@ -50,6 +51,7 @@ export interface Slice {
   ended?: "stop" | "length" | "failed"; // this slice is its last
   state?: bigint; // of the generator, once it has ended
   error?: FailureInfo; // why it failed
+  timings?: RequestTimings; // of its request so far, once it has ended
 }
 
 /** Where the time of one request went, in milliseconds. */
@@ -94,6 +96,14 @@ export interface Report {
 /** From the model's thread. */
 export type FromWorker =
   | { type: "opened"; vocabSize: number }
-  | { type: "loaded"; config: Config; backend: BackendName; threads: number; notes: string[] }
+  | {
+      type: "loaded";
+      config: Config;
+      info: ModelInfo;
+      backend: BackendName;
+      isa: string;
+      threads: number;
+      notes: string[];
+    }
   | { type: "loadFailed"; error: FailureInfo }
   | ({ type: "report" } & Report);

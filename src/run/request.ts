@@ -63,9 +63,10 @@ export class Request {
       ended ||= sequence.ended;
     }
     if (ended) this.telling = this.telling.filter((sequence) => !sequence.ended);
-    if (!this.ended) return slices.length > 0 ? { id: this.id, slices } : undefined;
     const elapsed = this.clockEnd - this.clockStart;
     if (this.positions > 0 && elapsed > 0) this.timings.tokensPerSecond = (this.positions / elapsed) * 1000;
+    for (const slice of slices) if (slice.ended) slice.timings = { ...this.timings };
+    if (!this.ended) return slices.length > 0 ? { id: this.id, slices } : undefined;
     return { id: this.id, slices, timings: this.timings };
   }
 

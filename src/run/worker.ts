@@ -7,6 +7,7 @@ import { availableMemory, sequenceBytes } from "../backend/limits.ts";
 import { load } from "../backend/load.ts";
 import { open as openCheckpoint } from "../checkpoint/open.ts";
 import { filesAt } from "../files/disk.ts";
+import { modelInfo } from "../modelInfo.ts";
 import type { FromWorker, Setup } from "./protocol.ts";
 import { type Opened, serve } from "./serve.ts";
 
@@ -27,12 +28,13 @@ async function open({ path, backend, threads, context, cuda }: Setup): Promise<O
   const checkpoint = await openCheckpoint(filesAt(path));
   try {
     post({ type: "opened", vocabSize: checkpoint.config.vocabSize });
-    const options = { ...cuda, name: basename(path, ".bin") };
-    const { model, config, notes, ...loaded } = await load(checkpoint, backend, context, threads, options);
+    const name = basename(path, ".bin");
+    const { model, config, ...loaded } = await load(checkpoint, backend, context, threads, { ...cuda, name });
+    const info = modelInfo(checkpoint, config, { name, format: checkpoint.format, precision: cuda.precision });
     const fitting = model.onDevice ? Infinity : Math.floor(availableMemory() / 4 / sequenceBytes(config));
     return {
       model,
-      loaded: { type: "loaded", config, backend: loaded.backend, threads: model.threads, notes },
+      loaded: { type: "loaded", config, info, threads: model.threads, ...loaded },
       slots: Math.max(1, Math.min(Math.max(MIN_SLOTS, 2 * model.maxBatch), fitting)),
     };
   } finally {

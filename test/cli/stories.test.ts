@@ -12,13 +12,17 @@ describe("-N", () => {
     expect(stderr).toMatch(/^achieved tok\/s: \d+\.\d{6}\n$/);
   });
 
-  it("with --json has one object a line, with tokens, text and seed", async () => {
+  it("with --json has an object a line, each with all that a single story has", async () => {
     const { stdout } = await llama2(["-N", "2", "-s", "5", "-n", "20", "--json"]);
     const lines = stdout.toString().trimEnd().split("\n");
     const alone = await llama2(["-s", "6", "-n", "20", "--json"]);
-    const { tokens, text } = JSON.parse(alone.stdout.toString());
+    const { timings, peakBytes, ...story } = JSON.parse(alone.stdout.toString());
     expect(lines.length).toBe(2);
-    expect(JSON.parse(lines[1])).toEqual({ tokens, text, seed: "6" });
+    const second = JSON.parse(lines[1]);
+    expect(second).toMatchObject(story);
+    expect(Object.keys(second)).toEqual(Object.keys(JSON.parse(alone.stdout.toString())));
+    expect(Object.keys(second.timings).sort()).toEqual(Object.keys(timings).sort());
+    expect(second.peakBytes).toBeGreaterThan(peakBytes / 2);
   });
 
   it("more stories than fit into a batch are told as well", async () => {

@@ -6,6 +6,7 @@ import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
 import { llama2, MAIN } from "../helpers/cli.ts";
 import { type GenerateCase, golden, ROOT, sha256 } from "../helpers/golden.ts";
 import { tempDir } from "../helpers/temp.ts";
+import { tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";
 
 const { cases } = golden<{ cases: GenerateCase[] }>("bundled-model.json");
 const goldens = golden<Record<string, string>>("command.json");
@@ -112,16 +113,107 @@ describe("a story", () => {
   });
 });
 
+describe("the end of a story", () => {
+  // at so high a temperature all 300 tokens are equally likely, also those that end a story
+  const model = checkpointFile([16, 40, 2, 4, 4, 300, 4000]);
+  const tokenizer = tokenizerFile(vocabOf(300));
+  const tell = async (...flags: string[]) => {
+    const shared = [model, "-z", tokenizer, "-t", "1e9", "-p", "0", "-s", "4", "--json", "--quiet"];
+    return JSON.parse((await llama2([...shared, ...flags])).stdout.toString());
+  };
+
+  it("is BOS or EOS; BOS alone with --compat; neither with --ignore-eos", async () => {
+    const all = await tell("--ignore-eos", "-n", "3000");
+    const [bos, eos] = [all.tokens.indexOf(1, 1), all.tokens.indexOf(2)];
+    expect(eos).toBeGreaterThan(1);
+    expect(bos).toBeGreaterThan(eos);
+    expect(all).toMatchObject({ finishReason: "length", tokens: { length: 3001 } });
+    expect(await tell()).toMatchObject({ finishReason: "stop", tokens: all.tokens.slice(0, eos) });
+    expect(await tell("--compat", "-n", "0")).toMatchObject({ finishReason: "stop", tokens: all.tokens.slice(0, bos) });
+  });
+});
+
+describe("--best", () => {
+  const flags = ["-s", "5", "-t", "0.9", "-i", "One day"];
+
+  it("tells, of several seeds, the finished story that the model finds likeliest", async () => {
+    const { stdout, stderr } = await llama2([...flags, "--best", "4", "--json"]);
+    const { best, seed, tokens, text } = JSON.parse(stdout.toString());
+    expect(best.map(({ seed }: { seed: string }) => seed)).toEqual(["5", "6", "7", "8"]);
+    type Candidate = { seed: string; ended: boolean; meanLogprob: number; tokens: number[] };
+    const ended = best.filter(({ ended }: Candidate) => ended) as Candidate[];
+    const likeliest = ended.reduce((a, b) => (b.meanLogprob > a.meanLogprob ? b : a));
+    expect(seed).toBe(likeliest.seed);
+    expect(tokens.slice(-likeliest.tokens.length)).toEqual(likeliest.tokens);
+    expect(stderr).toContain(`the best of 4: seed ${seed}\n`);
+    const alone = await llama2(["-s", seed, ...flags.slice(2)]);
+    expect(alone.stdout.toString()).toBe(`${text}\n`);
+    expect((await llama2([...flags, "--best", "4"])).stdout.toString()).toBe(`${text}\n`);
+  });
+
+  it("writes a single story at temperature 0", async () => {
+    const greedy = ["-t", "0", "-n", "40", "-s", "5"];
+    const { stdout } = await llama2([...greedy, "--best", "4"]);
+    expect(stdout).toEqual((await llama2(greedy)).stdout);
+  });
+});
+
 describe("--json", () => {
   it("is one object, with the speed on stderr", async () => {
     const c = cases[0];
     const { stdout, stderr } = await llama2(["--json", "-t", "0", "-s", "1", "-n", "256"]);
     const { timings, ...story } = JSON.parse(stdout.toString());
-    expect(story).toMatchObject({ tokens: c.tokens, text: c.text, seed: "1", threads: expect.any(Number) });
+    expect(story).toEqual({
+      version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+      model: {
+        name: "stories2M",
+        format: "llama2c-v0",
+        precision: "fp32",
+        parameters: 2_422_848,
+        dim: 192,
+        hiddenDim: 512,
+        layers: 5,
+        heads: 6,
+        kvHeads: 3,
+        vocabSize: 2048,
+        context: 512,
+      },
+      backend: expect.any(String),
+      threads: expect.any(Number),
+      isa: expect.stringMatching(/^(avx512|avx2|sse2|neon|base|simd128)$/),
+      prompt: "",
+      promptTokens: 1,
+      tokens: c.tokens,
+      text: c.text,
+      seed: "1",
+      temperature: 0,
+      topP: 0.9,
+      finishReason: expect.stringMatching(/^(stop|length)$/),
+      peakBytes: expect.any(Number),
+    });
     expect(Object.keys(timings).sort()).toEqual(
       ["decodeMs", "firstTokenMs", "loadMs", "prefillMs", "sampleMs", "tokensPerSecond"].sort(),
     );
     expect(stderr).toBe(`achieved tok/s: ${timings.tokensPerSecond.toFixed(6)}\n`);
+  });
+
+  it("of a story that Ctrl-C ends is an object as well", async () => {
+    const slow = checkpointFile([384, 1024, 8, 8, 8, 2048, 1024]);
+    const tokenizer = ["-z", join(ROOT, "models", "tok2048.bin")];
+    const child = spawn(process.execPath, [MAIN, slow, ...tokenizer, "--backend", "ts", "--json", "--ignore-eos"]);
+    let [stdout, stderr] = ["", ""];
+    child.stdout.on("data", (chunk) => {
+      stdout += chunk;
+    });
+    child.stderr.on("data", (chunk) => {
+      if (stderr === "") setTimeout(() => child.kill("SIGINT"), 300); // it has told the seed, and begins
+      stderr += chunk;
+    });
+    expect(await new Promise((resolve) => child.on("close", resolve))).toBe(130);
+    const { finishReason, tokens, text } = JSON.parse(stdout);
+    expect(finishReason).toBe("cancelled");
+    expect(tokens.length).toBeLessThan(1025);
+    expect(typeof text).toBe("string");
   });
 
   it("has the whole text of a prompt and the seed that the clock chose", async () => {

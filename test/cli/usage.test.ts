@@ -27,6 +27,7 @@ describe.concurrent("a value that makes no sense ends with exit code 2:", () => 
     ["--threads", "0", "-1", "1.5", "abc", "1e9"],
     ["--backend", "gpu", ""],
     ["--mode", "talk", ""],
+    ["--best", "0", "65", "-1", "1.5", "abc", ""],
   ])("%s", async (flag, ...values) => {
     for (const value of values)
       await expectUsage([MISSING, flag, value], `option '`, flag, `argument '${value}' is invalid`);
@@ -46,6 +47,9 @@ describe.concurrent("arguments that make no sense end with exit code 2:", () => 
     ["a second model", [MISSING, MISSING], "too many arguments"],
     ["--json with a chat", [MISSING, "-m", "chat", "--json"], "--json"],
     ["a prompt from standard input with a chat", [MISSING, "-m", "chat", "-i", "-"], "-i - does not go with -m chat"],
+    ["--best with several stories", [MISSING, "--best", "2", "-N", "2"], "--best tells one story"],
+    ["--best with a chat", [MISSING, "--best", "2", "-m", "chat"], "--best does not go with -m chat"],
+    ["--ignore-eos with a chat", [MISSING, "--ignore-eos", "-m", "chat"], "--ignore-eos does not go with -m chat"],
     ["--system without a chat", [MISSING, "-y", "Be nice."], "--system goes with -m chat"],
     ["logits without tokens", ["logits", MISSING], "--tokens"],
     ["logits with none", ["logits", MISSING, "--tokens", " , "], "no tokens"],
