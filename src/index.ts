@@ -15,3 +15,4 @@ export { type LoadOptions, loadModel } from "./loadModel.ts";
 export type { Model, TokenIds } from "./model.ts";
 export type { ModelInfo } from "./modelInfo.ts";
 export type { Timings } from "./run/protocol.ts";
+export { loadTokenizer, type TextTokenizer } from "./tokens.ts";

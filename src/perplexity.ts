@@ -1,5 +1,5 @@
 /*
- * How well a model foretells a text.
+ * How well a model predicts a text.
  */
 import { checkFunction, checkOptions, checkSignal } from "./check.ts";
 import { encode } from "./encode.ts";

@@ -61,14 +61,16 @@ export function endProgress(): void {
   if (canShowProgress()) process.stderr.write("\r\x1b[K");
 }
 
-/** Prints a text as it comes: to a terminal with line breaks between words, and as it is to everything else. */
+/**
+ * Prints a text as it comes: to a terminal with line breaks between words, and as it is to everything else. Bytes are
+ * never broken.
+ */
 export class TextOutput {
   private readonly wrap: WordWrap | undefined;
 
-  /** @param exact never break a line */
-  constructor(exact = false) {
+  constructor() {
     const { isTTY, columns } = process.stdout;
-    if (isTTY && columns > 0 && !exact) this.wrap = new WordWrap(() => process.stdout.columns || columns);
+    if (isTTY && columns > 0) this.wrap = new WordWrap(() => process.stdout.columns || columns);
   }
 
   print(text: string | Uint8Array): Promise<void> {

@@ -54,7 +54,7 @@ const FLAGS = {
 
 function backendName(text: string): string {
   if (text === "auto" || (BACKENDS as readonly string[]).includes(text)) return text;
-  throw new InvalidArgumentError("There is no such backend.");
+  throw new InvalidArgumentError(`Expected auto, ${BACKENDS.join(", ")}.`);
 }
 
 /** Reads a whole number from `min` to `max`. */
@@ -94,6 +94,6 @@ export function tokenIds(text: string): number[] {
   return words.map((word) => {
     const id = Number(word);
     if (/^\d+$/.test(word) && id < 2 ** 31) return id;
-    throw new Llama2Error("E_USAGE", `"${word.slice(0, 40)}" is no token id, expected whole numbers`);
+    throw new Llama2Error("E_USAGE", `"${word.slice(0, 40)}" is not a token id: expected whole numbers`);
   });
 }

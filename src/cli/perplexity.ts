@@ -1,5 +1,5 @@
 /*
- * llama2 perplexity: how well a model foretells a text.
+ * llama2 perplexity: how well a model predicts a text.
  */
 import { Llama2Error } from "../errors.ts";
 import { bytesText } from "../files/bytes.ts";

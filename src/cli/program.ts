@@ -127,7 +127,7 @@ function addCommands(llama2: Command): void {
   addMachineFlags(logitsCommand);
   const perplexityCommand = llama2
     .command("perplexity <model> <file>")
-    .description("measure how well a model foretells a text; a line <|end|> separates documents")
+    .description("measure how well a model predicts a text; a line <|end|> separates documents")
     .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
     .option("--json", "print one JSON object")
     .action(async (model, file, flags) => {

@@ -83,7 +83,7 @@ async function printText(model: Model, generation: Generation, { compat = false,
   const [first, ...prompt] = generation.promptTokens;
   let previous = first;
   const text = new TextStream(model.tokenizer, previous);
-  const out = new TextOutput(compat);
+  const out = new TextOutput();
   const runC = (token: number) => {
     const piece = safePrintf(decode(model.tokenizer, previous, token));
     previous = token;

@@ -28,7 +28,7 @@ async function open({ path, backend, threads, context, cuda }: Setup): Promise<O
   const checkpoint = await openCheckpoint(filesAt(path));
   try {
     post({ type: "opened", vocabSize: checkpoint.config.vocabSize });
-    const name = basename(path, ".bin");
+    const name = nameOf(path);
     const { model, config, ...loaded } = await load(checkpoint, backend, context, threads, { ...cuda, name });
     const info = modelInfo(checkpoint, config, { name, format: checkpoint.format, precision: cuda.precision });
     const fitting = model.onDevice ? Infinity : Math.floor(availableMemory() / 4 / sequenceBytes(config));
@@ -41,6 +41,9 @@ async function open({ path, backend, threads, context, cuda }: Setup): Promise<O
     checkpoint.close();
   }
 }
+
+/** The name of a file or folder, without the endings that models have. */
+const nameOf = (path: string) => basename(path).replace(/\.(bin|pt|pth|safetensors|gguf)$/, "");
 
 /** On a backend whose passes are small. Twice as many as a pass has room for leave some to others while one asks for many. */
 const MIN_SLOTS = 16;
