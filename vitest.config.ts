@@ -9,6 +9,7 @@ export default defineConfig({
     exclude: ["**/node_modules/**", ...(full ? [] : ["**/*.full.test.ts"])],
     env: { LLAMA2_TESTS: full ? "full" : "" },
     globalSetup: ["test/helpers/setup.ts"],
+    maxWorkers: "100%", // all cores, where vitest would keep one for itself
     testTimeout: 120_000,
     hookTimeout: 120_000,
     // Tests are written against src/ and run against what was built from it: the code that a user has, at its speed.

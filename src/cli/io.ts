@@ -97,6 +97,17 @@ export function endWithOutput(): void {
   }
 }
 
+/** As process 1, in a container, a signal ends a process only if it is handled. */
+export function endWithSignals(): void {
+  if (process.pid !== 1) return;
+  for (const [signal, number] of [
+    ["SIGTERM", 15],
+    ["SIGHUP", 1],
+  ] as const) {
+    process.on(signal, () => process.exit(128 + number));
+  }
+}
+
 /** Ctrl-C was pressed. */
 export class Interrupted extends Error {
   static readonly exitCode = 130;

@@ -9,7 +9,7 @@ import { Llama2Error } from "../errors.ts";
 import { withoutEscapes } from "./escape.ts";
 import { afterFlags, overview } from "./help.ts";
 import { adviceForArguments, didYouMean } from "./hints.ts";
-import { beQuiet, complain, endWithOutput, Interrupted, interruptible, print } from "./io.ts";
+import { beQuiet, complain, endWithOutput, endWithSignals, Interrupted, interruptible, print } from "./io.ts";
 import { addMachineFlags, asFlag, COMMANDS, decimal, seed, whole } from "./options.ts";
 import type { StoryFlags } from "./story.ts";
 import { printVersion } from "./version.ts";
@@ -197,6 +197,7 @@ const collect = (value: string, before: string[] = []) => [...before, value];
 /** 0, or how it went wrong: 1 errors, 2 arguments that make no sense, 130 Ctrl-C. */
 export async function main(): Promise<number> {
   endWithOutput();
+  endWithSignals();
   try {
     await program().parseAsync();
     return 0;

@@ -58,6 +58,7 @@ function newWorker(): Worker {
   // the flags that the caller's process was started with, such as --input-type, are not meant for this thread
   const options = { execArgv: [] };
   try {
+    process.cwd(); // a thread without one dies before it runs anything
     return import.meta.url.endsWith(".ts")
       ? new Worker(new URL("./worker.ts", import.meta.url), options)
       : new Worker(new URL("./worker.js", import.meta.url), options);
@@ -75,6 +76,10 @@ function typed(error: NodeJS.ErrnoException): Error {
   }
   if (error.code === "ERR_ACCESS_DENIED") {
     const message = "this process may not start threads, and the model needs one: start node with --allow-worker";
+    return new Llama2Error("E_DEVICE_UNAVAILABLE", message);
+  }
+  if (error.syscall === "uv_cwd") {
+    const message = "the current folder has been deleted, and no thread can start in it: change to another one";
     return new Llama2Error("E_DEVICE_UNAVAILABLE", message);
   }
   return error;

@@ -22,13 +22,12 @@ export const needsAddon = hasAddon ? "" : " (skipped: the native addon has not b
 
 const cpus = (): Candidate[] => {
   if (!hasAddon) return [];
-  return loadAddon()
-    .isas()
-    .map((isa) => ({
-      name: `cpu, ${isa}`,
-      backend: withIsa(isa, openCpu),
-      threads: shortOrLong([1, 3], [1, 2, 3, 7]),
-    }));
+  const isas = loadAddon().isas(); // the best last
+  return isas.slice(shortOrLong(-1, 0)).map((isa) => ({
+    name: `cpu, ${isa}`,
+    backend: withIsa(isa, openCpu),
+    threads: shortOrLong([1, 3], [1, 2, 3, 7]),
+  }));
 };
 
 /** Do `work` with LLAMA2_ISA set. */
