@@ -92,12 +92,15 @@ export function pathOf(what: string, path: unknown): string {
   usage(`the path of ${what} is ${show(path)}, expected a string or a file: URL${what === "the model" ? hint : ""}`);
 }
 
-/** @throws Llama2Error E_USAGE for what cuda does not know, and for other backends, which cannot choose */
+/** @throws Llama2Error E_USAGE for what cuda does not know, and for other backends, which have int8 and the file's own */
 function checkCuda(backend: BackendName | "auto", options: CudaOptions): void {
   const { precision = "fp32", kvPrecision = "fp32", device = 0 } = options;
   checkOneOf("precision", precision, PRECISIONS);
   checkOneOf("kvPrecision", kvPrecision, KV_PRECISIONS);
   checkWhole("device", device, 0, 1023);
-  if (backend === "auto" || backend === "cuda" || !meansCuda(options)) return;
-  usage(`precision, kvPrecision and device need the cuda backend; ${backend} computes in the model's precision`);
+  const chosen = { ...options, precision: precision === "fp16" ? precision : undefined };
+  if (backend === "auto" || backend === "cuda" || !meansCuda(chosen)) return;
+  usage(
+    `precision fp16, kvPrecision and device need the cuda backend; ${backend} computes in the model's precision or int8`,
+  );
 }

@@ -31,7 +31,12 @@ export function addMachineFlags(command: Command): Command {
     .option("--backend <name>", "what computes: cuda, cpu, wasm, ts; auto: the best that works", backendName, "auto")
     .option("--threads <n>", "how many threads; default: the backend's choice", whole("threads", 1, 1024))
     .option("--context <n>", "cap the context, to save memory", whole("positions", 1, 2 ** 31 - 1))
-    .addOption(new Option("--precision <p>", "cuda: of the weights; default: the file's").choices(PRECISIONS))
+    .addOption(new Option("--precision <p>", "of the weights; fp16: cuda; default: the file's").choices(PRECISIONS))
+    .addOption(
+      new Option("--int8", "round the weights to int8 while loading: a quarter of the memory").implies({
+        precision: "int8",
+      }),
+    )
     .addOption(
       new Option("--kv-precision <p>", "cuda: of keys and values; default: by the model's size").choices(KV_PRECISIONS),
     )

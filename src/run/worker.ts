@@ -5,6 +5,7 @@ import { basename } from "node:path";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { availableMemory, sequenceBytes } from "../backend/limits.ts";
 import { load } from "../backend/load.ts";
+import { asInt8 } from "../checkpoint/int8.ts";
 import { open as openCheckpoint } from "../checkpoint/open.ts";
 import { filesAt } from "../files/disk.ts";
 import { modelInfo } from "../modelInfo.ts";
@@ -29,8 +30,13 @@ async function open({ path, backend, threads, context, cuda }: Setup): Promise<O
   try {
     post({ type: "opened", vocabSize: checkpoint.config.vocabSize });
     const name = nameOf(path);
-    const { model, config, ...loaded } = await load(checkpoint, backend, context, threads, { ...cuda, name });
-    const info = modelInfo(checkpoint, config, { name, format: checkpoint.format, precision: cuda.precision });
+    const { precision, ...others } = cuda;
+    const source = precision === "int8" ? asInt8(checkpoint) : checkpoint;
+    // every backend computes in the source's own precision; another one is chosen on cuda
+    const isOwn = precision === "int8" || (precision === "fp32" && backend !== "cuda");
+    const options = { ...(isOwn ? others : cuda), name };
+    const { model, config, ...loaded } = await load(source, backend, context, threads, options);
+    const info = modelInfo(source, config, { name, format: checkpoint.format, precision });
     const fitting = model.onDevice ? Infinity : Math.floor(availableMemory() / 4 / sequenceBytes(config));
     return {
       model,

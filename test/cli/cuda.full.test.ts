@@ -211,7 +211,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
   });
 
   it.each([
-    ["--backend", "cpu", "--precision", "fp32"],
+    ["--backend", "cpu", "--precision", "fp16"],
     ["--backend", "ts", "--device", "0"],
     ["--precision", "fp64"],
     ["--kv-precision", "int8"],
@@ -254,7 +254,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
 
     it("does not fall back from a precision or a GPU that was asked for", async () => {
       for (const flags of [
-        ["--precision", "int8"],
+        ["--precision", "fp16"],
         ["--device", "0"],
       ]) {
         expect(await tell(root, flags, { EMULATOR_DEVICES: "0" })).toMatchObject({ code: 1 });
