@@ -23,7 +23,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
       const { openFile } = await import("${root}/dist/checkpoint/openFile.js");
       const { openCuda } = await import("${root}/dist/backend/cuda/cuda.js");
       const { buildSampler } = await import("${root}/dist/llama2/sampler.js");
-      const load = () => openCuda().load(await openFile("${root}/models/stories2M.bin"), 512, { threads: 0 });
+      const load = async () => openCuda().load(await openFile("${root}/models/stories2M.bin"), 512, { threads: 0 });
       const running = () => [{ token: 1, pos: 0, sequence: 0, sampler: buildSampler(2048, 1, 0.9, 1n), stop: -1 }];`;
   });
 
