@@ -15,7 +15,7 @@ const prelude = (path: string) => `
   const { Worker, parentPort } = await import("node:worker_threads");
   const { openFile } = await import("${ROOT}/dist/checkpoint/openFile.js");
   const { openCpu } = await import("${ROOT}/dist/backend/cpu/cpu.js");
-  const load = () => openCpu().load(await openFile(${JSON.stringify(path)}), ${SLOW[6]}, { threads: 2 });
+  const load = async () => openCpu().load(await openFile(${JSON.stringify(path)}), ${SLOW[6]}, { threads: 2 });
   const batch = Array.from({ length: 64 }, (_, pos) => ({ token: pos, pos, sequence: 0 }));
 `;
 
