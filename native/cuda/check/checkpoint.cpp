@@ -136,13 +136,6 @@ const char* nameOf(Precision precision) {
   return precision == Precision::kFp32 ? "fp32" : precision == Precision::kFp16 ? "fp16" : "int8";
 }
 
-Precision precisionOf(const std::string& name) {
-  for (const Precision precision : kPrecisions) {
-    if (name == nameOf(precision)) return precision;
-  }
-  throw std::invalid_argument("there is no precision " + name);
-}
-
 std::string describe(const std::string& name, Precision precision) { return name + " " + nameOf(precision); }
 
 Options optionsOf(const Config& config, Precision precision, int groupSize, bool sharedClassifier) {

@@ -59,7 +59,6 @@ std::vector<float> ropeFrequencies(const Config& p);
 /* "15M fp16" */
 std::string describe(const std::string& name, Precision precision);
 const char* nameOf(Precision precision);
-Precision precisionOf(const std::string& name);
 constexpr Precision kPrecisions[] = {Precision::kFp32, Precision::kFp16, Precision::kInt8};
 
 /* Options for a model whose int8 groups have so many numbers. */
