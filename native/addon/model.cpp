@@ -24,8 +24,15 @@ llama2::GroupSizes groupSizesOf(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
   // beyond 2^16 the whole sums of a group could leave int32
   const auto size = [&](const char* name) { return whole(object.Get(name), name, 0, 1 << 16); };
-  return {size("tokenEmbeddingTable"), size("wq"), size("wk"), size("wv"), size("wo"), size("w1"), size("w2"),
-          size("w3"), size("wcls")};
+  return {size("tokenEmbeddingTable"),
+          size("wq"),
+          size("wk"),
+          size("wv"),
+          size("wo"),
+          size("w1"),
+          size("w2"),
+          size("w3"),
+          size("wcls")};
 }
 
 }  // namespace

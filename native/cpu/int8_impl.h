@@ -73,7 +73,9 @@ inline Ints lanesOf(unsigned ends, int row) {
  * page up in less time than the next takes to come. Measured on Zen 3: 1.25 to 1.7 times as fast from memory.
  */
 template <int panels, int count>
-constexpr int kInt8Ahead = count * (kPanel / kLanes) >= kWorthAsking ? kAhead : panels == 1 ? 64 : 0;
+constexpr int kInt8Ahead = count*(kPanel / kLanes) >= kWorthAsking ? kAhead
+                           : panels == 1                           ? 64
+                                                                   : 0;
 
 /* Some panels times some vectors, as `multiply`. `straddling`: rows' sums end at segments of their own. */
 template <int panels, int count, bool straddling>
@@ -94,7 +96,8 @@ inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
     for (int quad = segment * quads; quad < (segment + 1) * quads; quad++) {
       for (int p = 0; p < panels; p++) {
         const int8_t* line = w.q + p * panelBytes + (size_t)quad * kPanel * 4;
-        if constexpr (kInt8Ahead<panels, count> > 0) __builtin_prefetch(line + kInt8Ahead<panels, count> * kPanel * 4, 0, 2);
+        if constexpr (kInt8Ahead < panels, count >> 0)
+          __builtin_prefetch(line + kInt8Ahead<panels, count> * kPanel * 4, 0, 2);
         for (int s = 0; s < kSlices; s++) {
           Ints column;
           __builtin_memcpy(&column, line + s * kLanes * 4, sizeof column);

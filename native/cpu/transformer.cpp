@@ -75,8 +75,7 @@ float* TransformerWeights::vector(const std::string& name, int layer) {
 }
 
 Transformer::Transformer(const Config& config, bool sharedClassifier, const GroupSizes& groupSizes,
-                         const float* frequencies,
-                         const Kernels& kernels, int threads)
+                         const float* frequencies, const Kernels& kernels, int threads)
     : config_(config),
       groupSizes_(groupSizes),
       kernels_(kernels),
