@@ -3,17 +3,19 @@
  */
 import { copyFileSync, existsSync, realpathSync } from "node:fs";
 import { extname, join } from "node:path";
+import { checkFunction, checkOneOf, checkOptions, checkSignal, checkWhole, show, usage } from "./check.ts";
 import { checkGroupSize } from "./checkpoint/groupSize.ts";
 import type { Header } from "./checkpoint/llama2c/header.ts";
 import { type WriteOptions, writeCheckpoint } from "./checkpoint/llama2c/write.ts";
 import { type Recognised, recognise } from "./checkpoint/open.ts";
-import type { Target } from "./checkpoint/targets.ts";
+import { TARGETS, type Target } from "./checkpoint/targets.ts";
 import { writeHuggingFace } from "./checkpoint/toHuggingFace.ts";
 import { formatTokenizer } from "./checkpoint/tokenizer/bin.ts";
 import { type FoundTokenizer, findTokenizer, namedTokenizer } from "./checkpoint/tokenizer/find.ts";
 import { Llama2Error } from "./errors.ts";
 import { filesAt } from "./files/disk.ts";
 import { OutputFile } from "./files/outputFile.ts";
+import { pathOf } from "./files/path.ts";
 import { f32 } from "./llama2/math.ts";
 import { defaultGroupSize } from "./llama2/quantize.ts";
 import { type Config, DEFAULTS } from "./llama2/transformer.ts";
@@ -33,7 +35,7 @@ export interface ConvertOptions extends WriteOptions {
   normEps?: number;
   ropeTheta?: number;
   /** The tokenizer's file. Default: the one that is found for the source. */
-  tokenizer?: string;
+  tokenizer?: string | URL;
 }
 
 /** What was written. */
@@ -46,12 +48,20 @@ export interface Converted {
 }
 
 /**
- * Read the model at `source`, a file or a folder, and write it to `out`, which is there as a whole or not at all. No
+ * Read the model at `from`, a file or a folder, and write it to `into`, which is there as a whole or not at all. No
  * more than a piece of a tensor is in memory.
- * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT for what `out` cannot express, E_NUMERIC; the signal's reason
+ * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT for what the target cannot express, E_NUMERIC; the signal's reason
  */
-export async function convert(source: string, out: string, options: ConvertOptions = {}): Promise<Converted> {
-  const { to = "v1", groupSize, context, normEps, ropeTheta, tokenizer: named, ...writing } = options;
+export async function convert(
+  from: string | URL,
+  into: string | URL,
+  options: ConvertOptions = {},
+): Promise<Converted> {
+  const source = pathOf("the source", from);
+  const out = pathOf("what is written", into);
+  checkConvertOptions(options);
+  const { to = "v1", groupSize, context, normEps, ropeTheta, tokenizer: chosen, ...writing } = options;
+  const named = chosen === undefined ? undefined : pathOf("the tokenizer", chosen);
   if (existsSync(out) && existsSync(source) && realpathSync(out) === realpathSync(source)) {
     throw new Llama2Error("E_USAGE", `${out} would replace the model that it is made from`);
   }
@@ -81,6 +91,21 @@ export async function convert(source: string, out: string, options: ConvertOptio
   } finally {
     model.close();
   }
+}
+
+/** @throws Llama2Error E_USAGE */
+function checkConvertOptions(options: ConvertOptions): void {
+  const known: (keyof ConvertOptions)[] = ["to", "groupSize", "context", "normEps", "ropeTheta", "tokenizer"];
+  checkOptions("convert", options, [...known, "onProgress", "signal"]);
+  const { to = "v1", context = 1, normEps = 1, ropeTheta = 1 } = options;
+  checkOneOf("to", to, TARGETS);
+  checkWhole("context", context, 1, 2 ** 31 - 1);
+  for (const [name, value] of Object.entries({ normEps, ropeTheta })) {
+    if (!(typeof value === "number" && value > 0 && value < Infinity))
+      usage(`${name} is ${show(value)}, expected a number above 0`);
+  }
+  checkFunction("onProgress", options.onProgress);
+  checkSignal(options.signal);
 }
 
 const weightsWith = (weights: WeightSource, config: Config): WeightSource => ({

@@ -6,6 +6,7 @@ import { type Format, type Recognised, recognise } from "./checkpoint/open.ts";
 import { findTokenizer } from "./checkpoint/tokenizer/find.ts";
 import { type ErrorCode, Llama2Error } from "./errors.ts";
 import { filesAt } from "./files/disk.ts";
+import { pathOf } from "./files/path.ts";
 import type { Config } from "./llama2/transformer.ts";
 import { shapesOf, type TensorName, tensorsOf, type WeightSource } from "./llama2/weights.ts";
 
@@ -41,10 +42,11 @@ export interface Inspection {
 }
 
 /**
- * Say what the model at `path`, a file or a folder, is. Its weights are not read.
+ * Say what the model at `modelPath`, a file or a folder, is. Its weights are not read.
  * @throws Llama2Error E_FILE, E_FORMAT if it is not recognised or its headers contradict each other
  */
-export async function inspect(path: string): Promise<Inspection> {
+export async function inspect(modelPath: string | URL): Promise<Inspection> {
+  const path = pathOf("the model", modelPath);
   const model = await recognise(filesAt(path));
   try {
     const refused: Inspection["refused"] = [];

@@ -2,7 +2,6 @@
  * Loading a model where there are files and workers: in Node.
  */
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import {
   BACKENDS,
   type BackendName,
@@ -13,6 +12,7 @@ import {
 } from "./backend/backend.ts";
 import { checkOneOf, checkOptions, checkSignal, checkWhole, show, usage } from "./check.ts";
 import { type FoundTokenizer, findTokenizer, namedTokenizer, PACKAGE_MODELS } from "./checkpoint/tokenizer/find.ts";
+import { pathOf } from "./files/path.ts";
 import { Model } from "./model.ts";
 import { Client } from "./run/client.ts";
 import { startWorker } from "./run/startWorker.ts";
@@ -51,6 +51,9 @@ const OPTIONS: readonly (keyof LoadOptions)[] = [
  *   signal's reason
  */
 export async function loadModel(path: string | URL = BUNDLED_MODEL, options: LoadOptions = {}): Promise<Model> {
+  if (typeof path === "object" && path !== null && !(path instanceof URL)) {
+    usage(`the model's path is ${show(path)}. Options come second: loadModel(undefined, { ... })`);
+  }
   const file = pathOf("the model", path);
   checkOptions("loadModel", options, OPTIONS);
   const { backend = "auto", tokenizer: named, threads = 0, context = 0, signal } = options;
@@ -76,20 +79,6 @@ export async function loadModel(path: string | URL = BUNDLED_MODEL, options: Loa
   const { client, info } = await Client.load(startWorker(), setup, onOpened, signal);
   const notes = found?.note === undefined ? info.notes : [...info.notes, found.note];
   return new Model(client, { ...info, notes }, found?.tokenizer, performance.now() - start);
-}
-
-/**
- * A path that a caller gave, as a string.
- * @throws Llama2Error E_USAGE
- */
-export function pathOf(what: string, path: unknown): string {
-  if (path instanceof URL) {
-    if (path.protocol === "file:") return fileURLToPath(path);
-    usage(`the path of ${what} is ${show(path.href)}, expected a file: URL`);
-  }
-  if (typeof path === "string") return path;
-  const hint = typeof path === "object" && path !== null ? ". Options come second: loadModel(undefined, { ... })" : "";
-  usage(`the path of ${what} is ${show(path)}, expected a string or a file: URL${what === "the model" ? hint : ""}`);
 }
 
 /** @throws Llama2Error E_USAGE for what cuda does not know, and for other backends, which have int8 and the file's own */

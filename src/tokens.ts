@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { checkOptions, checkWhole, show, usage } from "./check.ts";
 import { PACKAGE_MODELS, readAnyTokenizer } from "./checkpoint/tokenizer/find.ts";
 import { encode, type PreparingTokenizer } from "./encode.ts";
+import { pathOf } from "./files/path.ts";
 import { BOS, EOS } from "./llama2/tokenizer.ts";
-import { pathOf } from "./loadModel.ts";
 import { bytesOf, TextStream, toByteString } from "./text.ts";
 
 /** The tokenizer of the model that comes with the package. */

@@ -2,8 +2,10 @@
  * From a float32 model to an int8 checkpoint, a quarter of its size.
  */
 import { existsSync, realpathSync } from "node:fs";
+import { checkFunction, checkOptions, checkSignal } from "../check.ts";
 import { Llama2Error } from "../errors.ts";
 import { filesAt } from "../files/disk.ts";
+import { pathOf } from "../files/path.ts";
 import { defaultGroupSize } from "../llama2/quantize.ts";
 import { isVector, tensorsOf } from "../llama2/weights.ts";
 import { checkGroupSize } from "./groupSize.ts";
@@ -17,16 +19,19 @@ export interface QuantizeOptions extends WriteOptions {
 }
 
 /**
- * Read the float32 model `inPath`, a file or a folder, and write its weights as int8, a version-2 checkpoint, to `outPath`.
+ * Read the float32 model `from`, a file or a folder, and write its weights as int8, a version-2 checkpoint, to `to`.
+ * Paths may be `file:` URLs.
  * @returns the header of what was written
  * @throws Llama2Error E_USAGE for a group size that is none or does not divide every matrix, E_FILE, E_FORMAT,
  *   E_NUMERIC for weights that are not finite; the signal's reason
  */
-export async function quantize(
-  inPath: string,
-  outPath: string,
-  { groupSize, ...options }: QuantizeOptions = {},
-): Promise<Header> {
+export async function quantize(from: string | URL, to: string | URL, options: QuantizeOptions = {}): Promise<Header> {
+  const inPath = pathOf("the float32 model", from);
+  const outPath = pathOf("the int8 model", to);
+  checkOptions("quantize", options, ["groupSize", "onProgress", "signal"]);
+  checkSignal(options.signal);
+  checkFunction("onProgress", options.onProgress);
+  const { groupSize, ...writing } = options;
   const model = await open(filesAt(inPath));
   try {
     const { config, sharedClassifier } = model;
@@ -37,7 +42,7 @@ export async function quantize(
     }
     if (groupSize !== undefined) checkGroupSize(groupSize, model, inPath);
     const header: Header = { version: 2, config, sharedClassifier, groupSize: groupSize ?? defaultGroupSize(config) };
-    await writeCheckpoint(outPath, header, model, options);
+    await writeCheckpoint(outPath, header, model, writing);
     return header;
   } finally {
     model.close();

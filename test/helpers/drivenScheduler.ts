@@ -2,6 +2,7 @@
  * A scheduler that a test drives step by step, on models whose passes are as narrow as it likes.
  */
 import type { Context, LoadedModel, Running } from "../../src/backend/backend.ts";
+import { Llama2Error } from "../../src/errors.ts";
 import type { Slice } from "../../src/run/protocol.ts";
 import { Scheduler } from "../../src/run/scheduler.ts";
 
@@ -20,6 +21,8 @@ export interface Disguise {
   copies?: boolean;
   /** It goes on by itself for up to so many tokens, on something whose memory is taken at once, as a GPU does. */
   chunk?: number;
+  /** How many sequences fit into a context. */
+  room?: number;
 }
 
 /** Counts what is read, beside disguising the model. */
@@ -29,7 +32,8 @@ export class Disguised implements LoadedModel {
   readonly onDevice: boolean;
   /** Entries of each pass. */
   readonly passes: number[] = [];
-  opened = 0;
+  /** What each pass throws. */
+  fail: Error | undefined;
   private readonly model: LoadedModel;
   private readonly disguise: Disguise;
 
@@ -42,11 +46,12 @@ export class Disguised implements LoadedModel {
   }
 
   openContext(sequences: number): Context {
-    this.opened++;
+    if (sequences > (this.disguise.room ?? Infinity)) throw new Llama2Error("E_LIMIT", "no room");
     const context = this.model.openContext(sequences);
     const { copies = true, chunk } = this.disguise;
     const disguised: Context = {
       forward: (batch, wanted) => {
+        if (this.fail) throw this.fail;
         this.passes.push(batch.length);
         return context.forward(batch, wanted);
       },
