@@ -8,7 +8,13 @@ import { join } from "node:path";
 import { isMain, product, root } from "./fingerprint.mjs";
 import { buildNative } from "./native.mjs";
 
-const dist = product("dist", ["src", "scripts/build.mjs", "scripts/build-wasm.mjs", "tsconfig.json"]);
+const dist = product("dist", [
+  "src",
+  "scripts/build.mjs",
+  "scripts/build-browser.mjs",
+  "scripts/build-wasm.mjs",
+  "tsconfig.json",
+]);
 
 /** Whether `npm run build` would change nothing. */
 export const isBuilt = () => dist.isFresh();
@@ -21,6 +27,8 @@ async function build() {
   rewriteDeclarations();
   const { buildWasm } = await import("./build-wasm.mjs"); // needs what `npm ci` installs
   await buildWasm();
+  const { buildBrowser } = await import("./build-browser.mjs");
+  await buildBrowser();
   dist.markFresh();
   const why = await buildNative();
   if (why) console.error(`llama2.ts: no native cpu backend (${why}); wasm remains, the same bit for bit`);

@@ -12,6 +12,7 @@ import {
 } from "./backend/backend.ts";
 import { checkOneOf, checkOptions, checkSignal, checkWhole, show, usage } from "./check.ts";
 import { type FoundTokenizer, findTokenizer, namedTokenizer, PACKAGE_MODELS } from "./checkpoint/tokenizer/find.ts";
+import type { BytesLike } from "./files/bytes.ts";
 import { pathOf } from "./files/path.ts";
 import { Model } from "./model.ts";
 import { Client } from "./run/client.ts";
@@ -23,14 +24,19 @@ export const BUNDLED_MODEL: string = join(PACKAGE_MODELS, "stories2M.bin");
 export interface LoadOptions extends CudaOptions {
   /** Which machine computes. A named one never falls back. @default "auto": the best that works here */
   backend?: BackendName | "auto";
-  /** The tokenizer's file. null: none is needed. @default the one that fits, beside the model or in the package */
-  tokenizer?: string | URL | null;
+  /**
+   * The tokenizer's file, in a browser its URL or bytes. null: none is needed. @default the one that fits, beside the
+   * model or in the package; in a browser the one inside the model
+   */
+  tokenizer?: string | URL | BytesLike | null;
   /** @default the backend's choice */
   threads?: number;
   /** Positions a sequence can have at most, to save memory. @default what the model was trained for */
   context?: number;
   /** Stops loading. */
   signal?: AbortSignal;
+  /** In a browser: the URL of a copy of the package's folder `dist/browser`, where no bundler finds what is in it. */
+  assets?: string | URL;
 }
 
 const OPTIONS: readonly (keyof LoadOptions)[] = [
@@ -42,15 +48,20 @@ const OPTIONS: readonly (keyof LoadOptions)[] = [
   "precision",
   "kvPrecision",
   "device",
+  "assets",
 ];
 
 /**
  * Load a model, in a thread of its own.
- * @param path of its file, or a `file:` URL. Default: the small model that comes with the package
+ * @param path of its file, or a `file:` URL; in a browser its URL, a Blob or its bytes. Default, but not in a browser: the
+ *   small model that comes with the package
  * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT, E_LIMIT, E_DEVICE_UNAVAILABLE, E_DEVICE_OOM, E_DEVICE_LOST; the
  *   signal's reason
  */
-export async function loadModel(path: string | URL = BUNDLED_MODEL, options: LoadOptions = {}): Promise<Model> {
+export async function loadModel(
+  path: string | URL | BytesLike = BUNDLED_MODEL,
+  options: LoadOptions = {},
+): Promise<Model> {
   if (typeof path === "object" && path !== null && !(path instanceof URL)) {
     usage(`the model's path is ${show(path)}. Options come second: loadModel(undefined, { ... })`);
   }

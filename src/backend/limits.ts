@@ -1,7 +1,6 @@
 /*
  * What no backend could hold is refused before anything is allocated.
  */
-import { freemem, totalmem } from "node:os";
 import { Llama2Error } from "../errors.ts";
 import { runOf } from "../llama2/quantize.ts";
 import { type Config, headSizeOf, kvDimOf } from "../llama2/transformer.ts";
@@ -44,16 +43,15 @@ export function checkLimits(source: Holdings, contextLength: number): void {
 }
 
 /**
- * For backends whose models lie in the memory of this machine.
+ * For backends whose models lie in the memory of this machine, of which `memory` bytes are to be had.
  * @throws Llama2Error E_LIMIT if they cannot
  */
-export function checkMemory(source: Holdings, contextLength: number): void {
+export function checkMemory(source: Holdings, contextLength: number, memory: number): void {
   const p = { ...source.config, seqLen: contextLength };
   const weights = tensorsOf(source).reduce((sum, { name, layers, d, n }) => {
     return sum + layers * (isVector(name) ? 4 * n : matrixBytes(d, n, groupSizeOf(source.formatOf(name))));
   }, 0);
   const cache = sequenceBytes(p);
-  const memory = availableMemory();
   if (weights + cache > memory) {
     const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
     const message = `the weights need ${gb(weights)} and a context of ${p.seqLen} positions ${gb(cache)}, but ${gb(memory)} of memory are available`;
@@ -78,15 +76,6 @@ export function sequenceBytes(p: Config): number {
   const headSize = headSizeOf(p);
   const cache = p.nLayers * p.nKvHeads * (filledUp(p.seqLen) * headSize + filledUp(headSize) * p.seqLen);
   return 4 * (cache + p.nHeads * filledUp(p.seqLen));
-}
-
-/**
- * Bytes of memory that are to be had. What Linux calls available includes the files that it keeps in memory while nobody
- * else wants it. Elsewhere "free" does not, so there it is the whole memory that counts, as in a container its limit.
- */
-export function availableMemory(): number {
-  const machine = process.platform === "linux" ? freemem() : totalmem();
-  return Math.min(machine, process.constrainedMemory() || Infinity);
 }
 
 /** A context to try instead. */

@@ -8,6 +8,7 @@ import { BACKENDS, type Backend, type BackendName, type LoadedModel, type LoadOp
 import { openCpu } from "./cpu/cpu.ts";
 import { openCuda, whyNotCuda } from "./cuda/cuda.ts";
 import { checkLimits, checkMemory } from "./limits.ts";
+import { availableMemory } from "./memory.ts";
 import { mostThreads } from "./processors.ts";
 import { ts } from "./ts/ts.ts";
 import { wasm } from "./wasm/wasm.ts";
@@ -57,7 +58,7 @@ export async function load(
     if (reason) reasons.push(reason);
     if (reason !== undefined) continue;
     try {
-      if (backend !== "cuda") checkMemory(source, contextLength); // cuda looks at the memory of its device
+      if (backend !== "cuda") checkMemory(source, contextLength, availableMemory()); // cuda looks at the memory of its device
       const opened = OPEN[backend]();
       const model = await opened.load(source, contextLength, { ...options, threads: useful });
       const notes = reasons.length > 0 ? [`running on ${backend}: ${reasons.join("; ")}`] : [];

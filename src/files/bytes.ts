@@ -17,6 +17,9 @@ export interface ByteSource {
   close(): void;
 }
 
+/** What holds bytes in a page: a Blob, such as a File that somebody chose, or memory. */
+export type BytesLike = Blob | ArrayBuffer | Uint8Array;
+
 /** A folder; a single file is a folder of one. */
 export interface Files {
   /** For messages. */

@@ -8,11 +8,13 @@ import type { ModelInfo } from "../modelInfo.ts";
 
 /** The model that a thread is for. */
 export interface Setup {
-  path: string;
+  path: string; // in a page: the model's name, for messages
   backend: BackendName | "auto";
   threads: number; // 0: the backend's choice
   context: number; // 0: the model's
   cuda: CudaOptions;
+  /** In a page, which has no paths: the model, and the URL of the WebAssembly kernels. */
+  page?: { model: Blob; kernels: string };
 }
 
 /** How new tokens are chosen: run.c's sampler, and the state of its random number generator. */

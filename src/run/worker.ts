@@ -3,8 +3,9 @@
  */
 import { basename } from "node:path";
 import { type MessagePort, parentPort } from "node:worker_threads";
-import { availableMemory, sequenceBytes } from "../backend/limits.ts";
+import { sequenceBytes } from "../backend/limits.ts";
 import { load } from "../backend/load.ts";
+import { availableMemory } from "../backend/memory.ts";
 import { asInt8 } from "../checkpoint/int8.ts";
 import { open as openCheckpoint } from "../checkpoint/open.ts";
 import { filesAt } from "../files/disk.ts";

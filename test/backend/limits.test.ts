@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { availableMemory } from "../../src/backend/limits.ts";
 import { load } from "../../src/backend/load.ts";
+import { availableMemory } from "../../src/backend/memory.ts";
 import { openFile } from "../../src/checkpoint/openFile.ts";
 import type { Config } from "../../src/llama2/transformer.ts";
 import type { WeightSource } from "../../src/llama2/weights.ts";

@@ -5,11 +5,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
-import { beforeAll, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { ADDON_PATH } from "../../src/backend/cpu/addon.ts";
 import { hasAddon, needsAddon } from "../helpers/backends.ts";
+import { hasChromium, needsChromium } from "../helpers/chromium.ts";
 import { ROOT } from "../helpers/golden.ts";
 import { consumerFolder, installConsumers, pack, run } from "../helpers/packed.ts";
+import { openPage } from "../helpers/page.ts";
 
 const DOC = readFileSync(join(ROOT, "docs", "embedding.md"), "utf8");
 const STORY = ", there was a";
@@ -86,6 +88,47 @@ it("vite, for a server", () => {
   expect(run(folder, "node", [existsSync(join(folder, "dist", "app.mjs")) ? "dist/app.mjs" : "dist/app.js"])).toBe(
     STORY,
   );
+});
+
+describe.skipIf(!hasChromium)(`in a browser${needsChromium}`, () => {
+  /** What the program of the page in the doc writes into the page. */
+  async function tell(folder: string, entry: string): Promise<string> {
+    const page = await openPage({ app: folder, models: join(ROOT, "models") });
+    try {
+      return await page.run(`await import(argument); return document.body.textContent;`, `/app/${entry}`);
+    } finally {
+      await page.close();
+    }
+  }
+  const program = (options: string) =>
+    readFileSync(join(home, "page", "app.js"), "utf8")
+      .replace('("Once upon a time")', '("Once upon a time", { temperature: 0, maxTokens: 4 })')
+      .replace('tok2048.bin"', `tok2048.bin"${options}`);
+
+  it("vite finds the worker and the kernels", async () => {
+    const folder = join(home, "page-vite");
+    mkdirSync(folder);
+    writeFileSync(join(folder, "app.js"), program(""));
+    writeFileSync(
+      join(folder, "build.mjs"),
+      `import { build } from "vite";
+       const rollupOptions = { input: "app.js", output: { entryFileNames: "app.js" } };
+       await build({ base: "/app/", build: { target: "esnext", outDir: "out", rollupOptions } });`,
+    );
+    run(folder, "node", ["build.mjs"]);
+    expect(await tell(join(folder, "out"), "app.js")).toBe(STORY);
+  });
+
+  it("esbuild, with a copy of the folder", async () => {
+    const folder = join(home, "page-esbuild");
+    mkdirSync(folder);
+    writeFileSync(join(folder, "app.js"), program(', assets: "/app/llama2/"'));
+    run(folder, "esbuild", ["app.js", "--bundle", "--format=esm", "--outfile=out/app.js"]);
+    cpSync(join(home, "node_modules", "llama2.ts", "dist", "browser"), join(folder, "out", "llama2"), {
+      recursive: true,
+    });
+    expect(await tell(join(folder, "out"), "app.js")).toBe(STORY);
+  });
 });
 
 it("Next, standalone", { timeout: 400_000 }, async () => {

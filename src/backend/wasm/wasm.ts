@@ -5,13 +5,10 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { Llama2Error } from "../../errors.ts";
-import type { Holdings } from "../../llama2/weights.ts";
 import type { Backend } from "../backend.ts";
-import { shorter } from "../limits.ts";
 import { threadsFor } from "../threads.ts";
-import { arrivedWord, createMemory, instantiate, MAX_BYTES } from "./kernels.ts";
-import { loadWeights, WasmModel } from "./model.ts";
-import { bytesNeeded, MAX_BATCH, planModel } from "./plan.ts";
+import { arrivedWord } from "./kernels.ts";
+import { checkFits, fill, prepare } from "./load.ts";
 import type { ThreadData } from "./thread.ts";
 
 export const wasm: Backend = {
@@ -22,32 +19,20 @@ export const wasm: Backend = {
     checkFits(source, contextLength, threads);
     const shared = threads > 1;
     const module = compile(shared ? "kernels-shared.wasm" : "kernels.wasm");
-    const plan = planModel(source, contextLength, threads);
-    const memory = createMemory(plan.bytes, plan.globals.exp2, shared);
-    const globals = { ...plan.globals, threads, patience: patienceOf(threads) };
-    const kernels = instantiate(module, memory, globals);
+    const prepared = prepare(module, source, contextLength, threads, patienceOf(threads));
+    const { memory, globals } = prepared;
     // while the weights are read, the threads start
     const team = Array.from({ length: threads - 1 }, (_, i) => {
       return startThread({ module, memory, globals: { ...globals, thread: i + 1 } });
     });
     try {
-      await loadWeights(source, memory, plan);
+      const model = await fill(prepared, source, contextLength);
       if (shared) awaitThreads(memory, arrivedWord(globals), threads - 1);
+      return model;
     } catch (error) {
       for (const worker of team) worker.terminate();
       throw error;
     }
-    const config = { ...source.config, seqLen: contextLength };
-    const model = new WasmModel(config, kernels, memory, plan);
-    return {
-      threads,
-      maxBatch: MAX_BATCH,
-      openContext: (sequences) => model.openContext(sequences),
-      dispose() {
-        if (!model.disposed) kernels.stop();
-        model.disposed = true;
-      },
-    };
   },
 };
 
@@ -64,18 +49,6 @@ const WEIGHTS_A_THREAD = 600_000;
  */
 function patienceOf(threads: number): number {
   return threads <= availableParallelism() ? 100_000 : 1_000;
-}
-
-/** @throws Llama2Error E_LIMIT */
-function checkFits(source: Holdings, contextLength: number, threads: number): void {
-  const bytes = bytesNeeded(source, contextLength, threads);
-  if (bytes <= MAX_BYTES) return;
-  const message = `the model and a context of ${contextLength} positions need ${(bytes / 2 ** 30).toFixed(1)} GiB, and WebAssembly addresses 4 GiB. Use another backend`;
-  const value = shorter({ ...source.config, seqLen: contextLength });
-  if (bytesNeeded(source, value, threads) > MAX_BYTES) {
-    throw new Llama2Error("E_LIMIT", message, { option: "backend", value: "cpu" });
-  }
-  throw new Llama2Error("E_LIMIT", `${message}, or a context of ${value}`, { option: "context", value });
 }
 
 /** A clone that runs its sources as they are: the kernels are where the build puts them. */

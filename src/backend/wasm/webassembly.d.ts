@@ -3,6 +3,7 @@
  * is too much to declare for a program that mostly runs in Node.
  */
 declare namespace WebAssembly {
+  function compile(bytes: ArrayBuffer): Promise<Module>;
   class Module {
     constructor(bytes: Uint8Array);
   }

@@ -5,17 +5,23 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { PreparingTokenizer } from "../../encode.ts";
 import { Llama2Error } from "../../errors.ts";
-import { bytesText } from "../../files/bytes.ts";
 import { fileAt } from "../../files/disk.ts";
 import { InputFile } from "../../files/inputFile.ts";
 import { packagePath } from "../../files/packageFolder.ts";
-import { checkVocabSize, fitsPadded, padded, parseTokenizer } from "./bin.ts";
+import { fitsPadded, parseTokenizer } from "./bin.ts";
+import {
+  checkTokenizerSize,
+  type FoundTokenizer,
+  fitted,
+  parseAnyTokenizer,
+  type ReadTokenizer,
+  tokenizerInside,
+} from "./read.ts";
+
+export type { FoundTokenizer };
 
 /** The folder of the bundled model, its tokenizer and its card. */
 export const PACKAGE_MODELS = packagePath("models");
-
-/** 16 MiB: Llama 3's tokenizer.json has 9 MB, llama2.c's largest tokenizer.bin 6. */
-const MAX_BYTES = 1 << 24;
 
 /** The kinds of tokenizer files, by their endings, in the order in which they are looked for. */
 const ENDINGS = [".bin", ".model", ".json"];
@@ -35,57 +41,18 @@ export function readTokenizer(path: string): PreparingTokenizer {
  */
 export const readAnyTokenizer = async (path: string): Promise<PreparingTokenizer> => (await readAny(path)).tokenizer;
 
-async function readAny(path: string): Promise<ReadTokenizer> {
-  const bytes = readBytes(path);
-  const start = String.fromCharCode(...bytes.subarray(0, 64));
-  if (/^[A-Za-z0-9+/]+=* \d+\n/.test(start)) {
-    throw new Llama2Error("E_FORMAT", `${path} is a tokenizer of Llama 3 (tiktoken), which is not supported`);
-  }
-  // what reads these is loaded when it is needed, since every file costs the start of a story about a millisecond
-  if (/^\s*\{/.test(start)) {
-    const { parseTokenizerJson } = await import("./tokenizerJson.ts");
-    return { tokenizer: parseTokenizerJson(bytes, path), kind: "json" };
-  }
-  // a sentencepiece model begins with field 1, a piece, which is not empty
-  if (bytes[0] === 0x0a && bytes[1] !== 0) {
-    const { parseSentencePiece } = await import("./sentencepiece.ts");
-    return { tokenizer: parseSentencePiece(bytes, path), kind: "sentencepiece" };
-  }
-  return { tokenizer: parseTokenizer(bytes, path), kind: "bin" };
-}
+const readAny = async (path: string): Promise<ReadTokenizer> => parseAnyTokenizer(readBytes(path), path);
 
 function readBytes(path: string): Uint8Array {
   const file = new InputFile(path);
   try {
-    if (file.size > MAX_BYTES) {
-      throw new Llama2Error(
-        "E_FORMAT",
-        `${path} is no tokenizer: it has ${bytesText(file.size)}, and tokenizers have at most ${bytesText(MAX_BYTES)}`,
-      );
-    }
+    checkTokenizerSize(file.size, path);
     const bytes = new Uint8Array(file.size);
     file.read(bytes, 0);
     return bytes;
   } finally {
     file.close();
   }
-}
-
-/** A tokenizer and where it was found. */
-export interface FoundTokenizer {
-  path: string;
-  tokenizer: PreparingTokenizer;
-  kind: "bin" | "sentencepiece" | "json" | "gguf";
-  /** How many tokens it has. The model may have some more: see `note`. */
-  pieces: number;
-  /** What deserves to be told. */
-  note?: string;
-}
-
-/** One that was read. */
-interface ReadTokenizer {
-  tokenizer: PreparingTokenizer;
-  kind: FoundTokenizer["kind"];
 }
 
 /**
@@ -147,15 +114,6 @@ export async function findTokenizer(modelPath: string, vocabSize: number): Promi
   );
 }
 
-/** A tokenizer for a model of this vocabulary, which may have some rows more. */
-function fitted(path: string, { tokenizer, kind }: ReadTokenizer, vocabSize: number): FoundTokenizer {
-  checkVocabSize(tokenizer, path, vocabSize);
-  const pieces = tokenizer.vocabSize;
-  const missing = vocabSize - pieces;
-  const note = `the last ${missing} of the model's ${vocabSize} tokens have no text: ${path} has ${pieces}`;
-  return { path, tokenizer: padded(tokenizer, vocabSize), kind, pieces, note: missing === 0 ? undefined : note };
-}
-
 /** The tokenizer within a GGUF file, or in the folder that a model is. */
 async function insideOf(modelPath: string): Promise<(ReadTokenizer & { path: string }) | undefined> {
   if (isFolder(modelPath)) {
@@ -169,12 +127,8 @@ async function insideOf(modelPath: string): Promise<(ReadTokenizer & { path: str
   if (!existsSync(modelPath)) return undefined;
   const file = fileAt(modelPath);
   try {
-    const magic = new Uint8Array(Math.min(4, file.size));
-    await file.read(magic, 0);
-    if (String.fromCharCode(...magic) !== "GGUF") return undefined;
-    const [{ openGguf }, { ggufTokenizer }] = await Promise.all([import("../gguf.ts"), import("./ggufTokenizer.ts")]);
-    const tokenizer = ggufTokenizer((await openGguf(file)).values, modelPath);
-    return tokenizer && { path: modelPath, tokenizer, kind: "gguf" };
+    const read = await tokenizerInside(file);
+    return read && { path: modelPath, ...read };
   } finally {
     file.close();
   }

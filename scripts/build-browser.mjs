@@ -1,0 +1,33 @@
+/*
+ * dist/browser/: the library for pages. index.js, worker.js and the kernels, each self-contained, so that a bundler finds
+ * them by their URLs, and a page without one by the folder's.
+ */
+import { copyFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { build } from "rolldown";
+import { isMain, root } from "./fingerprint.mjs";
+
+const ENTRIES = ["index", "worker"];
+
+/** @param {import("rolldown").Plugin[]} plugins @returns {Promise<import("rolldown").RolldownOutput[]>} what it made */
+export async function buildBrowser({ dir = join(root, "dist", "browser"), write = true, plugins = [] } = {}) {
+  const made = [];
+  for (const name of ENTRIES) {
+    made.push(
+      await build({
+        input: { [name]: join(root, "src", "browser", `${name}.ts`) },
+        platform: "browser",
+        plugins,
+        write,
+        output: { dir, format: "esm", codeSplitting: false },
+      }),
+    );
+  }
+  if (write) {
+    const wasm = join(root, "dist", "backend", "wasm");
+    for (const file of readdirSync(wasm)) if (file.endsWith(".wasm")) copyFileSync(join(wasm, file), join(dir, file));
+  }
+  return made;
+}
+
+if (isMain(import.meta.url)) await buildBrowser();

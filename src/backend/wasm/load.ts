@@ -1,0 +1,68 @@
+/*
+ * Loading a model into the kernels' memory. Needs nothing but WebAssembly; wasm.ts adds what Node has, files and
+ * threads, and browser/worker.ts what a page has.
+ */
+import { Llama2Error } from "../../errors.ts";
+import type { Holdings, WeightSource } from "../../llama2/weights.ts";
+import type { LoadedModel } from "../backend.ts";
+import { shorter } from "../limits.ts";
+import { createMemory, type Globals, instantiate, type Kernels, MAX_BYTES } from "./kernels.ts";
+import { loadWeights, WasmModel } from "./model.ts";
+import { bytesNeeded, MAX_BATCH, type Plan, planModel } from "./plan.ts";
+
+/** Kernels, and a memory with room for a model's weights. */
+export interface Prepared {
+  plan: Plan;
+  memory: WebAssembly.Memory;
+  globals: Globals;
+  kernels: Kernels;
+}
+
+/**
+ * Make room for a model. With more than one thread, `module` must be the kernels that share their memory.
+ * @param patience how often a thread looks whether the others have come before it sleeps
+ * @throws Llama2Error E_LIMIT if the system does not give the memory
+ */
+export function prepare(
+  module: WebAssembly.Module,
+  source: Holdings,
+  contextLength: number,
+  threads: number,
+  patience: number,
+): Prepared {
+  const plan = planModel(source, contextLength, threads);
+  const memory = createMemory(plan.bytes, plan.globals.exp2, threads > 1);
+  const globals = { ...plan.globals, threads, patience };
+  return { plan, memory, globals, kernels: instantiate(module, memory, globals) };
+}
+
+/** Read the weights into the room that was made for them. */
+export async function fill(
+  { plan, memory, globals, kernels }: Prepared,
+  source: WeightSource,
+  contextLength: number,
+): Promise<LoadedModel> {
+  await loadWeights(source, memory, plan);
+  const model = new WasmModel({ ...source.config, seqLen: contextLength }, kernels, memory, plan);
+  return {
+    threads: globals.threads,
+    maxBatch: MAX_BATCH,
+    openContext: (sequences) => model.openContext(sequences),
+    dispose() {
+      if (!model.disposed) kernels.stop();
+      model.disposed = true;
+    },
+  };
+}
+
+/** @throws Llama2Error E_LIMIT if WebAssembly cannot address a model and one sequence */
+export function checkFits(source: Holdings, contextLength: number, threads: number): void {
+  const bytes = bytesNeeded(source, contextLength, threads);
+  if (bytes <= MAX_BYTES) return;
+  const message = `the model and a context of ${contextLength} positions need ${(bytes / 2 ** 30).toFixed(1)} GiB, and WebAssembly addresses 4 GiB. Use another backend`;
+  const value = shorter({ ...source.config, seqLen: contextLength });
+  if (bytesNeeded(source, value, threads) > MAX_BYTES) {
+    throw new Llama2Error("E_LIMIT", message, { option: "backend", value: "cpu" });
+  }
+  throw new Llama2Error("E_LIMIT", `${message}, or a context of ${value}`, { option: "context", value });
+}

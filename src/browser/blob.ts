@@ -1,0 +1,72 @@
+/*
+ * Files in a page: everything becomes a Blob. A browser may keep a Blob on disk, and a worker gets it without a copy.
+ */
+import { show, usage } from "../check.ts";
+import { Llama2Error } from "../errors.ts";
+import { type BytesLike, type Files, shortened } from "../files/bytes.ts";
+
+export interface NamedBlob {
+  name: string; // for messages
+  blob: Blob;
+}
+
+/**
+ * The bytes that a caller named or gave.
+ * @param what they are, for messages
+ * @throws Llama2Error E_USAGE, E_FILE if the URL gives nothing; the signal's reason
+ */
+export async function blobOf(what: string, source: string | URL | BytesLike, signal?: AbortSignal): Promise<NamedBlob> {
+  if (typeof source === "string" || source instanceof URL) return download(what, source, signal);
+  if (source instanceof Blob) return { name: (source as { name?: string }).name ?? what, blob: source };
+  if (source instanceof ArrayBuffer || source instanceof Uint8Array) return { name: what, blob: new Blob([source]) };
+  usage(`${what} is ${show(source)}, expected a URL, a Blob or File, an ArrayBuffer or a Uint8Array`);
+}
+
+async function download(what: string, source: string | URL, signal?: AbortSignal): Promise<NamedBlob> {
+  const url = urlOf(what, source);
+  const refuse = (why: string) => new Llama2Error("E_FILE", `cannot read ${what} from ${url.href}: ${why}`);
+  try {
+    const response = await fetch(url, { signal: signal ?? null });
+    if (!response.ok) throw refuse(`the server answers ${response.status}`);
+    return { name: url.pathname.split("/").pop() || what, blob: await response.blob() };
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error instanceof Llama2Error ? error : refuse((error as Error).message);
+  }
+}
+
+/**
+ * A URL that a caller gave, relative to the page.
+ * @throws Llama2Error E_USAGE
+ */
+export function urlOf(what: string, url: unknown): URL {
+  try {
+    return new URL(url as string, location.href);
+  } catch {
+    usage(`the URL of ${what} is ${show(url)}, which is none`);
+  }
+}
+
+/** A file with these bytes, as a folder of one. */
+export function filesOfBlob({ name, blob }: NamedBlob): Files {
+  const file = {
+    name,
+    size: blob.size,
+    async read(into: Uint8Array, offset: number) {
+      const end = offset + into.length;
+      if (end > blob.size) throw shortened(name, blob.size, blob.size);
+      into.set(new Uint8Array(await bytesOf({ name, blob: blob.slice(offset, end) })));
+    },
+    close() {},
+  };
+  return { name, list: async () => [name], open: async () => file };
+}
+
+/** @throws Llama2Error E_FILE if they cannot be read, as when the file changed on disk */
+export async function bytesOf({ name, blob }: NamedBlob): Promise<ArrayBuffer> {
+  try {
+    return await blob.arrayBuffer();
+  } catch (error) {
+    throw new Llama2Error("E_FILE", `cannot read ${name}: ${(error as Error).message}`);
+  }
+}

@@ -1,0 +1,80 @@
+/*
+ * Loading a model in a page. As everywhere, a worker does the work.
+ */
+import { checkOneOf, checkOptions, checkSignal, checkWhole, usage } from "../check.ts";
+import {
+  checkTokenizerSize,
+  type FoundTokenizer,
+  fitted,
+  parseAnyTokenizer,
+  tokenizerInside,
+} from "../checkpoint/tokenizer/read.ts";
+import { Llama2Error } from "../errors.ts";
+import type { BytesLike } from "../files/bytes.ts";
+import type { LoadOptions } from "../loadModel.ts";
+import { Model } from "../model.ts";
+import { Client } from "../run/client.ts";
+import { blobOf, bytesOf, filesOfBlob, type NamedBlob, urlOf } from "./blob.ts";
+import { startWorker } from "./startWorker.ts";
+
+const OPTIONS: readonly (keyof LoadOptions)[] = [
+  "backend",
+  "tokenizer",
+  "threads",
+  "context",
+  "signal",
+  "precision",
+  "assets",
+];
+
+/**
+ * Load a model, in a worker.
+ * @param source its URL, relative to the page; a Blob or File; or its bytes
+ * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT, E_LIMIT, E_DEVICE_UNAVAILABLE; the signal's reason
+ */
+export async function loadModel(source: string | URL | BytesLike, options: LoadOptions = {}): Promise<Model> {
+  if (source === undefined) usage("there is no model to load: in a browser, none comes with the package");
+  checkOptions("loadModel", options, OPTIONS);
+  const { backend = "auto", tokenizer: named, threads = 0, context = 0, signal, precision, assets } = options;
+  checkOneOf("backend", backend, ["auto", "wasm", "ts"]);
+  checkOneOf("precision", precision ?? "fp32", ["fp32", "int8"]);
+  checkWhole("threads", threads, 0, 1024);
+  checkWhole("context", context, 0, 2 ** 31 - 1);
+  checkSignal(signal);
+  const { worker, kernels } = assetsAt(assets);
+  signal?.throwIfAborted();
+  const start = performance.now();
+  const [model, tokenizerFile] = await Promise.all([
+    blobOf("the model", source, signal),
+    named === undefined || named === null ? named : blobOf("the tokenizer", named, signal),
+  ]);
+  let found: FoundTokenizer | undefined;
+  const onOpened = async (vocabSize: number) => {
+    if (tokenizerFile !== null) found = await tokenizerFor(model, tokenizerFile, vocabSize);
+  };
+  const page = { model: model.blob, kernels: kernels.href };
+  const setup = { path: model.name, backend, threads, context, cuda: { precision }, page };
+  const { client, info } = await Client.load(startWorker(worker), setup, onOpened, signal);
+  const notes = found?.note === undefined ? info.notes : [...info.notes, found.note];
+  return new Model(client, { ...info, notes }, found?.tokenizer, performance.now() - start);
+}
+
+/** The URLs of what lies beside this module; bundlers find them by their literal form. Or in a folder of the caller's. */
+function assetsAt(folder: string | URL | undefined) {
+  if (folder === undefined) return { worker: undefined, kernels: new URL("./kernels.wasm", import.meta.url) };
+  const base = urlOf("the assets", folder);
+  if (!base.pathname.endsWith("/")) base.pathname += "/";
+  return { worker: new URL("worker.js", base), kernels: new URL("kernels.wasm", base) };
+}
+
+/** @throws Llama2Error E_FORMAT if it does not fit the model, or none is named and the model has none inside */
+async function tokenizerFor(model: NamedBlob, file: NamedBlob | undefined, vocabSize: number): Promise<FoundTokenizer> {
+  if (file) {
+    checkTokenizerSize(file.blob.size, file.name);
+    return fitted(file.name, await parseAnyTokenizer(new Uint8Array(await bytesOf(file)), file.name), vocabSize);
+  }
+  const inside = await tokenizerInside(await filesOfBlob(model).open(model.name));
+  if (inside) return fitted(model.name, inside, vocabSize);
+  const message = `${model.name} has no tokenizer inside. Name its tokenizer.bin, or null if none is needed`;
+  throw new Llama2Error("E_FORMAT", message, { option: "tokenizer" });
+}

@@ -1,0 +1,80 @@
+/*
+ * A tokenizer from the bytes of its file, of whatever kind, fitted to a model.
+ */
+import type { PreparingTokenizer } from "../../encode.ts";
+import { Llama2Error } from "../../errors.ts";
+import { type ByteSource, bytesText, readBytes } from "../../files/bytes.ts";
+import { checkVocabSize, padded, parseTokenizer } from "./bin.ts";
+
+/** A tokenizer and where it was found. */
+export interface FoundTokenizer {
+  path: string;
+  tokenizer: PreparingTokenizer;
+  kind: "bin" | "sentencepiece" | "json" | "gguf";
+  /** How many tokens it has. The model may have some more: see `note`. */
+  pieces: number;
+  /** What deserves to be told. */
+  note?: string;
+}
+
+/** One that was read. */
+export interface ReadTokenizer {
+  tokenizer: PreparingTokenizer;
+  kind: FoundTokenizer["kind"];
+}
+
+/** 16 MiB: Llama 3's tokenizer.json has 9 MB, llama2.c's largest tokenizer.bin 6. */
+const MAX_BYTES = 1 << 24;
+
+/** @throws Llama2Error E_FORMAT if a file of so many bytes is no tokenizer */
+export function checkTokenizerSize(size: number, path: string): void {
+  if (size <= MAX_BYTES) return;
+  throw new Llama2Error(
+    "E_FORMAT",
+    `${path} is no tokenizer: it has ${bytesText(size)}, and tokenizers have at most ${bytesText(MAX_BYTES)}`,
+  );
+}
+
+/**
+ * The tokenizer in the bytes of the file `path`: llama2.c's tokenizer.bin, sentencepiece's tokenizer.model or Hugging
+ * Face's tokenizer.json. Which it is, is said by its first bytes.
+ * @throws Llama2Error E_FORMAT
+ */
+export async function parseAnyTokenizer(bytes: Uint8Array, path: string): Promise<ReadTokenizer> {
+  const start = String.fromCharCode(...bytes.subarray(0, 64));
+  if (/^[A-Za-z0-9+/]+=* \d+\n/.test(start)) {
+    throw new Llama2Error("E_FORMAT", `${path} is a tokenizer of Llama 3 (tiktoken), which is not supported`);
+  }
+  // what reads these is loaded when it is needed, since every file costs the start of a story about a millisecond
+  if (/^\s*\{/.test(start)) {
+    const { parseTokenizerJson } = await import("./tokenizerJson.ts");
+    return { tokenizer: parseTokenizerJson(bytes, path), kind: "json" };
+  }
+  // a sentencepiece model begins with field 1, a piece, which is not empty
+  if (bytes[0] === 0x0a && bytes[1] !== 0) {
+    const { parseSentencePiece } = await import("./sentencepiece.ts");
+    return { tokenizer: parseSentencePiece(bytes, path), kind: "sentencepiece" };
+  }
+  return { tokenizer: parseTokenizer(bytes, path), kind: "bin" };
+}
+
+/**
+ * The tokenizer within a GGUF file. Undefined if it is another file, or has none.
+ * @throws Llama2Error E_FORMAT
+ */
+export async function tokenizerInside(file: ByteSource): Promise<ReadTokenizer | undefined> {
+  const magic = await readBytes(file, 0, Math.min(4, file.size));
+  if (String.fromCharCode(...magic) !== "GGUF") return undefined;
+  const [{ openGguf }, { ggufTokenizer }] = await Promise.all([import("../gguf.ts"), import("./ggufTokenizer.ts")]);
+  const tokenizer = ggufTokenizer((await openGguf(file)).values, file.name);
+  return tokenizer && { tokenizer, kind: "gguf" };
+}
+
+/** A tokenizer for a model of this vocabulary, which may have some rows more. */
+export function fitted(path: string, { tokenizer, kind }: ReadTokenizer, vocabSize: number): FoundTokenizer {
+  checkVocabSize(tokenizer, path, vocabSize);
+  const pieces = tokenizer.vocabSize;
+  const missing = vocabSize - pieces;
+  const note = `the last ${missing} of the model's ${vocabSize} tokens have no text: ${path} has ${pieces}`;
+  return { path, tokenizer: padded(tokenizer, vocabSize), kind, pieces, note: missing === 0 ? undefined : note };
+}
