@@ -3,7 +3,7 @@
  */
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { llama2 } from "../helpers/cli.ts";
 import { ROOT } from "../helpers/golden.ts";
 import { tempDir } from "../helpers/temp.ts";
@@ -33,6 +33,12 @@ describe("of the README's commands", () => {
   const cwd = tempDir();
   for (const name of ["stories15M.bin"]) copyFileSync(join(ROOT, "models", "stories2M.bin"), join(cwd, name));
   writeFileSync(join(cwd, "held-out.txt"), "Once upon a time there was a cat.");
+
+  beforeAll(async () => {
+    // the bundled model stands for all others: here as the folder that Hugging Face would have
+    const { code, stderr } = await llama2(["convert", "stories15M.bin", "llama-2-7b", "--to", "safetensors"], { cwd });
+    expect({ code }, stderr).toEqual({ code: 0 });
+  });
 
   it.each(ours.filter((command) => !needsGpu(command)))("works: %s", async (command) => {
     const [, rest = ""] = argumentsOf(command) ?? [];
