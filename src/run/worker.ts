@@ -21,7 +21,8 @@ serve(
     post,
     onMessage: (listener) => parent.on("message", listener),
     turn: () => new Promise((resolve) => setImmediate(resolve)),
-    close: () => parent.close(),
+    // Deno's has none; there this ends the thread and no more, as it does in Node
+    close: () => (typeof parent.close === "function" ? parent.close() : process.exit()),
   },
   open,
 );
