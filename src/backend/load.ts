@@ -5,13 +5,10 @@ import { Llama2Error } from "../errors.ts";
 import type { Config } from "../llama2/transformer.ts";
 import type { WeightSource } from "../llama2/weights.ts";
 import { BACKENDS, type Backend, type BackendName, type LoadedModel, type LoadOptions, meansCuda } from "./backend.ts";
-import { openCpu } from "./cpu/cpu.ts";
-import { openCuda, whyNotCuda } from "./cuda/cuda.ts";
+import { whyNotCuda } from "./cuda/addon.ts";
 import { checkLimits, checkMemory } from "./limits.ts";
 import { availableMemory } from "./memory.ts";
 import { mostThreads } from "./processors.ts";
-import { ts } from "./ts/ts.ts";
-import { wasm } from "./wasm/wasm.ts";
 
 /** A model on a backend, and what the choice deserves to be told. */
 export interface Loaded {
@@ -22,12 +19,12 @@ export interface Loaded {
   notes: string[];
 }
 
-/** How to open each backend. */
-const OPEN: Record<BackendName, () => Backend> = {
-  cuda: openCuda,
-  cpu: openCpu,
-  wasm: () => wasm,
-  ts: () => ts,
+/** How to open each backend. Its code is loaded when it is tried: the first story does not wait for the others'. */
+const OPEN: Record<BackendName, () => Promise<Backend>> = {
+  cuda: async () => (await import("./cuda/cuda.ts")).openCuda(),
+  cpu: async () => (await import("./cpu/cpu.ts")).openCpu(),
+  wasm: async () => (await import("./wasm/wasm.ts")).wasm,
+  ts: async () => (await import("./ts/ts.ts")).ts,
 };
 
 /**
@@ -59,7 +56,7 @@ export async function load(
     if (reason !== undefined) continue;
     try {
       if (backend !== "cuda") checkMemory(source, contextLength, availableMemory()); // cuda looks at the memory of its device
-      const opened = OPEN[backend]();
+      const opened = await OPEN[backend]();
       const model = await opened.load(source, contextLength, { ...options, threads: useful });
       const notes = reasons.length > 0 ? [`running on ${backend}: ${reasons.join("; ")}`] : [];
       if (backend === "cuda" && name === "auto") {
@@ -77,16 +74,17 @@ export async function load(
 }
 
 /** The backends that work here, the fastest first. */
-export function availableBackends(): Backend[] {
-  return BACKENDS.flatMap((name) => {
-    if (name === "cuda" && whyNotCuda() !== undefined) return [];
+export async function availableBackends(): Promise<Backend[]> {
+  const available: Backend[] = [];
+  for (const name of BACKENDS) {
+    if (name === "cuda" && whyNotCuda() !== undefined) continue;
     try {
-      return [OPEN[name]()];
+      available.push(await OPEN[name]());
     } catch (error) {
-      if (cannotRun(error)) return [];
-      throw error;
+      if (!cannotRun(error)) throw error;
     }
-  });
+  }
+  return available;
 }
 
 const tooMany = (threads: number, useful: number) =>

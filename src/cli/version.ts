@@ -14,7 +14,7 @@ export async function printVersion(verbose: boolean): Promise<void> {
   const lines = [`llama2.ts ${packageVersion()}`];
   if (verbose) {
     const { availableBackends } = await import("../backend/load.ts");
-    const backends = availableBackends();
+    const backends = await availableBackends();
     lines.push(`node: ${process.version}`, `platform: ${process.platform} ${process.arch}`);
     lines.push(`isa: ${backends.find(({ name }) => name !== "cuda")?.isa}`);
     lines.push(`backends: ${backends.map(({ name }) => name).join(", ")}`);

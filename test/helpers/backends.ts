@@ -30,15 +30,20 @@ const cpus = (): Candidate[] => {
   }));
 };
 
-/** Do `work` with LLAMA2_ISA set. */
+/** Do `work` with LLAMA2_ISA set, until it returns or the promise that it returns is settled. */
 export function withIsa<T>(isa: string, work: () => T): T {
   const before = process.env.LLAMA2_ISA;
-  process.env.LLAMA2_ISA = isa;
-  try {
-    return work();
-  } finally {
+  const restore = () => {
     if (before === undefined) delete process.env.LLAMA2_ISA;
     else process.env.LLAMA2_ISA = before;
+  };
+  process.env.LLAMA2_ISA = isa;
+  let result: T | undefined;
+  try {
+    result = work();
+    return result instanceof Promise ? (result.finally(restore) as T) : result;
+  } finally {
+    if (!(result instanceof Promise)) restore();
   }
 }
 

@@ -1,11 +1,13 @@
 /*
  * The CUDA addon: where it lies, and what it exports (native/cuda/addon/).
  */
+import { existsSync } from "node:fs";
 import { packagePath } from "../../files/packageFolder.ts";
 import type { Config } from "../../llama2/transformer.ts";
 import type { KvPrecision, Precision } from "../backend.ts";
 import { buildCommand } from "../buildCommand.ts";
 import { type Fillable, loadNative } from "../native.ts";
+import { hasDriver } from "./driver.ts";
 
 /** Where `npm run build:cuda` puts it. */
 export const CUDA_ADDON_PATH = packagePath("build-cuda", "Release", "llama2_cuda.node");
@@ -75,4 +77,10 @@ export interface CudaAddon {
  */
 export function loadCudaAddon(path: string = CUDA_ADDON_PATH): CudaAddon {
   return loadNative({ what: "the CUDA addon", path, command: buildCommand("cuda") });
+}
+
+/** Why `auto` need not try cuda, found by a look for files; "" if it has not been built, which is nothing to tell. */
+export function whyNotCuda(): string | undefined {
+  if (!existsSync(CUDA_ADDON_PATH)) return "";
+  return hasDriver() ? undefined : "the CUDA addon has been built, but there is no NVIDIA driver";
 }

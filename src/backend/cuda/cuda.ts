@@ -4,16 +4,14 @@
  * A GPU adds the products of a row as a tree, so its logits are not run.c's bits. They are the same on every run, and
  * do not depend on what is read beside them; and its sampler chooses what sampler.ts would, from the same logits.
  */
-import { existsSync } from "node:fs";
 import { type ErrorCode, Llama2Error, type Remedy } from "../../errors.ts";
 import { defaultGroupSize } from "../../llama2/quantize.ts";
 import { type Config, ropeFrequencies } from "../../llama2/transformer.ts";
 import { tensorsOf, type WeightSource } from "../../llama2/weights.ts";
 import { type Backend, type LoadedModel, type LoadOptions, PRECISIONS, type Precision } from "../backend.ts";
 import { commonGroupSize, fill } from "../native.ts";
-import { CUDA_ADDON_PATH, type CudaAddon, loadCudaAddon, type NativeOptions } from "./addon.ts";
+import { type CudaAddon, loadCudaAddon, type NativeOptions } from "./addon.ts";
 import { openContext } from "./context.ts";
-import { hasDriver } from "./driver.ts";
 
 /** The most stories that are told at once, and tokens of a prompt that are read at once. */
 const MAX_BATCH = 512;
@@ -32,12 +30,6 @@ export function openCuda(path?: string): Backend {
     isa: "cuda",
     load: (source, contextLength, options) => loadModel(addon, source, contextLength, options),
   };
-}
-
-/** Why `auto` need not try cuda, found by a look for files; "" if it has not been built, which is nothing to tell. */
-export function whyNotCuda(): string | undefined {
-  if (!existsSync(CUDA_ADDON_PATH)) return "";
-  return hasDriver() ? undefined : "the CUDA addon has been built, but there is no NVIDIA driver";
 }
 
 async function loadModel(
