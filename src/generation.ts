@@ -85,7 +85,7 @@ export class Generation implements AsyncIterable<string> {
   readonly tokens: number[];
   /** Why it ended: a token that ends texts, or the most tokens. Undefined before. */
   finishReason: "stop" | "length" | undefined;
-  /** Where the time went, once it is finished. */
+  /** Where the time went so far. Undefined before the first token. */
   timings: Timings | undefined;
   /** What `best` chose from, in the order of their seeds. */
   candidates: BestCandidate[] | undefined;
@@ -166,7 +166,7 @@ export class Generation implements AsyncIterable<string> {
   /** Write `count` texts, and yield the best as one slice. */
   private async *choose(count: number): AsyncGenerator<Slice, void> {
     const seeds = Array.from({ length: count }, (_, k) => nextSeed(this.seed, k));
-    const texts = seeds.map((_, sequence): Required<Omit<Slice, "logits" | "error" | "timings">> => {
+    const texts = seeds.map((_, sequence): Required<Omit<Slice, "logits" | "details" | "error" | "timings">> => {
       return { sequence, tokens: [], logprobs: [], ended: "length", state: 0n };
     });
     let done = 0;
@@ -202,19 +202,13 @@ export class Generation implements AsyncIterable<string> {
         want: onToken || best > 1 ? "logprobs" : "tokens",
       };
     });
-    const output = client.request(requests, signal);
     let failure: Llama2Error | Error | undefined;
-    try {
-      let next = await output.next();
-      for (; !next.done; next = await output.next()) {
-        for (const slice of next.value) {
-          if (slice.error) failure ??= revive(slice.error);
-          yield slice;
-        }
+    for await (const { slices, timings } of client.request(requests, signal).reports) {
+      this.timings = { loadMs, ...timings };
+      for (const slice of slices) {
+        if (slice.error) failure ??= revive(slice.error);
+        yield slice;
       }
-      if (next.value) this.timings = { loadMs, ...next.value };
-    } finally {
-      await output.return(undefined); // cancels it if the loop was left early
     }
     if (failure) throw failure;
   }

@@ -156,7 +156,7 @@ export class Model implements AsyncDisposable {
 
   /** Read one sequence. */
   private async *read(request: SequenceRequest, signal?: AbortSignal): AsyncGenerator<Slice> {
-    for await (const slices of this.client.request([request], signal)) {
+    for await (const { slices } of this.client.request([request], signal).reports) {
       for (const slice of slices) {
         yield slice;
         if (slice.error) throw revive(slice.error);

@@ -18,7 +18,7 @@ export interface Sampler {
 }
 
 /** The smallest float32 that keeps its full precision. */
-const FLT_MIN = 2 ** -126;
+export const FLT_MIN = 2 ** -126;
 
 /** run.c 590: sample_argmax. The index of the highest probability; the lowest such index on a tie. */
 export function sampleArgmax(probabilities: Float32Array, n: number): number {

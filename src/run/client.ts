@@ -4,7 +4,7 @@
 import { Llama2Error } from "../errors.ts";
 import { onAbort } from "./abort.ts";
 import { revive } from "./failure.ts";
-import type { FromWorker, RequestTimings, SequenceRequest, Setup, Slice, ToWorker } from "./protocol.ts";
+import type { FromWorker, Report, SequenceRequest, Setup, ToWorker } from "./protocol.ts";
 
 /** A thread that serves one model (serve.ts). */
 export interface Channel {
@@ -21,16 +21,15 @@ export interface Channel {
 /** What the thread says once the model is ready. */
 export type LoadedInfo = Omit<Extract<FromWorker, { type: "loaded" }>, "type">;
 
-/** Slices that have come and are not yet taken, and whoever waits for more. */
+/** What has come and is not yet taken, and whoever waits for more. */
 class Inbox {
-  private readonly slices: Slice[][] = [];
+  private readonly reports: Report[] = [];
   private wake = () => {};
   private ended = false;
   private error: Error | undefined;
-  timings: RequestTimings | undefined;
 
-  put(slices: Slice[]): void {
-    if (slices.length > 0) this.slices.push(slices);
+  put(report: Report): void {
+    this.reports.push(report);
     this.wake();
   }
   /** No more will come: all has been answered, or nobody waits any more. The first reason counts. */
@@ -40,18 +39,25 @@ class Inbox {
     this.wake();
   }
   get hasMore(): boolean {
-    return this.slices.length > 0;
+    return this.reports.length > 0;
   }
-  /** The next slices, or undefined at the end. */
-  async take(): Promise<Slice[] | undefined> {
-    while (this.slices.length === 0 && !this.ended) {
+  /** The next report, or undefined at the end. */
+  async take(): Promise<Report | undefined> {
+    while (this.reports.length === 0 && !this.ended) {
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });
     }
     if (this.error) throw this.error;
-    return this.slices.shift();
+    return this.reports.shift();
   }
+}
+
+/** A request under way. */
+export interface Running {
+  reports: AsyncGenerator<Report, void>;
+  /** This sequence has all it needs: it ends as if a stop had come. What it brings meanwhile is not wanted. */
+  end(sequence: number): void;
 }
 
 /** A model that lives in a thread of its own. */
@@ -109,35 +115,40 @@ export class Client {
     channel.onMessage((message) => {
       if (message.type !== "report") return;
       const inbox = this.waiting.get(message.id);
-      inbox?.put(message.slices);
-      if (inbox) inbox.timings = message.timings;
-      if (message.timings) this.end(message.id);
+      inbox?.put(message);
+      if (message.ended) this.end(message.id);
     });
   }
 
   /**
-   * Send sequences that are started together; what they bring comes slice by slice. Leaving the loop, or the signal,
+   * Sequences that are started together, once somebody iterates over what they bring. Leaving that loop, or the signal,
    * cancels them.
-   * @returns where the time went
    */
-  async *request(
+  request(sequences: readonly SequenceRequest[], signal?: AbortSignal): Running {
+    const id = this.nextId++;
+    const end = (sequence: number) => {
+      if (this.waiting.has(id) && !this.closing) this.send({ type: "end", id, sequence });
+    };
+    return { reports: this.reports(id, sequences, signal), end };
+  }
+
+  private async *reports(
+    id: number,
     sequences: readonly SequenceRequest[],
-    signal?: AbortSignal,
-  ): AsyncGenerator<Slice[], RequestTimings | undefined> {
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Report, void> {
     signal?.throwIfAborted();
     if (this.death) throw this.death;
-    const id = this.nextId++;
     const inbox = new Inbox();
     this.waiting.set(id, inbox);
     const stopListening = onAbort(signal, () => this.cancel(id, signal?.reason));
     try {
       this.send({ type: "start", id, sequences });
       this.holdOn();
-      for (let slices = await inbox.take(); slices; slices = await inbox.take()) {
-        yield slices;
+      for (let report = await inbox.take(); report; report = await inbox.take()) {
+        yield report;
         if (inbox.hasMore) await turn();
       }
-      return inbox.timings;
     } finally {
       stopListening();
       this.cancel(id);

@@ -17,11 +17,14 @@ export interface Setup {
   page?: { model: Blob; kernels: string };
 }
 
-/** How new tokens are chosen: run.c's sampler, and the state of its random number generator. */
+/** How new tokens are chosen: run.c's sampler, the state of its random number generator, and what it lacks. */
 export interface Sampling {
   temperature: number;
   topP: number;
   state: bigint; // never 0
+  topK?: number; // 0: off
+  minP?: number; // 0: off
+  repetitionPenalty?: number; // 1: off
 }
 
 /**
@@ -38,6 +41,8 @@ export interface SequenceRequest {
    * the first. "logits": and the row of logits that each was chosen from; without sampling, the row after each token read.
    */
   want: "tokens" | "logprobs" | "logits";
+  /** With "logprobs": how each token was chosen, and so many alternatives, 0 or more. */
+  top?: number;
   /** Without sampling: how many of the first tokens nobody wants to hear of. Where a slot holds them, they are not read. */
   skip?: number;
   /** Read one token in each pass, as run.c does. Default: as many as fit. */
@@ -49,11 +54,26 @@ export interface Slice {
   sequence: number; // its index in the request
   tokens: number[]; // new ones, oldest first
   logprobs?: number[]; // natural logarithms, from the raw logits
+  details?: TokenDetails[]; // one for each of `logprobs`
   logits?: Float32Array; // (rows, vocabSize)
   ended?: "stop" | "length" | "failed"; // this slice is its last
   state?: bigint; // of the generator, once it has ended
   error?: FailureInfo; // why it failed
   timings?: RequestTimings; // of its request so far, once it has ended
+}
+
+/** A token that could have been chosen. */
+export interface Alternative {
+  id: number;
+  logprob: number;
+}
+
+/** How a token was chosen. */
+export interface TokenDetails {
+  rank: number; // how many tokens are likelier by the raw logits, of equal ones those with lower ids
+  top: Alternative[]; // by the raw logits, the likeliest first
+  nucleus?: number; // among how many tokens the coin decided; 1 where there is nothing to decide. Absent: it was read
+  coin?: number; // in [0, 1). Absent at temperature 0
 }
 
 /** Where the time of one request went, in milliseconds. */
@@ -78,6 +98,7 @@ export type ToWorker =
   | { type: "load"; setup: Setup } // once, before all others
   | { type: "start"; id: number; sequences: readonly SequenceRequest[] }
   | { type: "cancel"; id: number } // nothing more comes for this request
+  | { type: "end"; id: number; sequence: number } // this sequence has all it needs: it ends as if a stop had come
   | { type: "close" };
 
 /** An error on its way to the other thread. Without a code it is a bug. */
@@ -88,11 +109,12 @@ export interface FailureInfo {
   remedy?: Remedy | undefined;
 }
 
-/** What a request has brought since the last time. The timings come with the last of it. */
+/** What a request has brought since the last time, and where its time went so far. */
 export interface Report {
   id: number;
   slices: Slice[];
-  timings?: RequestTimings;
+  timings: RequestTimings;
+  ended: boolean; // nothing more comes
 }
 
 /** From the model's thread. */

@@ -66,8 +66,8 @@ export class Request {
     const elapsed = this.clockEnd - this.clockStart;
     if (this.positions > 0 && elapsed > 0) this.timings.tokensPerSecond = (this.positions / elapsed) * 1000;
     for (const slice of slices) if (slice.ended) slice.timings = { ...this.timings };
-    if (!this.ended) return slices.length > 0 ? { id: this.id, slices } : undefined;
-    return { id: this.id, slices, timings: this.timings };
+    if (!this.ended && slices.length === 0) return undefined;
+    return { id: this.id, slices, timings: this.timings, ended: this.ended };
   }
 
   /** A pass took from `start` to `end`. */

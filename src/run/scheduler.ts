@@ -58,17 +58,21 @@ export class Scheduler {
   cancel(id: number): void {
     const request = this.requests.get(id);
     if (!request) return;
-    try {
-      while (this.going) this.goOn(this.going); // what is under way ends first
-    } catch (error) {
-      this.failAll(describe(error));
-    }
+    this.finishGoing();
     this.requests.delete(id);
     this.waiting -= request.sequences.length - request.started;
     this.live = this.live.filter((sequence) => {
       if (sequence.owner === request) this.slots.release(sequence.slot);
       return sequence.owner !== request;
     });
+  }
+
+  /** This sequence has all it needs. It is told as one that a stop has ended, and its slot is free at once. */
+  end(id: number, index: number): void {
+    this.finishGoing();
+    const sequence = this.live.find((sequence) => sequence.is(id, index));
+    sequence?.finish("stop");
+    this.retire();
   }
 
   /** Do one pass. */
@@ -90,7 +94,7 @@ export class Scheduler {
     for (const request of this.requests.values()) {
       const report = request.report();
       if (report) reports.push(report);
-      if (report?.timings) this.requests.delete(request.id);
+      if (report?.ended) this.requests.delete(request.id);
     }
     return reports;
   }
@@ -154,9 +158,11 @@ export class Scheduler {
   /** Read what each sequence of the batch takes, and choose the next token of those that have read all they have. */
   private pass(batch: readonly Sequence[]): void {
     const silent: Entry[] = []; // nobody wants their logits
-    const last: Entry[] = []; // the next token is chosen from their logits
+    const last: Entry[] = []; // the next token is chosen from their logits, by the backend
+    const narrowed: Entry[] = []; // the same, but here
     const told: Entry[] = []; // their logits are wanted as they are
     const choosing: Sequence[] = [];
+    const narrowing: Sequence[] = [];
     const telling: Sequence[] = [];
     for (const sequence of batch) {
       const { slot, owner, sampler } = sequence;
@@ -167,8 +173,8 @@ export class Scheduler {
         if (!sequence.wants(entry.pos)) {
           silent.push(entry);
         } else if (sampler) {
-          last.push(entry);
-          choosing.push(sequence);
+          (sequence.choosesHere ? narrowed : last).push(entry);
+          (sequence.choosesHere ? narrowing : choosing).push(sequence);
           owner.chooses = true;
         } else {
           told.push(entry);
@@ -176,13 +182,16 @@ export class Scheduler {
         }
       }
     }
-    const entries = silent.length + told.length === 0 ? last : [...silent, ...last, ...told];
+    const others = silent.length + narrowed.length + told.length;
+    const entries = others === 0 ? last : [...silent, ...last, ...narrowed, ...told];
     const start = performance.now();
-    const logits = this.slots.context.forward(entries, last.length + told.length);
+    const chosen = last.length + narrowed.length;
+    const logits = this.slots.context.forward(entries, chosen + told.length);
     this.countPass(batch, start);
     // before the logits are used up by sampling
-    for (const [i, { pos }] of told.entries()) this.tell(telling[i], pos, this.row(logits, last.length + i));
-    if (choosing.length > 0) this.sample(choosing, last, logits);
+    for (const [i, { pos }] of told.entries()) this.tell(telling[i], pos, this.row(logits, chosen + i));
+    const positions = narrowed.length === 0 ? last : [...last, ...narrowed];
+    if (chosen > 0) this.sample(choosing, narrowing, positions, logits);
     let ended = false;
     for (const sequence of batch) {
       sequence.finishReading();
@@ -204,17 +213,31 @@ export class Scheduler {
     }
   }
 
-  /** Choose the next token of each sequence, from its row of logits. */
-  private sample(choosing: readonly Sequence[], entries: readonly Entry[], logits: Float32Array): void {
+  /**
+   * Choose the next token of each sequence, from its row of logits.
+   * @param plain by the backend: the first rows
+   * @param narrowing here, after them
+   */
+  private sample(
+    plain: readonly Sequence[],
+    narrowing: readonly Sequence[],
+    entries: readonly Entry[],
+    logits: Float32Array,
+  ): void {
     const start = performance.now();
-    const plain = choosing.every(({ want }) => want === "tokens");
-    const raw = plain ? logits : logits.slice(0, choosing.length * this.vocabSize); // sampling uses the logits up
-    const tokens = this.slots.context.sample(choosing.map(({ sampler }) => sampler as NonNullable<typeof sampler>));
+    const choosing = narrowing.length === 0 ? plain : [...plain, ...narrowing];
+    const tokenOnly = choosing.every(({ want }) => want === "tokens");
+    const raw = tokenOnly ? logits : logits.slice(0, choosing.length * this.vocabSize); // sampling uses the logits up
+    const samplers = choosing.map(({ sampler }) => sampler as NonNullable<typeof sampler>);
+    const states = tokenOnly ? undefined : samplers.map(({ rngState }) => rngState);
+    const tokens = plain.length > 0 ? this.slots.context.sample(samplers.slice(0, plain.length)) : [];
+    for (const sequence of narrowing) tokens.push(sequence.choose(this.row(raw, tokens.length)));
     for (let row = 0; row < choosing.length; row++) {
       const sequence = choosing[row];
       if (tokens[row] < 0)
         this.tell(sequence, entries[row].pos, this.row(raw, row)); // and so it fails
-      else sequence.accept(tokens[row], sequence.want === "tokens" ? undefined : this.row(raw, row));
+      else if (sequence.want === "tokens") sequence.accept(tokens[row]);
+      else sequence.accept(tokens[row], this.row(raw, row), states?.[row]);
     }
     this.countSampling(choosing, start);
   }
@@ -233,7 +256,8 @@ export class Scheduler {
   private canGoOn(): boolean {
     if (this.live.length === 0 || !this.slots.context.decode || this.live.length > this.maxBatch) return false;
     return this.live.every(
-      ({ sampler, want, stuck, unread }) => sampler && want === "tokens" && !stuck && unread === 1,
+      ({ sampler, choosesHere, want, stuck, unread }) =>
+        sampler && !choosesHere && want === "tokens" && !stuck && unread === 1,
     );
   }
 
@@ -244,6 +268,15 @@ export class Scheduler {
     const steps = this.slots.context.decode?.(running, Math.min(...sequences.map(({ left }) => left)));
     const states = running.map(({ sampler }) => sampler.rngState);
     if (steps) this.going = { steps, sequences, states, draws: 0 };
+  }
+
+  /** What is under way ends before anything else is done with the slots. */
+  private finishGoing(): void {
+    try {
+      while (this.going) this.goOn(this.going);
+    } catch (error) {
+      this.failAll(describe(error));
+    }
   }
 
   /** Take what has been chosen in one step. */

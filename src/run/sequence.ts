@@ -4,8 +4,9 @@
 import type { Entry, Running } from "../backend/backend.ts";
 import { buildSampler, randomU32, type Sampler } from "../llama2/sampler.ts";
 import { logSumExp } from "./logits.ts";
-import type { FailureInfo, SequenceRequest, Slice } from "./protocol.ts";
+import type { FailureInfo, Sampling, SequenceRequest, Slice } from "./protocol.ts";
 import type { Request } from "./request.ts";
+import { asksForMore, choose, type Draw, detailsOf } from "./sampling.ts";
 import type { Slot } from "./slots.ts";
 
 /** A sequence that has a slot. What is to be read next is what its slot does not hold yet. */
@@ -14,6 +15,8 @@ export class Sequence {
   readonly slot: Slot;
   readonly tokens: number[]; // the prompt, then new ones
   readonly sampler: Sampler | undefined;
+  /** Its tokens are chosen here: it asks for more than a backend's sampler has. */
+  readonly choosesHere: boolean;
   readonly oneByOne: boolean;
   readonly want: SequenceRequest["want"];
   /** How many tokens the pass at hand reads. */
@@ -21,6 +24,9 @@ export class Sequence {
   /** It went on by itself, and no token was chosen: a plain pass will say why. */
   stuck = false;
   ended = false;
+  private readonly index: number; // in its request
+  private readonly sampling: Sampling | undefined;
+  private readonly top: number | undefined;
   private readonly goal: number; // how many tokens of the prompt are read
   private readonly promptLength: number;
   private readonly end: number; // how many tokens it may have
@@ -33,11 +39,15 @@ export class Sequence {
   /** @param index of the sequence in its request */
   constructor(owner: Request, index: number, slot: Slot, tokens: number[], vocabSize: number) {
     const request = owner.sequences[index];
-    const { maxTokens, stops, sampling, want, oneByOne = false } = request;
+    const { maxTokens, stops, sampling, want, top, oneByOne = false } = request;
     this.owner = owner;
+    this.index = index;
     this.slot = slot;
     this.tokens = tokens;
     this.sampler = sampling && buildSampler(vocabSize, sampling.temperature, sampling.topP, sampling.state);
+    this.sampling = sampling;
+    this.choosesHere = sampling !== undefined && asksForMore(sampling);
+    this.top = want === "logprobs" ? top : undefined;
     this.oneByOne = oneByOne;
     this.want = want;
     this.goal = positionsOf(request);
@@ -75,6 +85,17 @@ export class Sequence {
     return { token: this.tokens[pos], pos, sequence: this.slot.index, sampler, stop: this.stops[0] ?? -1 };
   }
 
+  /** Whether it is this sequence of this request. */
+  is(id: number, index: number): boolean {
+    return this.owner.id === id && this.index === index;
+  }
+
+  /** The next token, from logits that stay as they are; -1 if they are not all finite. */
+  choose(logits: Float32Array): number {
+    if (!logits.every(Number.isFinite)) return -1;
+    return choose(this.sampler as Sampler, this.sampling as Sampling, this.tokens, logits);
+  }
+
   /** Whether somebody wants the logits after the token at `pos`. */
   wants(pos: number): boolean {
     return pos >= this.nextRow;
@@ -91,16 +112,17 @@ export class Sequence {
   /**
    * The sampler has chosen the next token: the sequence goes on with it, or ends.
    * @param logits that it was chosen from, unless it is the token alone that is wanted
+   * @param state of the generator before that
    */
-  accept(token: number, logits?: Float32Array): void {
+  accept(token: number, logits?: Float32Array, state = 0n): void {
     if (this.stops.includes(token)) {
       this.finish("stop");
       return;
     }
+    if (logits) this.tell(token, logits, this.drawFrom(state));
+    else this.nextRow++;
     this.tokens.push(token);
     this.slice.tokens.push(token);
-    if (logits) this.tell(token, logits);
-    else this.nextRow++;
     if (this.tokens.length === this.end) this.finish("length");
   }
 
@@ -142,12 +164,22 @@ export class Sequence {
     return slice;
   }
 
-  private tell(token: number, logits: Float32Array): void {
+  /** How the next token is chosen, where somebody wants to know. */
+  private drawFrom(state: bigint): Draw | undefined {
+    const { sampler, sampling, tokens } = this;
+    if (this.top === undefined || !sampler || !sampling) return undefined;
+    return { sampler: { ...sampler, rngState: state }, sampling, tokens };
+  }
+
+  private tell(token: number, logits: Float32Array, draw?: Draw): void {
     this.nextRow++;
     if (this.want === "logits") this.rows.push(logits.slice());
     if (this.want !== "logprobs") return;
     this.slice.logprobs ??= [];
     this.slice.logprobs.push(logits[token] - logSumExp(logits));
+    if (this.top === undefined) return;
+    this.slice.details ??= [];
+    this.slice.details.push(detailsOf(logits, token, this.top, draw));
   }
 }
 

@@ -82,6 +82,10 @@ export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Open
       case "cancel":
         scheduler?.cancel(message.id);
         break;
+      case "end":
+        scheduler?.end(message.id, message.sequence);
+        if (scheduler) report(scheduler);
+        break;
       case "close":
         scheduler?.dispose();
         scheduler = undefined;

@@ -3,13 +3,14 @@
  */
 import type { Context, LoadedModel, Running } from "../../src/backend/backend.ts";
 import { Llama2Error } from "../../src/errors.ts";
-import type { Slice } from "../../src/run/protocol.ts";
+import type { Slice, TokenDetails } from "../../src/run/protocol.ts";
 import { Scheduler } from "../../src/run/scheduler.ts";
 
 /** What a sequence has brought so far. */
 export interface Brought {
   tokens: number[];
   logprobs: number[];
+  details: TokenDetails[];
   rows: number[][]; // slices of logits
   last: Slice | undefined; // once it has ended
 }
@@ -124,7 +125,7 @@ export class DrivenScheduler {
 
   private slot(id: number, sequence: number): Brought {
     const key = `${id} ${sequence}`;
-    const found = this.brought.get(key) ?? { tokens: [], logprobs: [], rows: [], last: undefined };
+    const found = this.brought.get(key) ?? { tokens: [], logprobs: [], details: [], rows: [], last: undefined };
     this.brought.set(key, found);
     return found;
   }
@@ -137,6 +138,7 @@ export class DrivenScheduler {
         if (brought.last) throw new Error(`sequence ${slice.sequence} of request ${id} had ended`);
         brought.tokens.push(...slice.tokens);
         brought.logprobs.push(...(slice.logprobs ?? []));
+        brought.details.push(...(slice.details ?? []));
         if (slice.logits) brought.rows.push(Array.from(slice.logits));
         if (slice.ended) brought.last = slice;
       }

@@ -29,13 +29,18 @@ const sampling = fc.record({
   temperature: fc.constantFrom(0, 0.5, 1, 2),
   topP: fc.constantFrom(0, 0.5, 0.9, 1),
   state: fc.bigInt({ min: 1n, max: 2n ** 64n - 1n }),
+  topK: fc.constantFrom(undefined, undefined, 0, 1, 5, 1000),
+  minP: fc.constantFrom(undefined, undefined, 0, 0.02, 0.7, 1),
+  repetitionPenalty: fc.constantFrom(undefined, undefined, 1, 1.3, 0.5),
 });
+const top = fc.constantFrom(undefined, 0, 3);
 const told = fc.record({
   tokens: prompt,
   maxTokens: fc.integer({ min: 0, max: 24 }),
   stops: fc.array(token, { maxLength: 4 }),
   sampling,
   want: fc.constantFrom("tokens" as const, "tokens" as const, "logprobs" as const, "logits" as const),
+  top,
 });
 const onlyRead = fc
   .record({
@@ -45,6 +50,7 @@ const onlyRead = fc
     want: fc.constantFrom("logprobs" as const, "logits" as const),
     skip: fc.nat({ max: 4 }),
     oneByOne: fc.boolean(),
+    top,
   })
   .map((request) => ({ ...request, skip: Math.min(request.skip, request.tokens.length - 1) }));
 const sequence: fc.Arbitrary<SequenceRequest> = fc.oneof({ arbitrary: told, weight: 4 }, onlyRead);
@@ -136,6 +142,7 @@ function check(model: LoadedModel, m: Mix): void {
       });
       expect({ what, state: brought.last?.state }).toEqual({ what, state: outcome.state });
       expect({ what, bits: bitsOf(brought.logprobs) }).toEqual({ what, bits: bitsOf(outcome.logprobs) });
+      expect({ what, details: brought.details }).toEqual({ what, details: outcome.details });
       const rows = outcome.rows.flatMap((row) => Array.from(row));
       expect({ what, bits: bitsOf(brought.rows.flat()) }).toEqual({ what, bits: bitsOf(rows) });
     }
