@@ -101,6 +101,24 @@ describe("fairness", () => {
     expect(scheduler.of(1).last?.ended).toBe("length");
   });
 
+  it.each([undefined, 4])(
+    "one sequence of a request can be ended, and its slot goes to the next (chunk %s)",
+    (chunk) => {
+      const { scheduler } = driven({ chunk }, 2);
+      scheduler.scheduler.add(0, [request([1], 100), request([1, 5], 30), request([1, 7], 3)]);
+      for (let i = 0; i < 6; i++) scheduler.step();
+      scheduler.scheduler.end(0, 0);
+      scheduler.scheduler.end(0, 2); // not yet begun: nothing happens
+      const told = scheduler.of(0, 0);
+      expect(told.last?.ended).toBe("stop");
+      expect(told.tokens.length).toBeLessThan(100);
+      scheduler.runToEnd();
+      expect(scheduler.of(0, 0).tokens.length).toBe(told.tokens.length);
+      expect([1, 2].map((k) => scheduler.of(0, k).tokens.length)).toEqual([30, 3]);
+      expect([1, 2].map((k) => scheduler.of(0, k).last?.ended)).toEqual(["length", "length"]);
+    },
+  );
+
   it("a cancelled request gives its slot to the next at once", () => {
     const { scheduler } = driven({}, 1);
     scheduler.scheduler.add(0, [request([1], 100)]);
