@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { buildTrace } from "./build-trace.mjs";
 import { isMain, product, root } from "./fingerprint.mjs";
 import { buildNative } from "./native.mjs";
 
@@ -12,6 +13,7 @@ const dist = product("dist", [
   "src",
   "scripts/build.mjs",
   "scripts/build-browser.mjs",
+  "scripts/build-trace.mjs",
   "scripts/build-wasm.mjs",
   "tsconfig.json",
 ]);
@@ -20,6 +22,7 @@ const dist = product("dist", [
 export const isBuilt = () => dist.isFresh();
 
 async function build() {
+  buildTrace();
   rmSync(join(root, "dist"), { recursive: true, force: true });
   const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
   const { status } = spawnSync(process.execPath, [tsc], { cwd: root, stdio: "inherit" });

@@ -1,0 +1,60 @@
+/*
+ * Switching parts of a model off, by name.
+ */
+import { Llama2Error } from "../errors.ts";
+import { type Config, headSizeOf } from "../llama2/transformer.ts";
+import type { Hook, Hooks } from "./run.ts";
+
+/**
+ * The hooks that switch parts off: `L2` a layer, `L2.att` and `L2.ffn` its two halves, `L2.H5` a head. A half is switched
+ * off by zeros in what it would add to x; a head by zeros in what it has found.
+ * @throws Llama2Error E_USAGE for what is none of these, or is not in the model
+ */
+export function ablation(parts: readonly string[], config: Config): Hooks {
+  return combined(parts.map((part) => hooksFor(part, config)));
+}
+
+function hooksFor(part: string, config: Config): Hooks {
+  const { nLayers, nHeads } = config;
+  const [, layerText, rest] =
+    /^L(\d+)(?:\.(att|ffn|H\d+))?$/.exec(part) ?? refuse(part, "expected L2, L2.att, L2.ffn or L2.H5");
+  const layer = Number(layerText);
+  if (layer >= nLayers) refuse(part, `the layers are L0 to L${nLayers - 1}`);
+  const zero: Hook = (values, at) => {
+    if (at.layer === layer) values.fill(0);
+  };
+  if (rest === undefined) return { proj: zero, down: zero };
+  if (rest === "att") return { proj: zero };
+  if (rest === "ffn") return { down: zero };
+  const head = Number(rest.slice(1));
+  if (head >= nHeads) refuse(part, `the heads are H0 to H${nHeads - 1}`);
+  const size = headSizeOf(config);
+  return {
+    mix(values, at) {
+      if (at.layer === layer) values.fill(0, head * size, (head + 1) * size);
+    },
+  };
+}
+
+function refuse(part: string, why: string): never {
+  throw new Llama2Error("E_USAGE", `"${part.slice(0, 40)}" is no part of this model to switch off: ${why}`);
+}
+
+/** Hooks that are called one after the other. */
+export function combined(all: readonly Hooks[]): Hooks {
+  const hooks: Hooks = {};
+  for (const each of all) {
+    for (const [id, hook] of Object.entries(each) as [keyof Hooks, Hook][]) {
+      const before = hooks[id];
+      hooks[id] = before ? inTurn(before, hook) : hook;
+    }
+  }
+  return hooks;
+}
+
+const inTurn =
+  (first: Hook, second: Hook): Hook =>
+  (values, at) => {
+    first(values, at);
+    second(values, at);
+  };

@@ -1,0 +1,61 @@
+/*
+ * Two traces of one token, side by side. Runs in browsers.
+ */
+import type { Stop } from "./run.ts";
+import { nameOf, type Place } from "./stops.ts";
+
+/** How far apart two traces are at a stop that both have. */
+export interface StopDiff extends Place {
+  maxAbs: number;
+  /** Float32 numbers that lie between, at most. */
+  maxUlp: number;
+  /** The largest magnitude of the first trace, to see what a difference is relative to. */
+  scale: number;
+}
+
+export interface TraceDiff {
+  /** The first stop whose values differ by more than the tolerance: "L2.v". */
+  firstDivergent?: string;
+  stops: StopDiff[];
+}
+
+/**
+ * Compare what both traces have. Tensors that one of them lacks, because its backend fuses lines, are passed over.
+ * @param tolerance how far apart values may be, relative to the stop's largest; 0: not at all
+ */
+export function diff(a: readonly Stop[], b: readonly Stop[], tolerance: number): TraceDiff {
+  const others = new Map(b.map((stop) => [nameOf(stop), stop]));
+  const stops: StopDiff[] = [];
+  let firstDivergent: string | undefined;
+  for (const stop of a) {
+    const pairs = stop.tensors.flatMap(({ name, values }) => {
+      const other = others.get(nameOf(stop))?.tensors.find((tensor) => tensor.name === name);
+      return other ? [{ values, other: other.values }] : [];
+    });
+    if (pairs.length === 0) continue;
+    const apart = { id: stop.id, layer: stop.layer, maxAbs: 0, maxUlp: 0, scale: 0 };
+    for (const { values, other } of pairs) measure(apart, values, other);
+    stops.push(apart);
+    const isApart = tolerance === 0 ? apart.maxUlp > 0 : !(apart.maxAbs <= tolerance * apart.scale);
+    if (isApart) firstDivergent ??= nameOf(stop);
+  }
+  return { firstDivergent, stops };
+}
+
+function measure(apart: StopDiff, a: Float32Array, b: Float32Array): void {
+  const [ordersA, ordersB] = [ordersOf(a), ordersOf(b)];
+  for (let i = 0; i < a.length; i++) {
+    apart.scale = Math.max(apart.scale, Math.abs(a[i]));
+    if (ordersA[i] === ordersB[i]) continue;
+    apart.maxUlp = Math.max(apart.maxUlp, Math.abs(ordersA[i] - ordersB[i]));
+    // infinities of one sign differ by NaN, and so does what is no number
+    const distance = Math.abs(a[i] - b[i]);
+    apart.maxAbs = Number.isNaN(distance) ? Infinity : Math.max(apart.maxAbs, distance);
+  }
+}
+
+/** The places of float32 values among all, in order: neighbours differ by 1, and -0 by 1 from 0. */
+function ordersOf(values: Float32Array): Float64Array {
+  const bits = new Int32Array(values.slice().buffer);
+  return Float64Array.from(bits, (bit) => (bit < 0 ? -(bit & 0x7fffffff) - 1 : bit));
+}

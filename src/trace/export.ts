@@ -1,0 +1,72 @@
+/*
+ * Taking a trace elsewhere: JSON as the command line prints it, and NumPy's .npz with the names of TransformerLens. Runs
+ * in browsers.
+ */
+import { zipSync } from "fflate";
+import { LINES } from "./forward.ts";
+import type { Stop, Tensor } from "./run.ts";
+import { stopOf } from "./stops.ts";
+
+/** The file that `source` of a stop means. */
+export const SOURCE_FILE = "src/llama2/transformer.ts";
+
+export interface StopJson {
+  id: string;
+  /** Absent around the layers. */
+  layer?: number;
+  source: { file: string; line: number; text: string };
+  /** The line of run.c that does the same. */
+  runc: number;
+  tensors: { name: string; shape: number[]; values: (number | string)[] }[];
+  fused?: true;
+}
+
+/** A stop as JSON has it. What is not finite is a string, since JSON has no number for it. */
+export function stopJson({ id, layer, tensors, fused }: Stop): StopJson {
+  const asNumber = (value: number) => (Number.isFinite(value) ? value : `${value}`);
+  return {
+    id,
+    ...(layer < 0 ? {} : { layer }),
+    source: { file: SOURCE_FILE, ...LINES[id] },
+    runc: stopOf(id).runc,
+    tensors: tensors.map(({ name, shape, values }) => ({ name, shape, values: Array.from(values, asNumber) })),
+    ...(fused ? { fused } : {}),
+  };
+}
+
+/** What TransformerLens calls the tensors of a stop. */
+export function hookNames({ id, layer }: Stop): string[] {
+  return stopOf(id).lens.map((name) => (layer < 0 ? name : `blocks.${layer}.${name}`));
+}
+
+/**
+ * The stops as a .npz file: `numpy.load` gives an array of float32 for each tensor, by its hook name. Heads have an axis of
+ * their own, as there: q is (nHeads, headSize).
+ */
+export function npz(stops: readonly Stop[], headSize: number): Uint8Array {
+  const files: Record<string, Uint8Array> = {};
+  for (const stop of stops) {
+    const names = hookNames(stop);
+    const kinds = stopOf(stop.id).tensors;
+    for (const tensor of stop.tensors) {
+      const shape = hasHeads(stop.id) ? [tensor.values.length / headSize, headSize] : tensor.shape;
+      files[`${names[kinds.indexOf(tensor.name)]}.npy`] = npy({ ...tensor, shape });
+    }
+  }
+  return zipSync(files, { level: 0, mtime: new Date(1980, 0, 1) }); // no date: the same trace has the same bytes
+}
+
+const hasHeads = (id: Stop["id"]) => ["q", "k", "v", "rope", "mix"].includes(id);
+
+/** An array of float32 as a .npy file, version 1.0. */
+function npy({ shape, values }: Pick<Tensor, "shape" | "values">): Uint8Array {
+  const tuple = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
+  const description = `{'descr': '<f4', 'fortran_order': False, 'shape': (${tuple}), }`;
+  const header = `${description.padEnd(Math.ceil((11 + description.length) / 64) * 64 - 11)}\n`;
+  const bytes = new Uint8Array(10 + header.length + 4 * values.length);
+  bytes.set([0x93, ...new TextEncoder().encode("NUMPY"), 1, 0, header.length & 0xff, header.length >> 8]);
+  bytes.set(new TextEncoder().encode(header), 10);
+  const view = new DataView(bytes.buffer, 10 + header.length);
+  for (const [i, value] of values.entries()) view.setFloat32(4 * i, value, true);
+  return bytes;
+}

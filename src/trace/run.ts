@@ -1,0 +1,140 @@
+/*
+ * A sequence that is read with stops: what a debugger of the transformer holds. Runs in browsers.
+ */
+import { Llama2Error } from "../errors.ts";
+import { forward, mallocRunState, type Transformer, type TransformerWeights } from "../llama2/transformer.ts";
+import { tracedForward } from "./forward.ts";
+import { type Place, type StopId, shapeOf, stopOf, type TensorName } from "./stops.ts";
+
+/** A tensor as a stop found it: a copy. */
+export interface Tensor {
+  name: TensorName;
+  shape: number[];
+  values: Float32Array;
+}
+
+/** A stop that was reached. `layer` is -1 where there is none. */
+export interface Stop extends Place {
+  tensors: Tensor[];
+  /** A backend that computes several lines as one did not have these values. There are no tensors then. */
+  fused?: true;
+}
+
+/** One token's way through the model: all its stops, in order. */
+export interface Pass {
+  token: number;
+  pos: number;
+  stops: Stop[];
+}
+
+/** Where a hook is called. `head` is -1 but for scores and probs, which come head by head. */
+export interface HookPlace extends Place {
+  head: number;
+  tensor: TensorName;
+  token: number;
+  pos: number;
+}
+
+/** Reads the values of a stop, and may change them: forward goes on with what it leaves there. */
+export type Hook = (values: Float32Array, at: HookPlace) => void;
+export type Hooks = Partial<Record<StopId, Hook>>;
+
+/** How many passes are kept. Others are computed again when they are asked for. */
+const KEPT = 64;
+
+/**
+ * One sequence of one model. Its tokens are read one by one by the reference's forward; any position that was read can
+ * then be looked at, as often as one likes, and shows what it showed the first time: all that came before it is in the
+ * KV cache. Without hooks, reading is `forward` itself.
+ */
+export class TracedRun {
+  readonly transformer: Transformer;
+  /** What was read. */
+  readonly tokens: number[] = [];
+  /** After the last of them, (vocabSize). */
+  readonly logits: Float32Array;
+  private readonly hooks: Hooks;
+  private readonly passes = new Map<number, Pass>();
+
+  constructor({ config, weights }: { config: Transformer["config"]; weights: TransformerWeights }, hooks: Hooks = {}) {
+    this.transformer = { config, weights, state: mallocRunState(config) };
+    this.hooks = hooks;
+    this.logits = new Float32Array(config.vocabSize);
+  }
+
+  /**
+   * Read the next token. Then `logits` are those after it.
+   * @throws Llama2Error E_CONTEXT if the context is full, E_USAGE for a token that is out of range
+   */
+  read(token: number): void {
+    const { seqLen, vocabSize } = this.transformer.config;
+    const pos = this.tokens.length;
+    if (pos >= seqLen) throw new Llama2Error("E_CONTEXT", `the context of ${seqLen} positions is full`);
+    if (!Number.isInteger(token) || token < 0 || token >= vocabSize) {
+      throw new Llama2Error("E_USAGE", `the token ${token} is out of range: expected 0 to ${vocabSize - 1}`);
+    }
+    this.tokens.push(token);
+    this.logits.set(this.forward(token, pos));
+  }
+
+  /** All stops of a position that was read. @throws Llama2Error E_USAGE for another one */
+  at(pos: number): Pass {
+    if (!(pos in this.tokens)) {
+      throw new Llama2Error("E_USAGE", `position ${pos} was not read: there are 0 to ${this.tokens.length - 1}`);
+    }
+    const pass = this.passes.get(pos) ?? this.trace(pos);
+    this.passes.delete(pos); // the one that was used last is kept longest
+    this.passes.set(pos, pass);
+    const [oldest] = this.passes.keys();
+    if (this.passes.size > KEPT) this.passes.delete(oldest);
+    return pass;
+  }
+
+  /** A tensor of a stop, (shape), as `at` has it. @throws Llama2Error E_USAGE */
+  values(pos: number, { id, layer }: Place, tensor: TensorName = stopOf(id).tensors[0]): Float32Array {
+    const stop = this.at(pos).stops.find((stop) => stop.id === id && stop.layer === layer);
+    const found = stop?.tensors.find(({ name }) => name === tensor);
+    if (!found) throw new Llama2Error("E_USAGE", `there is no ${tensor} at ${id} of layer ${layer}`);
+    return found.values;
+  }
+
+  /** Whether a hook may change what this stop has. */
+  isHooked(id: StopId): boolean {
+    return this.hooks[id] !== undefined;
+  }
+
+  private forward(token: number, pos: number): Float32Array {
+    if (Object.keys(this.hooks).length === 0) return forward(this.transformer, token, pos);
+    return tracedForward((...stop) => this.change(token, pos, ...stop), this.transformer, token, pos);
+  }
+
+  private change(token: number, pos: number, id: StopId, layer: number, head: number, ...values: Float32Array[]): void {
+    const hook = this.hooks[id];
+    if (!hook) return;
+    const { tensors } = stopOf(id);
+    for (const [i, tensor] of tensors.entries()) hook(values[i], { id, layer, head, tensor, token, pos });
+  }
+
+  private trace(pos: number): Pass {
+    const { config } = this.transformer;
+    const token = this.tokens[pos];
+    const stops: Stop[] = [];
+    const onStop = (id: StopId, layer: number, head: number, ...values: Float32Array[]) => {
+      this.change(token, pos, id, layer, head, ...values);
+      let stop = stops.find((stop) => stop.id === id && stop.layer === layer);
+      if (!stop) {
+        const tensors = stopOf(id).tensors.map((name) => {
+          const shape = shapeOf(name, config, pos);
+          return { name, shape, values: new Float32Array(shape.reduce((a, b) => a * b)) };
+        });
+        stop = { id, layer, tensors };
+        stops.push(stop);
+      }
+      // a head's row of att, or all of any other tensor
+      for (const [i, { values: copy }] of stop.tensors.entries())
+        copy.set(values[i], Math.max(head, 0) * values[i].length);
+    };
+    tracedForward(onStop, this.transformer, token, pos);
+    return { token, pos, stops };
+  }
+}

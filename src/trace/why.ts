@@ -1,0 +1,64 @@
+/*
+ * Why a value is what it is: from it down the largest terms, to a weight, a token and a position. Runs in browsers.
+ */
+import { f32 } from "../llama2/math.ts";
+import { type Explanation, explain, type Ref, type Term } from "./explain.ts";
+import type { TracedRun } from "./run.ts";
+import { placesOf, stopOf } from "./stops.ts";
+
+/** A value, what it was made of, and the same for the part that had most to do with it. */
+export interface Why extends Explanation {
+  /** Its terms, the largest first; of a norm or a softmax, what it carries on. */
+  largest: Term[];
+  /** What is behind the first of them. */
+  next?: Why;
+}
+
+/**
+ * Follow a value through the largest term of each sum.
+ * @param depth how many values, this one included
+ */
+export function why(run: TracedRun, ref: Ref, depth: number): Why {
+  const explanation = isResidual(ref) ? written(run, ref) : explain(run, ref);
+  const size = ({ value }: Term) => Math.abs(value);
+  const largest = [...(explanation.carries ?? explanation.terms)].sort((a, b) => size(b) - size(a));
+  const onward = largest[0] && leadsTo(largest[0]);
+  return { ...explanation, largest, next: onward && depth > 1 ? why(run, onward, depth - 1) : undefined };
+}
+
+/** The value behind a term; of two, the one that was compared with or carried over, which lies further back. */
+export const leadsTo = ({ factors }: Term): Ref | undefined => factors.findLast(({ ref }) => ref)?.ref;
+
+const isResidual = ({ id }: Ref) => id === "res1" || id === "res2";
+
+/**
+ * The residual stream as the sum of all that was ever written to it: the embedding, and what each half of each layer has
+ * added, in this order. It gives the value to the last bit as well, and saves a hop for each half of a layer.
+ */
+export function written(run: TracedRun, ref: Ref): Explanation {
+  const { nLayers } = run.transformer.config;
+  const { pos, index } = ref;
+  const terms: Term[] = [];
+  for (const { id, layer } of placesOf(nLayers)) {
+    if (id === "embed" || id === "proj" || id === "down") {
+      const [tensor] = stopOf(id).tensors;
+      const value = run.values(pos, { id, layer })[index];
+      const name = id === "embed" ? `x[${index}] of the embedding` : `${tensor}[${index}] of L${layer}.${id}`;
+      terms.push({ factors: [{ name, value, ref: { id, layer, pos, tensor, index } }], value });
+    }
+    if (id === ref.id && layer === ref.layer) break;
+  }
+  const value = run.values(pos, ref)[index];
+  const sums = new Float32Array(terms.length);
+  for (const [i, term] of terms.entries()) sums[i] = i === 0 ? term.value : f32(sums[i - 1] + term.value);
+  const result = sums[sums.length - 1];
+  return {
+    ref,
+    value,
+    formula: `x[${index}] = embedding + all that was added up to ${ref.id} of layer ${ref.layer}`,
+    terms,
+    sums,
+    result,
+    exact: Object.is(result, value),
+  };
+}
