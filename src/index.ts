@@ -2,7 +2,7 @@
 /*
  * llama2.ts: llama2.c in TypeScript. What the package exports.
  */
-export type { BackendName } from "./backend/backend.ts";
+export type { BackendName } from "./backend/names.ts";
 export { Conversation, type ConversationOptions } from "./chat.ts";
 export type { Header } from "./checkpoint/llama2c/header.ts";
 export type { WriteOptions } from "./checkpoint/llama2c/write.ts";

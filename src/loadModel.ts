@@ -2,14 +2,8 @@
  * Loading a model where there are files and workers: in Node.
  */
 import { join } from "node:path";
-import {
-  BACKENDS,
-  type BackendName,
-  type CudaOptions,
-  KV_PRECISIONS,
-  meansCuda,
-  PRECISIONS,
-} from "./backend/backend.ts";
+import { type CudaOptions, KV_PRECISIONS, misplaced, PRECISIONS } from "./backend/cuda/options.ts";
+import { BACKENDS, type BackendName } from "./backend/names.ts";
 import { checkOneOf, checkOptions, checkSignal, checkWhole, show, usage } from "./check.ts";
 import { type FoundTokenizer, findTokenizer, namedTokenizer, PACKAGE_MODELS } from "./checkpoint/tokenizer/find.ts";
 import type { BytesLike } from "./files/bytes.ts";
@@ -86,21 +80,21 @@ export async function loadModel(
     if (typeof tokenizerFile === "string") found = await namedTokenizer(tokenizerFile, vocabSize);
     else if (tokenizerFile === undefined) found = await findTokenizer(file, vocabSize);
   };
-  const setup = { path: file, backend, threads, context, cuda: { precision, kvPrecision, device } };
+  // every backend computes in the file's own precision or in int8; another one is cuda's
+  const isCommon = precision === "int8" || (precision === "fp32" && backend !== "cuda");
+  const own = { precision: isCommon ? undefined : precision, kvPrecision, device };
+  const setup = { path: file, backend, threads, context, int8: precision === "int8", own };
   const { client, info } = await Client.load(startWorker(), setup, onOpened, signal);
   const notes = found?.note === undefined ? info.notes : [...info.notes, found.note];
   return new Model(client, { ...info, notes }, found?.tokenizer, performance.now() - start);
 }
 
-/** @throws Llama2Error E_USAGE for what cuda does not know, and for other backends, which have int8 and the file's own */
+/** @throws Llama2Error E_USAGE for what cuda does not know, and for what another backend does not understand */
 function checkCuda(backend: BackendName | "auto", options: CudaOptions): void {
   const { precision = "fp32", kvPrecision = "fp32", device = 0 } = options;
   checkOneOf("precision", precision, PRECISIONS);
   checkOneOf("kvPrecision", kvPrecision, KV_PRECISIONS);
   checkWhole("device", device, 0, 1023);
-  const chosen = { ...options, precision: precision === "fp16" ? precision : undefined };
-  if (backend === "auto" || backend === "cuda" || !meansCuda(chosen)) return;
-  usage(
-    `precision fp16, kvPrecision and device need the cuda backend; ${backend} computes in the model's precision or int8`,
-  );
+  const why = misplaced(backend, options);
+  if (why) usage(why);
 }

@@ -1,7 +1,7 @@
 /*
  * What a user of the library holds: a model, with text going in and text coming out.
  */
-import type { BackendName } from "./backend/backend.ts";
+import type { BackendName } from "./backend/names.ts";
 import { checkOptions, checkSignal, checkWhole, show, usage } from "./check.ts";
 import { encode } from "./encode.ts";
 import { Llama2Error } from "./errors.ts";

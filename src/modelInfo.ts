@@ -1,7 +1,7 @@
 /*
  * What can be said of a model without computing with it.
  */
-import type { Precision } from "./backend/backend.ts";
+import type { Precision } from "./backend/cuda/options.ts";
 import type { Config } from "./llama2/transformer.ts";
 import { isVector, tensorsOf, type WeightSource } from "./llama2/weights.ts";
 
@@ -40,7 +40,7 @@ export function modelInfo(
   return {
     name,
     format,
-    precision: isInt8 ? "int8" : (precision ?? "fp32"),
+    precision: precision ?? (isInt8 ? "int8" : "fp32"),
     parameters: tensors.reduce((sum, { layers, d, n }) => sum + layers * d * n, 0),
     dim: config.dim,
     hiddenDim: config.hiddenDim,

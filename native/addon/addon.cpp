@@ -13,6 +13,7 @@
  */
 #include <napi.h>
 
+#include "arguments.h"
 #include "context.h"
 #include "isa.h"
 #include "model.h"
@@ -27,8 +28,23 @@ Napi::Value isas(const Napi::CallbackInfo& info) {
   return names;
 }
 
+/* estimateMemory(config, sharedClassifier, groupSizes, threads): { weights, perSequence, scratch } in bytes */
+Napi::Value estimateMemory(const Napi::CallbackInfo& info) {
+  return guarded<Napi::Value>(info.Env(), [&] {
+    if (info.Length() != 4) throw BadArgument{"estimateMemory"};
+    const int threads = whole(info[3], "threads", 1, 1024);
+    const auto needs = llama2::estimateMemory(configOf(info[0]), truth(info[1]), groupSizesOf(info[2]), threads);
+    Napi::Object bytes = Napi::Object::New(info.Env());
+    bytes.Set("weights", static_cast<double>(needs.weights));
+    bytes.Set("perSequence", static_cast<double>(needs.perSequence));
+    bytes.Set("scratch", static_cast<double>(needs.scratch));
+    return bytes;
+  });
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("isas", Napi::Function::New(env, isas, "isas"));
+  exports.Set("estimateMemory", Napi::Function::New(env, estimateMemory, "estimateMemory"));
   exports.Set("Model", Model::define(env));
   exports.Set("Context", Context::define(env));
   return exports;

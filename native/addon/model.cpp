@@ -16,9 +16,6 @@ Napi::Function Model::define(Napi::Env env) {
                       InstanceAccessor<&Model::maxBatch>("maxBatch"), InstanceMethod<&Model::dispose>("dispose")});
 }
 
-namespace {
-
-/* { tokenEmbeddingTable, wq, ... wcls }: how many numbers share a scale, or 0. */
 llama2::GroupSizes groupSizesOf(const Napi::Value& value) {
   if (!value.IsObject()) throw BadArgument{"groupSizes"};
   const auto object = value.As<Napi::Object>();
@@ -34,8 +31,6 @@ llama2::GroupSizes groupSizesOf(const Napi::Value& value) {
           size("w3"),
           size("wcls")};
 }
-
-}  // namespace
 
 /* new Model(config, sharedClassifier, groupSizes, frequencies, isa, threads) */
 Model::Model(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Model>(info) {

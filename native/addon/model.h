@@ -8,6 +8,9 @@
 
 #include "transformer.h"
 
+/* { tokenEmbeddingTable, wq, ... wcls }: how many numbers share a scale, or 0. Throws BadArgument. */
+llama2::GroupSizes groupSizesOf(const Napi::Value& value);
+
 class Model : public Napi::ObjectWrap<Model> {
  public:
   static Napi::Function define(Napi::Env env);

@@ -22,6 +22,8 @@ class Sampler {
  public:
   /* Throws std::bad_alloc. */
   Sampler(const Kernels& kernels, int vocabSize);
+  /* What it allocates. */
+  static size_t bytes(int vocabSize) { return 2 * sizeof(float) * vocabSize; }
 
   /* Choose a token. The logits (vocabSize) are used up; if not all are finite, they stay as they are, and -1 returns.
    */

@@ -197,6 +197,11 @@ size_t cacheBytes(const Config& p, int sequences) {
 
 }  // namespace
 
+MemoryNeeds estimateMemory(const Config& p, bool sharedClassifier, const GroupSizes& groupSizes, int threads) {
+  return {weightBytes(p, sharedClassifier, groupSizes), cacheBytes(p, 1),
+          stateBytes(p, groupSizes, maxBatchFor(p), threads) + threads * Sampler::bytes(p.vocabSize)};
+}
+
 Context::Context(const Transformer& transformer, int sequences)
     : stateMemory_(
           stateBytes(transformer.config(), transformer.groupSizes(), transformer.maxBatch(), transformer.threads()),

@@ -91,6 +91,14 @@ struct TransformerWeights {
   float* vector(const std::string& name, int layer);
 };
 
+/* Bytes, known before anything is allocated. */
+struct MemoryNeeds {
+  size_t weights;
+  size_t perSequence;  // of a context: a KV cache
+  size_t scratch;      // of a context: all else
+};
+MemoryNeeds estimateMemory(const Config& config, bool sharedClassifier, const GroupSizes& groupSizes, int threads);
+
 class Context;
 
 /* The weights, and the threads that work with them. One forward pass at a time, whatever the context. */

@@ -3,33 +3,30 @@
  * once against it. A backend knows a model's weights and shape, not files or flags.
  */
 import type { Sampler } from "../llama2/sampler.ts";
-import type { WeightSource } from "../llama2/weights.ts";
+import type { Holdings, WeightSource } from "../llama2/weights.ts";
+import type { BackendName } from "./names.ts";
 
-/** The order in which `auto` tries them, the fastest first. */
-export const BACKENDS = ["cuda", "cpu", "wasm", "ts"] as const;
-export type BackendName = (typeof BACKENDS)[number];
-
-/** Of the matrices, where a backend can choose. Vectors and activations are float32. */
-export const PRECISIONS = ["fp32", "fp16", "int8"] as const;
-export type Precision = (typeof PRECISIONS)[number];
-/** Of keys and values. */
-export const KV_PRECISIONS = ["fp32", "fp16"] as const;
-export type KvPrecision = (typeof KV_PRECISIONS)[number];
-
-/** What only the cuda backend can choose. */
-export interface CudaOptions {
-  precision?: Precision; // default: the file's
-  kvPrecision?: KvPrecision; // default: fp32, or fp16 for large models
-  device?: number; // which GPU; default: 0
+export interface LoadOptions {
+  /** 0: the backend's choice. */
+  threads: number;
+  /** Bytes of this machine's memory that are to be had; absent: nobody knows, as in a page. */
+  memory?: number;
+  /** Of the model, for messages. */
+  name?: string;
+  /** What this backend alone understands. */
+  own?: object;
 }
 
-/** Whether something was chosen that only cuda can do. */
-export const meansCuda = ({ precision, kvPrecision, device }: CudaOptions): boolean =>
-  (precision ?? kvPrecision ?? device) !== undefined;
-
-export interface LoadOptions extends CudaOptions {
-  threads: number; // 0: the backend's choice
-  name?: string; // of the model, for messages
+/** How much memory a model takes on a backend, in bytes. */
+export interface Memory {
+  /** Of the weights, as this backend lays them out. */
+  weights: number;
+  /** Of each sequence that is live at the same time: its KV cache. */
+  perSequence: number;
+  /** Of all that is there once: activations, scores, logits. */
+  scratch: number;
+  /** To be had, where this backend keeps a model; Infinity: nobody knows. */
+  available: number;
 }
 
 /** One way to compute. */
@@ -37,7 +34,19 @@ export interface Backend {
   readonly name: BackendName;
   /** The instruction set it computes with: avx512, avx2, sse2, neon, base, simd128 (of WebAssembly), cuda, none. */
   readonly isa: string;
-  /** Load the weights, once, for sequences of at most `contextLength` positions. */
+  /** Its logits are run.c's, bit for bit. */
+  readonly exact: boolean;
+  /**
+   * How much memory `load` with the same arguments, and one context, would take: from the model's shape and formats
+   * alone, nothing of it is read.
+   * @throws Llama2Error E_DEVICE_UNAVAILABLE if this backend cannot have such a model at all
+   */
+  estimate(source: Holdings, contextLength: number, options: LoadOptions): Memory;
+  /**
+   * Load the weights, once, for sequences of at most `contextLength` positions.
+   * @throws Llama2Error E_LIMIT or E_DEVICE_OOM, before anything is read, if by the estimate there is no room for it and
+   *   one sequence
+   */
   load(source: WeightSource, contextLength: number, options: LoadOptions): Promise<LoadedModel>;
 }
 
@@ -47,12 +56,9 @@ export interface LoadedModel {
   readonly threads: number;
   /** The most entries that one call of `forward` takes. */
   readonly maxBatch: number;
-  /** It lies in the memory of a device, which says itself what it can hold, and not in the machine's. */
-  readonly onDevice?: boolean;
-  /**
-   * Room for so many sequences, each with a KV cache of `contextLength` positions. The machine's memory is taken as they
-   * are filled, a device's at once.
-   */
+  /** A context takes the memory of all its sequences when it is opened, and not little by little as they are filled. */
+  readonly reserves?: boolean;
+  /** Room for so many sequences, each with a KV cache of `contextLength` positions. */
   openContext(sequences: number): Context;
   dispose(): void;
 }
@@ -91,7 +97,7 @@ export interface Context {
    */
   sample(samplers: readonly Sampler[]): number[];
   /**
-   * Where a backend can: let sequences, each another of the context, go on by themselves for some tokens, at most `most`,
+   * Where a backend can: let sequences, all distinct, go on by themselves for some tokens, at most `most`,
    * as calls of `forward` and `sample` would. Yields what was chosen at each step, a token for each of `running`, in
    * memory that the next step overwrites; -1 for one that had ended, or whose logits are not finite, after which
    * nothing is chosen. Leaving early waits for what is under way. Nothing else may be asked of the context meanwhile.

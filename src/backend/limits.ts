@@ -2,9 +2,9 @@
  * What no backend could hold is refused before anything is allocated.
  */
 import { Llama2Error } from "../errors.ts";
-import { runOf } from "../llama2/quantize.ts";
-import { type Config, headSizeOf, kvDimOf } from "../llama2/transformer.ts";
-import { groupSizeOf, type Holdings, isVector, tensorsOf } from "../llama2/weights.ts";
+import { type Config, kvDimOf } from "../llama2/transformer.ts";
+import { type Holdings, tensorsOf } from "../llama2/weights.ts";
+import type { Memory } from "./backend.ts";
 
 /** Float32 cannot count further: position 2^24 + 1 would get the RoPE angles of position 2^24. */
 const MAX_POSITIONS = 2 ** 24;
@@ -43,40 +43,21 @@ export function checkLimits(source: Holdings, contextLength: number): void {
 }
 
 /**
- * For backends whose models lie in the memory of this machine, of which `memory` bytes are to be had.
- * @throws Llama2Error E_LIMIT if they cannot
+ * For backends that keep a model in the memory of this machine.
+ * @throws Llama2Error E_LIMIT if the model and one sequence are more than is available
  */
-export function checkMemory(source: Holdings, contextLength: number, memory: number): void {
-  const p = { ...source.config, seqLen: contextLength };
-  const weights = tensorsOf(source).reduce((sum, { name, layers, d, n }) => {
-    return sum + layers * (isVector(name) ? 4 * n : matrixBytes(d, n, groupSizeOf(source.formatOf(name))));
-  }, 0);
-  const cache = sequenceBytes(p);
-  if (weights + cache > memory) {
-    const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
-    const message = `the weights need ${gb(weights)} and a context of ${p.seqLen} positions ${gb(cache)}, but ${gb(memory)} of memory are available`;
-    if (weights > memory) throw new Llama2Error("E_LIMIT", message);
-    const remedy = { option: "context", value: shorter(p) } as const;
-    throw new Llama2Error("E_LIMIT", `${message}. A context of ${shorter(p)} needs less`, remedy);
-  }
+export function checkMemory({ weights, perSequence, scratch, available }: Memory, p: Config): void {
+  const context = scratch + perSequence;
+  if (weights + context <= available) return;
+  const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+  const message = `the weights need ${gb(weights)} and a context of ${p.seqLen} positions ${gb(context)}, but ${gb(available)} of memory are available`;
+  if (weights > available) throw new Llama2Error("E_LIMIT", message);
+  const remedy = { option: "context", value: shorter(p) } as const;
+  throw new Llama2Error("E_LIMIT", `${message}. A context of ${shorter(p)} needs less`, remedy);
 }
 
-/** Rows, or what lies like rows, come in panels of sixteen, the last one filled up: the largest that a backend has. */
+/** Rounded up to 16, the widest panel any backend uses. */
 const filledUp = (rows: number): number => 16 * Math.ceil(rows / 16);
-
-/** Bytes that a matrix of d rows and n columns takes, where that is most: on the cpu backend (native/cpu/kernels.h). */
-function matrixBytes(d: number, n: number, groupSize: number): number {
-  if (groupSize === 0) return 4 * filledUp(d) * n;
-  const segment = runOf(n, groupSize); // filled up to whole quads, and with a scale of its own
-  return filledUp(d) * (n / segment) * (4 * Math.ceil(segment / 4) + 4);
-}
-
-/** Bytes that a sequence takes: its KV cache, in panels of positions and of a head's numbers, and its attention scores. */
-export function sequenceBytes(p: Config): number {
-  const headSize = headSizeOf(p);
-  const cache = p.nLayers * p.nKvHeads * (filledUp(p.seqLen) * headSize + filledUp(headSize) * p.seqLen);
-  return 4 * (cache + p.nHeads * filledUp(p.seqLen));
-}
 
 /** A context to try instead. */
 export const shorter = (p: Config): number => Math.min(2048, Math.ceil(p.seqLen / 4));

@@ -4,10 +4,11 @@
 import { Llama2Error } from "../errors.ts";
 import type { Config } from "../llama2/transformer.ts";
 import type { WeightSource } from "../llama2/weights.ts";
-import { BACKENDS, type Backend, type BackendName, type LoadedModel, type LoadOptions, meansCuda } from "./backend.ts";
-import { whyNotCuda } from "./cuda/addon.ts";
-import { checkLimits, checkMemory } from "./limits.ts";
+import type { Backend, LoadedModel, LoadOptions, Memory } from "./backend.ts";
+import { checkLimits } from "./limits.ts";
 import { availableMemory } from "./memory.ts";
+import type { BackendName } from "./names.ts";
+import { OPENERS } from "./openers.ts";
 import { mostThreads } from "./processors.ts";
 
 /** A model on a backend, and what the choice deserves to be told. */
@@ -16,23 +17,16 @@ export interface Loaded {
   isa: string; // the instruction set in use
   model: LoadedModel;
   config: Config; // seqLen is the context
+  memory: Memory; // what was to be had, and what is taken of it
   notes: string[];
 }
-
-/** How to open each backend. Its code is loaded when it is tried: the first story does not wait for the others'. */
-const OPEN: Record<BackendName, () => Promise<Backend>> = {
-  cuda: async () => (await import("./cuda/cuda.ts")).openCuda(),
-  cpu: async () => (await import("./cpu/cpu.ts")).openCpu(),
-  wasm: async () => (await import("./wasm/wasm.ts")).wasm,
-  ts: async () => (await import("./ts/ts.ts")).ts,
-};
 
 /**
  * Load the weights on the backend that was asked for, or on the best one that works. A named backend never falls
  * back; where `auto` does, a note says why.
  * @param context caps the positions a sequence can have; 0: as many as the model was made for
  * @param threads 0: the backend's own choice. More than the process has processors are not used, and a note says so
- * @param options what only cuda can choose; whoever chooses it means cuda. And the model's name, for messages.
+ * @param options what one backend alone understands, by which `auto` chooses that one; and the model's name, for messages
  * @throws Llama2Error E_DEVICE_UNAVAILABLE, E_DEVICE_OOM, E_LIMIT, and whatever the source throws
  */
 export async function load(
@@ -40,7 +34,7 @@ export async function load(
   name: BackendName | "auto",
   context: number,
   threads: number,
-  options: Omit<LoadOptions, "threads"> = {},
+  options: Pick<LoadOptions, "name" | "own"> = {},
 ): Promise<Loaded> {
   const { seqLen } = source.config;
   const contextLength = context === 0 ? seqLen : Math.min(context, seqLen);
@@ -48,25 +42,29 @@ export async function load(
   checkLimits(source, contextLength);
 
   const useful = Math.min(threads, mostThreads());
-  const candidates = name !== "auto" ? [name] : meansCuda(options) ? (["cuda"] as const) : BACKENDS;
+  const loadOptions = { ...options, threads: useful, memory: availableMemory() };
+  const isChosen = Object.values(options.own ?? {}).some((value) => value !== undefined);
+  const candidates = OPENERS.filter((opener) =>
+    name !== "auto" ? opener.name === name : opener.hasOptions || !isChosen,
+  );
   const reasons: string[] = [];
-  for (const backend of candidates) {
-    const reason = backend === "cuda" && candidates.length > 1 ? whyNotCuda() : undefined;
+  for (const { name: backend, open, whyNot } of candidates) {
+    const reason = candidates.length > 1 ? whyNot?.() : undefined;
     if (reason) reasons.push(reason);
     if (reason !== undefined) continue;
     try {
-      if (backend !== "cuda") checkMemory(source, contextLength, availableMemory()); // cuda looks at the memory of its device
-      const opened = await OPEN[backend]();
-      const model = await opened.load(source, contextLength, { ...options, threads: useful });
+      const opened = await open();
+      const memory = opened.estimate(source, contextLength, loadOptions);
+      const model = await opened.load(source, contextLength, loadOptions);
       const notes = reasons.length > 0 ? [`running on ${backend}: ${reasons.join("; ")}`] : [];
-      if (backend === "cuda" && name === "auto") {
-        notes.push("running on cuda: sampled text may differ from llama2.c's (--backend cpu gives the same)");
+      if (!opened.exact && name === "auto") {
+        notes.push(`running on ${backend}: sampled text may differ from llama2.c's (other backends give the same)`);
       }
       if (useful > model.threads) notes.push(`the ${backend} backend runs on one thread`);
       else if (threads > useful) notes.push(tooMany(threads, useful));
-      return { backend, isa: opened.isa, model, config, notes };
+      return { backend, isa: opened.isa, model, config, memory, notes };
     } catch (error) {
-      if (backend === candidates.at(-1) || !cannotRun(error)) throw error;
+      if (backend === candidates.at(-1)?.name || !cannotRun(error)) throw error;
       reasons.push(error.message);
     }
   }
@@ -76,10 +74,10 @@ export async function load(
 /** The backends that work here, the fastest first. */
 export async function availableBackends(): Promise<Backend[]> {
   const available: Backend[] = [];
-  for (const name of BACKENDS) {
-    if (name === "cuda" && whyNotCuda() !== undefined) continue;
+  for (const { open, whyNot } of OPENERS) {
+    if (whyNot?.() !== undefined) continue;
     try {
-      available.push(await OPEN[name]());
+      available.push(await open());
     } catch (error) {
       if (!cannotRun(error)) throw error;
     }

@@ -3,7 +3,7 @@
  */
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { Llama2Error } from "../errors.ts";
+import { type ErrorCode, Llama2Error, type Remedy } from "../errors.ts";
 import { groupSizeOf, type Holdings, isVector, tensorsOf, type WeightSource } from "../llama2/weights.ts";
 import { probe } from "./probe.ts";
 
@@ -35,6 +35,37 @@ export function loadNative<T>({ what, path, command }: NativeFile): T {
     const { code = "EXIT", message } = error as NodeJS.ErrnoException;
     throw unusable(code, message.split("\n")[0]);
   }
+}
+
+/** What native code can mean, and what to do about it. */
+const NATIVE_ERRORS: Partial<Record<ErrorCode, { advice: string; remedy?: Remedy }>> = {
+  E_DEVICE_UNAVAILABLE: { advice: "" },
+  E_LIMIT: {
+    advice: ". Fewer threads need less memory, and so does a shorter context",
+    remedy: { option: "context" },
+  },
+  E_DEVICE_OOM: {
+    advice: ". A shorter context needs less memory, and so do fewer stories at once",
+    remedy: { option: "context" },
+  },
+  E_DEVICE_LOST: { advice: ". This process cannot use the GPU any more: start it again" },
+};
+
+/** Do `work`, which calls native code: the errors that it gives a code (native/addon/guard.h) become typed ones. */
+export function calling<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw typedError(error);
+  }
+}
+
+/** A typed error for one of native code's that has a code; any other as it is. */
+export function typedError(error: unknown): unknown {
+  const { code, message } = error as { code?: ErrorCode; message: string };
+  const known = code && NATIVE_ERRORS[code];
+  if (error instanceof Llama2Error || !known) return error;
+  return new Llama2Error(code, message + known.advice, known.remedy);
 }
 
 /** A model that takes weights in pieces; `offset` says how many numbers of the tensor came before. */

@@ -53,7 +53,7 @@ export async function loadModel(source: string | URL | BytesLike, options: LoadO
     if (tokenizerFile !== null) found = await tokenizerFor(model, tokenizerFile, vocabSize);
   };
   const page = { model: model.blob, kernels: kernels.href };
-  const setup = { path: model.name, backend, threads, context, cuda: { precision }, page };
+  const setup = { path: model.name, backend, threads, context, int8: precision === "int8", own: {}, page };
   const { client, info } = await Client.load(startWorker(worker), setup, onOpened, signal);
   const notes = found?.note === undefined ? info.notes : [...info.notes, found.note];
   return new Model(client, { ...info, notes }, found?.tokenizer, performance.now() - start);

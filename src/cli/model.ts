@@ -2,12 +2,15 @@
  * Opening a model for a command.
  */
 import { existsSync } from "node:fs";
+import { misplaced } from "../backend/cuda/options.ts";
 import { Llama2Error } from "../errors.ts";
 import { loadModel } from "../loadModel.ts";
 import type { Model } from "../model.ts";
 import { adviceForModel } from "./hints.ts";
 import { tell } from "./io.ts";
 import { COMMANDS, type MachineFlags } from "./options.ts";
+
+const CUDA_FLAGS = { precision: "--precision fp16", kvPrecision: "--kv-precision", device: "--device" };
 
 /** Load the model at `path`, or the bundled one, and tell what its backend has to say. */
 export async function openModel(
@@ -19,6 +22,8 @@ export async function openModel(
   try {
     const { backend, threads, context, precision, kvPrecision, device } = flags;
     const options = { backend, threads, context, precision, kvPrecision, device };
+    const why = misplaced(backend, options, CUDA_FLAGS);
+    if (why) throw new Llama2Error("E_USAGE", why);
     const model = await loadModel(path, { ...options, tokenizer, signal });
     for (const note of model.notes) tell(note);
     return model;

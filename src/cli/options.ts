@@ -3,7 +3,8 @@
  * anything is loaded.
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, PRECISIONS } from "../backend/backend.ts";
+import { type CudaOptions, KV_PRECISIONS, PRECISIONS } from "../backend/cuda/options.ts";
+import { BACKENDS, type BackendName } from "../backend/names.ts";
 import { Llama2Error, type Remedy } from "../errors.ts";
 
 /** All commands but the one without a name, which tells stories. */

@@ -16,7 +16,7 @@ export async function printVersion(verbose: boolean): Promise<void> {
     const { availableBackends } = await import("../backend/load.ts");
     const backends = await availableBackends();
     lines.push(`node: ${process.version}`, `platform: ${process.platform} ${process.arch}`);
-    lines.push(`isa: ${backends.find(({ name }) => name !== "cuda")?.isa}`);
+    lines.push(`isa: ${backends.find(({ exact }) => exact)?.isa}`);
     lines.push(`backends: ${backends.map(({ name }) => name).join(", ")}`);
   }
   await print(`${lines.join("\n")}\n`);

@@ -1,7 +1,8 @@
 /*
  * What the two ends of the model's thread say to each other.
  */
-import type { BackendName, CudaOptions } from "../backend/backend.ts";
+import type { CudaOptions } from "../backend/cuda/options.ts";
+import type { BackendName } from "../backend/names.ts";
 import type { ErrorCode, Remedy } from "../errors.ts";
 import type { Config } from "../llama2/transformer.ts";
 import type { ModelInfo } from "../modelInfo.ts";
@@ -12,7 +13,8 @@ export interface Setup {
   backend: BackendName | "auto";
   threads: number; // 0: the backend's choice
   context: number; // 0: the model's
-  cuda: CudaOptions;
+  int8: boolean; // round the matrices to int8 while loading
+  own: CudaOptions; // what one backend alone understands
   /** In a page, which has no paths: the model, and the URL of the WebAssembly kernels. */
   page?: { model: Blob; kernels: string };
 }

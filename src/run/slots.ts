@@ -109,11 +109,11 @@ export class Slots {
 
   /**
    * Replace the context by a larger one: a context cannot grow. The live sequences have to read again what they had
-   * read. The machine's memory is taken little by little, as slots are filled, so there the first context has room for
-   * all of them; a device's is taken at once, so there the room at least doubles.
+   * read. Where memory is taken little by little, as slots are filled, the first context has room for all of them;
+   * where it is taken at once, the room at least doubles.
    */
   private grow(demand: number): void {
-    const wanted = this.model.onDevice ? Math.max(demand, 2 * this.capacity) : this.limit;
+    const wanted = this.model.reserves ? Math.max(demand, 2 * this.capacity) : this.limit;
     let capacity = Math.min(this.limit, wanted);
     while (capacity > this.capacity) {
       try {

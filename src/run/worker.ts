@@ -3,7 +3,7 @@
  */
 import { basename } from "node:path";
 import { type MessagePort, parentPort } from "node:worker_threads";
-import { sequenceBytes } from "../backend/limits.ts";
+import type { LoadedModel, Memory } from "../backend/backend.ts";
 import { load } from "../backend/load.ts";
 import { availableMemory } from "../backend/memory.ts";
 import { asInt8 } from "../checkpoint/int8.ts";
@@ -27,27 +27,29 @@ serve(
   open,
 );
 
-async function open({ path, backend, threads, context, cuda }: Setup): Promise<Opened> {
+async function open({ path, backend, threads, context, int8, own }: Setup): Promise<Opened> {
   const checkpoint = await openCheckpoint(filesAt(path));
   try {
     post({ type: "opened", vocabSize: checkpoint.config.vocabSize });
     const name = nameOf(path);
-    const { precision, ...others } = cuda;
-    const source = precision === "int8" ? asInt8(checkpoint) : checkpoint;
-    // every backend computes in the source's own precision; another one is chosen on cuda
-    const isOwn = precision === "int8" || (precision === "fp32" && backend !== "cuda");
-    const options = { ...(isOwn ? others : cuda), name };
-    const { model, config, ...loaded } = await load(source, backend, context, threads, options);
-    const info = modelInfo(source, config, { name, format: checkpoint.format, precision });
-    const fitting = model.onDevice ? Infinity : Math.floor(availableMemory() / 4 / sequenceBytes(config));
+    const source = int8 ? asInt8(checkpoint) : checkpoint;
+    const { model, config, memory, ...loaded } = await load(source, backend, context, threads, { name, own });
+    const info = modelInfo(source, config, { name, format: checkpoint.format, precision: own.precision });
     return {
       model,
       loaded: { type: "loaded", config, info, threads: model.threads, ...loaded },
-      slots: Math.max(1, Math.min(Math.max(MIN_SLOTS, 2 * model.maxBatch), fitting)),
+      slots: Math.min(Math.max(MIN_SLOTS, 2 * model.maxBatch), sequencesThatFit(memory, model)),
     };
   } finally {
     checkpoint.close();
   }
+}
+
+/** A context that takes its memory at once may have all that is left; of what others need too, a quarter. */
+function sequencesThatFit({ weights, perSequence, scratch, available }: Memory, { reserves }: LoadedModel): number {
+  const left = available - weights - scratch;
+  const share = reserves ? left : Math.min(left, availableMemory() / 4);
+  return Math.max(1, Math.floor(share / perSequence));
 }
 
 /** The name of a file or folder, without the endings that models have. */

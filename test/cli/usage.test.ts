@@ -51,6 +51,16 @@ describe.concurrent("arguments that make no sense end with exit code 2:", () => 
     ["--best with a chat", [MISSING, "--best", "2", "-m", "chat"], "--best does not go with -m chat"],
     ["--ignore-eos with a chat", [MISSING, "--ignore-eos", "-m", "chat"], "--ignore-eos does not go with -m chat"],
     ["--system without a chat", [MISSING, "-y", "Be nice."], "--system goes with -m chat"],
+    [
+      "a precision and a device for another backend",
+      [MISSING, "--backend", "cpu", "--precision", "fp16", "--device", "1"],
+      "--precision fp16 and --device need the cuda backend",
+    ],
+    [
+      "a cache's precision for another backend",
+      [MISSING, "--backend", "ts", "--kv-precision", "fp16"],
+      "--kv-precision needs the cuda backend",
+    ],
     ["logits without tokens", ["logits", MISSING], "--tokens"],
     ["logits with none", ["logits", MISSING, "--tokens", " , "], "no tokens"],
     ["logits with a list in which one is no token", ["logits", MISSING, "--tokens", "1,x"], '"x" is not a token id'],

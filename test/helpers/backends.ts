@@ -55,8 +55,8 @@ const wasms: Candidate[] = [
 
 /** wasm's `load` that runs on `several` threads where the number is its own choice, or one. */
 function onThreads(several: number): Backend["load"] {
-  return (source, contextLength, { threads }) =>
-    wasm.load(source, contextLength, { threads: threads > 1 ? threads : several });
+  return (source, contextLength, { threads, ...others }) =>
+    wasm.load(source, contextLength, { ...others, threads: threads > 1 ? threads : several });
 }
 
 export const candidates: Candidate[] = [{ name: "ts", backend: ts, threads: [1] }, ...wasms, ...cpus()];

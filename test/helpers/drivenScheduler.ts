@@ -30,7 +30,7 @@ export interface Disguise {
 export class Disguised implements LoadedModel {
   readonly threads: number;
   readonly maxBatch: number;
-  readonly onDevice: boolean;
+  readonly reserves: boolean;
   /** Entries of each pass. */
   readonly passes: number[] = [];
   /** What each pass throws. */
@@ -43,7 +43,7 @@ export class Disguised implements LoadedModel {
     this.disguise = disguise;
     this.threads = model.threads;
     this.maxBatch = Math.min(model.maxBatch, disguise.maxBatch ?? Infinity);
-    this.onDevice = disguise.chunk !== undefined;
+    this.reserves = disguise.chunk !== undefined;
   }
 
   openContext(sequences: number): Context {

@@ -40,13 +40,16 @@ Napi::Value freeMemory(const Napi::CallbackInfo& info) {
   });
 }
 
-/* estimateMemory(config, options, slots): number of bytes, of the weights and one context */
+/* estimateMemory(config, options, slots): { weights, context } in bytes, of one context */
 Napi::Value estimateMemory(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
     const auto config = configOf(info[0]);
     const int slots = whole(info[2], "slots", 1, 1 << 20);
     const auto memory = llama2::cuda::estimateMemory(config, optionsOf(info[1]), slots);
-    return Napi::Number::New(info.Env(), static_cast<double>(memory.total()));
+    Napi::Object bytes = Napi::Object::New(info.Env());
+    bytes.Set("weights", static_cast<double>(memory.weights));
+    bytes.Set("context", static_cast<double>(memory.context));
+    return bytes;
   });
 }
 

@@ -31,6 +31,13 @@ export interface NativeContext {
 export interface Addon {
   /** The instruction sets that can be chosen on this machine, the best last. */
   isas(): string[];
+  /** Bytes that a model, each sequence of a context, and all else of a context take. */
+  estimateMemory(
+    config: Config,
+    sharedClassifier: boolean,
+    groupSizes: Record<MatrixName, number>,
+    threads: number,
+  ): { weights: number; perSequence: number; scratch: number };
   Model: new (
     config: Config,
     sharedClassifier: boolean,

@@ -4,9 +4,10 @@
 import { Llama2Error } from "../../errors.ts";
 import { randomF32 } from "../../llama2/sampler.ts";
 import { type Config, ropeFrequencies } from "../../llama2/transformer.ts";
-import { groupSizesOf } from "../../llama2/weights.ts";
-import type { Backend, Context } from "../backend.ts";
-import { fill } from "../native.ts";
+import { groupSizesOf, type Holdings } from "../../llama2/weights.ts";
+import type { Backend, Context, LoadOptions, Memory } from "../backend.ts";
+import { checkMemory } from "../limits.ts";
+import { calling, fill } from "../native.ts";
 import { threadsFor } from "../threads.ts";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.ts";
 
@@ -20,11 +21,14 @@ export function openCpu(): Backend {
   return {
     name: "cpu",
     isa: nameOf(isa),
-    async load(source, contextLength, { threads: wanted }) {
+    exact: true,
+    estimate: (source, contextLength, options) => estimate(addon, source, contextLength, options),
+    async load(source, contextLength, options) {
       const config = { ...source.config, seqLen: contextLength };
-      const threads = wanted || threadsFor(source, WEIGHTS_A_THREAD);
+      checkMemory(estimate(addon, source, contextLength, options), config);
+      const threads = threadsOf(source, options);
       const groupSizes = groupSizesOf(source);
-      const model = outOfMemory(
+      const model = calling(
         () => new addon.Model(config, source.sharedClassifier, groupSizes, ropeFrequencies(config), isa, threads),
       );
       try {
@@ -36,7 +40,7 @@ export function openCpu(): Backend {
       return {
         threads,
         maxBatch: model.maxBatch,
-        openContext: (sequences) => outOfMemory(() => openContext(addon, model, config, sequences)),
+        openContext: (sequences) => calling(() => openContext(addon, model, config, sequences)),
         dispose: () => model.dispose(),
       };
     },
@@ -65,6 +69,16 @@ function chooseIsa(available: string[], wanted: string): string {
 
 /** Fewer weights for a thread are not worth its waiting for the others. */
 const WEIGHTS_A_THREAD = 1e6;
+
+const threadsOf = (source: Holdings, { threads }: LoadOptions) => threads || threadsFor(source, WEIGHTS_A_THREAD);
+
+/** What the addon would allocate, by its own count. */
+function estimate(addon: Addon, source: Holdings, contextLength: number, options: LoadOptions): Memory {
+  const config = { ...source.config, seqLen: contextLength };
+  const threads = threadsOf(source, options);
+  const bytes = addon.estimateMemory(config, source.sharedClassifier, groupSizesOf(source), threads);
+  return { ...bytes, available: options.memory ?? Infinity };
+}
 
 function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, sequences: number): Context {
   const native: NativeContext = new addon.Context(model, sequences);
@@ -99,17 +113,4 @@ function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, se
     copy: (from, to, positions) => native.copy(from, to, positions),
     dispose: () => native.dispose(),
   };
-}
-
-/** Native code says E_LIMIT where it finds no memory, or the system gives no more threads. */
-function outOfMemory<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code !== "E_LIMIT") throw error;
-    throw new Llama2Error("E_LIMIT", `${message}. Fewer threads need less memory, and so does a shorter context`, {
-      option: "context",
-    });
-  }
 }

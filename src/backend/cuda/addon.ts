@@ -4,10 +4,10 @@
 import { existsSync } from "node:fs";
 import { packagePath } from "../../files/packageFolder.ts";
 import type { Config } from "../../llama2/transformer.ts";
-import type { KvPrecision, Precision } from "../backend.ts";
 import { buildCommand } from "../buildCommand.ts";
 import { type Fillable, loadNative } from "../native.ts";
 import { hasDriver } from "./driver.ts";
+import type { KvPrecision, Precision } from "./options.ts";
 
 /** Where `npm run build:cuda` puts it. */
 export const CUDA_ADDON_PATH = packagePath("build-cuda", "Release", "llama2_cuda.node");
@@ -62,7 +62,7 @@ export interface CudaAddon {
   /** Bytes that nobody uses. */
   freeMemory(device: number): number;
   /** Bytes that a model and a context with so many slots take. */
-  estimateMemory(config: Config, options: NativeOptions, slots: number): number;
+  estimateMemory(config: Config, options: NativeOptions, slots: number): { weights: number; context: number };
   Model: new (
     config: Config,
     options: NativeOptions,

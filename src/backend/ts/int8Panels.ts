@@ -162,6 +162,12 @@ const startOf = (row: number, n: number) => (row - (row % PANEL)) * n + (row % P
 /** Even rows are the lower ones of their pairs. */
 const biasOf = (row: number) => (row % 2 === 0 ? BIAS : 0);
 
+/** The bytes of a matrix of d rows and n columns, with its scales and the room for its activations. */
+export function int8PanelBytes(d: number, n: number, groupSize: number): number {
+  const activations = n + 4 * Math.ceil(n / groupSize) + 8 * n + 8 * (n + 1);
+  return Math.ceil(d / PANEL) * PANEL * n + (4 * d * n) / groupSize + activations;
+}
+
 export const loadInt8Panels: LoadMatrix = async (source, name, layer, d, n) => {
   const groupSize = groupSizeOf(source.formatOf(name));
   const w = {

@@ -71,6 +71,9 @@ export function matmul(xout: Float32Array, x: Float32Array, { data: w, d, n }: P
   }
 }
 
+/** The bytes of a matrix of d rows and n columns. */
+export const panelBytes = (d: number, n: number): number => 4 * Math.ceil(d / PANEL) * PANEL * n;
+
 /** Where the number of row `row` and column 0 lies; column j is 8 * j further on. */
 const startOf = (row: number, n: number) => (row - (row % PANEL)) * n + (row % PANEL);
 

@@ -2,11 +2,12 @@
  * The ts backend: the reference's forward pass and sampler, with matrices in panels. Runs wherever JavaScript does.
  */
 import { sample } from "../../llama2/sampler.ts";
-import { forward, kvDimOf, mallocRunState, type Transformer } from "../../llama2/transformer.ts";
-import { type LoadMatrix, loadWeights } from "../../llama2/weights.ts";
+import { forward, headSizeOf, kvDimOf, mallocRunState, type Transformer } from "../../llama2/transformer.ts";
+import { groupSizeOf, isVector, type LoadMatrix, loadWeights, tensorsOf } from "../../llama2/weights.ts";
 import type { Backend } from "../backend.ts";
-import { loadInt8Panels } from "./int8Panels.ts";
-import { loadPanels } from "./panels.ts";
+import { checkMemory } from "../limits.ts";
+import { int8PanelBytes, loadInt8Panels } from "./int8Panels.ts";
+import { loadPanels, panelBytes } from "./panels.ts";
 
 /** Panels of whatever format each matrix has. */
 const loadMatrix: LoadMatrix = (source, name, layer, d, n) => {
@@ -14,11 +15,28 @@ const loadMatrix: LoadMatrix = (source, name, layer, d, n) => {
   return load(source, name, layer, d, n);
 };
 
+/** What `load` and `mallocRunState` allocate: here each sequence has all of a run state to itself. */
+const estimate: Backend["estimate"] = (source, contextLength, { memory = Infinity }) => {
+  const p = source.config;
+  const weights = tensorsOf(source).reduce((sum, { name, layers, d, n }) => {
+    if (isVector(name)) return sum + layers * 4 * n;
+    const groupSize = groupSizeOf(source.formatOf(name));
+    return sum + layers * (groupSize === 0 ? panelBytes(d, n) : int8PanelBytes(d, n, groupSize));
+  }, 0);
+  const kv = 2 * p.nLayers * contextLength * kvDimOf(p);
+  const activations = 4 * p.dim + 2 * p.hiddenDim + (3 * headSizeOf(p)) / 2;
+  const perSequence = 4 * (kv + activations + p.nHeads * contextLength + p.vocabSize);
+  return { weights, perSequence, scratch: 0, available: memory };
+};
+
 export const ts: Backend = {
   name: "ts",
   isa: "none",
-  async load(source, contextLength) {
+  exact: true,
+  estimate,
+  async load(source, contextLength, options) {
     const config = { ...source.config, seqLen: contextLength };
+    checkMemory(estimate(source, contextLength, options), config);
     const weights = await loadWeights(source, loadMatrix);
     return {
       threads: 1,

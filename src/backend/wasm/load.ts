@@ -4,11 +4,11 @@
  */
 import { Llama2Error } from "../../errors.ts";
 import type { Holdings, WeightSource } from "../../llama2/weights.ts";
-import type { LoadedModel } from "../backend.ts";
-import { shorter } from "../limits.ts";
+import type { LoadedModel, Memory } from "../backend.ts";
+import { checkMemory, shorter } from "../limits.ts";
 import { createMemory, type Globals, instantiate, type Kernels, MAX_BYTES } from "./kernels.ts";
 import { loadWeights, WasmModel } from "./model.ts";
-import { bytesNeeded, MAX_BATCH, type Plan, planModel } from "./plan.ts";
+import { MAX_BATCH, memoryOf, type Plan, planModel } from "./plan.ts";
 
 /** Kernels, and a memory with room for a model's weights. */
 export interface Prepared {
@@ -55,14 +55,24 @@ export async function fill(
   };
 }
 
-/** @throws Llama2Error E_LIMIT if WebAssembly cannot address a model and one sequence */
-export function checkFits(source: Holdings, contextLength: number, threads: number): void {
-  const bytes = bytesNeeded(source, contextLength, threads);
-  if (bytes <= MAX_BYTES) return;
-  const message = `the model and a context of ${contextLength} positions need ${(bytes / 2 ** 30).toFixed(1)} GiB, and WebAssembly addresses 4 GiB. Use another backend`;
-  const value = shorter({ ...source.config, seqLen: contextLength });
-  if (bytesNeeded(source, value, threads) > MAX_BYTES) {
-    throw new Llama2Error("E_LIMIT", message, { option: "backend", value: "cpu" });
+/** What a model takes in the kernels' memory, of which `memory` bytes are to be had. */
+export function estimate(source: Holdings, contextLength: number, threads: number, memory = Infinity): Memory {
+  return { ...memoryOf(source, contextLength, threads), available: Math.min(memory, MAX_BYTES) };
+}
+
+/** @throws Llama2Error E_LIMIT if this machine, or WebAssembly, has no room for a model and one sequence */
+export function checkFits(source: Holdings, contextLength: number, threads: number, memory = Infinity): void {
+  const total = (context: number) => {
+    const { weights, perSequence, scratch } = memoryOf(source, context, threads);
+    return weights + perSequence + scratch;
+  };
+  const bytes = total(contextLength);
+  const config = { ...source.config, seqLen: contextLength };
+  if (bytes > MAX_BYTES) {
+    const message = `the model and a context of ${contextLength} positions need ${(bytes / 2 ** 30).toFixed(1)} GiB, and WebAssembly addresses 4 GiB. Use another backend`;
+    const value = shorter(config);
+    if (total(value) > MAX_BYTES) throw new Llama2Error("E_LIMIT", message, { option: "backend", value: "cpu" });
+    throw new Llama2Error("E_LIMIT", `${message}, or a context of ${value}`, { option: "context", value });
   }
-  throw new Llama2Error("E_LIMIT", `${message}, or a context of ${value}`, { option: "context", value });
+  checkMemory(estimate(source, contextLength, threads, memory), config);
 }

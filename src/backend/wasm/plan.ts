@@ -4,6 +4,7 @@
 import { EXP2_32NDS } from "../../llama2/math.ts";
 import { type Config, headSizeOf, kvDimOf } from "../../llama2/transformer.ts";
 import { groupSizesOf, type Holdings, isVector, type TensorName, tensorsOf } from "../../llama2/weights.ts";
+import type { Memory } from "../backend.ts";
 import type { Globals } from "./kernels.ts";
 import { matrixBytes, PANEL, rowBytes, weightBytes } from "./panels.ts";
 
@@ -24,6 +25,8 @@ export interface Plan {
   tensors: Tensor[];
   /** All of the model. What lies behind it is for contexts. */
   bytes: number;
+  /** Of them, those of the weights. */
+  weights: number;
 }
 
 export function planModel(source: Holdings, contextLength: number, threads: number): Plan {
@@ -65,6 +68,7 @@ export function planModel(source: Holdings, contextLength: number, threads: numb
     fci: allocate(2 * p.seqLen * headSize),
   };
 
+  const activations = bytes;
   const weights: Record<string, number> = {};
   const tensors: Tensor[] = [];
   for (const { name, layers, d, n } of tensorsOf(source)) {
@@ -79,7 +83,12 @@ export function planModel(source: Holdings, contextLength: number, threads: numb
   const { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps } = p;
   const shape = { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps };
   const groups = Object.fromEntries(Object.entries(groupSizes).map(([name, size]) => [`${name}Group`, size]));
-  return { globals: { ...shape, ...groups, ...shared, ...state, ...weights }, tensors, bytes };
+  return {
+    globals: { ...shape, ...groups, ...shared, ...state, ...weights },
+    tensors,
+    bytes,
+    weights: bytes - activations,
+  };
 }
 
 /** The arrays of a context with room for `sequences`: how many bytes each takes. */
@@ -92,8 +101,9 @@ export function planContext(p: Config, sequences: number) {
   };
 }
 
-/** What a model takes, with a context for one sequence. */
-export function bytesNeeded(source: Holdings, contextLength: number, threads: number): number {
+/** What a model and a context take. */
+export function memoryOf(source: Holdings, contextLength: number, threads: number): Omit<Memory, "available"> {
+  const { bytes, weights } = planModel(source, contextLength, threads);
   const { keyCache, valueCache, logits } = planContext({ ...source.config, seqLen: contextLength }, 1);
-  return planModel(source, contextLength, threads).bytes + keyCache + valueCache + logits;
+  return { weights, perSequence: keyCache + valueCache, scratch: bytes - weights + logits };
 }

@@ -5,18 +5,22 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { Llama2Error } from "../../errors.ts";
-import type { Backend } from "../backend.ts";
+import type { Holdings } from "../../llama2/weights.ts";
+import type { Backend, LoadOptions } from "../backend.ts";
 import { threadsFor } from "../threads.ts";
 import { arrivedWord } from "./kernels.ts";
-import { checkFits, fill, prepare } from "./load.ts";
+import { checkFits, estimate, fill, prepare } from "./load.ts";
 import type { ThreadData } from "./thread.ts";
 
 export const wasm: Backend = {
   name: "wasm",
   isa: "simd128",
+  exact: true,
+  estimate: (source, contextLength, options) =>
+    estimate(source, contextLength, threadsOf(source, options), options.memory),
   async load(source, contextLength, options) {
-    const threads = options.threads || threadsFor(source, WEIGHTS_A_THREAD);
-    checkFits(source, contextLength, threads);
+    const threads = threadsOf(source, options);
+    checkFits(source, contextLength, threads, options.memory);
     const shared = threads > 1;
     const module = compile(shared ? "kernels-shared.wasm" : "kernels.wasm");
     const prepared = prepare(module, source, contextLength, threads, patienceOf(threads));
@@ -41,6 +45,8 @@ export const wasm: Backend = {
  * where something does. A model that small is fast anyway, so it takes the safe side.
  */
 const WEIGHTS_A_THREAD = 600_000;
+
+const threadsOf = (source: Holdings, { threads }: LoadOptions) => threads || threadsFor(source, WEIGHTS_A_THREAD);
 
 /**
  * How often a thread looks whether the others have come before it sleeps. A core that wakes up takes long: with tens of

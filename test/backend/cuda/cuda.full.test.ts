@@ -4,8 +4,10 @@
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { canEmulateAddon, EMULATED_ADDON } from "../../../scripts/cuda-emulator.mjs";
-import type { Backend, Context, LoadedModel, LoadOptions, Running } from "../../../src/backend/backend.ts";
+import type { Backend, Context, LoadedModel, Running } from "../../../src/backend/backend.ts";
 import { openCuda } from "../../../src/backend/cuda/cuda.ts";
+import type { CudaOptions } from "../../../src/backend/cuda/options.ts";
+import { asInt8 } from "../../../src/checkpoint/int8.ts";
 import { buildSampler, sample } from "../../../src/llama2/sampler.ts";
 import type { WeightSource } from "../../../src/llama2/weights.ts";
 import type { Shape } from "../../helpers/checkpoint.ts";
@@ -25,10 +27,10 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
   /** Work with a model, and a context of it with so many sequences. */
   async function on<T>(
     source: WeightSource,
-    { sequences = 1, ...options }: Partial<LoadOptions> & { sequences?: number },
+    { sequences = 1, ...own }: CudaOptions & { sequences?: number },
     work: (context: Context & { maxBatch: number }, model: LoadedModel) => T | Promise<T>,
   ): Promise<T> {
-    const model = await backend.load(source, source.config.seqLen, { threads: 0, ...options });
+    const model = await backend.load(source, source.config.seqLen, { threads: 0, own });
     const context = Object.assign(model.openContext(sequences), { maxBatch: model.maxBatch });
     try {
       return await work(context, model);
@@ -48,7 +50,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
   };
 
   // the least says that it is this precision that computes
-  it.each<[what: string, source: WeightSource, options: Partial<LoadOptions>, least: number, most: number]>([
+  it.each<[what: string, source: WeightSource, options: CudaOptions, least: number, most: number]>([
     ["float32", randomModel(SHAPE), {}, 1e-9, 1e-4],
     ["float32 with a classifier of its own", randomModel(SHAPE, { untied: true }), {}, 1e-9, 1e-4],
     ["float32 in fp16", randomModel(SHAPE), { precision: "fp16" }, 1e-5, 1e-2],
@@ -65,6 +67,23 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     );
     expect(error).toBeLessThan(most);
     expect(error).toBeGreaterThan(least);
+  });
+
+  it.each<[what: string, source: WeightSource, options: CudaOptions]>([
+    ["float32", randomModel(SHAPE), {}],
+    ["float32 in fp16, with a cache of fp16", randomModel(SHAPE), { precision: "fp16", kvPrecision: "fp16" }],
+    ["int8", quantized(randomModel(SHAPE), 32), {}],
+    ["int8 while loading", asInt8(randomModel(SHAPE)), {}],
+  ])("takes what it estimates: %s", async (_, source, own) => {
+    const estimate = () => backend.estimate(source, 80, { threads: 0, own });
+    const { weights, perSequence, scratch, available } = estimate();
+    for (const sequences of [1, 7]) {
+      const left = await on(source, { sequences, ...own }, () => estimate().available);
+      const taken = available - left;
+      const needed = weights + scratch + sequences * perSequence;
+      expect(Math.abs(taken - needed), `${taken} of ${needed}`).toBeLessThan(1 << 20); // blocks are rounded up
+    }
+    expect(estimate().available).toBe(available);
   });
 
   it("reads more entries in one call than the device takes at once: the same bits, of as many rows as are wanted", async () => {
