@@ -247,9 +247,10 @@ class HeadReader {
 
   /** A 64-bit number that numbers of JavaScript can say. */
   private size(what: string): number {
-    const value = this.view.getBigUint64(this.advance(8), true);
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw this.refuse(`${what} is ${value}`);
-    return Number(value);
+    const at = this.advance(8);
+    const high = this.view.getUint32(at + 4, true);
+    if (high >= 2 ** 21) throw this.refuse(`${what} is ${this.view.getBigUint64(at, true)}`);
+    return high * 2 ** 32 + this.view.getUint32(at, true);
   }
 
   /** How many things follow, each of at least `bytes` bytes. */
@@ -284,7 +285,9 @@ class HeadReader {
 function alignmentOf(values: ReadonlyMap<string, GgufValue>, refuse: (why: string) => Llama2Error): number {
   const alignment = values.get("general.alignment") ?? 32;
   if (typeof alignment !== "number" || alignment < 8 || alignment > 2 ** 16 || Math.log2(alignment) % 1 !== 0) {
-    throw refuse(`general.alignment is ${String(alignment)}, expected a power of two from 8 to 65536`);
+    const found =
+      typeof alignment === "string" ? quoted(alignment) : typeof alignment === "object" ? "an array" : alignment;
+    throw refuse(`general.alignment is ${found}, expected a power of two from 8 to 65536`);
   }
   return alignment;
 }

@@ -5,6 +5,10 @@
  */
 import type { Llama2Error } from "../../errors.ts";
 
+/** sentencepiece's own rules have keys of up to 12 bytes, and write up to 33. */
+const MAX_KEY = 256;
+const MAX_TEXT = 256;
+
 /**
  * A function that writes a byte string anew. At each place the longest rule counts.
  * @throws Llama2Error E_FORMAT
@@ -17,7 +21,12 @@ export function compileCharsMap(bytes: Uint8Array, refuse: (why: string) => Llam
   }
   const units = Uint32Array.from({ length: trieBytes / 4 }, (_, i) => view.getUint32(4 + 4 * i, true));
   let texts = "";
-  for (let i = 4 + trieBytes; i < bytes.length; i++) texts += String.fromCharCode(bytes[i]);
+  for (let i = 4 + trieBytes, start = i; i < bytes.length; i++) {
+    texts += String.fromCharCode(bytes[i]);
+    if (bytes[i] === 0) start = i + 1;
+    // otherwise a short text could become one of any length
+    else if (i - start >= MAX_TEXT) throw refuse(`a rule of normalization writes more than ${MAX_TEXT} bytes`);
+  }
   if (!texts.endsWith("\0")) throw refuse("its rules of normalization have no end");
 
   return (text) => {
@@ -40,7 +49,7 @@ export function compileCharsMap(bytes: Uint8Array, refuse: (why: string) => Llam
 function longestMatch(units: Uint32Array, text: string, at: number): { length: number; value: number } | undefined {
   let found: { length: number; value: number } | undefined;
   let node = offsetOf(units[0]);
-  for (let i = at; i < text.length; i++) {
+  for (let i = at; i < text.length && i < at + MAX_KEY; i++) {
     const label = text.charCodeAt(i);
     node ^= label;
     if (node >= units.length || (units[node] & 0x800000ff) >>> 0 !== label) break;

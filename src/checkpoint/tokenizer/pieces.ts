@@ -79,16 +79,21 @@ function preparation(
   whole: ReadonlyMap<string, number>,
 ): NonNullable<PreparingTokenizer["prepare"]> {
   const { spacePrefix, removeExtraSpaces, normalize } = options;
-  const finder =
-    whole.size === 0 ? undefined : new RegExp([...whole.keys()].sort(longestFirst).map(escaped).join("|"), "g");
+  const find = whole.size === 0 ? undefined : finder(whole);
   return (text) => {
     const parts: (string | number)[] = [];
-    let at = 0;
-    for (const match of finder ? text.matchAll(finder) : []) {
-      parts.push(normalized(text.slice(at, match.index)), whole.get(match[0]) as number);
-      at = match.index + match[0].length;
+    let start = 0; // of what no such piece was found in
+    for (let at = 0; find && at < text.length; ) {
+      const piece = find(text, at);
+      if (piece === undefined) {
+        at++;
+        continue;
+      }
+      parts.push(normalized(text.slice(start, at)), whole.get(piece) as number);
+      at += piece.length;
+      start = at;
     }
-    parts.push(normalized(text.slice(at)));
+    parts.push(normalized(text.slice(start)));
     return tidy(parts);
   };
 
@@ -116,8 +121,22 @@ function preparation(
   }
 }
 
-const longestFirst = (a: string, b: string) => b.length - a.length;
-const escaped = (text: string) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+/** Finds the longest of these pieces that stands at a place of a text. */
+function finder(whole: ReadonlyMap<string, number>): (text: string, at: number) => string | undefined {
+  const lengths = new Map<string, number[]>(); // of the pieces that begin with a letter, the longest first
+  for (const piece of [...whole.keys()].sort((a, b) => b.length - a.length)) {
+    const some = lengths.get(piece[0]);
+    if (!some) lengths.set(piece[0], [piece.length]);
+    else if (some.at(-1) !== piece.length) some.push(piece.length);
+  }
+  return (text, at) => {
+    for (const length of lengths.get(text[at]) ?? []) {
+      const piece = text.slice(at, at + length);
+      if (whole.has(piece)) return piece;
+    }
+    return undefined;
+  };
+}
 
 /** UTF-8, a character of the result for each byte. */
 function toBytes(text: string): string {

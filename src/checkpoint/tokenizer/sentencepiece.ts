@@ -14,22 +14,34 @@ const PIECE = { piece: 1, score: 2, type: 3 };
 const TRAINER = { modelType: 3, whitespaceAsSuffix: 24, unkId: 40, bosId: 41, eosId: 42 };
 const NORMALIZER = { charsMap: 2, addDummyPrefix: 3, removeExtraWhitespaces: 4, escapeWhitespaces: 5 };
 const BPE = 2;
+/** The largest vocabularies of other models have 262,144. */
+const MAX_PIECES = 300_000;
 
 /**
  * Read the bytes of a tokenizer.model.
  * @param name of the file, for messages
- * @throws Llama2Error E_FORMAT, for other kinds of models too
+ * @throws Llama2Error E_FORMAT, for other kinds of models too; E_LIMIT
  */
 export function parseSentencePiece(bytes: Uint8Array, name: string): PreparingTokenizer {
   const refuse = (why: string) => new Llama2Error("E_FORMAT", `${name} is no tokenizer.model: ${why}`);
   const pieces: Piece[] = [];
   let trainer = new Map<number, number | Uint8Array>();
   let normalizer = new Map<number, number | Uint8Array>();
-  for (const [field, value] of fields(bytes, refuse)) {
+  const model = new Message(bytes, refuse);
+  while (model.next()) {
+    const { field, value } = model;
     if (typeof value === "number") continue;
-    if (field === MODEL.pieces) pieces.push(parsePiece(value, pieces.length, refuse));
-    if (field === MODEL.trainer) trainer = new Map(fields(value, refuse));
-    if (field === MODEL.normalizer) normalizer = new Map(fields(value, refuse));
+    if (field === MODEL.pieces) {
+      if (pieces.length === MAX_PIECES) {
+        throw new Llama2Error(
+          "E_LIMIT",
+          `${name} has more than ${MAX_PIECES} pieces, which is more than can be handled`,
+        );
+      }
+      pieces.push(parsePiece(value, pieces.length, refuse));
+    }
+    if (field === MODEL.trainer) trainer = fieldsOf(value, refuse);
+    if (field === MODEL.normalizer) normalizer = fieldsOf(value, refuse);
   }
   if (pieces.length === 0) throw refuse("it has no pieces");
   const number = (spec: Map<number, number | Uint8Array>, field: number, byDefault: number) => {
@@ -55,7 +67,9 @@ export function parseSentencePiece(bytes: Uint8Array, name: string): PreparingTo
 
 function parsePiece(bytes: Uint8Array, id: number, refuse: (why: string) => Llama2Error): Piece {
   const piece: Piece = { text: "", score: 0, type: PIECE_TYPES.normal };
-  for (const [field, value] of fields(bytes, refuse)) {
+  const message = new Message(bytes, refuse);
+  while (message.next()) {
+    const { field, value } = message;
     if (field === PIECE.piece && value instanceof Uint8Array) {
       const text = decodeUtf8(value);
       if (text === undefined) throw refuse(`piece ${id} is not UTF-8`);
@@ -67,42 +81,70 @@ function parsePiece(bytes: Uint8Array, id: number, refuse: (why: string) => Llam
   return piece;
 }
 
-/** A message's fields in order: numbers (varints and 32-bit floats) and bytes. */
-function* fields(
-  bytes: Uint8Array,
-  refuse: (why: string) => Llama2Error,
-): Generator<[field: number, value: number | Uint8Array], void> {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let at = 0;
-  const varint = (): number => {
+/** All fields of a message. Of those that occur several times the last. */
+function fieldsOf(bytes: Uint8Array, refuse: (why: string) => Llama2Error): Map<number, number | Uint8Array> {
+  const all = new Map<number, number | Uint8Array>();
+  const message = new Message(bytes, refuse);
+  while (message.next()) all.set(message.field, message.value);
+  return all;
+}
+
+/** A message, field by field in order: numbers (varints and 32-bit floats) and bytes. */
+class Message {
+  field = 0;
+  value: number | Uint8Array = 0;
+  private readonly bytes: Uint8Array;
+  private readonly refuse: (why: string) => Llama2Error;
+  private at = 0;
+
+  constructor(bytes: Uint8Array, refuse: (why: string) => Llama2Error) {
+    this.bytes = bytes;
+    this.refuse = refuse;
+  }
+
+  /** Go to the next field; false at the end. */
+  next(): boolean {
+    while (this.at < this.bytes.length) {
+      const tag = this.varint();
+      this.field = Math.floor(tag / 8);
+      const wireType = tag % 8;
+      if (this.field < 1 || this.field >= 2 ** 29) throw this.refuse(`it has a field ${this.field}`);
+      if (wireType === 0) this.value = this.varint();
+      else if (wireType === 2) this.value = this.take(this.varint());
+      else if (wireType === 5) this.value = floatOf(this.take(4));
+      else if (wireType === 1) this.take(8);
+      else throw this.refuse(`field ${this.field} has the wire type ${wireType}`);
+      if (wireType !== 1) return true;
+    }
+    return false;
+  }
+
+  private varint(): number {
     let value = 0;
     let high = 0n; // the bits from 2^49 on, which few numbers have: negative ones have all ten bytes
     for (let i = 0; i < 10; i++) {
-      if (at >= bytes.length) throw refuse("it is cut short");
-      const byte = bytes[at++];
+      if (this.at >= this.bytes.length) throw this.refuse("it is cut short");
+      const byte = this.bytes[this.at++];
       if (i < 7) value += (byte & 127) * 2 ** (7 * i);
       else high |= BigInt(byte & 127) << BigInt(7 * i);
       if (byte < 128) return high === 0n ? value : Number(BigInt.asIntN(64, high | BigInt(value)));
     }
-    throw refuse("a number in it has more than ten bytes");
-  };
-  const skip = (length: number): number => {
-    if (length > bytes.length - at || length < 0) throw refuse(`a field of ${length} bytes is cut short`);
-    at += length;
-    return at - length;
-  };
-  while (at < bytes.length) {
-    const tag = varint();
-    const field = Math.floor(tag / 8);
-    const wireType = tag % 8;
-    if (field < 1 || field >= 2 ** 29) throw refuse(`it has a field ${field}`);
-    if (wireType === 0) yield [field, varint()];
-    else if (wireType === 2) {
-      const length = varint();
-      const start = skip(length);
-      yield [field, bytes.subarray(start, start + length)];
-    } else if (wireType === 5) yield [field, view.getFloat32(skip(4), true)];
-    else if (wireType === 1) skip(8);
-    else throw refuse(`field ${field} has the wire type ${wireType}`);
+    throw this.refuse("a number in it has more than ten bytes");
   }
+
+  private take(length: number): Uint8Array {
+    if (length > this.bytes.length - this.at || length < 0) {
+      throw this.refuse(`a field of ${length} bytes is cut short`);
+    }
+    this.at += length;
+    return this.bytes.subarray(this.at - length, this.at);
+  }
+}
+
+const FLOAT = new Float32Array(1);
+const FLOAT_BYTES = new Uint8Array(FLOAT.buffer);
+/** The float32 of four bytes, the least significant first as on every machine that this runs on. */
+function floatOf(bytes: Uint8Array): number {
+  FLOAT_BYTES.set(bytes);
+  return FLOAT[0];
 }

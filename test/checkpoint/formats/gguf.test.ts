@@ -172,9 +172,14 @@ describe("refused is", () => {
       /alignment is 48/,
     ],
     [
+      "an alignment that a terminal would obey",
+      head(0, 1, (b) => b.text("general.alignment").uint32(8).text("\u001b[2J")),
+      /alignment is " \[2J", expected/,
+    ],
+    [
       "an alignment that is text",
       head(0, 1, (b) => b.text("general.alignment").uint32(8).text("32")),
-      /alignment is 32, expected/,
+      /alignment is "32", expected/,
     ],
     ["a tensor without dimensions", head(1, 0, (b) => info(b, { dims: [] })), /0 dimensions/],
     ["a tensor of five dimensions", head(1, 0, (b) => info(b, { dims: [1, 1, 1, 1, 1] })), /5 dimensions/],

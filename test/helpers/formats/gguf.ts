@@ -73,11 +73,11 @@ export function ggufBytes(
   for (const [key, type, value] of entries) head.text(key).uint32(type).value(type, value);
   const data = new Bytes();
   const pad = (to: Bytes) => to.add(new Uint8Array((alignment - (to.length % alignment)) % alignment));
-  for (const { name, type, shape, values } of tensors) {
+  for (const { name, type, shape, values, encoded } of tensors) {
     head.text(name).uint32(shape.length);
     for (const size of [...shape].reverse()) head.uint64(size);
     head.uint32(TYPES[type]).uint64(data.length);
-    pad(data.add(encodeNumbers(type, values)));
+    pad(data.add(encoded ?? encodeNumbers(type, values)));
   }
   return new Uint8Array(Buffer.concat([pad(head).bytes(), data.bytes()]));
 }

@@ -8,6 +8,8 @@ export interface TensorToWrite {
   type: "F32" | "F16" | "BF16" | "Q8_0";
   shape: readonly number[];
   values: Float32Array;
+  /** What the values are in the type, where that is known already. */
+  encoded?: Uint8Array;
 }
 
 /** The bytes of these numbers in a type. What the type cannot say exactly is rounded; see `rounded`. */

@@ -43,7 +43,7 @@ export function zipBytes(entries: readonly Entry[], options: ZipOptions = {}): U
   add(options.before ?? new Uint8Array());
   const offsets = entries.map((entry) => {
     const offset = at;
-    addRecord(entry, add, () => at, options.align ?? 64);
+    add(recordBytes(entry, at, options.align ?? 64));
     return offset;
   });
   add(options.gap ?? new Uint8Array());
@@ -84,50 +84,51 @@ export function zipBytes(entries: readonly Entry[], options: ZipOptions = {}): U
   return new Uint8Array(Buffer.concat(parts));
 }
 
-function addRecord(
-  { name, data, local = {} }: Entry,
-  add: (bytes: Uint8Array) => void,
-  at: () => number,
-  align: number,
-): void {
+/** A record that does not depend on where it lies, and the fields of a directory's entry but for the offset. */
+const records = new WeakMap<Entry, Uint8Array>();
+const centrals = new WeakMap<Entry, Uint8Array>();
+
+function recordBytes(entry: Entry, at: number, align: number): Uint8Array {
+  const known = align === 1 ? records.get(entry) : undefined;
+  if (known) return known;
+  const { name, data, local = {} } = entry;
   const nameBytes = Buffer.from(local.name ?? name);
   const flags = local.flags ?? (data.length === 0 ? 0x0800 : FLAGS);
   const follow = (flags & 8) !== 0;
   const crc = local.crc ?? (follow ? 0 : crc32(data));
   const size = local.size ?? (follow ? 0 : data.length);
-  const padding = (align - ((at() + 30 + nameBytes.length + 4) % align)) % align;
+  const padding = (align - ((at + 30 + nameBytes.length + 4) % align)) % align;
   const extra = Buffer.concat([Buffer.from("FB"), bytesOf(struct(2, [[0, 2, padding]])), Buffer.alloc(padding, "Z")]);
-  add(
-    bytesOf(
-      struct(30, [
-        [0, 4, 0x04034b50],
-        [6, 2, flags],
-        [8, 2, local.method ?? 0],
-        [14, 4, crc],
-        [18, 4, size],
-        [22, 4, size],
-        [26, 2, nameBytes.length],
-        [28, 2, extra.length],
-      ]),
-    ),
-  );
-  add(nameBytes);
-  add(extra);
-  add(data);
-  if (follow)
-    add(
-      bytesOf(
-        struct(16, [
-          [0, 4, 0x08074b50],
-          [4, 4, crc32(data)],
-          [8, 4, data.length],
-          [12, 4, data.length],
-        ]),
-      ),
-    );
+  const head = struct(30, [
+    [0, 4, 0x04034b50],
+    [6, 2, flags],
+    [8, 2, local.method ?? 0],
+    [14, 4, crc],
+    [18, 4, size],
+    [22, 4, size],
+    [26, 2, nameBytes.length],
+    [28, 2, extra.length],
+  ]);
+  const descriptor = struct(16, [
+    [0, 4, 0x08074b50],
+    [4, 4, crc32(data)],
+    [8, 4, data.length],
+    [12, 4, data.length],
+  ]);
+  const end = follow ? bytesOf(descriptor) : new Uint8Array();
+  const record = Buffer.concat([bytesOf(head), nameBytes, extra, data, end]);
+  if (align === 1) records.set(entry, record);
+  return record;
 }
 
-function centralBytes({ name, data, central = {} }: Entry, offset: number): Uint8Array {
+function centralBytes(entry: Entry, offset: number): Uint8Array {
+  const { name, data, central = {} } = entry;
+  const known = central.offset === undefined ? centrals.get(entry) : undefined;
+  if (known) {
+    const bytes = new Uint8Array(known);
+    new DataView(bytes.buffer).setUint32(42, offset, true);
+    return bytes;
+  }
   const nameBytes = Buffer.from(central.name ?? name);
   const { extra = new Uint8Array(), comment = new Uint8Array() } = central;
   const flags = central.flags ?? (data.length === 0 ? 0x0800 : FLAGS);
@@ -146,7 +147,9 @@ function centralBytes({ name, data, central = {} }: Entry, offset: number): Uint
     [38, 4, central.attributes ?? 0],
     [42, 4, central.offset ?? offset],
   ]);
-  return Buffer.concat([bytesOf(head), nameBytes, extra, comment]);
+  const bytes = Buffer.concat([bytesOf(head), nameBytes, extra, comment]);
+  if (central.offset === undefined) centrals.set(entry, bytes);
+  return bytes;
 }
 
 /** Little-endian fields: where, how many bytes, which number. */
