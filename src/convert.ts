@@ -8,7 +8,6 @@ import { checkGroupSize } from "./checkpoint/groupSize.ts";
 import type { Header } from "./checkpoint/llama2c/header.ts";
 import { type WriteOptions, writeCheckpoint } from "./checkpoint/llama2c/write.ts";
 import { type Recognised, recognise } from "./checkpoint/open.ts";
-import { TARGETS, type Target } from "./checkpoint/targets.ts";
 import { writeHuggingFace } from "./checkpoint/toHuggingFace.ts";
 import { formatTokenizer } from "./checkpoint/tokenizer/bin.ts";
 import { type FoundTokenizer, findTokenizer, namedTokenizer } from "./checkpoint/tokenizer/find.ts";
@@ -20,6 +19,7 @@ import { f32 } from "./llama2/math.ts";
 import { defaultGroupSize } from "./llama2/quantize.ts";
 import { type Config, DEFAULTS } from "./llama2/transformer.ts";
 import { groupSizeOf, isVector, tensorsOf, type WeightSource } from "./llama2/weights.ts";
+import { TARGETS, type Target } from "./targets.ts";
 
 export interface ConvertOptions extends WriteOptions {
   /**

@@ -10,6 +10,8 @@ import { revive } from "./run/failure.ts";
 import type { SequenceRequest, Slice, Timings } from "./run/protocol.ts";
 import { TextStream } from "./text.ts";
 
+export type { Timings };
+
 export interface GenerateOptions {
   /** 0: always the likeliest token; 1: the model's own probabilities; above: bolder. @default 1 */
   temperature?: number;

@@ -1,7 +1,9 @@
 /*
  * Bytes and text: what a tokenizer sees and what people read. Runs in browsers.
  */
-import { decode, type Tokenizer } from "./llama2/tokenizer.ts";
+import { decode, safePrintf, type Tokenizer } from "./llama2/tokenizer.ts";
+
+export { BOS } from "./llama2/tokenizer.ts";
 
 /** Text as the UTF-8 byte string that `encode` takes, one character a byte. A lone surrogate becomes U+FFFD. */
 export function toByteString(text: string | Uint8Array): string {
@@ -46,6 +48,24 @@ export class TextStream {
   end(): string {
     this.maybeUnfinished = false;
     return this.utf8.decode();
+  }
+}
+
+/** Turns tokens, as they come, into the bytes that run.c prints: no more than `safePrintf` lets through. */
+export class RunCStream {
+  private readonly tokenizer: Tokenizer;
+  private previous: number;
+
+  /** @param previous the token before the first */
+  constructor(tokenizer: Tokenizer, previous: number) {
+    this.tokenizer = tokenizer;
+    this.previous = previous;
+  }
+
+  push(token: number): Uint8Array {
+    const piece = safePrintf(decode(this.tokenizer, this.previous, token));
+    this.previous = token;
+    return bytesOf(piece);
   }
 }
 

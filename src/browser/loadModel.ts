@@ -1,7 +1,7 @@
 /*
  * Loading a model in a page. As everywhere, a worker does the work.
  */
-import { checkOneOf, checkOptions, checkSignal, checkWhole, usage } from "../check.ts";
+import { usage } from "../check.ts";
 import {
   checkTokenizerSize,
   type FoundTokenizer,
@@ -11,21 +11,17 @@ import {
 } from "../checkpoint/tokenizer/read.ts";
 import { Llama2Error } from "../errors.ts";
 import type { BytesLike } from "../files/bytes.ts";
-import type { LoadOptions } from "../loadModel.ts";
+import { type Choices, checkLoadOptions, type LoadOptions } from "../loadOptions.ts";
 import { Model } from "../model.ts";
 import { Client } from "../run/client.ts";
 import { blobOf, bytesOf, filesOfBlob, type NamedBlob, urlOf } from "./blob.ts";
 import { startWorker } from "./startWorker.ts";
 
-const OPTIONS: readonly (keyof LoadOptions)[] = [
-  "backend",
-  "tokenizer",
-  "threads",
-  "context",
-  "signal",
-  "precision",
-  "assets",
-];
+const CHOICES: Choices = {
+  options: ["backend", "tokenizer", "threads", "context", "signal", "precision", "assets"],
+  backends: ["wasm", "ts"],
+  precisions: ["fp32", "int8"],
+};
 
 /**
  * Load a model, in a worker.
@@ -34,13 +30,7 @@ const OPTIONS: readonly (keyof LoadOptions)[] = [
  */
 export async function loadModel(source: string | URL | BytesLike, options: LoadOptions = {}): Promise<Model> {
   if (source === undefined) usage("there is no model to load: in a browser, none comes with the package");
-  checkOptions("loadModel", options, OPTIONS);
-  const { backend = "auto", tokenizer: named, threads = 0, context = 0, signal, precision, assets } = options;
-  checkOneOf("backend", backend, ["auto", "wasm", "ts"]);
-  checkOneOf("precision", precision ?? "fp32", ["fp32", "int8"]);
-  checkWhole("threads", threads, 0, 1024);
-  checkWhole("context", context, 0, 2 ** 31 - 1);
-  checkSignal(signal);
+  const { setup, tokenizer: named, signal, assets } = checkLoadOptions(options, CHOICES);
   const { worker, kernels } = assetsAt(assets);
   signal?.throwIfAborted();
   const start = performance.now();
@@ -53,8 +43,12 @@ export async function loadModel(source: string | URL | BytesLike, options: LoadO
     if (tokenizerFile !== null) found = await tokenizerFor(model, tokenizerFile, vocabSize);
   };
   const page = { model: model.blob, kernels: kernels.href };
-  const setup = { path: model.name, backend, threads, context, int8: precision === "int8", own: {}, page };
-  const { client, info } = await Client.load(startWorker(worker), setup, onOpened, signal);
+  const { client, info } = await Client.load(
+    startWorker(worker),
+    { path: model.name, ...setup, page },
+    onOpened,
+    signal,
+  );
   const notes = found?.note === undefined ? info.notes : [...info.notes, found.note];
   return new Model(client, { ...info, notes }, found?.tokenizer, performance.now() - start);
 }

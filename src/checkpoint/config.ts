@@ -88,16 +88,10 @@ export function shapeFromMeta(params: JsonObject, name: string): Shape {
   for (const key of ["moe", "quantization_args", "lora_args", "vision_chunk_size"]) {
     if (fields.get(key) !== undefined) throw fields.refuse(`${key} belongs to a model that is not Llama 2's`);
   }
-  const nHeads = fields.whole("n_heads");
   return {
-    dim: fields.whole("dim"),
-    nLayers: fields.whole("n_layers"),
-    nHeads,
-    nKvHeads: fields.whole("n_kv_heads", nHeads),
+    ...modelArgs(fields),
     vocabSize: fields.get("vocab_size") === -1 ? undefined : fields.optionalWhole("vocab_size"),
     seqLen: fields.whole("max_seq_len", 4096),
-    normEps: fields.number("norm_eps", DEFAULTS.normEps),
-    ropeTheta: fields.number("rope_theta", DEFAULTS.ropeTheta),
   };
 }
 
@@ -107,15 +101,22 @@ export function shapeFromMeta(params: JsonObject, name: string): Shape {
  */
 export function shapeFromModelArgs(args: ReadonlyMap<string, unknown>, name: string): Shape {
   const fields = new Fields(args, `model_args of ${name}`);
+  return {
+    ...modelArgs(fields),
+    vocabSize: fields.optionalWhole("vocab_size"),
+    hiddenDim: fields.optionalWhole("hidden_dim"),
+    seqLen: fields.whole("max_seq_len"),
+  };
+}
+
+/** What Meta and llama2.c call alike. */
+function modelArgs(fields: Fields) {
   const nHeads = fields.whole("n_heads");
   return {
     dim: fields.whole("dim"),
     nLayers: fields.whole("n_layers"),
     nHeads,
     nKvHeads: fields.whole("n_kv_heads", nHeads),
-    vocabSize: fields.optionalWhole("vocab_size"),
-    hiddenDim: fields.optionalWhole("hidden_dim"),
-    seqLen: fields.whole("max_seq_len"),
     normEps: fields.number("norm_eps", DEFAULTS.normEps),
     ropeTheta: fields.number("rope_theta", DEFAULTS.ropeTheta),
   };

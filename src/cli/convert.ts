@@ -1,8 +1,9 @@
 /*
  * llama2 convert, also called import: from any model to a checkpoint of llama2.c or a Hugging Face folder.
  */
-import type { Target } from "../checkpoint/targets.ts";
+
 import { convert as convertModel } from "../convert.ts";
+import type { Target } from "../targets.ts";
 import { endProgress, showProgress, tell } from "./io.ts";
 
 export interface ConvertFlags {

@@ -2,9 +2,9 @@
  * Opening a model for a command.
  */
 import { existsSync } from "node:fs";
-import { misplaced } from "../backend/cuda/options.ts";
 import { Llama2Error } from "../errors.ts";
 import { loadModel } from "../loadModel.ts";
+import { misplaced } from "../loadOptions.ts";
 import type { Model } from "../model.ts";
 import { adviceForModel } from "./hints.ts";
 import { tell } from "./io.ts";

@@ -3,9 +3,8 @@
  * anything is loaded.
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type CudaOptions, KV_PRECISIONS, PRECISIONS } from "../backend/cuda/options.ts";
-import { BACKENDS, type BackendName } from "../backend/names.ts";
 import { Llama2Error, type Remedy } from "../errors.ts";
+import { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, PRECISIONS } from "../loadOptions.ts";
 
 /** All commands but the one without a name, which tells stories. */
 export const COMMANDS = [

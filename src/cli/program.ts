@@ -3,9 +3,8 @@
  * about a millisecond.
  */
 import { Argument, Command, CommanderError, Option } from "commander";
-import { MAX_GROUP_SIZE } from "../checkpoint/llama2c/header.ts";
-import { TARGETS } from "../checkpoint/targets.ts";
 import { Llama2Error } from "../errors.ts";
+import { MAX_GROUP_SIZE, TARGETS } from "../targets.ts";
 import { withoutEscapes } from "./escape.ts";
 import { afterFlags, overview } from "./help.ts";
 import { adviceForArguments, didYouMean } from "./hints.ts";

@@ -2,7 +2,7 @@
  * llama2 quantize: from float32 to int8.
  */
 import { statSync } from "node:fs";
-import { quantize as quantizeFile } from "../checkpoint/quantize.ts";
+import { quantize as quantizeFile } from "../quantize.ts";
 import { endProgress, showProgress, tell } from "./io.ts";
 
 export interface QuantizeFlags {

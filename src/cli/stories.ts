@@ -1,9 +1,8 @@
 /*
  * llama2 -N: many stories at once.
  */
-import { type Generation, nextSeed } from "../generation.ts";
+import { type Generation, nextSeed, type Timings } from "../generation.ts";
 import type { Model } from "../model.ts";
-import type { Timings } from "../run/protocol.ts";
 import { TextStream } from "../text.ts";
 import { endProgress, print, showProgress, TextOutput } from "./io.ts";
 import type { StoryJson } from "./storyJson.ts";

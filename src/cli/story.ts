@@ -3,9 +3,8 @@
  */
 import { promptText } from "../files/text.ts";
 import type { Generation } from "../generation.ts";
-import { BOS, decode, safePrintf } from "../llama2/tokenizer.ts";
 import type { Model } from "../model.ts";
-import { TextStream } from "../text.ts";
+import { BOS, RunCStream, TextStream } from "../text.ts";
 import { endProgress, Interrupted, print, readStdin, STDIN, showProgress, TextOutput, tell } from "./io.ts";
 import { openModel } from "./model.ts";
 import type { MachineFlags } from "./options.ts";
@@ -81,16 +80,15 @@ function cutPrompt(model: Model, prompt: string | Uint8Array, steps: number) {
 /** Stream the story, prompt included, and end it with a newline, as run.c does. With --best it comes all at once. */
 async function printText(model: Model, generation: Generation, { compat = false, best }: StoryFlags): Promise<void> {
   const [first, ...prompt] = generation.promptTokens;
-  let previous = first;
-  const text = new TextStream(model.tokenizer, previous);
+  const text = new TextStream(model.tokenizer, first);
+  const runC = new RunCStream(model.tokenizer, first);
   const out = new TextOutput();
-  const runC = (token: number) => {
-    const piece = safePrintf(decode(model.tokenizer, previous, token));
-    previous = token;
-    return Buffer.from(piece, "latin1");
-  };
   const printTokens = (tokens: readonly number[]) =>
-    out.print(compat ? Buffer.concat(tokens.map(runC)) : tokens.map((token) => text.push(token)).join(""));
+    out.print(
+      compat
+        ? Buffer.concat(tokens.map((token) => runC.push(token)))
+        : tokens.map((token) => text.push(token)).join(""),
+    );
   let begun = best === 1;
   try {
     if (begun) await printTokens(prompt);

@@ -1,9 +1,8 @@
 /*
  * A story as the JSON object that --json prints.
  */
-import type { BestCandidate, Generation } from "../generation.ts";
+import type { BestCandidate, Generation, Timings } from "../generation.ts";
 import type { Model } from "../model.ts";
-import type { Timings } from "../run/protocol.ts";
 import { TextStream } from "../text.ts";
 import { packageVersion } from "./version.ts";
 

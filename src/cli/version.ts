@@ -13,11 +13,9 @@ export function packageVersion(): string {
 export async function printVersion(verbose: boolean): Promise<void> {
   const lines = [`llama2.ts ${packageVersion()}`];
   if (verbose) {
-    const { availableBackends } = await import("../backend/load.ts");
-    const backends = await availableBackends();
-    lines.push(`node: ${process.version}`, `platform: ${process.platform} ${process.arch}`);
-    lines.push(`isa: ${backends.find(({ exact }) => exact)?.isa}`);
-    lines.push(`backends: ${backends.map(({ name }) => name).join(", ")}`);
+    const { machine } = await import("../machine.ts");
+    const { node, platform, isa, backends } = await machine();
+    lines.push(`node: ${node}`, `platform: ${platform}`, `isa: ${isa}`, `backends: ${backends.join(", ")}`);
   }
   await print(`${lines.join("\n")}\n`);
 }

@@ -2,7 +2,13 @@
  * A request: its sequences wait, live and end by themselves, and are told together.
  */
 import type { FailureInfo, Report, RequestTimings, SequenceRequest, Slice } from "./protocol.ts";
-import type { Sequence } from "./sequence.ts";
+
+/** What a request hears of a sequence of its own. */
+interface Telling {
+  readonly ended: boolean;
+  /** What has come since the last time, if anything. */
+  takeSlice(): Slice | undefined;
+}
 
 export class Request {
   readonly id: number;
@@ -13,7 +19,7 @@ export class Request {
   reading = 0;
   decodes = false;
   chooses = false;
-  private telling: Sequence[] = []; // live, or ended and not yet told
+  private telling: Telling[] = []; // live, or ended and not yet told
   private slices: Slice[] = []; // of sequences that never lived
   private readonly timings: RequestTimings = {
     firstTokenMs: 0,
@@ -37,7 +43,7 @@ export class Request {
   }
 
   /** Its next sequence lives. */
-  start(sequence: Sequence): void {
+  start(sequence: Telling): void {
     this.started++;
     this.live++;
     this.telling.push(sequence);

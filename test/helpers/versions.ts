@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { writeCheckpoint } from "../../src/checkpoint/llama2c/write.ts";
 import { openFile } from "../../src/checkpoint/openFile.ts";
-import { quantize } from "../../src/checkpoint/quantize.ts";
+import { quantize } from "../../src/quantize.ts";
 import { type CheckpointOptions, checkpointFile, type Shape } from "./checkpoint.ts";
 import { tempDir } from "./temp.ts";
 

@@ -2,7 +2,6 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadInt8Panels } from "../../src/backend/ts/int8Panels.ts";
 import { openFile } from "../../src/checkpoint/openFile.ts";
-import { quantize as quantizeFile } from "../../src/checkpoint/quantize.ts";
 import {
   dequantize,
   mallocQuantized,
@@ -12,6 +11,7 @@ import {
   quantize,
 } from "../../src/llama2/quantize.ts";
 import { type LoadMatrix, loadQuantizedRows, loadRows, loadTransformer } from "../../src/llama2/weights.ts";
+import { quantize as quantizeFile } from "../../src/quantize.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 import {
   forcedTokens,

@@ -5,7 +5,8 @@ import { Llama2Error } from "../../errors.ts";
 import type { ByteSource } from "../../files/bytes.ts";
 import { decodeUtf8, quoted } from "../json.ts";
 import type { StoredTensor } from "../stored.ts";
-import { Dict, MAX_PICKLE_BYTES, parsePickle, Tensor, type Value } from "./pickle.ts";
+import { MAX_PICKLE_BYTES, parsePickle } from "./pickle.ts";
+import { Dict, Tensor, type Value } from "./values.ts";
 import { readZip, type ZipEntry } from "./zip.ts";
 
 /** What a checkpoint holds: the tensors of a model, and what its training kept beside them. */

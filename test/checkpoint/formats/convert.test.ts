@@ -2,9 +2,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { open } from "../../../src/checkpoint/open.ts";
-import { quantize } from "../../../src/checkpoint/quantize.ts";
 import { convert } from "../../../src/convert.ts";
 import { filesAt } from "../../../src/files/disk.ts";
+import { quantize } from "../../../src/quantize.ts";
 import { makeCheckpoint, SHAPES } from "../../helpers/checkpoint.ts";
 import { rejected } from "../../helpers/errors.ts";
 import { ggufBytes, ggufKeys } from "../../helpers/formats/gguf.ts";

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Dict, List, parsePickle, Tensor, Tuple, type Value } from "../../../src/checkpoint/torch/pickle.ts";
+import { parsePickle } from "../../../src/checkpoint/torch/pickle.ts";
+import { Dict, List, Tensor, Tuple, type Value } from "../../../src/checkpoint/torch/values.ts";
 import { Llama2Error } from "../../../src/errors.ts";
 import { thrown } from "../../helpers/errors.ts";
 import { Pickle } from "../../helpers/formats/torch.ts";

@@ -2,16 +2,16 @@
  * From a float32 model to an int8 checkpoint, a quarter of its size.
  */
 import { existsSync, realpathSync } from "node:fs";
-import { checkFunction, checkOptions, checkSignal } from "../check.ts";
-import { Llama2Error } from "../errors.ts";
-import { filesAt } from "../files/disk.ts";
-import { pathOf } from "../files/path.ts";
-import { defaultGroupSize } from "../llama2/quantize.ts";
-import { isVector, tensorsOf } from "../llama2/weights.ts";
-import { checkGroupSize } from "./groupSize.ts";
-import type { Header } from "./llama2c/header.ts";
-import { type WriteOptions, writeCheckpoint } from "./llama2c/write.ts";
-import { open } from "./open.ts";
+import { checkFunction, checkOptions, checkSignal } from "./check.ts";
+import { checkGroupSize } from "./checkpoint/groupSize.ts";
+import type { Header } from "./checkpoint/llama2c/header.ts";
+import { type WriteOptions, writeCheckpoint } from "./checkpoint/llama2c/write.ts";
+import { open } from "./checkpoint/open.ts";
+import { Llama2Error } from "./errors.ts";
+import { filesAt } from "./files/disk.ts";
+import { pathOf } from "./files/path.ts";
+import { defaultGroupSize } from "./llama2/quantize.ts";
+import { isVector, tensorsOf } from "./llama2/weights.ts";
 
 export interface QuantizeOptions extends WriteOptions {
   /** How many weights share a scale. Default: 64, halved until it divides dim and hiddenDim. */

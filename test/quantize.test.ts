@@ -2,15 +2,15 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { openFile } from "../../src/checkpoint/openFile.ts";
-import { quantize } from "../../src/checkpoint/quantize.ts";
-import { defaultGroupSize } from "../../src/llama2/quantize.ts";
-import type { Config } from "../../src/llama2/transformer.ts";
-import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
-import { rejected } from "../helpers/errors.ts";
-import { ROOT } from "../helpers/golden.ts";
-import { tempDir } from "../helpers/temp.ts";
-import { patched, versionFile } from "../helpers/versions.ts";
+import { openFile } from "../src/checkpoint/openFile.ts";
+import { defaultGroupSize } from "../src/llama2/quantize.ts";
+import type { Config } from "../src/llama2/transformer.ts";
+import { quantize } from "../src/quantize.ts";
+import { checkpointFile, SHAPES } from "./helpers/checkpoint.ts";
+import { rejected } from "./helpers/errors.ts";
+import { ROOT } from "./helpers/golden.ts";
+import { tempDir } from "./helpers/temp.ts";
+import { patched, versionFile } from "./helpers/versions.ts";
 
 describe("the group size", () => {
   it.each([
@@ -79,7 +79,7 @@ describe("quantize", () => {
     () => {
       const [path, out] = [checkpointFile(SHAPES.tiny), join(tempDir(), "out.bin")];
       const script = `
-      import { quantize } from "${ROOT}/dist/checkpoint/quantize.js";
+      import { quantize } from "${ROOT}/dist/quantize.js";
       await quantize(...process.argv.slice(1)).catch((error) => console.log(error.code, error.message));`;
       // a file may have 8 KiB here, and the model has 23
       const command = 'ulimit -f 8; exec "$0" --input-type=module -e "$1" "$2" "$3"';

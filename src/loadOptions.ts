@@ -1,0 +1,56 @@
+/*
+ * What a caller of loadModel may choose, in Node and in a page, and the check that it makes sense.
+ */
+import { type CudaOptions, KV_PRECISIONS, misplaced, PRECISIONS } from "./backend/cuda/options.ts";
+import { BACKENDS, type BackendName } from "./backend/names.ts";
+import { checkOneOf, checkOptions, checkSignal, checkWhole, usage } from "./check.ts";
+import type { BytesLike } from "./files/bytes.ts";
+
+export { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, misplaced, PRECISIONS };
+
+export interface LoadOptions extends CudaOptions {
+  /** Which machine computes. A named one never falls back. @default "auto": the best that works here */
+  backend?: BackendName | "auto";
+  /**
+   * The tokenizer's file, in a browser its URL or bytes. null: none is needed. @default the one that fits, beside the
+   * model or in the package; in a browser the one inside the model
+   */
+  tokenizer?: string | URL | BytesLike | null;
+  /** @default the backend's choice */
+  threads?: number;
+  /** Positions a sequence can have at most, to save memory. @default what the model was trained for */
+  context?: number;
+  /** Stops loading. */
+  signal?: AbortSignal;
+  /** In a browser: the URL of a copy of the package's folder `dist/browser`, where no bundler finds what is in it. */
+  assets?: string | URL;
+}
+
+/** What can be chosen where. */
+export interface Choices {
+  options: readonly (keyof LoadOptions)[];
+  backends: readonly BackendName[];
+  precisions: readonly string[];
+}
+
+/**
+ * @returns what was chosen, with the defaults of what was not
+ * @throws Llama2Error E_USAGE for what does not make sense
+ */
+export function checkLoadOptions(options: LoadOptions, { options: known, backends, precisions }: Choices) {
+  checkOptions("loadModel", options, known);
+  const { backend = "auto", threads = 0, context = 0, signal, precision, kvPrecision, device, ...others } = options;
+  checkOneOf("backend", backend, ["auto", ...backends]);
+  checkOneOf("precision", precision ?? "fp32", precisions);
+  checkOneOf("kvPrecision", kvPrecision ?? "fp32", KV_PRECISIONS);
+  checkWhole("device", device ?? 0, 0, 1023);
+  checkWhole("threads", threads, 0, 1024);
+  checkWhole("context", context, 0, 2 ** 31 - 1);
+  checkSignal(signal);
+  const why = misplaced(backend, { precision, kvPrecision, device });
+  if (why) usage(why);
+  // every backend computes in the file's own precision or in int8; another one is cuda's
+  const isCommon = precision === "int8" || (precision === "fp32" && backend !== "cuda");
+  const own: CudaOptions = { precision: isCommon ? undefined : precision, kvPrecision, device };
+  return { ...others, setup: { backend, threads, context, int8: precision === "int8", own }, signal };
+}
