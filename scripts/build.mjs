@@ -15,6 +15,7 @@ const dist = product("dist", [
   "scripts/build-browser.mjs",
   "scripts/build-trace.mjs",
   "scripts/build-wasm.mjs",
+  "scripts/build-worker.mjs",
   "tsconfig.json",
 ]);
 
@@ -32,6 +33,8 @@ async function build() {
   await buildWasm();
   const { buildBrowser } = await import("./build-browser.mjs");
   await buildBrowser();
+  const { buildWorker } = await import("./build-worker.mjs");
+  await buildWorker();
   dist.markFresh();
   const why = await buildNative();
   if (why) console.error(`llama2.ts: no native cpu backend (${why}); wasm remains, the same bit for bit`);

@@ -3,8 +3,11 @@
  */
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { Llama2Error } from "../../errors.ts";
+import { packagePath } from "../../files/packageFolder.ts";
 import type { Holdings } from "../../llama2/weights.ts";
 import type { Backend, LoadOptions } from "../backend.ts";
 import { threadsFor } from "../threads.ts";
@@ -57,16 +60,20 @@ function patienceOf(threads: number): number {
   return threads <= availableParallelism() ? 100_000 : 1_000;
 }
 
-/** A clone that runs its sources as they are: the kernels are where the build puts them. */
-const FROM_SOURCE = import.meta.url.endsWith(".ts");
-const KERNELS = new URL(FROM_SOURCE ? "../../../dist/backend/wasm/" : "./", import.meta.url);
+/** Where the build puts the kernels, also for a clone that runs its sources as they are. */
+const KERNELS = packagePath("dist", "backend", "wasm");
+const THREAD = pathToFileURL(
+  import.meta.url.endsWith(".ts")
+    ? packagePath("src", "backend", "wasm", "thread.ts")
+    : packagePath("dist", "backend", "wasm", "thread.js"),
+);
 
 const modules = new Map<string, WebAssembly.Module>();
 
 /** @throws Llama2Error E_DEVICE_UNAVAILABLE if the kernels are not there, or this machine lacks their instructions */
 function compile(file: string): WebAssembly.Module {
   try {
-    const module = modules.get(file) ?? new WebAssembly.Module(readFileSync(new URL(file, KERNELS)));
+    const module = modules.get(file) ?? new WebAssembly.Module(readFileSync(join(KERNELS, file)));
     modules.set(file, module);
     return module;
   } catch (error) {
@@ -80,9 +87,7 @@ function compile(file: string): WebAssembly.Module {
 function startThread(workerData: ThreadData): Worker {
   // without the process's own flags: some, such as --input-type, are refused for a file
   const options = { workerData, execArgv: [] };
-  const worker = FROM_SOURCE
-    ? new Worker(new URL("./thread.ts", import.meta.url), options)
-    : new Worker(new URL("./thread.js", import.meta.url), options);
+  const worker = new Worker(THREAD, options);
   worker.unref(); // it does not keep the process alive
   worker.on("error", () => {}); // awaitThreads says it; unheard, it would end this thread too
   return worker;
