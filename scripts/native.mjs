@@ -1,8 +1,9 @@
 /*
- * Builds the native addon with node-gyp, or says why not. Downloads nothing.
+ * Builds the native addon with node-gyp, or says why not. Downloads nothing. node-gyp begins by removing what it built
+ * before, so it works in a folder aside: an addon that works stays until there is a new one.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -29,20 +30,35 @@ export async function buildNative({ anew = false } = {}) {
   if (!existsSync(join(nodedir, "include/node/node_api.h"))) return `Node's headers are not in ${nodedir}/include/node`;
   const nodeGyp = findNodeGyp();
   if (!nodeGyp) return "node-gyp is missing, which npm usually brings along";
-  const { status, error, stdout, stderr } = spawnSync(
-    process.execPath,
-    [nodeGyp, "rebuild", `--nodedir=${nodedir}`, "--jobs=max"],
-    { cwd: root, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8", maxBuffer: 2 ** 28 },
-  );
-  if (status !== 0) return whyNot(`${stdout ?? ""}${stderr ?? ""}${error?.message ?? ""}`);
-  await remember(join(root, "build", "Release", "llama2_cpu.node"));
+  const built = join(root, "build", "Release", "llama2_cpu.node");
+  let aside;
   try {
+    mkdirSync(dirname(built), { recursive: true });
+    aside = mkdtempSync(join(root, "build", "next-"));
+    for (const name of ["native", "binding.gyp"]) cpSync(join(root, name), join(aside, name), { recursive: true });
+    const { status, error, stdout, stderr } = spawnSync(
+      process.execPath,
+      [nodeGyp, "rebuild", `--nodedir=${nodedir}`, "--jobs=max"],
+      { cwd: aside, stdio: ["ignore", "pipe", "pipe"], encoding: "utf8", maxBuffer: 2 ** 28 },
+    );
+    if (status !== 0) return whyNot(`${stdout ?? ""}${stderr ?? ""}${error?.message ?? ""}`);
+    renameSync(join(aside, "build", "Release", "llama2_cpu.node"), built);
+    await remember(built);
     addon.markFresh();
-  } catch {
-    // it is built all the same
+  } catch (error) {
+    return `cannot write to ${join(root, "build")}: ${REASONS[error.code] ?? error.message}`;
+  } finally {
+    if (aside) rmSync(aside, { recursive: true, force: true });
   }
   return undefined;
 }
+
+const REASONS = {
+  EACCES: "no permission",
+  EPERM: "no permission",
+  EROFS: "the file system is read-only",
+  ENOSPC: "the disk is full",
+};
 
 /** Try the addon, so that nobody needs to do so later. */
 export async function remember(path) {
