@@ -1,12 +1,13 @@
 /*
  * Every backend chooses the tokens that sampler.ts chooses, from whatever logits, and draws the same coins.
  */
-import { describe, expect, it } from "vitest";
-import type { Context } from "../../src/backend/backend.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Context, LoadedModel } from "../../src/backend/backend.ts";
 import { buildSampler, sample } from "../../src/llama2/sampler.ts";
 import { softmax } from "../../src/llama2/transformer.ts";
 import { candidates } from "../helpers/backends.ts";
 import type { Shape } from "../helpers/checkpoint.ts";
+import { shortOrLong } from "../helpers/full.ts";
 import { seededRandom } from "../helpers/random.ts";
 import { randomModel } from "../helpers/sources.ts";
 
@@ -45,14 +46,19 @@ const SETTINGS: [temperature: number, topp: number][] = [
 
 describe.each(candidates)("$name", ({ backend }) => {
   const source = randomModel(SHAPE);
+  let model: LoadedModel;
+  let context: Context;
+  beforeAll(async () => {
+    model = await backend.load(source, SHAPE[6], { threads: 1 });
+    context = model.openContext(1);
+  });
+  afterAll(() => {
+    context.dispose();
+    model.dispose();
+  });
 
   /** `draws` draws from logits of one kind, by this backend and by sampler.ts. */
-  function draw(
-    context: Context,
-    kind: (random: () => number) => number,
-    [temperature, topp]: [number, number],
-    draws: number,
-  ) {
+  function draw(kind: (random: () => number) => number, [temperature, topp]: [number, number], draws: number) {
     const own = buildSampler(N, temperature, topp, 42n);
     const oracle = buildSampler(N, temperature, topp, 42n);
     const random = seededRandom(N);
@@ -66,19 +72,13 @@ describe.each(candidates)("$name", ({ backend }) => {
   }
 
   describe.each(Object.entries(KINDS))("%s", (_, kind) => {
-    it.each(SETTINGS)("temperature %d, top-p %d", async (temperature, topp) => {
-      const model = await backend.load(source, SHAPE[6], { threads: 1 });
-      const context = model.openContext(1);
-      draw(context, kind, [temperature, topp], 40);
-      context.dispose();
-      model.dispose();
+    it.each(SETTINGS)("temperature %d, top-p %d", (temperature, topp) => {
+      draw(kind, [temperature, topp], shortOrLong(8, 40));
     });
   });
 
-  it("from a nucleus whose end rounding decides", async () => {
-    const model = await backend.load(source, SHAPE[6], { threads: 1 });
-    const context = model.openContext(1);
-    for (let likely = 700; likely < N; likely += 3) {
+  it("from a nucleus whose end rounding decides", () => {
+    for (let likely = 700; likely < N; likely += shortOrLong(12, 3)) {
       // the likely ones, added up one after the other, are exactly top-p: one more belongs to the nucleus
       const logits = Float32Array.from({ length: N }, (_, i) => (i < likely ? 0 : -1));
       const probabilities = logits.slice();
@@ -91,15 +91,11 @@ describe.each(candidates)("$name", ({ backend }) => {
         expect(context.sample([own]), `${likely} likely ones`).toEqual([sample(oracle, logits.slice())]);
       }
     }
-    context.dispose();
-    model.dispose();
   });
 
-  it("probabilities are the reference's bits, whatever the exponent", async () => {
-    const model = await backend.load(source, SHAPE[6], { threads: 1 });
-    const context = model.openContext(1);
+  it("probabilities are the reference's bits, whatever the exponent", () => {
     const random = seededRandom(1);
-    for (let i = 0; i < 200; i++) {
+    for (let i = 0; i < shortOrLong(40, 200); i++) {
       // from 0 down to where expf gives denormal numbers and zeros; every other time one 0 and only such numbers
       const logits = Float32Array.from({ length: N }, () => (i % 2 === 0 ? -110 * random() : -100 - 10 * random()));
       logits[0] = 0;
@@ -109,8 +105,6 @@ describe.each(candidates)("$name", ({ backend }) => {
       sample(buildSampler(N, 1, 1, 1n), logits);
       expect(own).toEqual(logits);
     }
-    context.dispose();
-    model.dispose();
   });
 
   it.each([1, 3])("from all rows of a batch, on %i threads", async (threads) => {
@@ -126,9 +120,7 @@ describe.each(candidates)("$name", ({ backend }) => {
     model.dispose();
   });
 
-  it.each([NaN, Infinity, -Infinity])("no token where a logit is %d, wherever it stands", async (value) => {
-    const model = await backend.load(source, SHAPE[6], { threads: 1 });
-    const context = model.openContext(1);
+  it.each([NaN, Infinity, -Infinity])("no token where a logit is %d, wherever it stands", (value) => {
     for (const at of [0, 1, 500, 999, 1000, N - 1]) {
       for (const temperature of [0, 1]) {
         const logits = context.forward([{ token: 1, pos: 0, sequence: 0 }], 1);
@@ -138,7 +130,5 @@ describe.each(candidates)("$name", ({ backend }) => {
         expect(logits).toEqual(before);
       }
     }
-    context.dispose();
-    model.dispose();
   });
 });

@@ -6,6 +6,7 @@ import { buildSampler } from "../../src/llama2/sampler.ts";
 import { decode, safePrintf } from "../../src/llama2/tokenizer.ts";
 import { loadTransformer } from "../../src/llama2/weights.ts";
 import { toByteString } from "../../src/text.ts";
+import { FULL } from "../helpers/full.ts";
 import {
   type GenerateCase,
   golden,
@@ -33,8 +34,8 @@ async function checkStory(modelPath: string, tokenizerPath: string, c: GenerateC
   expect(Buffer.from(pieces.join(""), "latin1").toString()).toBe(c.text);
   expect(printed).toBe(pieces.map(safePrintf).join(""));
   expect(`${sampler.rngState}`).toBe(c.rng_state);
-  // sampling has used up the logits: read the same tokens again
-  expect(logitsSha256(transformer, tokens.slice(0, c.forwards))).toBe(c.logits_sha256);
+  // sampling has used up the logits: read the same tokens again, which takes as long as the story
+  if (FULL || c.steps <= 64) expect(logitsSha256(transformer, tokens.slice(0, c.forwards))).toBe(c.logits_sha256);
 }
 
 const title = "$prompt, temperature $temperature, top-p $topp, seed $seed, $steps steps";
