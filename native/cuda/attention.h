@@ -1,10 +1,10 @@
 /*
- * Multihead attention: each head of each entry looks back at all positions up to its own.
+ * Multihead attention: each head of each entry attends to every position up to its own.
  *
- * Moves 2 * headSize * (pos + 1) keys and values a head. One block a head would leave most of a GPU idle, so the
- * positions are split: each block looks at `chunk` of them and leaves a partial result, the largest score m, the sum l
- * of e^(score - m), and the values weighted by those. The next kernel puts the parts together. Where a position falls
- * depends on the model alone, not on the batch.
+ * Reads 2 * headSize * (pos + 1) keys and values per head. One block per head would leave most of a GPU idle, so the
+ * positions are split (flash decoding): each block handles `chunk` of them and writes a partial result, which is the
+ * largest score m, the sum l of e^(score - m), and the values weighted by e^(score - m). The next kernel combines them.
+ * How positions are split depends on the model alone, not on the batch, so that results do not depend on it either.
  */
 #ifndef LLAMA2_CUDA_ATTENTION_H
 #define LLAMA2_CUDA_ATTENTION_H
@@ -15,13 +15,13 @@
 
 namespace llama2::cuda {
 
-/* What the blocks of attention leave behind. */
+/* The partial results of attention's blocks. */
 struct Partials {
   float* m;       // (count, nHeads, splits)
-  float* l;       // the same
+  float* l;       // (count, nHeads, splits)
   float* values;  // (count, nHeads, splits, headSize)
-  int splits;     // how many there can be
-  int chunk;      // positions in each
+  int splits;     // seqLen / chunk, rounded up
+  int chunk;      // positions per split
 
   __device__ size_t index(int entry, int nHeads, int head, int split) const {
     return (static_cast<size_t>(entry) * nHeads + head) * splits + split;
@@ -33,7 +33,7 @@ inline size_t attentionFloats(int headStride, int chunk) {
   return static_cast<size_t>(1 + kWarps) * headStride + chunk + 2 * kWarps;
 }
 
-/* The result over all warps, in the same order in each thread. */
+/* Reduce over the warps of a block, in the same order in every thread. Contains a barrier. */
 template <class Combine>
 __device__ __forceinline__ float acrossWarps(float* parts, float value, Combine combine) {
   if (laneOf() == 0) parts[warpOf()] = value;
@@ -43,10 +43,15 @@ __device__ __forceinline__ float acrossWarps(float* parts, float value, Combine 
   return all;
 }
 
-/* Blocks (splits, nHeads, count). */
+/*
+ * Grid: (splits, nHeads, count). Shared memory: attentionFloats(cache.headStride, partials.chunk). The keys and values
+ * of the entries themselves are already in the cache.
+ */
 template <class Kv>
-__global__ void __launch_bounds__(kThreads)
-    attention(const float* q, KvCache cache, int layer, int headSize, const Entry* entries, Partials partials) {
+__global__ void __launch_bounds__(kThreads) attention(const float* q,  // (count, nHeads, headSize)
+                                                      KvCache cache, int layer, int headSize,
+                                                      const Entry* entries,  // (count)
+                                                      Partials partials) {
   letNextKernelStart();
   waitForPreviousKernel();
   const int split = static_cast<int>(blockIdx.x);
@@ -70,7 +75,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int i = static_cast<int>(threadIdx.x); i < stride; i += kThreads) query[i] = i < headSize ? q[i] : 0.0f;
   __syncthreads();  // orders the writes of query before the reads below
 
-  // how well does each position answer the query? Eight lanes a position
+  // score = query . key / sqrt(headSize), with eight lanes per position
   constexpr int kLanes = 8;
   const int lane = static_cast<int>(threadIdx.x) % kLanes;
   const float scale = sqrtf(static_cast<float>(headSize));
@@ -92,8 +97,8 @@ __global__ void __launch_bounds__(kThreads)
       largest = maxOrNan(largest, score);
     }
   }
-  // softmax, but for the division
-  const float m = acrossWarps(parts, warpMax(largest), maxOrNan);  // its barrier orders the writes of att, too
+  // softmax without the division
+  const float m = acrossWarps(parts, warpMax(largest), maxOrNan);  // its barrier also orders the writes of att
   float sum = 0.0f;
   for (int t = static_cast<int>(threadIdx.x); t < count; t += kThreads) {
     const float weight = expf(att[t] - m);
@@ -103,7 +108,7 @@ __global__ void __launch_bounds__(kThreads)
   // its barrier orders the new writes of att before the reads below
   const float l = acrossWarps(parts + kWarps, warpSum(sum), [](float a, float b) { return a + b; });
 
-  // weighted sum of the values: a warp takes every eighth position
+  // weighted sum of the values: each warp takes every kWarps-th position
   for (int i = 4 * laneOf(); i < stride; i += 4 * 32) {
     float4 part = make_float4(0, 0, 0, 0);
     for (int t = warpOf(); t < count; t += kWarps) {

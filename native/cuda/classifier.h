@@ -1,8 +1,8 @@
 /*
- * The end of a forward pass: the final rmsnorm, and the classifier into logits; on the way, the best token of each
- * block, so that a greedy sampler need not read the logits again.
+ * The end of a forward pass: final rmsnorm and classifier. Each block also records the best token that it saw, so that
+ * a greedy sampler need not read the logits again.
  *
- * Moves vocabSize * dim weights: in a small model more than all layers.
+ * Reads vocabSize * dim weights: in a small model more than all layers together.
  */
 #ifndef LLAMA2_CUDA_CLASSIFIER_H
 #define LLAMA2_CUDA_CLASSIFIER_H
@@ -11,13 +11,13 @@
 
 namespace llama2::cuda {
 
-/* In the place of a logit that is NaN or infinite. */
+/* Stands for a logit that is NaN or infinite. */
 constexpr unsigned kNotFinite = 0xffffffffu;
 
 /*
- * A logit and its token as one number: the larger, the better. Above the bits of the logit, put into the order of
- * unsigned integers; below the token turned round, so that the lower one wins a tie. Never 0. What is not finite comes
- * first, so that it does not go unnoticed.
+ * A logit and its token as one integer: the larger, the better. The upper half holds the logit's bits, mapped so that
+ * unsigned comparison orders them; the lower half holds the inverted token, so that the lower token wins a tie. Never
+ * 0. A logit that is not finite beats all others, so that it is noticed.
  */
 __device__ __forceinline__ uint64_t candidate(float logit, int token) {
   const unsigned bits = __float_as_uint(logit == 0.0f ? 0.0f : logit);  // -0 equals 0
@@ -29,17 +29,22 @@ __device__ __forceinline__ int tokenOf(uint64_t candidate) {
 }
 __device__ __forceinline__ bool isFinite(uint64_t candidate) { return candidate >> 32 != kNotFinite; }
 
-/* Columns from blockIdx.y * C on, of `count`. best (count, gridDim.x) */
+/* blockIdx.y selects C of the `count` vectors. */
 template <class W, int C>
-__global__ void __launch_bounds__(kThreads) classifier(Matrix wcls, const float* x, const float* gains, float eps,
-                                                       int count, Tiling tiling, float* logits, uint64_t* best) {
+__global__ void __launch_bounds__(kThreads) classifier(Matrix wcls,         // (vocabSize, dim)
+                                                       const float* x,      // (count, dim)
+                                                       const float* gains,  // (dim)
+                                                       float eps, int count,
+                                                       Tiling tiling,     // of dim
+                                                       float* logits,     // (count, vocabSize)
+                                                       uint64_t* best) {  // (count, gridDim.x) candidates
   SHARED(float, factors, [kColumns]);
   SHARED(uint64_t, bests, [kWarps][kColumns]);
   const int firstColumn = static_cast<int>(blockIdx.y) * C;
   const Columns<W> columns = {sharedMemory(), tiling, count - firstColumn < C ? count - firstColumn : C};
   const int dim = wcls.n;
   x += static_cast<size_t>(firstColumn) * dim;
-  uint64_t mine = 0;  // lane c: of column c
+  uint64_t mine = 0;  // in lane c: the best of vector c
 
   matvec<W, 1, C>(
       wcls.d, columns,

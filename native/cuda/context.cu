@@ -1,4 +1,4 @@
-/* Context: memory, batches in, logits and tokens out. */
+/* Context: allocates caches and state, runs batches and decode steps. */
 #include <string.h>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ size_t keysOf(const Config& p) {
 
 size_t partsOf(const Config& p) { return static_cast<size_t>(p.nHeads) * ((p.seqLen + chunkOf(p) - 1) / chunkOf(p)); }
 
-/* Of the classifier, at most; a grid is never larger. */
+/* The most blocks that the classifier's grid has: one candidate for each is stored in s.best. */
 size_t bestOf(const Config& p) { return (static_cast<size_t>(p.vocabSize) + kWarps - 1) / kWarps; }
 
 void checkEntry(const Entry& e, const Config& p, int slots) {
@@ -86,7 +86,7 @@ Context::Parts::Parts(Transformer::Parts& t, int slotCount)
   cache.keys = keys.get();
   cache.values = values.get();
   partials = {s.attM.get(), s.attL.get(), s.attValues.get(), (p.seqLen + chunkOf(p) - 1) / chunkOf(p), chunkOf(p)};
-  // zeros, for what fills the rows up
+  // kernels read the padding of rows, which must be zero
   t.stream.clear(cache.keys, cacheBytes(p, t.options, slots));
   t.stream.clear(cache.values, cacheBytes(p, t.options, slots));
 }
@@ -113,7 +113,7 @@ int Context::slots() const { return parts_->slots; }
 int Context::maxBatch() const { return parts_->maxBatch; }
 int Context::maxSteps() const { return kMaxSteps; }
 
-/* The entries, to the device. The pinned memory is free again once the stream has been waited for. */
+/* Copy the entries to the device. The pinned buffer may be reused once the stream has been waited for. */
 void Context::Parts::send(const Entry* batch, int count) {
   std::copy(batch, batch + count, entries.get());
   transformer.stream.toDevice(s.entries.get(), entries.get(), count);
@@ -147,11 +147,12 @@ void Context::copy(int from, int to, int positions) {
   check(launch(how, copySlot, own.cache, bytesEach, from, to, positions), "copySlot");
 }
 
-/* One step of decode(), captured once. */
+/* The graph of one step of decode(), captured when it is first needed. */
 cudaGraphExec_t Context::Parts::graphOf(int count, bool greedy) {
   const auto found = graphs.find({count, greedy});
   if (found != graphs.end()) return found->second;
-  if (graphs.size() == kMostGraphs) forgetGraphs();  // as stories end, their number falls, and does not come back
+  if (graphs.size() == kMostGraphs)
+    forgetGraphs();  // counts only fall as sequences end, so old graphs are not needed again
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t exec = nullptr;
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
@@ -160,7 +161,7 @@ cudaGraphExec_t Context::Parts::graphOf(int count, bool greedy) {
     classify(0, count);
     sample(count, greedy);
   } catch (...) {
-    // else the stream would go on capturing, whatever is asked of it
+    // otherwise the stream would stay in capture mode
     cudaStreamEndCapture(stream, &graph);
     if (graph != nullptr) cudaGraphDestroy(graph);
     cudaGetLastError();
@@ -200,14 +201,14 @@ void Context::decode(const Sequence* sequences, int count, int steps) {
 const int32_t* Context::tokens(int step) {
   Parts& own = *parts_;
   const int count = own.decoding;
-  if (step < 0 || step >= kMaxSteps) throw std::invalid_argument("a step that is none");
+  if (step < 0 || step >= kMaxSteps) throw std::invalid_argument("step out of range");
   int32_t* row = own.tokens.get() + static_cast<size_t>(step) * count;
   const auto there = [&] {
     return std::none_of(row, row + count, [](const volatile int32_t& token) { return token == kPending; });
   };
   while (!there()) {
     const cudaError_t status = cudaStreamQuery(own.stream);
-    if (status == cudaSuccess && !there()) throw std::invalid_argument("a step that was not asked for");
+    if (status == cudaSuccess && !there()) throw std::invalid_argument("step was not started");
     if (status != cudaErrorNotReady) check(status, "decode");
     std::this_thread::sleep_for(std::chrono::microseconds(20));
   }

@@ -1,6 +1,6 @@
 /*
- * Weights on their way in: from the order of the checkpoint, in pieces, into the rows and the precision of a Matrix.
- * Bound by the transfer before it, so each is as plain as can be.
+ * Loading weights: pieces of a tensor, in checkpoint order, into the padded rows and the precision of a Matrix. The
+ * transfer to the device is the bottleneck, so these kernels are as simple as possible.
  */
 #ifndef LLAMA2_CUDA_CONVERT_H
 #define LLAMA2_CUDA_CONVERT_H
@@ -10,9 +10,11 @@
 
 namespace llama2::cuda {
 
-/* `count` numbers of a tensor, of which `offset` come before. */
+/* Elements [offset, offset + count) of a tensor, to float32 or fp16. Grid: one thread per element. */
 template <class W>
-__global__ void convert(Matrix to, const float* from, int count, size_t offset) {
+__global__ void convert(Matrix to,          // (d, n)
+                        const float* from,  // (count)
+                        int count, size_t offset) {
   const int i = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   if (i >= count) return;
   const size_t row = (offset + i) / to.n;
@@ -24,8 +26,11 @@ __global__ void convert(Matrix to, const float* from, int count, size_t offset) 
   }
 }
 
-/* Whole groups to int8, a warp for each: as the exporter does, halves to even. */
-static __global__ void quantizeGroups(Matrix to, const float* from, int count, size_t offset) {
+/* The same to int8, rounding halves to even as the exporter does. Grid: one warp per group. */
+static __global__ void quantizeGroups(Matrix to,          // (d, n) of int8_t
+                                      const float* from,  // (count)
+                                      int count,          // a multiple of to.groupSize
+                                      size_t offset) {    // a multiple of to.groupSize
   const int size = to.groupSize;
   const int first = (static_cast<int>(blockIdx.x) * kWarps + warpOf()) * size;
   if (first >= count) return;
@@ -40,8 +45,10 @@ static __global__ void quantizeGroups(Matrix to, const float* from, int count, s
   }
 }
 
-/* Numbers that are int8 already. */
-static __global__ void copyInt8(Matrix to, const int8_t* from, int count, size_t offset) {
+/* The same for elements that are int8 already; their scales are copied by the host. Grid: one thread per element. */
+static __global__ void copyInt8(Matrix to,           // (d, n) of int8_t
+                                const int8_t* from,  // (count)
+                                int count, size_t offset) {
   const int i = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   if (i >= count) return;
   static_cast<int8_t*>(to.data)[(offset + i) / to.n * to.stride + (offset + i) % to.n] = from[i];

@@ -1,7 +1,7 @@
 /*
- * A sequence that goes on from another's: the keys and values of a prefix are copied, not computed again.
+ * A sequence that shares a prefix with another: its keys and values are copied instead of computed again.
  *
- * Moves 2 * kvDim numbers a layer and position, once in and once out.
+ * Reads and writes 2 * kvDim values per layer and position.
  */
 #ifndef LLAMA2_CUDA_COPY_H
 #define LLAMA2_CUDA_COPY_H
@@ -11,9 +11,11 @@
 
 namespace llama2::cuda {
 
-/* Copy the first positions of one slot to another, bit for bit. A block for each head of each layer. */
-static __global__ void __launch_bounds__(kThreads)
-    copySlot(KvCache cache, int bytesEach, int from, int to, int positions) {
+/* Copy the first positions of slot `from` to slot `to`, bit for bit. Grid: (nLayers * nKvHeads). */
+static __global__ void __launch_bounds__(kThreads) copySlot(KvCache cache,
+                                                            int bytesEach,     // of a value: 4 or 2
+                                                            int from, int to,  // two different slots
+                                                            int positions) {   // <= cache.seqLen
   const int layer = static_cast<int>(blockIdx.x) / cache.nKvHeads;
   const int head = static_cast<int>(blockIdx.x) % cache.nKvHeads;
   const size_t vectors = static_cast<size_t>(positions) * cache.headStride * bytesEach / sizeof(uint4);

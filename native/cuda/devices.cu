@@ -1,4 +1,4 @@
-/* The devices of this machine, and why there are none; what an error of CUDA means. */
+/* Finding devices, explaining why there are none, and translating CUDA errors. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,7 +10,7 @@ namespace llama2::cuda {
 
 namespace {
 
-constexpr int kOldestToolkit = 12;  // that builds this
+constexpr int kOldestToolkit = 12;  // the oldest CUDA toolkit that can build this
 
 int driver() {
   int version = 0;
@@ -29,7 +29,7 @@ std::string versionName(int version) {
   return version == 0 ? "none" : std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-/* "535", from a line like "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  ..."; "" if it is not told. */
+/* "535", from a line like "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  ..."; "" if unknown. */
 std::string driverRelease() {
   std::ifstream file(driverFile());
   for (std::string word; file >> word;) {
@@ -39,7 +39,7 @@ std::string driverRelease() {
   return "";
 }
 
-/* The oldest release of the driver that speaks the CUDA that this build needs. */
+/* The oldest driver release that supports the CUDA version of this build. */
 std::string neededRelease() {
   const int major = runtime() / 1000;
   return major == 12 ? " (release 525 or newer)" : major == 13 ? " (release 580 or newer)" : "";
@@ -73,7 +73,7 @@ std::string gigabytes(size_t bytes) {
 }  // namespace
 
 void fail(cudaError_t status, const char* what) {
-  cudaGetLastError();  // what can be recovered from is not reported again
+  cudaGetLastError();  // clears an error that is not sticky
   const std::string message = std::string(what) + ": " + cudaGetErrorName(status) + ", " + cudaGetErrorString(status);
   switch (status) {
     case cudaErrorMemoryAllocation:

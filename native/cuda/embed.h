@@ -1,9 +1,9 @@
 /*
- * The start of a forward pass: x (count, dim) = the rows of the embedding table that the entries' tokens name, and the
- * RoPE angles of their positions.
+ * The start of a forward pass: copy the embedding of each entry's token into x, and compute the RoPE sines and cosines
+ * of its position.
  *
- * Moves dim weights and dim floats an entry: nothing beside a layer. A kernel of its own because all blocks of the
- * first layer read x. The angles are computed here, once a token, because they take double arithmetic, which is slow
+ * Reads dim weights per entry, which is little next to a layer. It is a kernel of its own because all blocks of the
+ * first layer read x. The angles are computed here, once per token, because they take double arithmetic, which is slow
  * on most GPUs.
  */
 #ifndef LLAMA2_CUDA_EMBED_H
@@ -18,12 +18,12 @@ namespace llama2::cuda {
 
 struct Rope {
   const float* frequencies;  // (headSize / 2)
-  float* fcr;                // (count, headSize / 2) cosines of the entries' angles
+  float* fcr;                // (count, headSize / 2) cosines
   float* fci;                // (count, headSize / 2) sines
   int headSize;
 };
 
-/* A block for each entry. */
+/* Grid: (count). Every token is < vocabSize. */
 template <class W>
 __global__ void embed(Matrix table,          // (vocabSize, dim)
                       const Entry* entries,  // (count)

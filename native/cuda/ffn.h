@@ -1,8 +1,8 @@
 /*
- * The feed-forward network, w2(silu(w1(x)) * w3(x)), in the last two stages of a layer.
+ * The feed-forward network, w2(silu(w1(x)) * w3(x)): the last two stages of a layer.
  *
- * ffnIn moves 2 * dim * hiddenDim weights, with the rmsnorm before them; ffnOut hiddenDim * dim, and adds to the
- * residual stream x. They are two kernels because every number of the second needs all of the first.
+ * ffnIn reads 2 * dim * hiddenDim weights and includes the rmsnorm; ffnOut reads hiddenDim * dim and adds to the
+ * residual stream x. They are two kernels because every output of the second needs all outputs of the first.
  */
 #ifndef LLAMA2_CUDA_FFN_H
 #define LLAMA2_CUDA_FFN_H
@@ -11,10 +11,18 @@
 
 namespace llama2::cuda {
 
-/* hb (count, hiddenDim) = silu(w1(norm x)) * w3(norm x). A warp takes the same row of both. */
+/*
+ * hb = silu(w1(norm x)) * w3(norm x). Each warp computes the same row of both matrices. blockIdx.y selects C of the
+ * `count` vectors.
+ */
 template <class W, int C>
-__global__ void __launch_bounds__(kThreads)
-    ffnIn(Matrix w1, Matrix w3, const float* x, const float* gains, float eps, int count, Tiling tiling, float* hb) {
+__global__ void __launch_bounds__(kThreads) ffnIn(Matrix w1,           // (hiddenDim, dim)
+                                                  Matrix w3,           // (hiddenDim, dim)
+                                                  const float* x,      // (count, dim)
+                                                  const float* gains,  // (dim)
+                                                  float eps, int count,
+                                                  Tiling tiling,  // of dim
+                                                  float* hb) {    // (count, hiddenDim)
   SHARED(float, factors, [kColumns]);
   const int firstColumn = static_cast<int>(blockIdx.y) * C;
   const Columns<W> columns = {sharedMemory(), tiling, count - firstColumn < C ? count - firstColumn : C};
@@ -34,9 +42,13 @@ __global__ void __launch_bounds__(kThreads)
       });
 }
 
-/* x (count, dim) += w2(hb) */
+/* x += w2(hb). blockIdx.y selects C of the `count` vectors. */
 template <class W, int C>
-__global__ void __launch_bounds__(kThreads) ffnOut(Matrix w2, const float* hb, int count, Tiling tiling, float* x) {
+__global__ void __launch_bounds__(kThreads) ffnOut(Matrix w2,        // (dim, hiddenDim)
+                                                   const float* hb,  // (count, hiddenDim)
+                                                   int count,
+                                                   Tiling tiling,  // of hiddenDim
+                                                   float* x) {     // (count, dim)
   const int firstColumn = static_cast<int>(blockIdx.y) * C;
   const Columns<W> columns = {sharedMemory(), tiling, count - firstColumn < C ? count - firstColumn : C};
 

@@ -1,6 +1,6 @@
 /*
- * The forward pass: `forward` of src/llama2/transformer.ts, as five kernels a layer. Nothing here waits, and nothing
- * that changes from token to token is an argument, so that one captured graph serves all of them.
+ * The forward pass: `forward` of src/llama2/transformer.ts, as five kernels per layer. Everything is enqueued without
+ * waiting, and no kernel argument changes from token to token, so one captured graph works for all of them.
  */
 #include <algorithm>
 #include <numeric>
@@ -17,28 +17,28 @@ namespace llama2::cuda {
 
 namespace {
 
-/* How the activations of a matrix of n columns are cut, for C columns at once. */
+/* How C activation vectors of length `stride` (padded) are split into tiles. */
 template <class W, int C>
 Tiling tilingOf(int stride, int groupSize) {
   const bool int8 = sizeof(W) == 1;
   if (stride <= kTile<C>) return {stride, int8 ? stride / groupSize + 2 : 0};
-  // whole groups, and as many vectors as there are lanes
+  // a tile is a multiple of the group size and of what a warp reads at once
   const int unit = int8 ? std::lcm(32 * 16, groupSize) : kTile<C>;
   const int tile = kTile<C> / unit * unit;
   return {tile, int8 ? tile / groupSize + 2 : 0};
 }
 
-/* Bytes of Columns<W>. */
+/* Bytes of shared memory for Columns<W>. */
 template <class W>
 size_t sharedOf(const Tiling& t, int columns) {
   const size_t each = sizeof(W) == 1 ? 1 : 4;
   return columns * (t.tile * each + 4 * static_cast<size_t>(t.groupStride));
 }
 
-/* Shared memory that every GPU gives a block, less what the kernels have beside what a launch asks for. */
+/* Shared memory that every GPU gives a block, minus the kernels' static arrays. */
 constexpr size_t kMostShared = (48 << 10) - (1 << 10);
 
-/* Rows that are longer than a tile are cut between groups, and between vectors of the whole warp. */
+/* Throws unless the groups divide every matrix and a tile of whole groups fits in shared memory. */
 void requireGroups(const Config& p, const Options& o) {
   for (const int rows : {p.dim, p.kvDim(), p.hiddenDim, p.vocabSize}) {
     if (size_t(rows) * p.dim % o.groupSize != 0) throw std::invalid_argument("groups that do not divide a matrix");
@@ -62,7 +62,7 @@ void requireShape(const Config& p, const Options& o) {
                                             " numbers at a context of " + std::to_string(p.seqLen));
 }
 
-/* Enough blocks for all units, a warp for each, but no more than run at once: a block prepares its columns once. */
+/* One warp per unit, but no more blocks than run at once: each block stages the activations, and that costs time. */
 int Context::Parts::blocks(int units) const {
   return std::min((units + kWarps - 1) / kWarps, kBlocksEach * transformer.multiprocessors);
 }
@@ -80,13 +80,13 @@ void Context::Parts::layers(int count) {
   const Entry* batch = s.entries.get();
   float* x = s.x.get();
 
-  // copy the token embeddings into x, and find the angles by which RoPE turns
+  // copy the token embeddings into x, and compute RoPE's sines and cosines
   const Launch one = {dim3(static_cast<unsigned>(count)), kThreads, 0, stream, false};
   check(launch(one, embed<W>, w.tokenEmbeddingTable.matrix, batch, rope, x), "embed");
 
   // forward all the layers
   for (int l = 0; l < p.nLayers; l++) {
-    // attention rmsnorm, qkv matmuls, RoPE, and into the kv cache
+    // attention rmsnorm, qkv matmuls, RoPE, and the new keys and values into the cache
     const Matrix& wq = w.wq[l].matrix;
     const Tiling dim = tilingOf<W, C>(wq.stride, wq.groupSize);
     check(launch(how((p.dim + 2 * p.kvDim()) / 2, dim), qkv<W, Kv, C>, wq, w.wk[l].matrix, w.wv[l].matrix, x,
@@ -128,7 +128,7 @@ void Context::Parts::head(int first, int count) {
 
 namespace {
 
-/* Call `work` with a null pointer of the type that the precision means. */
+/* Call `work` with a null pointer whose type is that of the weights. */
 template <class F>
 void withPrecision(Precision precision, F&& work) {
   if (precision == Precision::kFp32) return work(static_cast<float*>(nullptr));
@@ -153,7 +153,7 @@ void Context::Parts::forward(int count) {
   });
 }
 
-/* The final rmsnorm and logits, of the columns from `first` on. */
+/* The final rmsnorm and the logits of entries [first, first + count). */
 void Context::Parts::classify(int first, int count) {
   withPrecision(transformer.options.precision, [&](auto w) {
     using W = Of<decltype(w)>;

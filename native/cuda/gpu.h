@@ -1,13 +1,13 @@
 /*
- * The one header that kernels and host code include for CUDA. nvcc: the real runtime, and the few names below.
- * g++: the emulator (emulator/), which gives the same names a body that runs on the CPU, for tests.
+ * The one header through which kernels and host code use CUDA. With nvcc it is the real runtime and the few names
+ * below; with g++ it is the emulator (emulator/), which implements the same names on the CPU, for tests.
  *
- * What keeps one source for both, and for every toolkit from 12.0 on:
- *  - blocks have a multiple of 32 threads, and only whole warps exchange values;
- *  - SHARED and sharedMemory() instead of __shared__, launch() instead of <<<>>>;
- *  - whatever is PTX, newer than CUDA 12.0 or than sm_75 stands here, behind a function, and nowhere else.
+ * Rules that keep one source working for both, and for every toolkit from 12.0 on:
+ *  - a block has a multiple of 32 threads, and only whole warps exchange values;
+ *  - SHARED and sharedMemory() replace __shared__, launch() replaces <<<>>>;
+ *  - PTX, and anything newer than CUDA 12.0 or sm_75, is here behind a function and nowhere else.
  *
- * Both compilers are told not to contract a * b + c into one operation; `fmaf` says where one is wanted.
+ * Both compilers are told not to contract a * b + c into one operation. `fmaf` marks where a fused one is wanted.
  */
 #ifndef LLAMA2_CUDA_GPU_H
 #define LLAMA2_CUDA_GPU_H
@@ -21,30 +21,30 @@
 
 #include <utility>
 
-/* SHARED(float, part, [8][4]): an array that the threads of a block share. */
+/* SHARED(float, part, [8][4]) declares an array in shared memory. */
 #define SHARED(T, name, dims) __shared__ T name dims
 #define NOT_INLINED __noinline__
 
 namespace llama2::cuda {
 
-/* Where Linux tells the driver's release. */
+/* The file in which Linux reports the driver's release. */
 inline const char* driverFile() { return "/proc/driver/nvidia/version"; }
 
-/* The shared memory whose size the launch chose, aligned to 16 bytes. */
+/* The dynamic shared memory of this launch, aligned to 16 bytes. */
 __device__ __forceinline__ unsigned char* sharedMemory() {
   extern __shared__ __align__(16) unsigned char dynamicShared[];
   return dynamicShared;
 }
 
-/* The value of the lane whose number differs in the bits of `mask`. */
+/* The value of lane (laneId ^ mask). */
 template <class T>
 __device__ __forceinline__ T shuffleXor(T value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
 
 /*
- * 16 bytes of memory that nobody writes during this launch: weights. They pass by L1, since no other thread of the
- * SM will read them.
+ * Load 16 bytes that nothing writes during this launch: weights. The load bypasses L1, because no other thread of the
+ * SM reads the same bytes.
  */
 __device__ __forceinline__ uint4 loadReadOnly(const uint4* from) {
   uint4 v;
@@ -55,8 +55,9 @@ __device__ __forceinline__ uint4 loadReadOnly(const uint4* from) {
 }
 
 /*
- * Programmatic dependent launch: a kernel may be started while the one before it still runs. Up to the wait it must
- * touch nothing that an earlier kernel writes. Below sm_90 kernels start in turn, and these do nothing.
+ * Programmatic dependent launch: a kernel may start while the previous one still runs. Before the wait it must not
+ * touch anything that an earlier kernel writes. Below sm_90 kernels run one after another and these functions do
+ * nothing.
  */
 __device__ __forceinline__ void waitForPreviousKernel() {
 #if __CUDA_ARCH__ >= 900
@@ -69,13 +70,13 @@ __device__ __forceinline__ void letNextKernelStart() {
 #endif
 }
 
-/* What a launch needs beside the kernel and its arguments. */
+/* The launch configuration. */
 struct Launch {
   dim3 grid;
   unsigned threads;
   size_t shared;  // bytes
   cudaStream_t stream;
-  bool early;  // may start before the previous kernel has ended; it calls waitForPreviousKernel()
+  bool early;  // may start before the previous kernel has ended: the kernel must call waitForPreviousKernel()
 };
 
 template <class... P, class... A>

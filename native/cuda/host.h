@@ -1,4 +1,4 @@
-/* What host code needs of CUDA: every call checked, and memory that is freed. */
+/* CUDA for host code: every call is checked, and memory frees itself. */
 #ifndef LLAMA2_CUDA_HOST_H
 #define LLAMA2_CUDA_HOST_H
 
@@ -10,13 +10,13 @@
 
 namespace llama2::cuda {
 
-/* Throws what a call that has failed means. */
+/* Throws the Error that a failed call means. `what` names the call. */
 [[noreturn]] void fail(cudaError_t status, const char* what);
 inline void check(cudaError_t status, const char* what) {
   if (status != cudaSuccess) fail(status, what);
 }
 
-/* Memory on the device, or with kHost pinned memory of the host, which both can reach. */
+/* Memory on the device, or with kHost pinned host memory, which the device can access too. */
 enum class Where { kDevice, kHost };
 template <class T, Where where = Where::kDevice>
 class Buffer {
@@ -77,17 +77,17 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
-/* Bytes of the weights, and of one context. */
+/* Device memory for the weights, and for one context, in bytes. */
 size_t weightBytes(const Config& config, const Options& options);
 size_t contextBytes(const Config& config, const Options& options, int slots);
 
 /*
- * Throws std::invalid_argument for int8 groups that do not divide every matrix; kDeviceUnavailable for a model that
- * shared memory has no room to multiply.
+ * Throws std::invalid_argument for int8 groups that do not divide every matrix, and kDeviceUnavailable for a model
+ * whose kernels would need more shared memory than a block has.
  */
 void requireShape(const Config& config, const Options& options);
 
-/* Throws kDeviceOom, with the numbers, if so many bytes are more than is free. */
+/* Throws kDeviceOom, with both numbers, if less than `bytes` is free. */
 void requireFree(size_t bytes, const char* what);
 
 }  // namespace llama2::cuda

@@ -1,6 +1,6 @@
 /*
- * The keys and values of all sequences. Each sequence has a slot, and in it each head has a row for each position,
- * padded with zeros to whole vectors.
+ * The keys and values of all sequences. Each sequence has a slot; in it, every head has one row per position, padded
+ * with zeros to a multiple of 8 values.
  */
 #ifndef LLAMA2_CUDA_KV_CACHE_H
 #define LLAMA2_CUDA_KV_CACHE_H
@@ -11,12 +11,12 @@ namespace llama2::cuda {
 
 struct KvCache {
   void* keys;    // (slots, nLayers, nKvHeads, seqLen, headStride) of float or __half
-  void* values;  // the same
+  void* values;  // (slots, nLayers, nKvHeads, seqLen, headStride) of the same type
   int nLayers, nKvHeads, seqLen;
   int headStride;  // headSize, rounded up to 8
 
   __host__ __device__ size_t size(int slots) const { return offset(slots, 0, 0, 0); }
-  /* Of the row of position `pos`. */
+  /* The index of the first value of a row. */
   __host__ __device__ size_t offset(int slot, int layer, int head, int pos) const {
     const size_t heads = (static_cast<size_t>(slot) * nLayers + layer) * nKvHeads + head;
     return (heads * seqLen + pos) * headStride;

@@ -1,8 +1,8 @@
 /*
  * Matrices as kernels see them.
  *
- * A matrix of d rows and n columns is kept row by row. Each row is filled up with zeros to a multiple of 16 numbers,
- * so that it can be read 16 bytes at a time whatever its precision, and no kernel needs an end that is different.
+ * A (d, n) matrix is stored row by row. Each row is padded with zeros to a multiple of 16 values, so that in every
+ * precision it can be read in aligned 16-byte chunks and no kernel needs special code for the end of a row.
  */
 #ifndef LLAMA2_CUDA_MATRIX_H
 #define LLAMA2_CUDA_MATRIX_H
@@ -15,20 +15,20 @@ namespace llama2::cuda {
 
 struct Matrix {
   void* data;     // (d, stride) of float, __half or int8_t
-  float* scales;  // int8_t: (d * n / groupSize, rounded up), else null
+  float* scales;  // (d * n / groupSize, rounded up) for int8_t, else null
   int d, n;
   int stride;      // n, rounded up to 16
-  int groupSize;   // int8_t: how many neighbouring numbers, counted through all rows, share a scale
-  int groupShift;  // log2 of groupSize, if that is whole, at least 2, and no group straddles two rows; else 0
+  int groupSize;   // int8_t: consecutive values, counted across rows, that share a scale
+  int groupShift;  // log2(groupSize) if that is an integer >= 2 and no group straddles two rows; else 0
 };
 
 constexpr int roundUp(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-/* How many numbers of type W are in 16 bytes. */
+/* How many values of type W fit in 16 bytes. */
 template <class W>
 constexpr int kPer16 = 16 / static_cast<int>(sizeof(W));
 
-/* float numbers from 16 bytes: the four from 4 * part on. */
+/* Four of the values in 16 bytes, from number 4 * part on, as float. */
 template <class W>
 __device__ __forceinline__ float4 unpack(const uint4& bytes, int part);
 __device__ __forceinline__ float halfOf(unsigned bits) {
@@ -48,7 +48,7 @@ __device__ __forceinline__ float4 unpack<__half>(const uint4& v, int part) {
   return make_float4(halfOf(low), halfOf(low >> 16), halfOf(high), halfOf(high >> 16));
 }
 
-/* One number of a matrix, for the few that are read alone. */
+/* One element of a matrix. The unused pointer selects the precision. */
 __device__ __forceinline__ float at(const Matrix& w, const float*, int row, int column) {
   return static_cast<const float*>(w.data)[static_cast<size_t>(row) * w.stride + column];
 }

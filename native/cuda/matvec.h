@@ -1,16 +1,16 @@
 /*
- * The heart of every kernel here: rows of weights times one or several columns of activations.
+ * The core of every kernel here: rows of weights times one or more vectors of activations.
  *
- * Writing a token reads every weight once, so the time is that of bringing them from memory. Hence:
- *  - One warp takes R rows at a time (two that belong together: a pair of q for RoPE, w1 and w3 for SwiGLU). Its lanes
- *    read neighbouring 16 bytes, and kAhead * R such loads are on their way per lane before the first is used.
- *  - The first loads start before the wait for the previous kernel: weights do not depend on it.
- *  - The activations are shared by all rows: a block puts them into shared memory, as float32, or as int8 beside int8
- *    weights. Where they are too many, one tile of columns after another.
- *  - Several tokens (a prompt, a batch: up to C columns) share the weights that a lane has loaded.
+ * Generating a token reads every weight once, so the time is the time to stream them from memory. Hence:
+ *  - One warp computes R rows at a time (two that are needed together: a RoPE pair of q, or w1 and w3 for SwiGLU). Its
+ *    lanes read consecutive 16-byte chunks, and each lane has kAhead * R loads in flight before it uses the first.
+ *  - The first loads are issued before the wait for the previous kernel: weights do not depend on it.
+ *  - All rows use the same activations, so each block stages them in shared memory, as float32, or as int8 when the
+ *    weights are int8. A vector that does not fit is staged one tile after another.
+ *  - Several tokens (of a prompt or a batch: up to C vectors) use the weights that a lane has loaded.
  *
- * A lane sums its numbers in the order of the columns, then the lanes of a warp add up as a tree. Nothing of this
- * depends on how many columns there are, so a token's result does not depend on its neighbours.
+ * A lane adds its products in index order, then the lanes of a warp are added as a tree. None of this depends on the
+ * number of vectors, so a token's result does not depend on the other tokens of its batch.
  */
 #ifndef LLAMA2_CUDA_MATVEC_H
 #define LLAMA2_CUDA_MATVEC_H
@@ -20,29 +20,29 @@
 
 namespace llama2::cuda {
 
-constexpr int kAhead = 4;  // 16-byte loads of a row that a lane has on their way
+constexpr int kAhead = 4;  // 16-byte loads of one row that a lane has in flight
 
-/* How many columns a kernel for several takes at once. Each warp of a block reduces one of them. */
+/* Vectors that the batched version of a kernel takes at once: one for each warp of a block to reduce. */
 constexpr int kColumns = kWarps;
 
-/* The most numbers of a column that shared memory holds. Multiples of what a warp reads at once in any precision. */
+/* The most values of a vector that shared memory holds: a multiple of what a warp reads at once in any precision. */
 template <int C>
 constexpr int kTile = C == 1 ? 11264 : 1024;
 
-/* How the activations of a matrix are cut: into tiles of whole groups, unless they fit at once. */
+/* How the activations are split: one tile if they fit in shared memory, else tiles of whole groups. */
 struct Tiling {
-  int tile;         // numbers of a column that are in shared memory at the same time
-  int groupStride;  // scales of a column there; 0 beside fp32 and fp16
+  int tile;         // values of a vector that are in shared memory at the same time
+  int groupStride;  // scales of a vector there; 0 for fp32 and fp16
 };
 
-/* (C, tile) activations in shared memory, and beside int8 their scales (C, groupStride). */
+/* Activations in shared memory, (count, tile), followed for int8 by their scales, (count, groupStride). */
 template <class W>
 struct Columns {
   unsigned char* memory;
   Tiling tiling;
-  int count;  // how many there are
+  int count;  // vectors, at most C
 
-  /* Sixteen bytes of weights meet kPer16 activations: 4 a float4. Part p of all of them lies in plane p. */
+  /* 16 bytes of weights need kPer16 activations, kPer16 / 4 float4s. Part p of every such run is stored in plane p. */
   __device__ float4* floats(int c) const { return reinterpret_cast<float4*>(memory) + c * (tiling.tile / 4); }
   __device__ int8_t* bytes(int c) const { return reinterpret_cast<int8_t*>(memory) + c * tiling.tile; }
   __device__ float* scales(int c) const {
@@ -50,20 +50,20 @@ struct Columns {
   }
 };
 
-/* R rows of weights that a warp multiplies together. */
+/* The R rows of weights that a warp multiplies at the same time. */
 template <int R>
 struct Rows {
   const Matrix* matrix[R];
   int row[R];
 };
 
-/* The weights that a lane loads at once: kAhead times 16 bytes of each row, 32 lanes apart. */
+/* The weights that a lane has loaded: kAhead chunks of 16 bytes from each row, 32 chunks apart. */
 template <int R>
 struct Tile {
   uint4 weights[R][kAhead];
 };
 
-/* Load the 16-byte vectors from `first` on, of those before `end`. */
+/* Load this lane's 16-byte chunks of [first, end). */
 template <class W, int R>
 __device__ __forceinline__ void load(Tile<R>& t, const Rows<R>& rows, int first, int end) {
 #pragma unroll
@@ -78,7 +78,7 @@ __device__ __forceinline__ void load(Tile<R>& t, const Rows<R>& rows, int first,
   }
 }
 
-/* sums += weights * activations, for fp32 and fp16. `start` is the vector at which the tile in shared memory begins. */
+/* sums += weights * activations, for fp32 and fp16. `start` is the chunk at which the tile in shared memory begins. */
 template <class W, int R, int C>
 __device__ __forceinline__ void multiply(float (&sums)[R][C], const Tile<R>& t, const Columns<W>& x, int first, int end,
                                          int start) {
@@ -113,12 +113,12 @@ __device__ __forceinline__ int word(const uint4& v, int k) {
 }
 
 /*
- * dotInt8 where groups straddle rows or have an odd size: one number at a time. Rare, and so not inlined into the
- * many places that it would be.
+ * dotInt8 for groups that straddle rows or are not a power of two: one value at a time. Rare, so it is kept out of line
+ * to keep the kernels small.
  */
 static __device__ NOT_INLINED float dotStraddling(uint4 weights, uint4 values, int n, int groupSize, const float* ws,
                                                   int row, int column, const float* scales, int firstGroup) {
-  const size_t index = static_cast<size_t>(row) * n + column;  // in the tensor, as its groups are counted
+  const size_t index = static_cast<size_t>(row) * n + column;  // groups are counted through the whole tensor
   float sum = 0.0f;
 #pragma unroll 1
   for (int k = 0; k < 16 && column + k < n; k++) {
@@ -131,8 +131,8 @@ static __device__ NOT_INLINED float dotStraddling(uint4 weights, uint4 values, i
 }
 
 /*
- * The dot product of 16 int8 weights and activations, from column `column` on. Sums of one weight group and one
- * activation group are whole numbers, exact; only then they meet their scales.
+ * The dot product of 16 int8 weights and 16 int8 activations, from column `column` on. Within one group the sum is an
+ * exact integer; it is multiplied by the two scales once the group is complete.
  */
 __device__ __forceinline__ float dotInt8(const uint4& weights, const uint4& values, const Matrix& w, int row,
                                          int column, const float* scales, int firstGroup) {
@@ -147,7 +147,7 @@ __device__ __forceinline__ float dotInt8(const uint4& weights, const uint4& valu
   for (int k = 0; k < 4; k++) {
     dot = __dp4a(word(weights, k), word(values, k), dot);
     const int next = column + 4 * (k + 1);
-    if ((k == 3 || (next & ((1 << shift) - 1)) == 0) && next <= w.n) {  // the group, or what is here of it, ends
+    if ((k == 3 || (next & ((1 << shift) - 1)) == 0) && next <= w.n) {  // the end of the group, or of these 16
       const int group = (next - 1) >> shift;
       sum = fmaf(static_cast<float>(dot), ws[group] * scales[group - firstGroup], sum);
       dot = 0;
@@ -176,7 +176,7 @@ __device__ __forceinline__ void multiplyInt8(float (&sums)[R][C], const Tile<R>&
   }
 }
 
-/* Put numbers from `start` to before `end` of all columns into shared memory; those past n are 0. */
+/* Copy values [start, end) of all vectors into shared memory, with zeros past n. */
 template <class W, class Value>
 __device__ void stage(const Columns<W>& x, const Matrix& w, int start, int end, Value value) {
   constexpr int kParts = kPer16<W> / 4;
@@ -190,7 +190,7 @@ __device__ void stage(const Columns<W>& x, const Matrix& w, int start, int end, 
   }
 }
 
-/* The same as int8: quantize.ts, a warp for each group. */
+/* The same, quantized to int8 as quantize.ts does: one warp per group. */
 template <class Value>
 __device__ void stageInt8(const Columns<int8_t>& x, const Matrix& w, int start, int end, Value value) {
   const int size = w.groupSize;
@@ -203,7 +203,7 @@ __device__ void stageInt8(const Columns<int8_t>& x, const Matrix& w, int start, 
       if (laneOf() == 0) x.scales(c)[(first - start) / size] = scale;
       for (int j = first + laneOf(); j < last; j += 32) {
         const float q = roundf(value(c, j) / scale);
-        x.bytes(c)[j - start] = q == q ? static_cast<int8_t>(q) : int8_t{0};  // 0 / 0: a group of zeros
+        x.bytes(c)[j - start] = q == q ? static_cast<int8_t>(q) : int8_t{0};  // 0 / 0: the group is all zeros
       }
     }
     for (int j = (start > w.n ? start : w.n) + static_cast<int>(threadIdx.x); j < end; j += kThreads) {
@@ -213,12 +213,12 @@ __device__ void stageInt8(const Columns<int8_t>& x, const Matrix& w, int start, 
 }
 
 /*
- * Multiply `units` times R rows, shared among all warps of the grid, with x.count columns.
+ * Multiply `units` units of R rows by x.count vectors. The warps of the grid share the units.
  *
- *   rowsOf(unit)           which rows those are; all of them have the columns of rowsOf(0)
+ *   rowsOf(unit)           the rows of a unit; all rows have the same n and stride
  *   prepare()              called by all threads once the previous kernel has ended; a barrier follows
- *   value(c, j)            number j of column c
- *   finish(unit, c, sums)  called by one lane for each column, with its R results
+ *   value(c, j)            element j of vector c
+ *   finish(unit, c, sums)  called by one lane for each vector, with the R results
  */
 template <class W, int R, int C, class RowsOf, class Prepare, class Value, class Finish>
 __device__ __forceinline__ void matvec(int units, const Columns<W>& x, RowsOf rowsOf, Prepare prepare, Value value,
@@ -226,7 +226,7 @@ __device__ __forceinline__ void matvec(int units, const Columns<W>& x, RowsOf ro
   constexpr bool kInt8 = sizeof(W) == 1;
   const Matrix& shape = *rowsOf(0).matrix[0];
   const int vectors = shape.stride / kPer16<W>;
-  const int tile = x.tiling.tile / kPer16<W>;  // in vectors
+  const int tile = x.tiling.tile / kPer16<W>;  // in 16-byte chunks, as `vectors` is
   const int step = static_cast<int>(gridDim.x) * kWarps;
   const int mine = static_cast<int>(blockIdx.x) * kWarps + warpOf();
 
@@ -236,7 +236,7 @@ __device__ __forceinline__ void matvec(int units, const Columns<W>& x, RowsOf ro
   waitForPreviousKernel();
   prepare();
 
-  // all warps of a block go round equally often, since they share the tiles
+  // all warps of a block run the same number of rounds, because they meet at the barriers below
   for (int round = 0; round * step < units; round++) {
     const int unit = round * step + mine;
     const bool busy = unit < units;
@@ -245,7 +245,7 @@ __device__ __forceinline__ void matvec(int units, const Columns<W>& x, RowsOf ro
     for (int start = 0; start < vectors; start += tile) {
       const int end = start + tile < vectors ? start + tile : vectors;
       if (round == 0 || tile < vectors) {
-        __syncthreads();  // no warp still reads the tile before; orders what prepare wrote before its use
+        __syncthreads();  // no warp still reads the previous tile; orders prepare's writes before their use
         if constexpr (kInt8) {
           stageInt8(x, shape, start * kPer16<W>, end * kPer16<W>, value);
         } else {
@@ -276,11 +276,14 @@ __device__ __forceinline__ void matvec(int units, const Columns<W>& x, RowsOf ro
 }
 
 /*
- * rmsnorm of transformer.ts, but for the learned gains: the factor for each of `count` columns of x, (count, n), into
- * `factors`. Each block computes it anew, which costs a read of x and saves a kernel. Factors are to be read only after
- * a barrier.
+ * rmsnorm of transformer.ts without the learned gains: only the factor of each vector. Every block computes the factors
+ * itself, which costs a read of x and saves a kernel. The caller must put a barrier before it reads them.
  */
-__device__ __forceinline__ void rmsnormFactors(float* factors, const float* x, int n, int count, float eps) {
+__device__ __forceinline__ void rmsnormFactors(float* factors,  // (count), in shared memory
+                                               const float* x,  // (count, n)
+                                               int n,
+                                               int count,  // <= kColumns
+                                               float eps) {
   SHARED(float, parts, [kColumns][kWarps]);
   for (int c = 0; c < count; c++) {
     float ss = 0.0f;

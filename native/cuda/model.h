@@ -1,16 +1,16 @@
 /*
- * The cuda backend as its callers see it: plain C++, no CUDA header. The addon and gpu:check build on this file.
+ * The public interface of the cuda backend: plain C++ without CUDA headers, used by the addon and by gpu:check.
  *
  *   Transformer   the weights, on one device
- *   Context       sequences being read: a KV cache for each slot, and the state that a forward pass works with
+ *   Context       live sequences: a KV cache slot for each, and the state of a forward pass
  *
- * Behind it, in the order in which a token meets it: embed.h; for each layer qkv.h, attention.h, output.h and ffn.h;
- * classifier.h; sampler.h; and copy.h between sequences. What they share is in matvec.h. forward.cu starts them;
- * context.cu and sample.cu are what a context does, transformer.cu brings the weights in, devices.cu says what there is
- * to run on. gpu.h is CUDA, or the emulator. addon/ is JavaScript's door. nvcc is called with -fmad=false: the
- * sampler's sums must round as C's do.
+ * The kernels, in the order in which a token goes through them: embed.h; for each layer qkv.h, attention.h, output.h
+ * and ffn.h; classifier.h; sampler.h. copy.h copies a prefix between sequences. matvec.h is what they share. The host
+ * side: forward.cu launches the kernels, context.cu and sample.cu implement Context, transformer.cu loads the weights,
+ * devices.cu finds devices. gpu.h is CUDA or the emulator; addon/ is the JavaScript binding. nvcc is called with
+ * -fmad=false, because the sampler's sums must round as C's do.
  *
- * Both belong to one thread at a time. All that fails throws an Error, except the constructor of a std container.
+ * One thread at a time may use an object. Failures throw Error; std containers may also throw std::bad_alloc.
  */
 #ifndef LLAMA2_CUDA_MODEL_H
 #define LLAMA2_CUDA_MODEL_H
@@ -41,28 +41,28 @@ struct Device {
 /* The devices of this machine. Throws kDeviceUnavailable, with the reason in one line, if there are none. */
 std::vector<Device> devices();
 
-/* Bytes of a device that nobody uses. From then on this process uses the device. Throws kDeviceUnavailable. */
+/* Free memory of a device in bytes. Creates this process's context on the device. Throws kDeviceUnavailable. */
 size_t freeMemory(int device);
 
-/* "13.0": what this build speaks, and what the driver does ("none" without one). */
+/* The CUDA version of this build and of the driver, such as "13.0"; "none" without a driver. */
 std::string runtimeVersion();
 std::string driverVersion();
 
 // ----------------------------------------------------------------------------
 // Weights
 
-enum class Precision { kFp32, kFp16, kInt8 };  // of the matrices; vectors and activations are fp32
+enum class Precision { kFp32, kFp16, kInt8 };  // of matrices; norms and activations are fp32
 enum class KvPrecision { kFp32, kFp16 };       // of keys and values
 
 struct Options {
   Precision precision;
-  int groupSize;  // how many weights share a scale when precision is kInt8; else 0
+  int groupSize;  // weights per scale for kInt8, else 0
   KvPrecision kvPrecision;
   bool sharedClassifier;  // the classifier is the embedding table
-  int device;             // its number, from 0 on
+  int device;             // index, from 0
 };
 
-/* Bytes on the device, known before anything is allocated. */
+/* Device memory in bytes, computed without allocating anything. */
 struct Memory {
   size_t weights;
   size_t context;  // KV caches and state of one context
@@ -74,21 +74,20 @@ class Context;
 
 class Transformer {
  public:
-  /*
-   * frequencies, (headSize / 2), are how fast RoPE turns each pair, from `ropeFrequencies`. Throws kDeviceUnavailable,
-   * and kDeviceOom with the numbers if the weights are more than is free.
-   */
-  Transformer(const Config& config, const Options& options, const float* frequencies);
+  /* Throws kDeviceUnavailable; kDeviceOom, with the numbers, if the weights do not fit. */
+  Transformer(const Config& config, const Options& options,
+              const float* frequencies);  // (headSize / 2) of RoPE, from `ropeFrequencies`
   ~Transformer();
 
   /*
-   * Put the next numbers of a tensor into place, by its name in TransformerWeights and its layer, in the order of the
-   * checkpoint; `offset` says how many came before. They become fp16 or int8 on the device where that is wanted.
-   * A tensor is handed over from its first number to its last before the next is begun. Returns false, and does
-   * nothing, if there is no such tensor, it is not that large, or these are not its next numbers.
+   * Load elements [offset, offset + count) of a tensor, named as in TransformerWeights, in checkpoint order. They are
+   * converted to fp16 or int8 on the device if the options say so. A tensor must be passed from its first element to
+   * its last before the next is started. Returns false and does nothing if there is no such tensor, the range exceeds
+   * it, or these are not its next elements.
    */
   bool fill(const std::string& name, int layer, const float* values, size_t count, size_t offset);
-  /* The same for a matrix of a version-2 checkpoint: whole groups of `groupSize` numbers, each with its scale. */
+  /* The same for a matrix that is int8 already: whole groups of `groupSize` values, (count), with scales, (count /
+   * groupSize). */
   bool fillQuantized(const std::string& name, int layer, const int8_t* values, const float* scales, int groupSize,
                      size_t count, size_t offset);
 
@@ -104,7 +103,7 @@ class Transformer {
 // ----------------------------------------------------------------------------
 // Forward pass
 
-/* A sequence that goes on by itself: what it reads next, and how it chooses what follows. Sampler of sampler.ts. */
+/* A sequence that is decoded on the device: what it reads next, and how its tokens are sampled (sampler.ts). */
 struct Sequence {
   Entry next;         // the token to read, not yet in the cache
   float temperature;  // 0: greedy
@@ -114,54 +113,54 @@ struct Sequence {
 };
 
 /*
- * What `Context::tokens` says of a sequence that has ended: it met its stop token, or the end of the context; or its
- * logits are not all finite, and no token was chosen from them.
+ * Stands in `Context::tokens` for a sequence that has ended: after its stop token, at the end of the context, or
+ * because its logits were not all finite.
  */
 constexpr int32_t kEnded = -1;
 
 class Context {
  public:
-  /* Throws kDeviceOom with the numbers if the caches are more than is free. The transformer must outlive it. */
+  /* Throws kDeviceOom, with the numbers, if the caches do not fit. The transformer must outlive the context. */
   Context(Transformer& transformer, int slots);
   ~Context();
 
   int slots() const;
-  /* The most entries that one call of `forward`, and sequences that one call of `decode`, take. */
+  /* The most entries per call of `forward`, and sequences per call of `decode`. */
   int maxBatch() const;
 
   /*
-   * Read the entries of a batch, at most maxBatch(), and write the logits of the last `wanted`, (wanted, vocabSize).
-   * What precedes an entry in its sequence has been read by earlier calls, or stands before it in the batch. Tokens,
-   * positions and sequences that are out of range are refused with std::invalid_argument.
+   * Read a batch and write the logits of its last `wanted` entries. All earlier positions of an entry's sequence have
+   * been read by previous calls or come before it in the batch. Throws std::invalid_argument for tokens, positions and
+   * sequences out of range.
    */
-  void forward(const Entry* batch, int count, int wanted, float* logits);
+  void forward(const Entry* batch,  // (count)
+               int count,           // 1 to maxBatch()
+               int wanted,          // 0 to count
+               float* logits);      // (wanted, vocabSize)
 
   /*
-   * Let the sequences, all distinct, go on for `steps` tokens, at most maxSteps(): read, choose, read what
-   * was chosen. This enqueues the work and returns; tokens(step) waits for one step of it. Call finish() before
-   * anything else but tokens().
+   * Generate `steps` tokens, at most maxSteps(), for each of `count` distinct sequences: each step reads a token and
+   * samples the next. Enqueues the work and returns; tokens(step) waits for one step. Only tokens() and then finish()
+   * may be called next.
    */
   void decode(const Sequence* sequences, int count, int steps);
   int maxSteps() const;
-  /*
-   * The tokens chosen in a step, (count), as soon as they are there; the first step is 0. kEnded for a sequence that
-   * had ended before.
-   */
+  /* Wait for a step, counted from 0. The tokens that it chose, (count); kEnded for a sequence that had ended before. */
   const int32_t* tokens(int step);
   /*
-   * Wait for all steps, and write where the sequences are now: decode() with these goes on as if there had been no
-   * pause. One that has met its stop token, or whose pos is seqLen, is over. One whose logits are not finite has not
-   * moved: `next` is the token after which they are not.
+   * Wait for all steps and update the sequences: decode() continues from them as if there had been no pause. A sequence
+   * has ended if it met its stop token or its pos is seqLen. One whose logits were not finite did not advance: `next`
+   * is the token after which they were not.
    */
   void finish(Sequence* sequences);
 
   /*
-   * Copy the first `positions` positions of the KV cache of sequence `from` to sequence `to`, which can then be read on
-   * from there. Enqueues the work; later calls see it done. Refuses what is out of range with std::invalid_argument.
+   * Copy the first `positions` positions of the KV cache of sequence `from` to sequence `to`, which continues from
+   * there. Enqueues the work; later calls see the result. Throws std::invalid_argument for arguments out of range.
    */
   void copy(int from, int to, int positions);
 
-  /* Choose one token from logits (vocabSize) of the host, and go on, as decode() does with its own. */
+  /* Sample one token from host logits, (vocabSize), and advance the sequence, as decode() does. */
   int32_t sample(const float* logits, Sequence& sequence);
 
  private:

@@ -1,9 +1,9 @@
 /*
- * The third stage of a layer: put the parts of attention together, mix what the heads have found (wo), and add it to
- * the residual stream x.
+ * The third stage of a layer: combine the partial results of attention, multiply by wo, and add to the residual stream
+ * x.
  *
- * Moves dim * dim weights. Each block combines the parts anew, which costs it `splits` reads of dim floats from L2 and
- * saves a kernel.
+ * Reads dim * dim weights. Every block combines the partial results itself, which costs `splits` reads of dim floats
+ * from L2 and saves a kernel.
  */
 #ifndef LLAMA2_CUDA_OUTPUT_H
 #define LLAMA2_CUDA_OUTPUT_H
@@ -13,7 +13,7 @@
 
 namespace llama2::cuda {
 
-/* Number i of what head `head` of an entry has found, from its parts: a sum in the order of positions. */
+/* Element i of one head's output for an entry: its partial results, added in the order of positions. */
 __device__ __forceinline__ float combined(const Partials& partials, int entry, int pos, int nHeads, int head,
                                           int headSize, int i) {
   const size_t first = partials.index(entry, nHeads, head, 0);
@@ -30,10 +30,14 @@ __device__ __forceinline__ float combined(const Partials& partials, int entry, i
   return sum / l;
 }
 
-/* Columns from blockIdx.y * C on, of `count`. */
+/* x += wo(attention). blockIdx.y selects C of the `count` vectors. */
 template <class W, int C>
-__global__ void __launch_bounds__(kThreads)
-    output(Matrix wo, Partials partials, int headSize, const Entry* entries, int count, Tiling tiling, float* x) {
+__global__ void __launch_bounds__(kThreads) output(Matrix wo,  // (dim, dim)
+                                                   Partials partials, int headSize,
+                                                   const Entry* entries,  // (count)
+                                                   int count,
+                                                   Tiling tiling,  // of dim
+                                                   float* x) {     // (count, dim)
   const int firstColumn = static_cast<int>(blockIdx.y) * C;
   const Columns<W> columns = {sharedMemory(), tiling, count - firstColumn < C ? count - firstColumn : C};
   const int dim = wo.d;

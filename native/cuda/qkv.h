@@ -1,9 +1,9 @@
 /*
- * The first stage of a layer: attention rmsnorm, the three matmuls of query, key and value, RoPE, and the new key and
- * value into the cache.
+ * The first stage of a layer: attention rmsnorm, the query, key and value matmuls, RoPE, and storing the new key and
+ * value in the cache.
  *
- * Moves dim * (dim + 2 kvDim) weights. One kernel for all of it, because each start of a kernel costs about as much as
- * reading a small layer. A warp takes two neighbouring rows: RoPE turns them together, so nothing goes through memory.
+ * Reads dim * (dim + 2 kvDim) weights. It is one kernel because a kernel launch costs about as much as reading a small
+ * layer. A warp computes two consecutive rows: RoPE rotates them as a pair, so the pair never goes through memory.
  */
 #ifndef LLAMA2_CUDA_QKV_H
 #define LLAMA2_CUDA_QKV_H
@@ -14,11 +14,22 @@
 
 namespace llama2::cuda {
 
-/* Columns from blockIdx.y * C on, of `count`. */
+/*
+ * blockIdx.y selects C of the `count` vectors. The entries are distinct in (sequence, pos), each inside the cache;
+ * embed() has filled rope.fcr and rope.fci.
+ */
 template <class W, class Kv, int C>
-__global__ void __launch_bounds__(kThreads)
-    qkv(Matrix wq, Matrix wk, Matrix wv, const float* x, const float* gains, float eps, Rope rope, const Entry* entries,
-        int count, Tiling tiling, float* q, KvCache cache, int layer) {
+__global__ void __launch_bounds__(kThreads) qkv(Matrix wq,           // (dim, dim)
+                                                Matrix wk,           // (kvDim, dim)
+                                                Matrix wv,           // (kvDim, dim)
+                                                const float* x,      // (count, dim)
+                                                const float* gains,  // (dim)
+                                                float eps, Rope rope,
+                                                const Entry* entries,  // (count)
+                                                int count,
+                                                Tiling tiling,  // of dim
+                                                float* q,       // (count, dim)
+                                                KvCache cache, int layer) {
   SHARED(float, factors, [kColumns]);
   const int firstColumn = static_cast<int>(blockIdx.y) * C;
   const Columns<W> columns = {sharedMemory(), tiling, count - firstColumn < C ? count - firstColumn : C};

@@ -1,4 +1,4 @@
-/* Sums and maxima over a warp, always in the same order: the same bits on every run. */
+/* Sums and maxima over a warp, always in the same order, so that every run gives the same bits. */
 #ifndef LLAMA2_CUDA_REDUCE_H
 #define LLAMA2_CUDA_REDUCE_H
 
@@ -6,14 +6,14 @@
 
 namespace llama2::cuda {
 
-/* The threads of a block, in every kernel but the sampler: enough to hide loads, few enough to spread small layers. */
+/* Threads per block, in every kernel but the sampler: enough to hide loads, few enough to spread small layers. */
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
 
 __device__ __forceinline__ int laneOf() { return static_cast<int>(threadIdx.x % 32); }
 __device__ __forceinline__ int warpOf() { return static_cast<int>(threadIdx.x / 32); }
 
-/* Over the `width` neighbouring lanes that this one belongs to; every lane gets the result. */
+/* The sum over this lane's group of `width` consecutive lanes. Every lane gets the result. */
 template <int width = 32, class T>
 __device__ __forceinline__ T warpSum(T value) {
 #pragma unroll
@@ -21,7 +21,7 @@ __device__ __forceinline__ T warpSum(T value) {
   return value;
 }
 
-/* The larger one, or NaN if one is: a broken model must not write sense. */
+/* The larger one, or NaN if either is NaN: a broken model must not look as if it worked. */
 __device__ __forceinline__ float maxOrNan(float a, float b) { return b > a || b != b ? b : a; }
 
 __device__ __forceinline__ float warpMax(float value) {

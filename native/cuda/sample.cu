@@ -1,4 +1,4 @@
-/* How the sampler is started. */
+/* Launching the sampler. */
 #include <algorithm>
 
 #include "context.h"
@@ -6,7 +6,7 @@
 
 namespace llama2::cuda {
 
-/* Choose the next token of each entry, whose logits are there. */
+/* Choose the next token of each of `count` entries, from the logits in s.logits. */
 void Context::Parts::sample(int count, bool greedy) {
   const int bestCount = blocks(p.vocabSize);
   if (!greedy) {

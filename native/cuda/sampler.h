@@ -1,15 +1,15 @@
 /*
- * The sampler, as src/llama2/sampler.ts: for the same logits and generator it chooses the same token, always.
+ * The sampler of src/llama2/sampler.ts: the same logits and generator always give the same token.
  *
- * Moves a few times vocabSize floats, which are in L2. `softmaxTerms` spreads the exponentials, which are computed in
- * double as glibc does, over the device; `sampleToken`, one block for each sequence, does the rest.
+ * Reads vocabSize floats a few times, from L2. `softmaxTerms` spreads the exponentials, which are computed in double as
+ * glibc does, over the device; `sampleToken`, one block per sequence, does the rest.
  *
- * What stands against doing it in parallel are the float32 sums, which the reference adds in the order of tokens. They
- * are replayed exactly. While a running sum s stays between two powers of two, it is a whole number of ulps, and adding
- * p rounds p to whole ulps, whatever s is; but for a tie, which goes to the even sum and so depends on whether s is
- * odd. So a chunk of numbers adds one whole number for an even s and one for an odd s. All threads find these two for
- * their chunks, guessing the power of two; one thread then walks over the chunks, and adds one by one where a guess was
- * wrong or s passes a power of two.
+ * The difficulty is the float32 sums, which the reference adds in token order and which must round the same way here.
+ * While a running sum s stays between two powers of two, s is an integer number of ulps, and adding p adds p rounded to
+ * whole ulps, whatever s is. The one exception is a tie, which rounds to the even sum and so depends on the parity of
+ * s. A chunk of values therefore adds one integer if s is even and one if s is odd. All threads compute both for their
+ * chunk, guessing the power of two; then one thread walks over the chunks, and adds value by value where the guess was
+ * wrong or s crosses a power of two.
  */
 #ifndef LLAMA2_CUDA_SAMPLER_H
 #define LLAMA2_CUDA_SAMPLER_H
@@ -47,20 +47,22 @@ __device__ __forceinline__ float expfExact(float x) {
   return static_cast<float>((p * (r * r) + ((0x1.62e42ff0c52d6p-1 / 32) * r + 1.0)) * scale);
 }
 
-/* The best candidate of an entry, from what the blocks of the classifier found. Every thread of the warp gets it. */
+/* The best of an entry's candidates, (count). Every thread of the warp gets it. */
 __device__ __forceinline__ uint64_t bestCandidate(const uint64_t* best, int count) {
   uint64_t found = 0;
   for (int i = laneOf(); i < count; i += 32) found = best[i] > found ? best[i] : found;
   return warpMax(found);
 }
 
-/* Is the temperature so near to 0 that the limit, the best token, is meant? */
+/* Whether the temperature is so close to 0 that sampling is greedy, as in the limit. */
 __device__ __forceinline__ bool isGreedy(float temperature, float largest) {
   return temperature < 1.17549435e-38f || !(fabsf(largest / temperature) < INFINITY);
 }
 
-/* best (count, blocks): as the classifier does, from logits (count, vocabSize) that came from elsewhere. */
-static __global__ void __launch_bounds__(kThreads) findBest(const float* logits, int vocabSize, uint64_t* best) {
+/* The best candidate of each block, as the classifier finds it, for logits that it did not compute. */
+static __global__ void __launch_bounds__(kThreads) findBest(const float* logits,  // (vocabSize)
+                                                            int vocabSize,
+                                                            uint64_t* best) {  // (gridDim.x)
   uint64_t found = 0;
   const int start = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   for (int i = start; i < vocabSize; i += static_cast<int>(gridDim.x) * kThreads) {
@@ -77,11 +79,13 @@ static __global__ void __launch_bounds__(kThreads) findBest(const float* logits,
   }
 }
 
-/* terms (count, vocabSize) = e^((logit - largest) / temperature), of the entries that are not greedy. Blocks (any,
- * count). */
-static __global__ void __launch_bounds__(kThreads)
-    softmaxTerms(const float* logits, int vocabSize, const uint64_t* best, int bestCount, const Draw* draws,
-                 float* terms) {
+/* terms = e^((logit - largest) / temperature), for the entries that are not greedy. Grid: (any, count). */
+static __global__ void __launch_bounds__(kThreads) softmaxTerms(const float* logits,  // (count, vocabSize)
+                                                                int vocabSize,
+                                                                const uint64_t* best,  // (count, bestCount)
+                                                                int bestCount,
+                                                                const Draw* draws,  // (count)
+                                                                float* terms) {     // (count, vocabSize)
   letNextKernelStart();
   waitForPreviousKernel();
   const int entry = static_cast<int>(blockIdx.y);
@@ -95,22 +99,24 @@ static __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/* Where a sequential float32 sum of numbers that are not negative first exceeds a limit, and the sum there. */
+/* Where a sequential float32 sum of non-negative values first exceeds a limit, and the sum at that point. */
 struct RunningSum {
-  int index;  // -1: nowhere
-  float sum;  // there, or of all
+  int index;  // -1: it never does
+  float sum;  // up to index, or of all values
 };
 
-/* What a chunk adds to a sum whose bits, taken as a number, are between exponent << 23 and (exponent + 1) << 23. */
+/* What a chunk adds to a running sum whose biased exponent is `exponent`. */
 struct Increment {
   int exponent;   // 0: unknown
-  unsigned even;  // in ulps, if the sum is an even number of ulps
-  unsigned odd;
+  unsigned even;  // ulps, if the sum is an even number of ulps
+  unsigned odd;   // ulps, if it is odd
 };
 
-__device__ __forceinline__ Increment incrementOf(const float* values, int count, float before, float after) {
+/* `before` and `after` estimate the sum at both ends of the chunk. */
+__device__ __forceinline__ Increment incrementOf(const float* values,  // (count)
+                                                 int count, float before, float after) {
   Increment result = {static_cast<int>(__float_as_uint(before) >> 23), 0, 1};
-  // only where the guess is one, and ulps are numbers that float32 can divide by
+  // both ends must have the same exponent, and 1 / ulp must be a normal float32
   if (result.exponent != static_cast<int>(__float_as_uint(after) >> 23) || result.exponent < 40 ||
       result.exponent > 200) {
     return {0, 0, 0};
@@ -130,8 +136,9 @@ __device__ __forceinline__ Increment incrementOf(const float* values, int count,
   return result;
 }
 
-/* By all threads of a block; all get the result. */
-__device__ __forceinline__ RunningSum runningSum(const float* values, int count, float limit) {
+/* Called by all threads of a block; all get the result. */
+__device__ __forceinline__ RunningSum runningSum(const float* values,  // (count), none negative
+                                                 int count, float limit) {
   SHARED(float, chunkSums, [kSamplerThreads]);
   SHARED(float, warpSums, [kSamplerThreads / 32]);
   SHARED(Increment, increments, [kSamplerThreads]);
@@ -139,12 +146,12 @@ __device__ __forceinline__ RunningSum runningSum(const float* values, int count,
   const int thread = static_cast<int>(threadIdx.x);
   const int threads = static_cast<int>(blockDim.x);
   const int even = (count + threads - 1) / threads;
-  const int length = even < 32 ? 32 : even;  // of a chunk
+  const int length = even < 32 ? 32 : even;  // values per chunk
   const int chunks = (count + length - 1) / length;
   const int first = thread * length < count ? thread * length : count;
   const int size = count - first < length ? count - first : length;
 
-  // about where the sum stands before and after each chunk
+  // estimate the sum before and after each chunk
   float mine = 0.0f;
   for (int i = 0; i < size; i++) mine += values[first + i];
   chunkSums[thread] = mine;
@@ -163,7 +170,7 @@ __device__ __forceinline__ RunningSum runningSum(const float* values, int count,
     for (int t = 0; t < chunks && found < 0; t++) {
       const Increment add = increments[t];
       const unsigned bits = __float_as_uint(sum);
-      // the bits of a float, taken as a number, count ulps; carrying into the exponent is right only at the very end
+      // as an integer, the bits of a float count ulps, as long as the exponent does not change
       const unsigned next = bits + ((bits & 1) ? add.odd : add.even);
       if (add.exponent != 0 && static_cast<int>(bits >> 23) == add.exponent &&
           static_cast<int>(next >> 23) == add.exponent && !(__uint_as_float(next) > limit)) {
@@ -183,8 +190,9 @@ __device__ __forceinline__ RunningSum runningSum(const float* values, int count,
   return all;
 }
 
-/* Put `size` keys, a power of two, into falling order. */
-__device__ __forceinline__ void bitonicSort(uint64_t* keys, int size) {
+/* Sort in descending order. Called by all threads of a block. */
+__device__ __forceinline__ void bitonicSort(uint64_t* keys,  // (size)
+                                            int size) {      // a power of two
   for (int run = 2; run <= size; run *= 2) {
     for (int distance = run / 2; distance > 0; distance /= 2) {
       for (int i = static_cast<int>(threadIdx.x); i < size; i += static_cast<int>(blockDim.x)) {
@@ -201,9 +209,11 @@ __device__ __forceinline__ void bitonicSort(uint64_t* keys, int size) {
   }
 }
 
-/* sampler.ts: sampleTopp. keys has room for vocabSize, rounded up to a power of two. */
-__device__ __forceinline__ int sampleTopp(float* probabilities, int n, float topp, float coin, uint64_t* keys,
-                                          int greedy) {
+/* sampleTopp of sampler.ts. Called by all threads of a block. Overwrites the probabilities. */
+__device__ __forceinline__ int sampleTopp(float* probabilities,  // (n)
+                                          int n, float topp, float coin,
+                                          uint64_t* keys,  // (n, rounded up to a power of two), scratch
+                                          int greedy) {    // the most likely token
   SHARED(int, candidates, [1]);
   if (threadIdx.x == 0) candidates[0] = 0;
   __syncthreads();  // orders the write of candidates before the additions to it
@@ -214,7 +224,7 @@ __device__ __forceinline__ int sampleTopp(float* probabilities, int n, float top
   __syncthreads();  // orders the additions, and the writes of keys, before the reads below
   const int n0 = candidates[0];
   if (n0 == 0) {
-    // the first of the likeliest, of which there can be more than one: logits that differ can be equally likely
+    // the first of the most likely: tokens with different logits can have the same probability
     int first = 0;
     while (probabilities[first] < probabilities[greedy]) first++;
     return first;
@@ -224,7 +234,7 @@ __device__ __forceinline__ int sampleTopp(float* probabilities, int n, float top
   for (int i = n0 + static_cast<int>(threadIdx.x); i < size; i += static_cast<int>(blockDim.x)) keys[i] = 0;
   __syncthreads();  // orders the writes of keys before the sort
   bitonicSort(keys, size);
-  // in their order, over the probabilities, which nobody needs any more
+  // the sorted probabilities replace the unsorted ones, which are not needed any more
   for (int i = static_cast<int>(threadIdx.x); i < n0; i += static_cast<int>(blockDim.x)) {
     probabilities[i] = __uint_as_float(static_cast<unsigned>(keys[i] >> 32) & 0x7fffffffu);
   }
@@ -235,7 +245,7 @@ __device__ __forceinline__ int sampleTopp(float* probabilities, int n, float top
   return tokenOf(keys[drawn.index < 0 ? last : drawn.index]);
 }
 
-/* What the sampler works with. */
+/* The sampler's arguments. */
 struct SamplerState {
   Entry* entries;        // (count)
   Draw* draws;           // (count)
@@ -246,11 +256,11 @@ struct SamplerState {
   uint64_t* keys;  // (count, keyStride)
   int keyStride;
   int vocabSize, seqLen;
-  int* step;                 // (count) which token of this decode() comes next
-  volatile int32_t* tokens;  // (steps, count), memory of the host
+  int* step;                 // (count) steps of this decode() so far
+  volatile int32_t* tokens;  // (steps, count) in host memory
 };
 
-/* Choose a token for each entry, and make it the next one to be read. A block for each. */
+/* Choose a token for each entry and make it the one to read next. Grid: (count). */
 static __global__ void __launch_bounds__(kSamplerThreads) sampleToken(SamplerState s) {
   letNextKernelStart();
   waitForPreviousKernel();
@@ -289,7 +299,7 @@ static __global__ void __launch_bounds__(kSamplerThreads) sampleToken(SamplerSta
     s.entries[e].token = token;
     if (!full) s.entries[e].pos = pos;
     s.draws[e].rngState = state;
-    // 2: its position is the end of the context, which entries must not reach
+    // at the end of the context, pos stays where it is: entries must not reach seqLen
     s.draws[e].ended = full ? 2 : token == draw.stop ? 1 : 0;
   } else if (!draw.ended) {
     s.draws[e].ended = 3;

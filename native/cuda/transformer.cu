@@ -1,4 +1,4 @@
-/* Transformer: weights, from the checkpoint's order and precision to the device's. */
+/* Transformer: allocates the weights, and converts them from checkpoint order and precision to the device's. */
 #include <string.h>
 
 #include <algorithm>
@@ -10,7 +10,7 @@ namespace llama2::cuda {
 
 namespace {
 
-constexpr size_t kStaged = size_t{1} << 20;  // numbers sent at once, at most
+constexpr size_t kStaged = size_t{1} << 20;  // most values per transfer
 
 size_t bytesOf(Precision precision) {
   return precision == Precision::kFp32 ? 4 : precision == Precision::kFp16 ? 2 : 1;
@@ -36,7 +36,7 @@ OwnedMatrix allocate(const Stream& stream, const Options& options, int d, int n)
   const size_t bytes = static_cast<size_t>(d) * stride * bytesOf(options.precision);
   OwnedMatrix m;
   m.data = Buffer<uint8_t>(bytes);
-  if (stride != n) stream.clear(m.data.get(), bytes);  // what fills the rows up
+  if (stride != n) stream.clear(m.data.get(), bytes);  // the padding of rows
   if (options.precision == Precision::kInt8) m.scales = Buffer<float>(scalesOf(options, d, n));
   m.matrix = {m.data.get(), m.scales.get(), d, n, stride, options.groupSize, shiftOf(options.groupSize, n)};
   return m;
@@ -44,7 +44,7 @@ OwnedMatrix allocate(const Stream& stream, const Options& options, int d, int n)
 
 }  // namespace
 
-/* Beside the matrices, and what two stagings hold. */
+/* Matrices, norms, RoPE frequencies and the two staging buffers. */
 size_t weightBytes(const Config& p, const Options& o) {
   const size_t layer = matrixBytes(o, p.dim, p.dim) * 2 + matrixBytes(o, p.kvDim(), p.dim) * 2 +
                        matrixBytes(o, p.hiddenDim, p.dim) * 2 + matrixBytes(o, p.dim, p.hiddenDim) + 8 * size_t(p.dim);
@@ -93,7 +93,7 @@ constexpr int kOldestCompute = 75;  // 7.5: Turing
 
 Transformer::Transformer(const Config& config, const Options& options, const float* frequencies) {
   requireShape(config, options);
-  freeMemory(options.device);  // makes it the thread's, if there is one
+  freeMemory(options.device);  // makes it current for this thread, or throws
   const Device device = devices()[options.device];
   if (10 * device.computeMajor + device.computeMinor < kOldestCompute) {
     throw Error(Code::kDeviceUnavailable, device.name + " is older than Turing, the oldest GPU that can run this");
@@ -104,7 +104,7 @@ Transformer::Transformer(const Config& config, const Options& options, const flo
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
   parts_->multiprocessors = device.multiprocessors;
-  // graphs keep early starts since CUDA 12.3
+  // graphs keep programmatic dependent launches since CUDA 12.3
   parts_->early = device.computeMajor >= 9 && std::min(driver, runtime) >= 12030;
   parts_->stream.toDevice(parts_->frequencies.get(), frequencies, config.headSize() / 2);
   parts_->stream.wait();
@@ -137,7 +137,7 @@ float* Transformer::Parts::findVector(const std::string& name, int layer) {
   return nullptr;
 }
 
-/* Are these the next numbers of that tensor? */
+/* Whether [offset, offset + count) are the next elements of that tensor; if so, expect those after them. */
 bool Transformer::Parts::begin(const std::string& name, int layer, size_t size, size_t count, size_t offset) {
   const std::string asked = name + " " + std::to_string(layer);
   if (count > size || offset > size - count || (offset != 0 && (asked != tensor || offset != next))) return false;
@@ -147,7 +147,7 @@ bool Transformer::Parts::begin(const std::string& name, int layer, size_t size, 
   return true;
 }
 
-/* The staging to be filled, once what it held before is on the device. */
+/* The staging buffer to fill, after its previous content has reached the device. */
 Staging& Transformer::Parts::free() {
   Staging& s = staging[current];
   if (staged == 0) check(cudaEventSynchronize(s.sent), "cudaEventSynchronize");
@@ -168,7 +168,7 @@ bool Transformer::fill(const std::string& name, int layer, const float* values, 
   const Matrix& to = found->matrix;
   const size_t size = static_cast<size_t>(to.d) * to.n;
   if (!p.begin(name, layer, size, count, offset)) return false;
-  // whole groups are sent, which pieces need not be
+  // only whole groups are sent, although pieces may end inside a group
   const size_t most = to.groupSize > 0 ? kStaged / to.groupSize * to.groupSize : kStaged;
   for (size_t done = 0; done < count;) {
     const size_t some = std::min(count - done, most - p.staged);
@@ -181,7 +181,7 @@ bool Transformer::fill(const std::string& name, int layer, const float* values, 
   return true;
 }
 
-/* Send the floats that are staged, the last of which is number `next` - 1, and let the device convert them. */
+/* Send the staged floats, the last of which is element `next` - 1, and convert them on the device. */
 void Transformer::Parts::send(const Matrix& to) {
   Staging& s = staging[current];
   const int count = static_cast<int>(staged);
@@ -231,7 +231,7 @@ bool Transformer::fillQuantized(const std::string& name, int layer, const int8_t
     p.current ^= 1;
     done += some;
   }
-  p.stream.wait();  // the scales were sent from memory that is not ours
+  p.stream.wait();  // the scales were sent from the caller's memory
   return true;
 }
 

@@ -1,4 +1,4 @@
-/* What is behind Transformer: the weights on the device, and the way there. */
+/* The implementation of Transformer: the weights on the device, and how they are loaded. */
 #ifndef LLAMA2_CUDA_TRANSFORMER_H
 #define LLAMA2_CUDA_TRANSFORMER_H
 
@@ -9,7 +9,7 @@
 
 namespace llama2::cuda {
 
-/* A matrix and its memory. */
+/* A matrix that owns its memory. */
 struct OwnedMatrix {
   Buffer<uint8_t> data;
   Buffer<float> scales;
@@ -28,11 +28,11 @@ struct TransformerWeights {
   std::vector<OwnedMatrix> w2;              // (nLayers, dim, hiddenDim)
   std::vector<OwnedMatrix> w3;              // (nLayers, hiddenDim, dim)
   Buffer<float> rmsFinalWeight;             // (dim)
-  OwnedMatrix wclsOwned;                    // (vocabSize, dim), unless it is tokenEmbeddingTable
-  Matrix wcls;
+  OwnedMatrix wclsOwned;                    // (vocabSize, dim), empty if the embedding table is shared
+  Matrix wcls;                              // (vocabSize, dim)
 };
 
-/* Numbers that wait in pinned memory to be sent, and where they arrive; there are two, so that one fills meanwhile. */
+/* A pinned buffer and its copy on the device. There are two, so that one is filled while the other is sent. */
 struct Staging {
   Pinned<uint8_t> host;
   Buffer<uint8_t> device;
@@ -43,21 +43,21 @@ struct Transformer::Parts {
   Config config;
   Options options;
   int multiprocessors;
-  bool early;  // kernels may start before the previous one has ended
+  bool early;  // this device supports programmatic dependent launch in graphs
   Stream stream;
   TransformerWeights w;
   Buffer<float> frequencies;  // (headSize / 2) of RoPE
   Staging staging[2];
-  int current = 0;     // which of them is being filled
-  size_t staged = 0;   // numbers in it
-  std::string tensor;  // whose they are
-  size_t next = 0;     // which of its numbers is expected
+  int current = 0;     // the staging buffer that is being filled
+  size_t staged = 0;   // values in it
+  std::string tensor;  // the tensor that is being loaded
+  size_t next = 0;     // the element of it that is expected next
 
   Parts(const Config& config, const Options& options);
   ~Parts();
-  /* Make the device the thread's current one. */
+  /* Make the device current for this thread. */
   void use() const { check(cudaSetDevice(options.device), "cudaSetDevice"); }
-  /* The matrix of that name, or the vector, or neither. */
+  /* The matrix, or vector, of that name and layer; null if there is none. */
   OwnedMatrix* findMatrix(const std::string& name, int layer);
   float* findVector(const std::string& name, int layer);
   bool begin(const std::string& name, int layer, size_t size, size_t count, size_t offset);

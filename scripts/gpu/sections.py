@@ -29,9 +29,10 @@ NO_TIME = "no time left"
 class Runner:
     """`save` is called after each section, so that a card that hangs takes nothing along that was known before."""
 
-    def __init__(self, program, deadline, small, env, save, patient=False):
-        """patient: a section may take all the time that is left."""
+    def __init__(self, program, deadline, small, env, save, patient=False, fail_fast=False):
+        """patient: a section may take all the time that is left. fail_fast: it ends at its first check that fails."""
         self.patient = patient
+        self.fail_fast = fail_fast
         self.save = save
         self.program = program
         self.deadline = deadline
@@ -119,7 +120,8 @@ class Runner:
 
     def run_section(self, name, most, prefix=(), as_name=None, small=None):
         small = self.small if small is None else small
-        command = [*prefix, self.program, name, "--seconds", "{seconds}"] + (["--small"] if small else [])
+        flags = ["--small"] * small + ["--fail-fast"] * self.fail_fast
+        command = [*prefix, self.program, name, "--seconds", "{seconds}", *flags]
         self.run(as_name or name, command, most)
 
     # ------------------------------------------------------------------------

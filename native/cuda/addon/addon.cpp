@@ -1,12 +1,12 @@
 /*
- * The CUDA addon: JavaScript's door to native/cuda/model.h. This folder is glue only, like native/addon, whose
+ * The CUDA addon: JavaScript bindings for native/cuda/model.h. This folder is glue only, like native/addon, whose
  * guard.h and arguments.h it shares.
  *
  *   model.h, model.cpp      the class Model: weights on a device
- *   context.h, context.cpp  the class Context: sequences being read
+ *   context.h, context.cpp  the class Context: live sequences
  *
- * It loads without a driver and without a device, and keeps nothing per process. The one caller is
- * src/backend/cuda/cuda.ts, which says what the arguments are.
+ * It loads without a driver and without a device, and keeps no global state. Its only caller is
+ * src/backend/cuda/cuda.ts, which documents the arguments.
  */
 #include <napi.h>
 
@@ -16,7 +16,7 @@
 
 namespace {
 
-/* devices(): { name, compute, totalBytes }[] - there is one at least, or it throws and says why not. */
+/* devices(): { name, compute, totalBytes }[] - at least one; throws and says why if there is none. */
 Napi::Value devices(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
     const auto all = llama2::cuda::devices();

@@ -57,8 +57,7 @@ Napi::Value Context::maxSteps(const Napi::CallbackInfo& info) {
 /*
  * forward(entries: Int32Array of (count, 3), count, wanted, logits: Float32Array): void
  *
- * An entry is token, position, sequence. The logits of the last `wanted`, (wanted, vocabSize), are written to memory of
- * JavaScript's.
+ * An entry is token, position, sequence. Writes the logits of the last `wanted` entries, (wanted, vocabSize).
  */
 Napi::Value Context::forward(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
@@ -77,7 +76,7 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
  *        count, steps): void
  *
  * An entry is token, position, sequence, and the token that ends the sequence; a choice is temperature and top-p; a
- * state that of the generator. Starts, and does not wait.
+ * state is the generator's. Starts the work without waiting for it.
  */
 Napi::Value Context::decode(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
@@ -152,7 +151,7 @@ Napi::Value Context::sample(const Napi::CallbackInfo& info) {
   });
 }
 
-/* dispose(): void - wait for what is under way, and free the caches. May be called twice. */
+/* dispose(): void - wait for running work, and free the caches. May be called twice. */
 Napi::Value Context::dispose(const Napi::CallbackInfo& info) {
   parts_.reset();
   return info.Env().Undefined();

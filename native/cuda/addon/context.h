@@ -1,4 +1,4 @@
-/* The JavaScript class Context: sequences being read, and the model they keep alive. */
+/* The JavaScript class Context: live sequences, and the model that they keep alive. */
 #ifndef LLAMA2_CUDA_ADDON_CONTEXT_H
 #define LLAMA2_CUDA_ADDON_CONTEXT_H
 
@@ -15,11 +15,11 @@ class Context : public Napi::ObjectWrap<Context> {
   explicit Context(const Napi::CallbackInfo& info);
 
  private:
-  /* What a context needs, and gives back when it is disposed. */
+  /* What dispose() frees. */
   struct Parts {
     std::shared_ptr<llama2::cuda::Transformer> transformer;
     llama2::cuda::Context context;
-    std::vector<llama2::cuda::Sequence> sequences = {};  // that go on by themselves
+    std::vector<llama2::cuda::Sequence> sequences = {};  // of the current decode()
   };
 
   /* Throws BadArgument once it is disposed. */

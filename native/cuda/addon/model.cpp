@@ -4,12 +4,12 @@
 
 namespace {
 
-/* Marks the objects that are Models, since unwrapping any other would read memory that is not one. */
+/* Marks Model objects: unwrapping anything else would read foreign memory. */
 constexpr napi_type_tag kModelTag = {0x6c6c616d6132, 0x43756461};
 
-/* How many weights share a scale: where they come from, or on the device. 0: nowhere. */
+/* Weights per scale, in the source or on the device; 0 if neither is int8. */
 int groupSizeOf(const Napi::Value& options) {
-  // beyond it the whole sums of a group could leave int32
+  // beyond it the integer sum of a group could overflow int32
   return whole(options.As<Napi::Object>().Get("groupSize"), "groupSize", 0, 1 << 16);
 }
 

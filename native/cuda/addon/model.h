@@ -1,4 +1,4 @@
-/* The JavaScript class Model: a Transformer on a device, which its contexts keep alive. */
+/* The JavaScript class Model: a Transformer, which its contexts keep alive. */
 #ifndef LLAMA2_CUDA_ADDON_MODEL_H
 #define LLAMA2_CUDA_ADDON_MODEL_H
 
@@ -16,7 +16,7 @@ class Model : public Napi::ObjectWrap<Model> {
   static Napi::Function define(Napi::Env env);
   explicit Model(const Napi::CallbackInfo& info);
 
-  /* The Model that `value` is. Throws BadArgument if it is none. */
+  /* Throws BadArgument if `value` is not a Model. */
   static const Model& from(const Napi::Value& value);
 
   /* Throws BadArgument once it is disposed. */

@@ -94,7 +94,7 @@ void report(Verdicts& verdicts, const std::string& what, double error, double li
 }  // namespace
 
 bool checkLogits(const Settings& settings) {
-  Verdicts verdicts;
+  Verdicts verdicts(settings);
   for (const Case& c : cases(settings.small)) {
     if (!settings.allows(c.shape.name)) continue;
     const Checkpoint checkpoint = seeded(c.shape, uniform(1, 1 << 20), c.shape.untied);
@@ -133,7 +133,7 @@ bool checkLogits(const Settings& settings) {
 
 /* Several sequences at once, each at a position of its own. */
 bool checkBatches(const Settings& settings) {
-  Verdicts verdicts;
+  Verdicts verdicts(settings);
   for (const Shape& shape : {shapeOf("gqa"), shapeOf(settings.small ? "mqa" : "260K")}) {
     const Checkpoint checkpoint = seeded(shape, 3, false);
     for (const Precision precision : kPrecisions) {
@@ -168,7 +168,7 @@ bool checkBatches(const Settings& settings) {
  * the error that is allowed explains it.
  */
 bool checkText(const Settings& settings) {
-  Verdicts verdicts;
+  Verdicts verdicts(settings);
   std::vector<Shape> shapes = {shapeOf("gqa"), shapeOf("260K"), shapeOf("15M")};
   if (settings.small) shapes = {shapeOf("gqa")};
   for (const Shape& shape : shapes) {

@@ -3,7 +3,7 @@
  * gathers what they say.
  *
  *   check device                        what this machine has
- *   check SECTION [--small] [--seconds N]
+ *   check SECTION [--small] [--fail-fast] [--seconds N]
  *   check reference SHAPE SEED UNTIED POSITIONS FILE      the reference's logits of the forced tokens
  *   check story MODEL STEPS             greedy tokens of a version-0 checkpoint, one line
  *
@@ -87,13 +87,14 @@ int run(const std::vector<std::string>& a) {
   if (a[0] == "story") return tellStory(a), 0;
   const auto section = kSections.find(a[0]);
   if (section == kSections.end()) return 2;
-  bool small = false;
+  bool small = false, failFast = false;
   double seconds = 1e6;
   for (size_t i = 1; i < a.size(); i++) {
     if (a[i] == "--small") small = true;
+    if (a[i] == "--fail-fast") failFast = true;
     if (a[i] == "--seconds") seconds = stod(a.at(i + 1));
   }
-  return section->second(Settings(small, seconds)) ? 0 : 1;
+  return section->second(Settings(small, failFast, seconds)) ? 0 : 1;
 }
 
 }  // namespace

@@ -121,6 +121,13 @@ int ReferenceSampler::sample(std::vector<float> logits, float temperature, float
   return parts_->sampler.sample(logits.data(), {temperature, topp, coin});
 }
 
+std::vector<float> ReferenceSampler::runningSums(std::vector<float> logits) const {
+  const int count = static_cast<int>(logits.size());
+  kBaseKernels.softmax({logits.data(), 0}, 1, count, 1.0f);
+  for (int i = 1; i < count; i++) logits[i] += logits[i - 1];
+  return logits;
+}
+
 double relativeError(const float* actual, const float* expected, size_t count) {
   double difference = 0, largest = 0;
   for (size_t i = 0; i < count; i++) {

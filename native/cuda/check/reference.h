@@ -33,13 +33,15 @@ struct Preference {
 };
 Preference compareGreedy(const Checkpoint& checkpoint, const Options& options, const std::vector<int>& tokens);
 
-/* The sampler's reference: sampler.ts, as the cpu backend has it. */
+/* The reference for the sampler: sampler.ts as the cpu backend implements it. */
 class ReferenceSampler {
  public:
   explicit ReferenceSampler(int vocabSize);
   ~ReferenceSampler();
-  /* Chooses a token as `Context::sample` does, and goes on with the generator. */
+  /* Chooses a token as `Context::sample` does, and advances the generator. */
   int sample(std::vector<float> logits, float temperature, float topp, uint64_t& rngState);
+  /* The running sums of the probabilities, (vocabSize), in float32 and in the order of tokens. */
+  std::vector<float> runningSums(std::vector<float> logits) const;
 
  private:
   struct Parts;

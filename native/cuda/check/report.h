@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -60,9 +61,10 @@ class Line {
 /* How much there is to do, and until when. */
 class Settings {
  public:
-  Settings(bool small, double seconds) : small(small), seconds_(seconds) {}
+  Settings(bool small, bool failFast, double seconds) : small(small), failFast(failFast), seconds_(seconds) {}
 
-  const bool small;  // tiny shapes and few repetitions: for the emulator, and for sanitizers
+  const bool small;     // tiny shapes and few repetitions: for the emulator, and for sanitizers
+  const bool failFast;  // the first check that fails ends the section
   int samples() const { return small ? 2 : 7; }
 
   /* Is there time for what takes about so many seconds? If not, says that it is skipped. */
@@ -82,17 +84,19 @@ inline double secondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/* Did a check hold? Its line says so; a section in which one did not ends with an error. */
+/* Whether each check held, as its line says. A section in which one did not ends with an error. */
 class Verdicts {
  public:
-  bool add(Line& line, bool ok) {
+  explicit Verdicts(const Settings& settings) : failFast_(settings.failFast) {}
+  void add(Line& line, bool ok) {
     line.yes("ok", ok);
     all_ = all_ && ok;
-    return ok;
+    if (!ok && failFast_) throw std::runtime_error("this check failed, and --fail-fast was given");
   }
   bool all() const { return all_; }
 
  private:
+  const bool failFast_;
   bool all_ = true;
 };
 

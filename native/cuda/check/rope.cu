@@ -22,7 +22,7 @@ __global__ void turn(const float* angles, int count, float* turned) {
 }  // namespace
 
 bool checkRope(const Settings& settings) {
-  Verdicts verdicts;
+  Verdicts verdicts(settings);
   const std::vector<float> frequencies = ropeFrequencies({128, 1, 1, 1, 1, 1, 1, 1e-5f});
   const int positions = settings.small ? 40 : 40'000;
   std::vector<float> angles;

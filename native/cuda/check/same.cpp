@@ -1,6 +1,7 @@
 /* What must not change a result: another run, neighbours in a batch, a device that was full. And the sampler. */
 #include <string.h>
 
+#include <algorithm>
 #include <random>
 
 #include "hold.h"
@@ -60,7 +61,7 @@ uint64_t story(cuda::Transformer& transformer, int steps) {
 
 /* The same bits, run after run, on a context of its own each. */
 bool checkRepeats(const Settings& settings) {
-  Verdicts verdicts;
+  Verdicts verdicts(settings);
   const int runs = settings.small ? 3 : 20;
   std::vector<Shape> shapes = {shapeOf("gqa"), shapeOf("260K"), shapeOf("15M")};
   if (settings.small) shapes = {shapeOf("tiny")};
@@ -82,7 +83,7 @@ bool checkRepeats(const Settings& settings) {
 
 /* A sequence gives the same logits and tokens alone, and beside others, in whatever slot. */
 bool checkSlots(const Settings& settings) {
-  Verdicts verdicts;
+  Verdicts verdicts(settings);
   const int slots = settings.small ? 9 : 33;
   std::vector<Shape> shapes = {shapeOf("gqa"), shapeOf("15M")};
   if (settings.small) shapes = {shapeOf("tiny")};
@@ -127,7 +128,7 @@ bool checkSlots(const Settings& settings) {
 
 /* A sequence whose first positions were copied from another goes on with the bits of one that has read them itself. */
 bool checkCopies(const Settings& settings) {
-  Verdicts verdicts;
+  Verdicts verdicts(settings);
   const Shape shape = shapeOf("gqa");
   const Checkpoint checkpoint = seeded(shape, 8, false);
   std::vector<Entry> prompt;
@@ -165,9 +166,60 @@ bool checkCopies(const Settings& settings) {
   return verdicts.all();
 }
 
+namespace {
+
+/* The state of xorshift* whose next draw is the coin k / 2^24. */
+uint64_t stateOfCoin(uint64_t k) {
+  constexpr uint64_t kFactor = 0x2545f4914f6cdd1d;
+  uint64_t inverse = kFactor;  // modulo 2^64; each step of Newton's method doubles the number of right bits
+  for (int i = 0; i < 6; i++) inverse *= 2 - kFactor * inverse;
+  const uint64_t drawn = (k << 40 | 1) * inverse;
+  const auto undo = [](uint64_t y, auto shifted) {  // the x with y = x ^ shifted(x)
+    uint64_t x = y;
+    for (int i = 0; i < 64; i++) x = y ^ shifted(x);
+    return x;
+  };
+  const uint64_t before27 = undo(drawn, [](uint64_t x) { return x >> 27; });
+  const uint64_t before25 = undo(before27, [](uint64_t x) { return x << 25; });
+  return undo(before25, [](uint64_t x) { return x >> 12; });
+}
+
+/*
+ * Coins that are exactly a running sum, and one ulp less: the draw ends at the next token, and at this one. Any sum
+ * that is one ulp off shows. Sums from 1/2 on are whole multiples of 2^-24, and so are coins.
+ */
+void checkEdges(const Settings& settings, Verdicts& verdicts) {
+  const char* name = "coins at the edge of a token";
+  if (!settings.allows(name)) return;
+  const Shape shape = {"", 4, 4, 1, 1, 1, 2048, 4};
+  const Options options = optionsOf(shape.config(), Precision::kFp32, 0, true);
+  const auto transformer = load(seeded(shape, 1, false), options);
+  Context context(*transformer, 1);
+  ReferenceSampler reference(shape.vocabSize);
+  std::vector<float> logits(shape.vocabSize);
+  const int draws = settings.small ? 120 : 6000;
+  int equal = 0;
+  for (int drawn = 0; drawn < draws; drawn++) {
+    for (float& logit : logits) logit = 4 * (number() + number() - 1);
+    const std::vector<float> sums = reference.runningSums(logits);
+    const auto half = std::lower_bound(sums.begin(), sums.end(), 0.5f);
+    const float sum = std::min(half[uniform(0, static_cast<int>(sums.end() - half) - 1)], 1 - 0x1p-24f);
+    const uint64_t coin = static_cast<uint64_t>(sum * 0x1p24f) - drawn % 2;
+    uint64_t state = stateOfCoin(coin);
+    Sequence sequence = {{0, 0, 0}, 1.0f, 1.0f, state, -1};
+    const int token = context.sample(logits.data(), sequence);
+    equal += token == reference.sample(logits, 1.0f, 1.0f, state) && sequence.rngState == state;
+  }
+  Line line(name);
+  verdicts.add(line.number("draws", draws).number("equal", equal), equal == draws);
+}
+
+}  // namespace
+
 /* The same tokens as the reference's sampler for the same logits: flat and peaked ones, ties, every kind of setting. */
 bool checkSampler(const Settings& settings) {
-  Verdicts verdicts;
+  Verdicts verdicts(settings);
+  checkEdges(settings, verdicts);
   struct Draws {
     int count, vocabSize;
     float temperature, topp, spread;
@@ -227,7 +279,7 @@ std::string refusalOf(Work work, bool& refused) {
 
 /* A model and a context that do not fit are refused with the numbers; afterwards what fits works as before. */
 bool checkMemory(const Settings& settings) {
-  Verdicts verdicts;
+  Verdicts verdicts(settings);
   const Shape shape = shapeOf(settings.small ? "tiny" : "15M");
   const Options options = optionsOf(shape.config(), Precision::kFp32, 0, true);
   const Checkpoint checkpoint = seeded(shape, 6, false);

@@ -1,4 +1,4 @@
-/* What kernels call. Names, and meanings, of CUDA; and those of gpu.h. */
+/* What kernels call: CUDA's own functions, and those of gpu.h. */
 #ifndef LLAMA2_EMULATOR_DEVICE_H
 #define LLAMA2_EMULATOR_DEVICE_H
 
@@ -102,7 +102,7 @@ inline T shuffleXor(T value, int mask, HERE) {
   return value;
 }
 
-/* Kernels run one after another, so that nothing is too early; but that each thread waits is seen to. */
+/* Kernels run one after another, so there is nothing to wait for; the emulator checks that each thread does wait. */
 inline void waitForPreviousKernel() { emulator::Grid::get().current->waited = true; }
 inline void letNextKernelStart() {}
 

@@ -1,6 +1,6 @@
 /*
- * Fibers: threads that run one at a time and hand over to each other by name. Each CUDA thread is one.
- * The sanitizers are told about every switch, and ThreadSanitizer also that a switch orders nothing.
+ * Fibers: each CUDA thread is one. They run one at a time, and each switch names the fiber that runs next. Sanitizers
+ * are told about every switch, and ThreadSanitizer also that a switch does not synchronize.
  */
 #ifndef LLAMA2_EMULATOR_FIBER_H
 #define LLAMA2_EMULATOR_FIBER_H
@@ -35,7 +35,7 @@ void __tsan_release(void*);
 #define IF_TSAN(...)
 #endif
 
-/* For the emulator's own state, which all fibers share and only one touches at a time. */
+/* For functions that use the emulator's own state, which fibers share without locks. */
 #define UNWATCHED __attribute__((no_sanitize("address", "thread", "undefined")))
 
 namespace emulator {
@@ -71,10 +71,10 @@ class Fiber {
     return &fiber;
   }
 
-  /* Make it begin at `entry`, which never returns, when it is switched to. */
+  /* Prepare it to run `entry`, which never returns, when it is switched to. */
   UNWATCHED void start(void (*entry)()) {
     if (stack_ == nullptr) allocate();
-    IF_ASAN(__asan_unpoison_memory_region(stack_, size_);)  // a failed launch may have left frames behind
+    IF_ASAN(__asan_unpoison_memory_region(stack_, size_);)  // a failed launch may have left stack frames
     fake_ = nullptr;
 #if defined(__x86_64__)
     void** top = reinterpret_cast<void**>(stack_ + size_);
@@ -91,7 +91,7 @@ class Fiber {
 #endif
   }
 
-  /* Run `to` until somebody switches back. A fiber that has `ended` is not switched to again but by start(). */
+  /* Run `to` until another fiber switches back. A fiber that has `ended` must be started again first. */
   UNWATCHED __attribute__((noinline)) void switchTo(Fiber& to, [[maybe_unused]] bool ended = false) {
     IF_ASAN(__sanitizer_start_switch_fiber(ended ? nullptr : &fake_, to.stack_, to.size_);)
     IF_TSAN(__tsan_switch_to_fiber(to.tsan_, 1);)
@@ -102,12 +102,12 @@ class Fiber {
 #endif
     arrive();
   }
-  /* To be called first in `entry`. */
+  /* Must be called first in `entry`. */
   UNWATCHED void arrive() { IF_ASAN(__sanitizer_finish_switch_fiber(fake_, nullptr, nullptr);) }
 
  private:
   void allocate() {
-    constexpr size_t kGuard = 4096;  // below the stack: too deep a recursion is seen
+    constexpr size_t kGuard = 4096;  // below the stack, so that an overflow crashes
     void* memory =
         mmap(nullptr, kStack + kGuard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED || mprotect(memory, kGuard, PROT_NONE) != 0) throw std::bad_alloc();

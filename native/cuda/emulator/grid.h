@@ -1,15 +1,14 @@
 /*
- * How a grid runs on one CPU thread: its blocks one after another, or a few at a time; the threads of a block as
- * fibers, which hand over only where CUDA lets them meet: at __syncthreads and when a warp exchanges values.
+ * Runs a grid on one CPU thread: its blocks one after another, or a few at a time; the threads of a block as fibers
+ * that switch only where CUDA threads synchronize, at __syncthreads and when a warp exchanges values.
  *
- * CUDA promises no order, so a kernel must be right in all of them. The environment chooses:
- *   EMULATOR_SCHEDULE=forward|reverse|random   blocks and threads from the first on; from the last on, so that block
- *                                              0 comes last; in an order drawn anew for each launch
- *   EMULATOR_SEED=n                            of random
- *   EMULATOR_RESIDENT=n                        how many blocks live at the same time
+ * CUDA guarantees no order of blocks and threads, so a kernel must be correct in all of them. The environment chooses:
+ *   EMULATOR_SCHEDULE=forward|reverse|random   first to last; last to first; a new random order for each launch
+ *   EMULATOR_SEED=n                            the seed of random
+ *   EMULATOR_RESIDENT=n                        how many blocks run at the same time
  *
- * Fresh shared memory is full of NaN. A kernel that breaks a rule throws std::runtime_error from its launch, with
- * the thread and the source line.
+ * Shared memory starts as NaN. A kernel that breaks a rule makes its launch throw std::runtime_error, with the thread
+ * and the source line.
  */
 #ifndef LLAMA2_EMULATOR_GRID_H
 #define LLAMA2_EMULATOR_GRID_H
@@ -38,7 +37,7 @@ namespace emulator {
 constexpr size_t kMostThreads = 1024;       // in a block
 constexpr size_t kSharedLimit = 48 * 1024;  // bytes a block gets without asking for more
 
-/* A line of a kernel. Two threads are at the same one if both are equal. */
+/* A source line of a kernel. */
 struct Site {
   const char* file;
   int line;
@@ -53,22 +52,22 @@ struct Thread {
   Block* block;
   enum { kReady, kBarrier, kExchange, kEnded } state;
   Site site;                // where it waits
-  uint64_t offered, other;  // what it gives to its warp, and gets
+  uint64_t offered, other;  // the value that it gives in an exchange, and the one that it gets
   int partner;              // the lane that it gets from
-  bool waited;              // for the kernel before
+  bool waited;              // whether it has called waitForPreviousKernel()
 };
 
 struct SharedArray {
   const void* declaration;
   uint64_t* memory;
-  bool fresh;  // filled for this block
+  bool fresh;  // already filled with NaN for this block
 };
 
 struct Block {
   uint3 index;
   Thread* threads;
   unsigned alive, arrived;
-  unsigned exchanging[32];  // lanes of each warp that have come
+  unsigned exchanging[32];  // lanes of each warp that have arrived
   SharedArray arrays[16];
   unsigned arrayCount;
   std::unique_ptr<uint64_t[]> dynamic;
@@ -81,7 +80,7 @@ struct Block {
   }
 };
 
-/* The one grid that runs. */
+/* The grid that is running: there is only one. */
 class Grid {
  public:
   static Grid& get() {
@@ -92,14 +91,14 @@ class Grid {
   dim3 gridDim, blockDim;
   Thread* current = nullptr;
 
-  /* An `early` kernel may start before the one before it has ended: each of its threads must wait for that. */
+  /* With `early`, the kernel may start before the previous one has ended, so each of its threads must wait for it. */
   void run(dim3 grid, unsigned threads, size_t dynamicBytes, bool early, const std::function<void()>& kernel) {
     early_ = early;
     gridDim = grid;
     blockDim = dim3(threads);
     kernel_ = &kernel;
     dynamicBytes_ = dynamicBytes;
-    for (size_t k = 0; k < resident_; k++) blocks_[k].forgetArrays();  // they were another kernel's
+    for (size_t k = 0; k < resident_; k++) blocks_[k].forgetArrays();  // of the previous kernel
     std::vector<unsigned> order(grid.x * grid.y * grid.z);
     for (unsigned i = 0; i < order.size(); i++) order[i] = i;
     if (schedule_ == kReverse) std::reverse(order.begin(), order.end());
@@ -217,7 +216,7 @@ class Grid {
     t->state = Thread::kEnded;
     t->block->alive--;
     g.alive_--;
-    g.completeBarrier(t->block);  // who has ended is not waited for
+    g.completeBarrier(t->block);  // a barrier does not wait for threads that have ended
     Thread* n = g.next();
     t->fiber.switchTo(n ? n->fiber : *g.main_, true);
   }
@@ -230,7 +229,7 @@ class Grid {
     t->state = Thread::kReady;
     ready_[last_++ % capacity()] = t;
   }
-  /* Whoever runs next, or null. */
+  /* The thread that runs next, or null. */
   UNWATCHED Thread* next() {
     if (first_ == last_) return current = nullptr;
     if (schedule_ == kReverse) return current = ready_[--last_ % capacity()];
@@ -248,7 +247,7 @@ class Grid {
     random_ ^= random_ >> 7;
     return random_ ^= random_ << 17;
   }
-  /* The current thread waits, and others run. */
+  /* Let other threads run while the current one waits. */
   UNWATCHED void suspend() {
     Thread* me = current;
     Thread* n = next();
@@ -282,7 +281,7 @@ class Grid {
     return true;
   }
 
-  /* What it waited for has come. */
+  /* End a thread's wait. */
   UNWATCHED void release(Thread* t) {
     if (t == current) {
       t->state = Thread::kReady;
@@ -291,7 +290,7 @@ class Grid {
     }
   }
 
-  /* NaN, which spoils what is computed from it: memory that nobody has written. */
+  /* Uninitialised memory is NaN, so that results computed from it are NaN. */
   UNWATCHED static void fillNan(void* memory, size_t size) {
     volatile char* byte = static_cast<char*>(memory);
     while (size-- > 0) *byte++ = static_cast<char>(0xff);
@@ -303,7 +302,7 @@ class Grid {
            std::to_string(t->index.x) + (t->site.file ? std::string(" ") + t->site.file : "") + ":" +
            std::to_string(t->site.line);
   }
-  /* Give the launch up. */
+  /* Abort the launch. */
   [[noreturn]] void fail(const char* what, const Thread* a, const Thread* b) {
     failure_ = what + ("\n  " + describe(a)) + "\n  " + describe(b);
     Thread* me = current;

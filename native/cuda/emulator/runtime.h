@@ -1,18 +1,18 @@
 /*
- * What the host calls. Errors are those that code here can meet; a breach of CUDA's rules throws instead.
+ * What the host calls. Returns the CUDA errors that this project handles; a violation of CUDA's rules throws instead.
  *
- *   EMULATOR_LAZY=1      a stream works only when somebody waits for it, as late as CUDA allows
- *   EMULATOR_READ_ONLY=1 loadReadOnly refuses a word that the same launch writes, before or after (slow)
- *   EMULATOR_MEMORY=n    bytes of the device; more is "out of memory"
- *   EMULATOR_REFUSE=n    the n-th allocation is refused, though there seems to be room
- *   EMULATOR_DEVICES=n   how many devices there are, 1 by default
- *   EMULATOR_COMPUTE=n   their compute capability, 7 by default
- *   EMULATOR_BUSY=n      all memory of device n is somebody else's
- *   EMULATOR_DRIVER=n    the CUDA that the driver speaks, 12000 by default; 0: no driver
- *   EMULATOR_RUNTIME=n   the CUDA that this build needs, 12000 by default
- *   EMULATOR_DRIVER_FILE=path, in the place of /proc/driver/nvidia/version
- *   EMULATOR_FAULT=n     the n-th kernel commits an illegal access, after which nothing works any more
- *   EMULATOR_FOREIGN=1   kernels were not compiled for this card
+ *   EMULATOR_LAZY=1      a stream executes only when something waits for it, as late as CUDA allows
+ *   EMULATOR_READ_ONLY=1 loadReadOnly throws for a word that the same launch writes, before or after (slow)
+ *   EMULATOR_MEMORY=n    device memory in bytes
+ *   EMULATOR_REFUSE=n    the n-th allocation fails although memory seems to be free
+ *   EMULATOR_DEVICES=n   number of devices, default 1
+ *   EMULATOR_COMPUTE=n   major compute capability, default 7
+ *   EMULATOR_BUSY=n      another process uses all memory of device n
+ *   EMULATOR_DRIVER=n    CUDA version of the driver, default 12000; 0: no driver
+ *   EMULATOR_RUNTIME=n   CUDA version of this build, default 12000
+ *   EMULATOR_DRIVER_FILE=path   replaces /proc/driver/nvidia/version
+ *   EMULATOR_FAULT=n     the n-th kernel makes an illegal access, after which every call fails
+ *   EMULATOR_FOREIGN=1   the kernels were not compiled for this device
  */
 #ifndef LLAMA2_EMULATOR_RUNTIME_H
 #define LLAMA2_EMULATOR_RUNTIME_H
@@ -62,7 +62,7 @@ struct Stream {
   }
 };
 struct Event {
-  Stream* stream;  // on which it was recorded last
+  Stream* stream;  // the last one on which it was recorded
 };
 
 inline size_t settingOr(const char* name, size_t otherwise) {
@@ -72,7 +72,7 @@ inline size_t settingOr(const char* name, size_t otherwise) {
 
 class Runtime {
  public:
-  /* Never destroyed: whatever ends later may still free its memory. */
+  /* Never destroyed, because other static objects may free device memory at exit. */
   static Runtime& get() {
     static Runtime& runtime = *new Runtime;
     return runtime;
@@ -89,7 +89,7 @@ class Runtime {
 
   size_t available() const { return device == busy ? 0 : total - used; }
 
-  /* How the device is. */
+  /* An error that persists after EMULATOR_FAULT. */
   cudaError_t status() const { return fault_ == 0 ? cudaErrorIllegalAddress : cudaSuccess; }
 
   cudaError_t allocate(void** memory, size_t size) {
@@ -123,7 +123,7 @@ class Runtime {
     return status();
   }
 
-  /* Something the device does: it may touch its memory. */
+  /* Run work of the device, which may access device memory. */
   template <class F>
   void onDevice(F&& work) {
     protect(false);
@@ -170,14 +170,14 @@ class Runtime {
  private:
   struct Allocation {
     size_t size;
-    std::vector<char> before;  // what it held when the launch began
+    std::vector<char> before;  // its content when the launch began
   };
 
   [[noreturn]] static void refuseLoad() {
     throw std::runtime_error("emulator: a read-only load of a word that the same launch writes");
   }
 
-  /* With AddressSanitizer the host cannot touch the device's memory. */
+  /* With AddressSanitizer, make host access to device memory an error. */
   void protect([[maybe_unused]] bool on) {
     IF_ASAN(for (const auto& [start, allocation]
                  : allocations_) {
@@ -297,7 +297,7 @@ inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   stream->flush();
   return emulator::Runtime::get().status();
 }
-/* Lazy streams finish when they are asked, since nothing else would make them. */
+/* A query executes a lazy stream, since nothing else would. */
 inline cudaError_t cudaStreamQuery(cudaStream_t stream) { return cudaStreamSynchronize(stream); }
 
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
