@@ -1,7 +1,7 @@
 /*
  * Conversations, as run.c's chat has them: the model reads what the user says and writes an answer, turn by turn.
  */
-import { checkOptions, checkWhole, usage } from "./check.ts";
+import { checkOptions, checkThat, checkWhole, usage } from "./check.ts";
 import type { Generation } from "./generation.ts";
 import { renderPrompt } from "./llama2/chat.ts";
 import { buildSampler } from "./llama2/sampler.ts";
@@ -36,8 +36,11 @@ export class Conversation {
 
   /** @throws Llama2Error E_USAGE */
   constructor(model: Model, options: ConversationOptions = {}) {
+    const isModel = typeof (model as Partial<Model> | null)?.generate === "function";
+    checkThat("the model of a Conversation", model, isModel, "a Model");
     checkOptions("Conversation", options, ["system", "temperature", "topP", "seed", "steps"]);
-    const { temperature, topP, seed, steps = 0 } = options;
+    const { system, temperature, topP, seed, steps = 0 } = options;
+    if (system !== undefined) checkText("system", system);
     checkWhole("steps", steps, 0, 2 ** 53 - 1);
     this.model = model;
     this.options = options;
@@ -53,9 +56,10 @@ export class Conversation {
 
   /**
    * What the user says. What it takes of the positions is `tokens`; if they are used up by it, there is no answer.
-   * @throws Llama2Error E_CONTEXT for a turn that no context of this model holds, however many steps there are
+   * @throws Llama2Error E_CONTEXT for a turn that no context of this model holds, however many steps there are; E_USAGE
    */
   say(text: string | Uint8Array): void {
+    checkText("what the user says", text);
     if (this.ended) usage("the conversation has ended: its positions are used up");
     const system = this.tokens.length === 0 ? toByteString(this.options.system ?? "") : "";
     const turn = renderPrompt(toByteString(text), system);
@@ -65,8 +69,11 @@ export class Conversation {
   /**
    * The model's answer to what was said last, piece by piece, up to EOS or the end of the positions. If the signal
    * stops it, what has come stays, as if it had ended there.
+   * @throws Llama2Error E_USAGE
    */
-  async *answer({ signal }: { signal?: AbortSignal } = {}): AsyncGenerator<string, void> {
+  async *answer(options: { signal?: AbortSignal } = {}): AsyncGenerator<string, void> {
+    checkOptions("answer", options, ["signal"]);
+    const { signal } = options;
     if (this.tokens.length === 0) usage("nothing has been said yet");
     if (this.ended) return;
     const { temperature = 1, topP = 0.9 } = this.options;
@@ -75,8 +82,8 @@ export class Conversation {
     const sampler = buildSampler(1, temperature, topP, this.state);
     const state = advance(sampler, this.state, prompt.length - 1 - this.drawn);
     const maxTokens = this.steps + 1 - prompt.length;
-    const options = { temperature, topP, seed: state, maxTokens, stops: [EOS], signal };
-    const generation: Generation = this.model.generate(prompt, options);
+    const choices = { temperature, topP, seed: state, maxTokens, stops: [EOS], signal };
+    const generation: Generation = this.model.generate(prompt, choices);
     const text = new TextStream(this.model.tokenizer, prompt[prompt.length - 1]);
     let written = 0;
     try {
@@ -93,4 +100,9 @@ export class Conversation {
       this.tokens.push(EOS);
     }
   }
+}
+
+/** @throws Llama2Error E_USAGE */
+function checkText(what: string, text: unknown): void {
+  checkThat(what, text, typeof text === "string" || text instanceof Uint8Array, "text or its UTF-8 bytes");
 }

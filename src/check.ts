@@ -23,6 +23,11 @@ export function checkOptions(what: string, options: unknown, known: readonly str
   }
 }
 
+/** @throws Llama2Error E_USAGE unless `is` */
+export function checkThat(what: string, value: unknown, is: boolean, expected: string): void {
+  if (!is) usage(`${what} is ${show(value)}, expected ${expected}`);
+}
+
 /** @throws Llama2Error E_USAGE */
 export function checkWhole(what: string, value: unknown, min: number, max: number): void {
   if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return;

@@ -3,7 +3,7 @@
  */
 import { type CudaOptions, KV_PRECISIONS, misplaced, PRECISIONS } from "./backend/cuda/options.ts";
 import { BACKENDS, type BackendName } from "./backend/names.ts";
-import { checkOneOf, checkOptions, checkSignal, checkWhole, usage } from "./check.ts";
+import { checkOneOf, checkOptions, checkSignal, checkThat, checkWhole, usage } from "./check.ts";
 import type { BytesLike } from "./files/bytes.ts";
 
 export { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, misplaced, PRECISIONS };
@@ -47,6 +47,10 @@ export function checkLoadOptions(options: LoadOptions, { options: known, backend
   checkWhole("threads", threads, 0, 1024);
   checkWhole("context", context, 0, 2 ** 31 - 1);
   checkSignal(signal);
+  const { assets } = options;
+  if (assets !== undefined) {
+    checkThat("assets", assets, typeof assets === "string" || assets instanceof URL, "a URL");
+  }
   const why = misplaced(backend, { precision, kvPrecision, device });
   if (why) usage(why);
   // every backend computes in the file's own precision or in int8; another one is cuda's

@@ -1,7 +1,7 @@
 /*
  * How well a model predicts a text.
  */
-import { checkFunction, checkOptions, checkSignal } from "./check.ts";
+import { checkFunction, checkOptions, checkSignal, checkThat } from "./check.ts";
 import { encode } from "./encode.ts";
 import type { Model } from "./model.ts";
 import { TextStream } from "./text.ts";
@@ -35,6 +35,9 @@ export async function perplexity(
   documents: readonly string[],
   options: PerplexityOptions = {},
 ): Promise<PerplexityReport> {
+  checkThat("the model of perplexity", model, typeof (model as Partial<Model> | null)?.score === "function", "a Model");
+  checkThat("the documents", documents, Array.isArray(documents), "an array of byte strings");
+  for (const document of documents) checkThat("a document", document, typeof document === "string", "a byte string");
   checkOptions("perplexity", options, ["signal", "onDocument"]);
   const { signal, onDocument } = options;
   checkSignal(signal);

@@ -2,7 +2,7 @@
  * Text to tokens and back, without a model.
  */
 import { join } from "node:path";
-import { checkOptions, checkWhole, show, usage } from "./check.ts";
+import { checkOptions, checkThat, checkWhole, show, usage } from "./check.ts";
 import { PACKAGE_MODELS, readAnyTokenizer } from "./checkpoint/tokenizer/find.ts";
 import { encode, type PreparingTokenizer } from "./encode.ts";
 import { pathOf } from "./files/path.ts";
@@ -56,6 +56,8 @@ export class TextTokenizer {
    * @throws Llama2Error E_USAGE for a token out of range
    */
   decode(tokens: Iterable<number>): string {
+    const isIterable = typeof (tokens as Partial<Iterable<number>> | null)?.[Symbol.iterator] === "function";
+    checkThat("the tokens", tokens, isIterable, "an array of token ids");
     let stream = new TextStream(this.tokenizer, -1);
     let text = "";
     for (const token of tokens) {

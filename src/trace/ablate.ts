@@ -1,6 +1,7 @@
 /*
  * Switching parts of a model off, by name.
  */
+import { checkThat } from "../check.ts";
 import { Llama2Error } from "../errors.ts";
 import { type Config, headSizeOf } from "../llama2/transformer.ts";
 import type { Hook, Hooks } from "./run.ts";
@@ -11,6 +12,9 @@ import type { Hook, Hooks } from "./run.ts";
  * @throws Llama2Error E_USAGE for what is none of these, or is not in the model
  */
 export function ablation(parts: readonly string[], config: Config): Hooks {
+  const isNames = Array.isArray(parts) && Array.from(parts).every((part) => typeof part === "string");
+  checkThat("parts", parts, isNames, "an array of names such as L2.H5");
+  checkThat("config", config, Number.isInteger((config as Partial<Config> | null)?.nLayers), "a model's config");
   return combined(parts.map((part) => hooksFor(part, config)));
 }
 

@@ -1,7 +1,8 @@
 /*
  * Two traces of one token, side by side. Runs in browsers.
  */
-import type { Stop } from "./run.ts";
+import { checkThat } from "../check.ts";
+import { checkStops, type Stop } from "./run.ts";
 import { nameOf, type Place } from "./stops.ts";
 
 /** How far apart two traces are at a stop that both have. */
@@ -24,6 +25,9 @@ export interface TraceDiff {
  * @param tolerance how far apart values may be, relative to the stop's largest; 0: not at all
  */
 export function diff(a: readonly Stop[], b: readonly Stop[], tolerance: number): TraceDiff {
+  checkStops(a);
+  checkStops(b);
+  checkThat("tolerance", tolerance, typeof tolerance === "number" && tolerance >= 0, "a number from 0 on");
   const others = new Map(b.map((stop) => [nameOf(stop), stop]));
   const stops: StopDiff[] = [];
   let firstDivergent: string | undefined;

@@ -5,7 +5,7 @@
 import { Llama2Error } from "../errors.ts";
 import { cosf, expf, f32, sinf } from "../llama2/math.ts";
 import { copyRow, headSizeOf, type Matrix } from "../llama2/transformer.ts";
-import type { TracedRun } from "./run.ts";
+import { checkPlace, checkRun, type TracedRun } from "./run.ts";
 import { nameOf, type Place, type StopId, stopOf, type TensorName } from "./stops.ts";
 
 /** A value of a run: the `index`th number of a tensor of a stop, in row order. */
@@ -49,6 +49,8 @@ export interface Explanation {
 
 /** @throws Llama2Error E_USAGE for a value that is not there */
 export function explain(run: TracedRun, ref: Ref): Explanation {
+  checkRun(run);
+  checkPlace(ref);
   const values = run.values(ref.pos, ref, ref.tensor);
   if (!(ref.index in values)) {
     const message = `${nameOf(ref)}[${ref.index}] is not there: ${ref.tensor} has 0 to ${values.length - 1}`;

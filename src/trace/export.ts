@@ -3,8 +3,9 @@
  * in browsers.
  */
 import { zipSync } from "fflate";
+import { checkWhole } from "../check.ts";
 import { LINES } from "./forward.ts";
-import type { Stop, Tensor } from "./run.ts";
+import { checkStops, type Stop, type Tensor } from "./run.ts";
 import { stopOf } from "./stops.ts";
 
 /** The file that `source` of a stop means. */
@@ -22,7 +23,9 @@ export interface StopJson {
 }
 
 /** A stop as JSON has it. What is not finite is a string, since JSON has no number for it. */
-export function stopJson({ id, layer, tensors, fused }: Stop): StopJson {
+export function stopJson(stop: Stop): StopJson {
+  checkStops([stop]);
+  const { id, layer, tensors, fused } = stop;
   const asNumber = (value: number) => (Number.isFinite(value) ? value : `${value}`);
   return {
     id,
@@ -44,6 +47,8 @@ export function hookNames({ id, layer }: Stop): string[] {
  * their own, as there: q is (nHeads, headSize).
  */
 export function npz(stops: readonly Stop[], headSize: number): Uint8Array {
+  checkStops(stops);
+  checkWhole("headSize", headSize, 1, 2 ** 31 - 1);
   const files: Record<string, Uint8Array> = {};
   for (const stop of stops) {
     const names = hookNames(stop);

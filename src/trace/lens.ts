@@ -2,9 +2,10 @@
  * Reading x before the end: what the model would say if it stopped at a layer, and whose doing the last word is. Runs in
  * browsers.
  */
+import { checkWhole } from "../check.ts";
 import { headSizeOf, matmul, rmsnorm } from "../llama2/transformer.ts";
 import { rowOf } from "./explain.ts";
-import type { TracedRun } from "./run.ts";
+import { checkPlace, checkRun, type TracedRun } from "./run.ts";
 import { type Place, placesOf } from "./stops.ts";
 
 /**
@@ -12,6 +13,8 @@ import { type Place, placesOf } from "./stops.ts";
  * the model's own, bit for bit.
  */
 export function lensAt(run: TracedRun, pos: number, place: Place): Float32Array {
+  checkRun(run);
+  checkPlace(place);
   const { config, weights } = run.transformer;
   const x = run.values(pos, place).slice();
   const logits = new Float32Array(config.vocabSize);
@@ -43,6 +46,8 @@ export function sharesOf(
   pos: number,
   token: number,
 ): { shares: Share[]; logit: number; residue: number } {
+  checkRun(run);
+  checkWhole("token", token, 0, run.transformer.config.vocabSize - 1);
   const { config, weights } = run.transformer;
   const { dim, nLayers, nHeads, normEps } = config;
   const size = headSizeOf(config);

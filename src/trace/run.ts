@@ -1,6 +1,7 @@
 /*
  * A sequence that is read with stops: what a debugger of the transformer holds. Runs in browsers.
  */
+import { checkThat, show } from "../check.ts";
 import { Llama2Error } from "../errors.ts";
 import { forward, mallocRunState, type Transformer, type TransformerWeights } from "../llama2/transformer.ts";
 import { tracedForward } from "./forward.ts";
@@ -38,6 +39,22 @@ export interface HookPlace extends Place {
 /** Reads the values of a stop, and may change them: forward goes on with what it leaves there. */
 export type Hook = (values: Float32Array, at: HookPlace) => void;
 export type Hooks = Partial<Record<StopId, Hook>>;
+
+/** @throws Llama2Error E_USAGE for what has no stops */
+export function checkStops(stops: unknown): void {
+  const isStop = (stop: unknown) => Array.isArray((stop as Partial<Stop> | null)?.tensors);
+  checkThat("a trace", stops, Array.isArray(stops) && Array.from(stops).every(isStop), "an array of stops");
+}
+
+/** @throws Llama2Error E_USAGE for what is no run */
+export function checkRun(run: unknown): void {
+  checkThat("run", run, run instanceof TracedRun, "a TracedRun");
+}
+
+/** @throws Llama2Error E_USAGE for what names no place in a run */
+export function checkPlace(place: unknown): void {
+  checkThat("the place", place, typeof place === "object" && place !== null, "an object such as { id, layer }");
+}
 
 /** How many passes are kept. Others are computed again when they are asked for. */
 const KEPT = 64;
@@ -79,8 +96,8 @@ export class TracedRun {
 
   /** All stops of a position that was read. @throws Llama2Error E_USAGE for another one */
   at(pos: number): Pass {
-    if (!(pos in this.tokens)) {
-      throw new Llama2Error("E_USAGE", `position ${pos} was not read: there are 0 to ${this.tokens.length - 1}`);
+    if (!Number.isInteger(pos) || !(pos in this.tokens)) {
+      throw new Llama2Error("E_USAGE", `position ${show(pos)} was not read: there are 0 to ${this.tokens.length - 1}`);
     }
     const pass = this.passes.get(pos) ?? this.trace(pos);
     this.passes.delete(pos); // the one that was used last is kept longest

@@ -2,6 +2,7 @@
  * The stops of a forward pass: 16 a layer and 3 around them. One table for the terminal, the page and the tests. What a
  * stop's source line is, and where forward stops for it, is generated from transformer.ts: see forward.ts.
  */
+import { show, usage } from "../check.ts";
 import { type Config, headSizeOf, kvDimOf, type TransformerWeights } from "../llama2/transformer.ts";
 
 export type StopId =
@@ -272,7 +273,12 @@ const BY_ID = new Map(STOPS.map((stop) => [stop.id, stop]));
 
 export const isStopId = (id: string): id is StopId => BY_ID.has(id as StopId);
 
-export const stopOf = (id: StopId): StopKind => BY_ID.get(id) as StopKind;
+/** @throws Llama2Error E_USAGE for an id that no stop has */
+export function stopOf(id: StopId): StopKind {
+  const stop = BY_ID.get(id);
+  if (stop === undefined) usage(`there is no stop ${show(id)}: the stops are ${[...BY_ID.keys()].join(", ")}`);
+  return stop;
+}
 
 /** A stop of a pass: which, and in which layer (-1: in none). */
 export interface Place {

@@ -1,9 +1,10 @@
 /*
  * Why a value is what it is: from it down the largest terms, to a weight, a token and a position. Runs in browsers.
  */
+import { checkWhole } from "../check.ts";
 import { f32 } from "../llama2/math.ts";
 import { type Explanation, explain, type Ref, type Term } from "./explain.ts";
-import type { TracedRun } from "./run.ts";
+import { checkPlace, checkRun, type TracedRun } from "./run.ts";
 import { placesOf, stopOf } from "./stops.ts";
 
 /** A value, what it was made of, and the same for the part that had most to do with it. */
@@ -17,8 +18,12 @@ export interface Why extends Explanation {
 /**
  * Follow a value through the largest term of each sum.
  * @param depth how many values, this one included
+ * @throws Llama2Error E_USAGE for a value that is not there
  */
 export function why(run: TracedRun, ref: Ref, depth: number): Why {
+  checkRun(run);
+  checkPlace(ref);
+  checkWhole("depth", depth, 1, 2 ** 31 - 1);
   const explanation = isResidual(ref) ? written(run, ref) : explain(run, ref);
   const size = ({ value }: Term) => Math.abs(value);
   const largest = [...(explanation.carries ?? explanation.terms)].sort((a, b) => size(b) - size(a));

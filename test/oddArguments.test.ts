@@ -1,0 +1,102 @@
+/*
+ * Whatever a caller without types gives to a public function: it works, or the error is typed. Every function that the
+ * package exports is tried, also one that is new.
+ */
+import { inspect } from "node:util";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import * as library from "../src/index.ts";
+
+const { Llama2Error, loadModel, openTrace, Conversation, loadTokenizer } = library;
+
+const ODD: unknown[] = [
+  ...[undefined, null, true, NaN, Infinity, -Infinity, -0, 1.5, -1, 2 ** 53, 1n, "", "1", "\ud800", "a\0b"],
+  ...[{}, [], [NaN], [1n], ["1"], new Array(1), Symbol("odd"), () => 1, new Date(0), new Number(1), /x/, new Map()],
+  ...[new Float32Array(1), new ArrayBuffer(1), Promise.resolve(), Object.create(null), new Proxy({}, {})],
+];
+
+type Call = (...args: unknown[]) => unknown;
+
+/** Call it, and read on what it gives. What is thrown on the way, unless it is one of ours. */
+async function untyped(call: Call, args: unknown[]): Promise<unknown> {
+  try {
+    const result = (await call(...args)) as Partial<AsyncGenerator & library.Model> | undefined;
+    if (result?.[Symbol.asyncIterator] && result.next) await result.next();
+    await result?.dispose?.();
+    return undefined;
+  } catch (error) {
+    return error instanceof Llama2Error ? undefined : error;
+  }
+}
+
+/** Every call of these functions with one odd argument in the place of a good one. */
+async function untypedOf(functions: [name: string, call: Call, good: unknown[]][]): Promise<string[]> {
+  const found = new Set<string>();
+  for (const [name, call, good] of functions) {
+    for (let place = 0; place < good.length; place++) {
+      for (const odd of ODD) {
+        const error = await untyped(call, [...good.slice(0, place), odd, ...good.slice(place + 1)]);
+        if (error) found.add(`${name}, argument ${place}: ${error}`);
+      }
+    }
+  }
+  return [...found];
+}
+
+let model: library.Model;
+let run: library.TracedRun;
+beforeAll(async () => {
+  model = await loadModel(undefined, { backend: "ts", context: 16 });
+  run = (await openTrace()).run("Once");
+});
+afterAll(() => model.dispose());
+
+/** Public methods of an object, which is made anew for each call. */
+const methods = (make: () => object, names: string[], good: unknown[]) =>
+  names.map((name): [string, Call, unknown[]] => [
+    name,
+    (...args) => (make() as Record<string, Call>)[name](...args),
+    good,
+  ]);
+
+it("functions refuse odd arguments with typed errors", async () => {
+  const place = { id: "probs", layer: 0, pos: 0, tensor: "att", index: 0 };
+  const good: Record<string, unknown[]> = {
+    perplexity: [model, ["Once"]],
+    ablation: [["L0"], model.config],
+    diff: [run.at(0).stops, run.at(0).stops, 0],
+    explain: [run, place],
+    why: [run, place, 1],
+    lensAt: [run, 0, place],
+    sharesOf: [run, 0, 1],
+    npz: [run.at(0).stops, 32],
+    loadModel: [undefined, { backend: "ts" }],
+    openTrace: [undefined, {}],
+    quantize: ["missing.bin", "out.bin", {}],
+    convert: ["missing.bin", "out.bin", {}],
+  };
+  const functions = Object.entries(library).filter(([name]) => /^[a-z]/.test(name)) as [string, Call][];
+  expect(functions.length).toBeGreaterThan(10);
+  expect(await untypedOf(functions.map(([name, call]) => [name, call, good[name] ?? [undefined]]))).toEqual([]);
+});
+
+it("the methods of a model, a conversation and a tokenizer do", async () => {
+  const tokenizer = await loadTokenizer();
+  const Constructor = Conversation as unknown as new (...args: unknown[]) => unknown;
+  const found = await untypedOf([
+    ...methods(() => model, ["generate", "logits", "score", "encodePrompt"], ["Once", { maxTokens: 1 }]),
+    ...methods(() => tokenizer, ["encode", "decode"], ["Once"]),
+    ...methods(() => new Conversation(model), ["say", "answer"], ["Once"]),
+    ["new Conversation", (...args) => new Constructor(...args), [model]],
+  ]);
+  expect(found).toEqual([]);
+});
+
+it.each(["temperature", "topP", "topK", "minP", "repetitionPenalty", "seed", "maxTokens", "stops", "best", "signal"])(
+  "generate refuses odd values of %s with typed errors",
+  async (name) => {
+    const generate: Call = async (value) => {
+      for await (const _ of model.generate("Once", { maxTokens: 1, [name]: value } as object)) break;
+    };
+    for (const odd of ODD) expect(await untyped(generate, [odd]), inspect(odd)).toBeUndefined();
+  },
+);
