@@ -25,8 +25,11 @@ export function installConsumers(): void {
   if (!isFresh) execFileSync("npm", ["ci", "--ignore-scripts"], { cwd: CONSUMERS, stdio: "inherit" });
 }
 
-/** A folder, below test/consumers/ so that its packages are found, in whose node_modules the tarball is installed. */
-export function consumerFolder(tarball: string): string {
+/**
+ * A folder, below test/consumers/ so that its packages are found, in whose node_modules the tarball is installed.
+ * @param options.withAddon as if the native addon had been built there
+ */
+export function consumerFolder(tarball: string, { withAddon = false } = {}): string {
   const apps = join(CONSUMERS, "apps");
   mkdirSync(apps, { recursive: true });
   const folder = mkdtempSync(join(apps, "app-"));
@@ -35,6 +38,7 @@ export function consumerFolder(tarball: string): string {
   const place = join(modules, "llama2.ts");
   mkdirSync(place, { recursive: true });
   execFileSync("tar", ["-xzf", tarball, "--strip-components=1", "-C", place]);
+  if (withAddon) cpSync(join(ROOT, "build", "Release"), join(place, "build", "Release"), { recursive: true });
   const { dependencies } = JSON.parse(readFileSync(join(place, "package.json"), "utf8"));
   for (const name of Object.keys(dependencies)) {
     cpSync(join(ROOT, "node_modules", name), join(modules, name), { recursive: true });
