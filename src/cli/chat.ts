@@ -11,8 +11,9 @@ import { openModel } from "./model.ts";
 import { type StoryFlags, tellSeed } from "./story.ts";
 
 /**
- * run.c 802: chat. It ends with the input, or when all turns together have used up the steps: the last one is cut
- * there, and that is told. Ctrl-C stops an answer, and ends the chat when it is the user's turn.
+ * run.c 802: chat, but for the token that run.c prints after the EOS of an answer, and for the input's end, which ends
+ * this one. It also ends when all turns together have used up the steps: the last one is cut there, and that is told.
+ * Ctrl-C stops an answer, and ends the chat when it is the user's turn.
  * @throws Llama2Error E_CONTEXT for a turn that no context of this model holds, however many steps there are
  */
 export async function chat(path: string | undefined, flags: StoryFlags): Promise<void> {

@@ -43,10 +43,20 @@ export function tell(line: string): void {
   if (!quiet) complain(line);
 }
 
-/** A line that says what went wrong. */
+/** A line that says what went wrong. On a terminal it breaks between words, but never within a command in backticks. */
 export function complain(line: string): void {
-  process.stderr.write(`${line}\n`);
+  const { isTTY, columns } = process.stderr;
+  process.stderr.write(`${isTTY && columns > 0 ? wrapped(line, columns) : line}\n`);
 }
+
+function wrapped(line: string, columns: number): string {
+  const wrap = new WordWrap(() => columns);
+  const glued = line.replace(/`[^`\n]+`/g, (command) => command.replaceAll(" ", NO_BREAK));
+  return (wrap.push(glued) + wrap.end()).replaceAll(NO_BREAK, " ");
+}
+
+/** Stands for a space at which no line ends. */
+const NO_BREAK = "\ue000";
 
 /** Whether somebody sees how far a command is: stderr is a terminal. */
 export const canShowProgress = (): boolean => process.stderr.isTTY && !quiet;

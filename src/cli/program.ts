@@ -48,7 +48,7 @@ function program(): Command {
     .helpOption("-h, --help", "this")
     .helpCommand(false)
     .configureHelp({ visibleCommands: () => [], visibleArguments: ({ registeredArguments: [model] }) => [model] })
-    .configureOutput({ outputError: (text, write) => write(asError(text)) })
+    .configureOutput({ outputError: (text) => complain(asError(text)) })
     .addHelpText("after", afterFlags)
     .enablePositionalOptions()
     .optionsGroup("Model and machine:")
@@ -188,7 +188,7 @@ function addHelp(llama2: Command): void {
 /** A message of commander's as one of ours. */
 function asError(text: string): string {
   const [first, ...advice] = text.trimEnd().split("\n");
-  return `${[`llama2: ${first.replace(/^error: /, "")} (E_USAGE)`, ...advice].join("\n")}\n`;
+  return [`llama2: ${first.replace(/^error: /, "")} (E_USAGE)`, ...advice].join("\n");
 }
 
 const collect = (value: string, before: string[] = []) => [...before, value];

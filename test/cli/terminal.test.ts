@@ -53,6 +53,16 @@ describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
     expect(Math.max(...seen.map((line) => line.length))).toBeLessThanOrEqual(30);
   });
 
+  it("a message breaks between words, and a command in it stays whole", () => {
+    const missing = "stories15M-of-somebody-else.bin";
+    const seen = lines(onTerminal(40, missing));
+    expect(seen.filter((line) => line.length > 40 && /\s/.test(line.trim()))).toEqual([]);
+    expect(inWords(seen.join("\n"))).toContain(`llama2: cannot open ${missing}: there is no such file (E_FILE)`);
+    expect(onTerminal(20, "--backend cuda")).toMatch(/`(npm run build:cuda|node [^`\n]*)`|no NVIDIA/);
+    const refused = lines(onTerminal(30, "--temperature warm"));
+    expect(Math.max(...refused.map((line) => line.length))).toBeLessThanOrEqual(30);
+  });
+
   it("JSON is never broken", () => {
     expect(JSON.parse(onTerminal(20, "--quiet --json -s 3 -n 60")).tokens.length).toBe(61);
   });
