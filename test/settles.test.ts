@@ -6,3 +6,7 @@ describe("a model that is disposed while something runs", () => {
     expect(await doBoth(first, "dispose", 30)).toEqual(WELL);
   });
 });
+
+it("a process lives as long as its requests run, and no longer", async () => {
+  expect(await doBoth("generate", "score", 0)).toEqual(WELL);
+});

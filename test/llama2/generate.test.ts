@@ -3,9 +3,10 @@ import { openFile } from "../../src/checkpoint/openFile.ts";
 import { readTokenizer } from "../../src/checkpoint/tokenizer/find.ts";
 import { generate } from "../../src/llama2/generate.ts";
 import { buildSampler } from "../../src/llama2/sampler.ts";
-import { decode, safePrintf } from "../../src/llama2/tokenizer.ts";
+import { BOS, decode, EOS, safePrintf } from "../../src/llama2/tokenizer.ts";
 import { loadTransformer } from "../../src/llama2/weights.ts";
 import { toByteString } from "../../src/text.ts";
+import { checkpointFile } from "../helpers/checkpoint.ts";
 import { FULL } from "../helpers/full.ts";
 import {
   type GenerateCase,
@@ -17,6 +18,7 @@ import {
   sharedFile,
   sharedGolden,
 } from "../helpers/golden.ts";
+import { tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";
 
 /** Tokens, text, generator state and logits of a whole story must be run.c's. */
 async function checkStory(modelPath: string, tokenizerPath: string, c: GenerateCase): Promise<void> {
@@ -51,4 +53,15 @@ describe.skipIf(!hasShared)(`stories260K's stories are run.c's${needsShared}`, (
   it.each(cases)(title, async (c) => {
     await checkStory(sharedFile("models/stories260K.bin"), sharedFile("models/tok512.bin"), c);
   });
+});
+
+it("BOS alone ends a story: an EOS is a token like any other", async () => {
+  // at so high a temperature all 300 tokens are equally likely, and with this seed EOS comes before BOS
+  const transformer = await loadTransformer(await openFile(checkpointFile([16, 40, 2, 4, 4, 300, 4000])));
+  const tokenizer = readTokenizer(tokenizerFile(vocabOf(300)));
+  const tokens: number[] = [];
+  generate(transformer, tokenizer, buildSampler(300, 1e9, 0, 4n), "", 3000, (_, token) => tokens.push(token));
+  expect(tokens).toContain(EOS);
+  expect(tokens).not.toContain(BOS);
+  expect(tokens.length).toBeLessThan(3000);
 });
