@@ -19,6 +19,7 @@ import { f32 } from "./llama2/math.ts";
 import { defaultGroupSize } from "./llama2/quantize.ts";
 import { type Config, DEFAULTS } from "./llama2/transformer.ts";
 import { groupSizeOf, isVector, tensorsOf, type WeightSource } from "./llama2/weights.ts";
+import { type Proof, prove as proveIt } from "./prove/prove.ts";
 import { TARGETS, type Target } from "./targets.ts";
 
 export interface ConvertOptions extends WriteOptions {
@@ -36,6 +37,13 @@ export interface ConvertOptions extends WriteOptions {
   ropeTheta?: number;
   /** The tokenizer's file. Default: the one that is found for the source. */
   tokenizer?: string | URL;
+  /**
+   * Compute the logits of BOS and 7 tokens from the original tensors, and compare those of what was written.
+   * @default false
+   */
+  prove?: boolean;
+  /** Called while it is proved, with how many weights were read and how many will be. */
+  onProof?: (done: number, total: number) => void;
 }
 
 /** What was written. */
@@ -45,12 +53,15 @@ export interface Converted {
   tokenizer?: string;
   /** What deserves to be told. */
   notes: string[];
+  /** With `prove`. */
+  proof?: Proof;
 }
 
 /**
  * Read the model at `from`, a file or a folder, and write it to `into`, which is there as a whole or not at all. No
  * more than a piece of a tensor is in memory.
- * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT for what the target cannot express, E_NUMERIC; the signal's reason
+ * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT for what the target cannot express, E_NUMERIC for weights that are not
+ *   finite and where the proof fails; the signal's reason
  */
 export async function convert(
   from: string | URL,
@@ -60,12 +71,14 @@ export async function convert(
   const source = pathOf("the source", from);
   const out = pathOf("what is written", into);
   checkConvertOptions(options);
-  const { to = "v1", groupSize, context, normEps, ropeTheta, tokenizer: chosen, ...writing } = options;
+  const { to = "v1", groupSize, context, normEps, ropeTheta, tokenizer: chosen, prove, onProof, ...writing } = options;
   const named = chosen === undefined ? undefined : pathOf("the tokenizer", chosen);
   if (existsSync(out) && existsSync(source) && realpathSync(out) === realpathSync(source)) {
     throw new Llama2Error("E_USAGE", `${out} would replace the model that it is made from`);
   }
   const model = await recognise(filesAt(source));
+  const proofOf = async (weights: WeightSource, config: Config) =>
+    prove ? proveIt(model, weights, config, out, { onProgress: onProof, signal: writing.signal }) : undefined;
   try {
     const weights = model.weights();
     const config: Config = {
@@ -79,7 +92,8 @@ export async function convert(
     const tokenizer = await tokenizerFor(source, named, config.vocabSize, notes);
     if (to === "safetensors") {
       await writeHuggingFace(out, weightsWith(weights, config), numberType(model), writing);
-      return { config, tokenizer: tokenizer && writeTokenizer(join(out, "tokenizer"), tokenizer, notes), notes };
+      const written = tokenizer && writeTokenizer(join(out, "tokenizer"), tokenizer, notes);
+      return { config, tokenizer: written, notes, proof: await proofOf(weights, config) };
     }
     const version = Number(to[1]) as 0 | 1 | 2;
     if (version === 0) checkVersion0(config, out);
@@ -87,7 +101,8 @@ export async function convert(
     if (version === 2) header.groupSize = groupSizeFor(weights, groupSize, source, out);
     await writeCheckpoint(out, header, weights, writing);
     const stem = `${out.replace(/\.bin$/, "")}.tokenizer`;
-    return { config, tokenizer: tokenizer && writeTokenizer(stem, tokenizer, notes), notes };
+    const written = tokenizer && writeTokenizer(stem, tokenizer, notes);
+    return { config, tokenizer: written, notes, proof: await proofOf(weights, config) };
   } finally {
     model.close();
   }
@@ -96,7 +111,7 @@ export async function convert(
 /** @throws Llama2Error E_USAGE */
 function checkConvertOptions(options: ConvertOptions): void {
   const known: (keyof ConvertOptions)[] = ["to", "groupSize", "context", "normEps", "ropeTheta", "tokenizer"];
-  checkOptions("convert", options, [...known, "onProgress", "signal"]);
+  checkOptions("convert", options, [...known, "prove", "onProof", "onProgress", "signal"]);
   const { to = "v1", context = 1, normEps = 1, ropeTheta = 1 } = options;
   checkOneOf("to", to, TARGETS);
   checkWhole("context", context, 1, 2 ** 31 - 1);
@@ -104,7 +119,9 @@ function checkConvertOptions(options: ConvertOptions): void {
     if (!(typeof value === "number" && value > 0 && value < Infinity))
       usage(`${name} is ${show(value)}, expected a number above 0`);
   }
+  if (typeof (options.prove ?? false) !== "boolean") usage(`prove is ${show(options.prove)}, expected true or false`);
   checkFunction("onProgress", options.onProgress);
+  checkFunction("onProof", options.onProof);
   checkSignal(options.signal);
 }
 

@@ -1,8 +1,8 @@
 /*
  * llama2 convert, also called import: from any model to a checkpoint of llama2.c or a Hugging Face folder.
  */
-
 import { convert as convertModel } from "../convert.ts";
+import type { Proof } from "../prove/prove.ts";
 import type { Target } from "../targets.ts";
 import { endProgress, showProgress, tell } from "./io.ts";
 
@@ -13,22 +13,43 @@ export interface ConvertFlags {
   normEps?: number;
   ropeTheta?: number;
   tokenizer?: string;
+  prove?: boolean;
 }
 
 /** Write the model IN to OUT, and tell what was written. */
 export async function convert(input: string, output: string, flags: ConvertFlags, signal: AbortSignal): Promise<void> {
-  const start = performance.now();
-  const onProgress = (written: number, total: number) => {
-    const seconds = ((performance.now() - start) / 1000) * (total / written - 1);
-    showProgress(`${output}: ${Math.floor((100 * written) / total)} %, ${Math.ceil(seconds)} s left`);
+  const progress = (what: string) => {
+    const start = performance.now();
+    return (done: number, total: number) => {
+      const seconds = ((performance.now() - start) / 1000) * (total / done - 1);
+      showProgress(`${what}: ${Math.floor((100 * done) / total)} %, ${Math.ceil(seconds)} s left`);
+    };
+  };
+  let onProof: ReturnType<typeof progress> | undefined;
+  const options = {
+    ...flags,
+    signal,
+    onProgress: progress(output),
+    onProof: (done: number, total: number) => {
+      onProof ??= progress("the proof");
+      onProof(done, total);
+    },
   };
   try {
-    const { tokenizer, notes } = await convertModel(input, output, { ...flags, signal, onProgress });
+    const { tokenizer, notes, proof } = await convertModel(input, output, options);
     endProgress();
     tell(`${output}: ${flags.to} of ${input}${tokenizer ? `, with ${tokenizer}` : ""}`);
+    if (proof) tell(proofText(proof, flags.to));
     for (const note of notes) tell(note);
   } catch (error) {
     endProgress();
     throw error;
   }
+}
+
+/** How far the logits of what was written are from those of the original. */
+function proofText({ error, rounding, tokens }: Proof, to: Target): string {
+  const found = `largest relative error ${error.toExponential(1)}, on the tokens ${tokens.join(", ")}`;
+  if (rounding === undefined) return `proved against the original tensors: ${found}`;
+  return `proved against the original tensors rounded as ${to} has them: ${found}. The rounding itself moves the logits by ${rounding.toExponential(1)}`;
 }

@@ -155,6 +155,7 @@ function addCommands(llama2: Command): void {
     .option("--norm-eps <x>", "the norms' epsilon, in place of the model's own", decimal(1e-30, 0.5))
     .option("--rope-theta <x>", "RoPE's theta, in place of the model's own", decimal(1, 1e30))
     .option("-z, --tokenizer <file>", "default: the one that is found for the model")
+    .option("--prove", "compare the logits with those of the original tensors; fails above 1e-4")
     .action(async (input, output, flags) => {
       const { convert } = await import("./convert.ts");
       return interruptible((signal) => convert(input, output, flags, signal));

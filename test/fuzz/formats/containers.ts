@@ -11,7 +11,7 @@ import { type Entry, type ZipOptions, zipBytes } from "../../helpers/formats/zip
 import { damaged, joined } from "../bytes.ts";
 import type { Dice } from "../dice.ts";
 import type { Input, Target } from "../fuzz.ts";
-import { changedTree, jsonBytes, treeOf } from "../json.ts";
+import { changedTree, type Json, jsonBytes, treeOf } from "../json.ts";
 import { readWeights, useTokenizer } from "./reading.ts";
 
 /** dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen */
@@ -24,38 +24,46 @@ const BLOCKS = [32, 32, 1, 2, 1, 6, 8] as const;
 
 export const huggingFace = seededModel(TINY, "hf", "F16", { norms: "F32" });
 const tensors = huggingFaceTensors(huggingFace);
-const data = joined(...tensors.map(({ type, values }) => encodeNumbers(type, values)));
-let at = 0;
-const header = treeOf({
-  __metadata__: { format: "pt" },
-  ...Object.fromEntries(
-    tensors.map(({ name, type, shape, values }) => {
-      const from = at;
-      at += encodeNumbers(type, values).length;
-      return [name, { dtype: type, shape, data_offsets: [from, at] }];
-    }),
-  ),
-});
 
-export function safetensorsFile(json: Uint8Array, dice?: Dice): Uint8Array {
+/** The header and the numbers of a file with these tensors. */
+function parts(some: readonly TensorToWrite[]): { header: Json; data: Uint8Array } {
+  const numbers = some.map(({ type, values }) => encodeNumbers(type, values));
+  let at = 0;
+  const entries = some.map(({ name, type, shape }, i) => {
+    const from = at;
+    at += numbers[i].length;
+    return [name, { dtype: type, shape, data_offsets: [from, at] }];
+  });
+  const header = treeOf({ __metadata__: { format: "pt" }, ...Object.fromEntries(entries) });
+  return { header, data: joined(...numbers) };
+}
+/** Most inputs are the first tensors alone: no whole model, but read as one, and in a third of the time. */
+const FEW = 3;
+const all = parts(tensors);
+const few = parts(tensors.slice(0, FEW));
+
+function safetensorsFile(json: Uint8Array, data: Uint8Array, said = json.length): Uint8Array {
   const length = new Uint8Array(8);
-  const said = dice?.chance(0.05) ? dice.whole() : json.length;
   new DataView(length.buffer).setBigUint64(0, BigInt.asUintN(64, BigInt(said)), true);
   return joined(length, json, data);
 }
-export const goodSafetensors = safetensorsFile(jsonBytes(header));
+/** A good file of the tensors from `first` to before `end`. */
+export function safetensorsOf(first?: number, end?: number): Uint8Array {
+  const { header, data } = parts(tensors.slice(first, end));
+  return safetensorsFile(jsonBytes(header), data);
+}
+export const tensorNames = tensors.map(({ name }) => name);
+export const configBytes = Buffer.from(huggingFaceConfig(huggingFace));
 
 export const safetensors: Target = {
   name: "safetensors",
   files: ["checkpoint/safetensors", "checkpoint/json", "checkpoint/storedWeights"],
-  make: (dice) => ({
-    "config.json": Buffer.from(huggingFaceConfig(huggingFace)),
-    "model.safetensors": damaged(
-      safetensorsFile(jsonBytes(dice.chance(0.85) ? changedTree(header, dice) : header), dice),
-      dice,
-      0.15,
-    ),
-  }),
+  make(dice) {
+    const { header, data } = dice.chance(0.7) ? few : all;
+    const json = jsonBytes(dice.chance(0.85) ? changedTree(header, dice) : header);
+    const file = safetensorsFile(json, data, dice.chance(0.05) ? dice.whole() : undefined);
+    return { "config.json": configBytes, "model.safetensors": damaged(file, dice, 0.15) };
+  },
   read: readHuggingFace,
 };
 
@@ -88,7 +96,7 @@ export const gguf: Target = {
   files: ["checkpoint/gguf", "checkpoint/tokenizer/ggufTokenizer"],
   make(dice) {
     const entries = [...KEYS];
-    const some: TensorToWrite[] = [...dice.pick(ggufModels)];
+    const some: TensorToWrite[] = dice.pick(ggufModels).slice(0, dice.chance(0.7) ? FEW : undefined);
     for (let changes = dice.below(3); changes > 0; changes--) {
       if (dice.chance(0.6)) changeEntry(entries, dice);
       else changeTensor(some, dice);
@@ -140,7 +148,7 @@ const EXTRA_KEYS = [
   ...["llama.attention.key_length", "tokenizer.ggml.add_space_prefix", "tokenizer.ggml.unknown_token_id"],
 ];
 /** A number as 64 bits hold it. */
-const wrapped = (value: number): number => (Number.isInteger(value) && value >= 0 ? value : 1);
+const wrapped = (value: number): number => (Number.isSafeInteger(value) && value >= 0 ? value : 1);
 
 function changeTensor(some: TensorToWrite[], dice: Dice): void {
   const index = dice.below(some.length);
@@ -177,8 +185,11 @@ export const metaParams = {
   max_seq_len: 8,
 };
 const params = Buffer.from(JSON.stringify(metaParams));
-export const metaPickle = addTensors(Pickle.begin(), meta.tensors).end();
+const metaPickle = addTensors(Pickle.begin(), meta.tensors).end();
 export const metaEntries = torchEntries(metaPickle, meta);
+const fewMeta = { ...meta, tensors: meta.tensors.slice(0, FEW) };
+const fewPickle = addTensors(Pickle.begin(), fewMeta.tensors).end();
+export const fewEntries = torchEntries(fewPickle, fewMeta);
 
 /** The pickle of a training checkpoint. */
 function trainingPickle(): Uint8Array {
@@ -220,6 +231,7 @@ function turnedPickle(): Uint8Array {
 }
 
 const statePieces = opcodesOf(metaPickle);
+const fewPieces = opcodesOf(fewPickle);
 const turnedPieces = opcodesOf(turnedPickle());
 const trainingPieces = opcodesOf(trainingPickle());
 
@@ -227,10 +239,14 @@ export const torch: Target = {
   name: "torch",
   files: ["checkpoint/torch/pickle", "checkpoint/torch/zip", "checkpoint/torch/torch", "checkpoint/stored"],
   make(dice): Input {
-    const isTraining = dice.chance(0.3);
-    const opcodes = isTraining ? trainingPieces : dice.chance(0.2) ? turnedPieces : statePieces;
+    const isTraining = dice.chance(0.15);
+    const isFew = !isTraining && dice.chance(0.8);
+    const opcodes = isFew ? fewPieces : isTraining ? trainingPieces : dice.chance(0.5) ? turnedPieces : statePieces;
     const pickle = damaged(joined(...(dice.chance(0.6) ? changedOpcodes(opcodes, dice) : opcodes)), dice, 0.1);
-    const entries: Entry[] = [{ name: "archive/data.pkl", data: pickle }, ...metaEntries.slice(1)];
+    const entries: Entry[] = [
+      { name: "archive/data.pkl", data: pickle },
+      ...(isFew ? fewEntries : metaEntries).slice(1),
+    ];
     const options: ZipOptions = { align: 1, end64: dice.chance(0.5) };
     if (dice.chance(0.3)) changeZip(entries, options, dice);
     const bytes = damaged(zipBytes(entries, options), dice, 0.1);
