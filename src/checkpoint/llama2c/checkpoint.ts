@@ -8,7 +8,8 @@
 import type { ByteSource } from "../../files/bytes.ts";
 import type { Config } from "../../llama2/transformer.ts";
 import { type Format, isVector, type Piece, type TensorName, type WeightSource } from "../../llama2/weights.ts";
-import { HEAD_BYTES, type Header, parseHeader } from "./header.ts";
+import { HEAD_BYTES } from "../otherFiles.ts";
+import { type Header, parseHeader } from "./header.ts";
 import { checkFileSize, locateTensors, pieceBytes, pieceSize, type Tensor } from "./tensors.ts";
 
 export class Checkpoint implements WeightSource {

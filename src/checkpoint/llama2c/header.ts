@@ -11,6 +11,7 @@
 import { Llama2Error } from "../../errors.ts";
 import { bytesText } from "../../files/bytes.ts";
 import { type Config, DEFAULTS } from "../../llama2/transformer.ts";
+import { otherFile, tokenizerLike } from "../otherFiles.ts";
 
 /** What a header says. */
 export interface Header {
@@ -22,8 +23,6 @@ export interface Header {
 
 /** The bytes of a header, by version. */
 export const HEADER_BYTES = [28, 256, 256] as const;
-/** The most bytes that `parseHeader` looks at. */
-export const HEAD_BYTES = 256;
 
 /** "24ka", with which versions 1 and 2 begin, as a number. */
 const MAGIC = 0x616b3432;
@@ -42,15 +41,15 @@ const FIELDS = ["dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab
 type Refuse = (why: string) => Llama2Error;
 
 /**
- * Read the header in `head`, the first 256 bytes of the file `path`, or all of them if it has fewer.
+ * Read the header in `head`, the first HEAD_BYTES of the file `path`, or all of them if it has fewer.
  * @throws Llama2Error E_FORMAT, with the byte offset, what was found and what was expected
  */
 export function parseHeader(head: Uint8Array, path: string): Header {
   const refuse: Refuse = (why) => new Llama2Error("E_FORMAT", `${path} is not a llama2.c checkpoint: ${why}`);
 
-  const other = recognise(head);
-  if (other) throw refuse(other);
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
+  const other = isMagic(view) ? undefined : (otherFile(head) ?? tokenizerLike(head));
+  if (other) throw refuse(other);
   const version = parseVersion(view, refuse);
   if (head.length < HEADER_BYTES[version]) {
     throw refuse(`it has ${bytesText(head.length)}, and the header alone has ${HEADER_BYTES[version]}`);
@@ -96,25 +95,11 @@ export function formatHeader({ version, config: p, sharedClassifier, groupSize }
   return bytes;
 }
 
-/** Say what a file is that cannot be a checkpoint at all. */
-function recognise(head: Uint8Array): string | undefined {
-  const text = String.fromCharCode(...head);
-  if (head.length === 0) return "it is empty";
-  if (text.startsWith("version https://git-lfs")) {
-    return "it is a Git LFS pointer, which stands for the real file. `git lfs pull` fetches that";
-  }
-  if (/^\s*<(!doctype|html|head|\?xml)/i.test(text)) {
-    return "it is an HTML page, probably what a download page answered in place of the file";
-  }
-  if (text.startsWith("GGUF")) return "it is a GGUF file, which belongs to llama.cpp";
-  if (text.startsWith("PK\x03\x04"))
-    return "it is a zip file, probably a PyTorch checkpoint (export.py converts those)";
-  return undefined;
-}
+const isMagic = (view: DataView) => view.byteLength >= AT.fields && view.getUint32(0, true) === MAGIC;
 
 /** Without the magic number a file can only be version 0, which has none. */
 function parseVersion(view: DataView, refuse: Refuse): 0 | 1 | 2 {
-  if (view.byteLength < AT.fields || view.getUint32(0, true) !== MAGIC) return 0;
+  if (!isMagic(view)) return 0;
   const version = view.getInt32(AT.version, true);
   if (version === 1 || version === 2) return version;
   throw refuse(`it says at byte ${AT.version} that it is version ${version}, and versions 0, 1 and 2 are known`);

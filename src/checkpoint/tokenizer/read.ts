@@ -4,6 +4,9 @@
 import type { PreparingTokenizer } from "../../encode.ts";
 import { Llama2Error } from "../../errors.ts";
 import { type ByteSource, bytesText, readBytes } from "../../files/bytes.ts";
+import { parseHeader } from "../llama2c/header.ts";
+import { locateTensors } from "../llama2c/tensors.ts";
+import { HEAD_BYTES, otherFile } from "../otherFiles.ts";
 import { checkVocabSize, padded, parseTokenizer } from "./bin.ts";
 
 /** A tokenizer and where it was found. */
@@ -55,7 +58,24 @@ export async function parseAnyTokenizer(bytes: Uint8Array, path: string): Promis
     const { parseSentencePiece } = await import("./sentencepiece.ts");
     return { tokenizer: parseSentencePiece(bytes, path), kind: "sentencepiece" };
   }
-  return { tokenizer: parseTokenizer(bytes, path), kind: "bin" };
+  try {
+    return { tokenizer: parseTokenizer(bytes, path), kind: "bin" };
+  } catch (error) {
+    const other = otherFile(bytes) ?? checkpointLike(bytes);
+    throw other ? new Llama2Error("E_FORMAT", `${path} is no tokenizer: ${other}`) : error;
+  }
+}
+
+/** Whether a file is one of llama2.c's checkpoints: by its magic number, or by its size, which follows from its header. */
+function checkpointLike(bytes: Uint8Array): string | undefined {
+  const what = "it is a checkpoint of llama2.c, which is a model";
+  if (String.fromCharCode(...bytes.subarray(0, 4)) === "24ka") return what;
+  try {
+    const { fileBytes } = locateTensors(parseHeader(bytes.subarray(0, HEAD_BYTES), ""), "");
+    return fileBytes === BigInt(bytes.length) ? what : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /**
