@@ -11,6 +11,8 @@ export interface PreparingTokenizer extends Tokenizer {
    * way, which puts one space before the text and changes nothing.
    */
   prepare?: (text: string) => (string | number)[];
+  /** `prepare` puts no space before a text: the one with which a text begins is its own, and is not taken off again. */
+  ownFirstSpace?: boolean;
 }
 
 /**

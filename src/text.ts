@@ -1,6 +1,7 @@
 /*
  * Bytes and text: what a tokenizer sees and what people read. Runs in browsers.
  */
+import type { PreparingTokenizer } from "./encode.ts";
 import { decode, safePrintf, type Tokenizer } from "./llama2/tokenizer.ts";
 
 export { BOS } from "./llama2/tokenizer.ts";
@@ -21,22 +22,25 @@ export function bytesOf(byteString: string): Uint8Array {
   return bytes;
 }
 
+/** In the place of a token before: after nothing, a space is kept. */
+const NOTHING = -1;
+
 /** Turns tokens, as they come, into text. A character made of several tokens is held back until it is whole. */
 export class TextStream {
-  private readonly tokenizer: Tokenizer;
+  private readonly tokenizer: PreparingTokenizer;
   private readonly utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   private previous: number;
   private maybeUnfinished = false;
 
   /** @param previous the token before the first, or -1 */
-  constructor(tokenizer: Tokenizer, previous: number) {
+  constructor(tokenizer: PreparingTokenizer, previous: number) {
     this.tokenizer = tokenizer;
     this.previous = previous;
   }
 
   /** The text that `token` completes; bytes that are not UTF-8 become U+FFFD. */
   push(token: number): string {
-    const piece = decode(this.tokenizer, this.previous, token);
+    const piece = decode(this.tokenizer, this.tokenizer.ownFirstSpace ? NOTHING : this.previous, token);
     this.previous = token;
     if (!this.maybeUnfinished && isAscii(piece)) return piece;
     // after a byte of ASCII, no character is unfinished

@@ -42,6 +42,7 @@ const MAY: Record<string, readonly string[]> = {
   backend: [...BASE, "files", "llama2"],
   checkpoint: [...BASE, "files", "llama2", "encode.ts"],
   run: [...BASE, "files", "llama2", "backend", "checkpoint", "modelInfo.ts"],
+  prove: [...BASE, "files", "llama2", "checkpoint"],
   trace: [...BASE, "files", "llama2", "checkpoint", "encode.ts", "text.ts"],
 };
 /** The thread for the first story starts before anything else is loaded. */

@@ -59,7 +59,8 @@ export function buildFromPieces(pieces: readonly Piece[], options: PieceOptions)
   );
   const plain =
     whole.size === 0 && !options.removeExtraSpaces && !options.normalize && options.spacePrefix === "always";
-  return plain ? tokenizer : { ...tokenizer, prepare: preparation(options, whole) };
+  if (plain) return tokenizer;
+  return { ...tokenizer, prepare: preparation(options, whole), ownFirstSpace: options.spacePrefix === "never" };
 }
 
 function checkTypes(pieces: readonly Piece[], refuse: (why: string) => Llama2Error): void {

@@ -5,9 +5,9 @@ import { parseTokenizer } from "../../../src/checkpoint/tokenizer/bin.ts";
 import { ggufTokenizer } from "../../../src/checkpoint/tokenizer/ggufTokenizer.ts";
 import { parseSentencePiece } from "../../../src/checkpoint/tokenizer/sentencepiece.ts";
 import { parseTokenizerJson } from "../../../src/checkpoint/tokenizer/tokenizerJson.ts";
-import { encode } from "../../../src/encode.ts";
+import { encode, type PreparingTokenizer } from "../../../src/encode.ts";
 import { Llama2Error } from "../../../src/errors.ts";
-import { toByteString } from "../../../src/text.ts";
+import { TextStream, toByteString } from "../../../src/text.ts";
 import { thrown } from "../../helpers/errors.ts";
 import {
   message,
@@ -36,6 +36,12 @@ function llamaPieces(): PieceToWrite[] {
     return id < 259 ? SPECIAL[id] : { text, score: vocabScores[id] };
   });
 }
+
+/** A normalizer that puts no space before a text, and keeps all that are there. */
+const NO_PREFIX = [
+  [3, 0],
+  [4, 0],
+] as const;
 
 describe.skipIf(!hasShared)(`Llama 2's own tokenizer${needsShared}`, () => {
   it("tokenizer.model has the pieces and scores of tokenizer.bin", () => {
@@ -81,13 +87,20 @@ describe("how a sentencepiece model prepares text", () => {
   });
 
   it("no space is put before it", () => {
-    const tokenizer = parse(
-      sentencePieceBytes(small, [
-        [3, 0],
-        [4, 0],
-      ]),
-    );
+    const tokenizer = parse(sentencePieceBytes(small, NO_PREFIX));
     expect(tokensOf(tokenizer, "ab")).toEqual(["ab"]);
+  });
+
+  it("no space is put before it, and none is taken off after BOS", () => {
+    const withoutPrefix = parse(sentencePieceBytes(small, NO_PREFIX));
+    const told = (tokenizer: PreparingTokenizer, text: string) => {
+      const stream = new TextStream(tokenizer, 1);
+      return encode(tokenizer, text, false, false)
+        .map((token) => stream.push(token))
+        .join("");
+    };
+    for (const text of [" ab", "ab", "  ab"]) expect(told(withoutPrefix, text)).toBe(text);
+    expect(told(parse(sentencePieceBytes(small)), "ab")).toBe("ab");
   });
 
   it("letters are written as the vocabulary has them", () => {
