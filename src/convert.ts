@@ -22,6 +22,8 @@ import { groupSizeOf, isVector, tensorsOf, type WeightSource } from "./llama2/we
 import { type Proof, prove as proveIt } from "./prove/prove.ts";
 import { TARGETS, type Target } from "./targets.ts";
 
+export type { Proof };
+
 export interface ConvertOptions extends WriteOptions {
   /**
    * v0, v1: float32 checkpoints of llama2.c. v2: int8. safetensors: a Hugging Face folder, of the source's own type.

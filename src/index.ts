@@ -5,7 +5,7 @@
 export { Conversation, type ConversationOptions } from "./chat.ts";
 export type { Header } from "./checkpoint/llama2c/header.ts";
 export type { WriteOptions } from "./checkpoint/llama2c/write.ts";
-export { type Converted, type ConvertOptions, convert } from "./convert.ts";
+export { type Converted, type ConvertOptions, convert, type Proof } from "./convert.ts";
 export { type ErrorCode, Llama2Error, type Remedy } from "./errors.ts";
 export type { BestCandidate, GenerateOptions, Generation, Timings, Token } from "./generation.ts";
 export { type Inspection, inspect } from "./inspect.ts";

@@ -1,8 +1,7 @@
 /*
  * llama2 convert, also called import: from any model to a checkpoint of llama2.c or a Hugging Face folder.
  */
-import { convert as convertModel } from "../convert.ts";
-import type { Proof } from "../prove/prove.ts";
+import { convert as convertModel, type Proof } from "../convert.ts";
 import type { Target } from "../targets.ts";
 import { endProgress, showProgress, tell } from "./io.ts";
 
