@@ -1,7 +1,7 @@
 /*
  * How the user calls this command, so that commands in messages work where they are printed.
  */
-import { existsSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { basename, delimiter, dirname, join, relative, sep } from "node:path";
 
 /** What this process was started with. */
@@ -18,7 +18,8 @@ export function invocation(start: Start = thisStart()): string {
   if (env.npm_lifecycle_event === "start" && env.npm_package_name === "llama2.ts") {
     return agent === "npm" ? "npm start --" : `${agent} start`;
   }
-  const inClone = !script.split(sep).includes("node_modules") && existsSync(join(cwd, "src", "cli"));
+  // npx . runs a link in npm's cache
+  const inClone = existsSync(join(cwd, "src", "cli")) && relative(real(cwd), real(script)).split(sep)[0] === "dist";
   if (env.npm_command === "exec") {
     if (agent === "pnpm") return "pnpm exec llama2";
     return inClone ? "npx ." : "npx llama2.ts";
@@ -31,6 +32,15 @@ export function invocation(start: Start = thisStart()): string {
   if (name === "main" && onPath && !inClone) return "llama2"; // through a script, as pnpm and Windows have it
   const file = quote(relative(cwd, script));
   return name === "llama2" ? (file.includes(sep) ? file : `.${sep}${file}`) : `node ${file}`;
+}
+
+/** Where links lead; a path that leads nowhere as it is. */
+function real(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
 }
 
 function thisStart(): Start {

@@ -1,7 +1,7 @@
 /*
  * What llama2 answers to arguments that do not work: the command that may be meant.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { invocation, quote } from "../../src/cli/invocation.ts";
@@ -44,6 +44,11 @@ describe("the command in a message", () => {
   mkdirSync(join(clone, "src", "cli"), { recursive: true });
   const project = tempDir();
   const main = join("dist", "cli", "main.js");
+  mkdirSync(join(clone, "dist", "cli"), { recursive: true });
+  writeFileSync(join(clone, main), "");
+  const inCache = join(tempDir(), "node_modules", ".bin");
+  mkdirSync(inCache, { recursive: true });
+  symlinkSync(join(clone, main), join(inCache, "llama2"));
   const installed = join(project, "node_modules", "llama2.ts", main);
   const npm = { npm_config_user_agent: "npm/11.0.0 node/v20" };
 
@@ -65,6 +70,7 @@ describe("the command in a message", () => {
       { npm_lifecycle_event: "start", npm_package_name: "llama2.ts", npm_config_user_agent: "pnpm/10" },
     ],
     ["npx in a clone", "npx .", join(clone, main), clone, { npm_command: "exec", ...npm }],
+    ["npx in a clone, by npm's cache", "npx .", join(inCache, "llama2"), clone, { npm_command: "exec", ...npm }],
     [
       "npx in a project",
       "npx llama2.ts",
