@@ -25,14 +25,14 @@ Context::Parts& Context::parts() const {
 }
 
 /*
- * forward(entries: Int32Array of (count, 3), count, wanted, logits: Float32Array): void
+ * forward(entries: Int32Array of (count, 3), count, wanted, logits: Float32Array, threads): number
  *
  * An entry is token, position, sequence. The logits of the last `wanted`, (wanted, vocabSize), are written to memory of
- * JavaScript's.
+ * JavaScript's. Returns for how many milliseconds one of the threads stood still because another was late.
  */
 Napi::Value Context::forward(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
-    if (info.Length() != 4) throw BadArgument{"forward"};
+    if (info.Length() != 5) throw BadArgument{"forward"};
     const Parts& own = parts();
     const llama2::Config& p = own.transformer->config();
     const int entries = whole(info[1], "the size of a batch", 1, own.transformer->maxBatch());
@@ -47,27 +47,29 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
       if (pos < 0 || pos >= p.seqLen) throw BadArgument{"position out of range"};
       if (sequence < 0 || sequence >= own.context.sequences()) throw BadArgument{"sequence out of range"};
     }
-    own.transformer->forward(parts_->context, batch, entries, wanted, logits);
-    return info.Env().Undefined();
+    const int threads = whole(info[4], "threads", 1, own.transformer->threads());
+    const double late = own.transformer->forward(parts_->context, batch, entries, wanted, logits, threads);
+    return Napi::Number::New(info.Env(), late);
   });
 }
 
 /*
- * sample(logits: Float32Array of (count, vocabSize), draws: Float32Array of (count, 3), count, tokens: Int32Array):
- * void
+ * sample(logits: Float32Array of (count, vocabSize), draws: Float32Array of (count, 3), count, tokens: Int32Array,
+ * threads): void
  *
  * A draw is temperature, top-p, coin. The tokens, (count), are written to memory of JavaScript's.
  */
 Napi::Value Context::sample(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
-    if (info.Length() != 4) throw BadArgument{"sample"};
+    if (info.Length() != 5) throw BadArgument{"sample"};
     const Parts& own = parts();
     const int count = whole(info[2], "the size of a batch", 0, own.transformer->maxBatch());
     const auto rows = static_cast<size_t>(count);
     float* logits = floats(info[0], rows * own.transformer->config().vocabSize).data;
     const auto* draws = reinterpret_cast<const llama2::Draw*>(floats(info[1], 3 * rows).data);
     int32_t* tokens = elements<int32_t>(info[3], napi_int32_array, rows).data;
-    own.transformer->sample(parts_->context, logits, draws, count, tokens);
+    const int threads = whole(info[4], "threads", 1, own.transformer->threads());
+    own.transformer->sample(parts_->context, logits, draws, count, tokens, threads);
     return info.Env().Undefined();
   });
 }

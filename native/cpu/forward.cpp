@@ -4,6 +4,9 @@
  * All threads walk through the same steps. Where a step goes over the rows of a matrix, a thread takes some panels
  * of it, always the same ones; where it goes over tokens or heads, some of those. A barrier stands wherever a step
  * reads what another thread wrote, and says what.
+ *
+ * With a single token, what is small (an rmsnorm, rounding a vector) takes no longer than a barrier: each thread does
+ * it for itself, in a row of its own. A layer then has four barriers.
  */
 #include <math.h>
 
@@ -17,7 +20,7 @@ namespace llama2 {
 /* One thread's part in one forward pass. */
 class Transformer::Pass {
  public:
-  Pass(Transformer& transformer, Context& context, const Entry* batch, int count, int thread)
+  Pass(Transformer& transformer, Context& context, const Entry* batch, int count, int thread, int threads)
       : p(transformer.config_),
         w(transformer.weights_),
         s(context.state_),
@@ -27,7 +30,7 @@ class Transformer::Pass {
         batch_(batch),
         count_(count),
         thread_(thread),
-        threads_(transformer.threads()) {}
+        threads_(threads) {}
 
   void forward(int wanted, float* logits);
 
@@ -41,12 +44,20 @@ class Transformer::Pass {
     return rows;
   }
 
-  void rmsnorm(float* o, const float* x, const float* weight, int first, int count);
+  /* The tokens that this thread prepares for all, or the only one for itself. */
+  Share tokensOf(int count) const { return count == 1 ? Share(1, 0, 1) : Share(count, thread_, threads_); }
+  /* The row in which it finds the first of them. */
+  int rowOf(int count) const { return count == 1 ? thread_ : 0; }
+  void prepared(int count) {
+    if (count > 1) barrier();
+  }
+
+  const float* rmsnorm(const float* x, const float* weight, int count);
   void handOver();
   void matmul(float* xout, const float* x, int count, const Matrix& w);
   void interleave(const float* x, int count, int n);
   void round(const float* x, int count, int n, int groupSize);
-  MutableInt8Vectors quantized(int first, const Segments& segments) const;
+  MutableInt8Vectors quantized(int first) const;
   void ropeAngles(int entry);
   void rope(float* vec, int size);
   void remember(int layer);
@@ -54,7 +65,9 @@ class Transformer::Pass {
   void attend(int layer, int entry, int firstHead, int endHead);
   void residual(const float* y);
 
-  void barrier() { transformer_.pool_.barrier(); }
+  bool headsAreOwn() const;
+
+  void barrier() { transformer_.pool_.barrier(thread_); }
 
   const Config& p;
   const TransformerWeights& w;
@@ -69,8 +82,10 @@ class Transformer::Pass {
   int rounded_ = 0;           // xq holds it in groups of so many; 0: not yet
 };
 
-void Transformer::forward(Context& context, const Entry* batch, int count, int wanted, float* logits) noexcept {
-  pool_.run([&](int thread) { Pass(*this, context, batch, count, thread).forward(wanted, logits); });
+double Transformer::forward(Context& context, const Entry* batch, int count, int wanted, float* logits,
+                            int threads) noexcept {
+  return pool_.run(threads,
+                   [&](int thread) { Pass(*this, context, batch, count, thread, threads).forward(wanted, logits); });
 }
 
 void Transformer::Pass::forward(int wanted, float* logits) {
@@ -80,87 +95,90 @@ void Transformer::Pass::forward(int wanted, float* logits) {
     w.tokenEmbeddingTable.copyRow(s.x + static_cast<size_t>(e) * p.dim, batch_[e].token);
     ropeAngles(e);
   }
+  barrier();  // x, and the angles
 
   // forward all the layers
   for (int l = 0; l < p.nLayers; l++) {
-    // attention rmsnorm: of the tokens whose x this thread has copied, or that the barrier below handed over
-    rmsnorm(s.xb, s.x, w.rmsAttWeight[l], 0, count_);
-    handOver();
+    // attention rmsnorm
+    const float* xn = rmsnorm(s.x, w.rmsAttWeight[l], count_);
 
     // qkv matmuls for these positions
-    matmul(s.q, s.xb, count_, w.wq[l]);
-    matmul(s.k, s.xb, count_, w.wk[l]);
-    matmul(s.v, s.xb, count_, w.wv[l]);
+    matmul(s.q, xn, count_, w.wq[l]);
+    matmul(s.k, xn, count_, w.wk[l]);
+    matmul(s.v, xn, count_, w.wv[l]);
 
     // RoPE relative positional encoding, and into the kv cache: of the rows that this thread has just made
     rope(s.q, p.dim);
     rope(s.k, p.kvDim());
     remember(l);
-    barrier();  // q, and the kv cache
+    if (!headsAreOwn()) barrier();  // q, and the kv cache
 
     // multihead attention
     attention(l);
-    handOver();
+    handOver();  // xb
 
     // final matmul of the attention, and the residual connection back into x
     matmul(s.xb2, s.xb, count_, w.wo[l]);
     residual(s.xb2);
-    barrier();  // x; and nobody reads xb any more
+    barrier();  // x
 
     // ffn rmsnorm
-    rmsnorm(s.xb, s.x, w.rmsFfnWeight[l], 0, count_);
-    handOver();
+    xn = rmsnorm(s.x, w.rmsFfnWeight[l], count_);
 
     // the feed-forward network: w2(silu(w1(x)) * w3(x))
-    matmul(s.hb, s.xb, count_, w.w1[l]);
-    matmul(s.hb2, s.xb, count_, w.w3[l]);
+    matmul(s.hb, xn, count_, w.w1[l]);
+    matmul(s.hb2, xn, count_, w.w3[l]);
     const Share rows = rowsOf(p.hiddenDim);
     for (int e = 0; e < count_; e++) {
       const size_t at = static_cast<size_t>(e) * p.hiddenDim + rows.begin;
       kernels_.swiglu(s.hb + at, s.hb2 + at, rows.end - rows.begin);
     }
-    handOver();  // and nobody reads xb any more
+    handOver();  // hb
 
     // final matmul to get the output of the ffn, and the residual connection
-    matmul(s.xb, s.hb, count_, w.w2[l]);
-    residual(s.xb);
+    matmul(s.xb2, s.hb, count_, w.w2[l]);
+    residual(s.xb2);
     barrier();  // x
   }
   if (wanted == 0) return;
 
   // final rmsnorm, and the classifier into logits
-  rmsnorm(s.x, s.x, w.rmsFinalWeight, count_ - wanted, wanted);
   const float* x = s.x + static_cast<size_t>(count_ - wanted) * p.dim;
-  handOver();
-  matmul(logits, x, wanted, w.wcls);
+  matmul(logits, rmsnorm(x, w.rmsFinalWeight, wanted), wanted, w.wcls);
 }
 
-void Transformer::sample(Context& context, float* logits, const Draw* draws, int count, int32_t* tokens) noexcept {
+void Transformer::sample(Context& context, float* logits, const Draw* draws, int count, int32_t* tokens,
+                         int threads) noexcept {
   const auto choose = [&](int row, int thread) {
     tokens[row] = context.samplers_[thread].sample(logits + static_cast<size_t>(row) * config_.vocabSize, draws[row]);
   };
   if (count == 1) return choose(0, 0);  // here, where the logits are warm
-  pool_.run([&](int thread) {
-    const Share mine(count, thread, threads());
+  pool_.run(threads, [&](int thread) {
+    const Share mine(count, thread, threads);
     for (int row = mine.begin; row < mine.end; row++) choose(row, thread);
   });
 }
 
-/* This thread's tokens of those from `first` on. */
-void Transformer::Pass::rmsnorm(float* o, const float* x, const float* weight, int first, int count) {
-  const Share mine(count, thread_, threads_);
-  for (int e = first + mine.begin; e < first + mine.end; e++) {
+/* The rmsnorm of x (count, dim), for all threads to multiply with. */
+const float* Transformer::Pass::rmsnorm(const float* x, const float* weight, int count) {
+  float* xn = s.xn + static_cast<size_t>(rowOf(count)) * p.dim;
+  const Share mine = tokensOf(count);
+  for (int e = mine.begin; e < mine.end; e++) {
     const size_t at = static_cast<size_t>(e) * p.dim;
-    kernels_.rmsnorm(o + at, x + at, weight, p.dim, p.normEps);
+    kernels_.rmsnorm(xn + at, x + at, weight, p.dim, p.normEps);
   }
+  prepared(count);  // xn
+  interleaved_ = false;
+  rounded_ = 0;
+  return xn;
 }
 
 /*
- * From here on all threads may multiply with x, which some have written. A float32 matrix wants several vectors
+ * From here on all threads may multiply with what each has written a part of. A float32 matrix wants several vectors
  * interleaved and an int8 one wants them rounded in groups of its own: the first matmul that needs it does it.
  */
 void Transformer::Pass::handOver() {
-  barrier();  // x; and nobody reads xq or xi any more
+  barrier();  // and nobody reads xq or xi any more
   interleaved_ = false;
   rounded_ = 0;
 }
@@ -177,24 +195,23 @@ void Transformer::Pass::interleave(const float* x, int count, int n) {
   interleaved_ = true;
 }
 
-/* xq = x (count, n) in groups of groupSize. Each thread rounds some vectors. */
+/* xq = x (count, n) in groups of groupSize. */
 void Transformer::Pass::round(const float* x, int count, int n, int groupSize) {
   if (rounded_ == groupSize) return;
-  if (rounded_ != 0) barrier();  // nobody reads xq any more
-  const Share mine(count, thread_, threads_);
+  if (rounded_ != 0) prepared(count);  // nobody reads xq any more
+  const Share mine = tokensOf(count);
   const Segments segments = segmentsOf(n, groupSize);
   const Columns<const float> from = {x + static_cast<size_t>(mine.begin) * n, static_cast<size_t>(n)};
-  kernels_.quantize(quantized(mine.begin, segments), from, mine.end - mine.begin, segments, groupSize);
-  barrier();  // xq
+  kernels_.quantize(quantized(rowOf(count) + mine.begin), from, mine.end - mine.begin, segments, groupSize);
+  prepared(count);  // xq
   rounded_ = groupSize;
 }
 
 /* The rounded numbers from vector `first` on. */
-MutableInt8Vectors Transformer::Pass::quantized(int first, const Segments& segments) const {
-  const size_t count = segments.count;
-  return {{s.xq + first * segments.bytes(), segments.bytes()},
-          {s.xs + first * count, count},
-          {s.xsum + first * count, count}};
+MutableInt8Vectors Transformer::Pass::quantized(int first) const {
+  return {{s.xq + first * s.xqStride, s.xqStride},
+          {s.xs + first * s.xsStride, s.xsStride},
+          {s.xsum + first * s.xsStride, s.xsStride}};
 }
 
 /* This thread's rows of xout (count, d) = w (d, n) @ x (count, n), the vectors that were handed over last. */
@@ -209,7 +226,7 @@ void Transformer::Pass::matmul(float* xout, const float* x, int count, const Mat
     kernels_.matmul(out, in, count, w.panels(rows.begin, rows.end), streamed);
   } else {
     round(x, count, w.n, w.groupSize);
-    const MutableInt8Vectors xq = quantized(0, w.segments);
+    const MutableInt8Vectors xq = quantized(rowOf(count));
     const Int8Vectors in = {{xq.q.data, xq.q.stride}, {xq.s.data, xq.s.stride}, {xq.sum.data, xq.sum.stride}};
     kernels_.matmulInt8(out, in, count, w.int8Panels(rows.begin, rows.end), streamed);
   }
@@ -273,6 +290,12 @@ void Transformer::Pass::attention(int layer) {
     const Share heads(p.nHeads, thread_, threads_);
     for (int e = 0; e < count_; e++) attend(layer, e, heads.begin, heads.end);
   }
+}
+
+/* Whether the heads that are this thread's read no rows of q, k and v but those that it has made itself. */
+bool Transformer::Pass::headsAreOwn() const {
+  const int rows = p.nKvHeads / threads_ * p.headSize();
+  return count_ == 1 && p.nKvHeads % threads_ == 0 && rows % kPanel == 0;
 }
 
 /* Some heads of one token look back, from q into xb. */

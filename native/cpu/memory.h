@@ -17,6 +17,13 @@ namespace llama2 {
 constexpr size_t kCacheLine = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
 
+/* `count` of T, rounded up to whole cache lines. */
+template <typename T>
+constexpr size_t wholeLines(size_t count) {
+  constexpr size_t line = kCacheLine / sizeof(T);
+  return (count + line - 1) / line * line;
+}
+
 /* How memory will be touched. */
 enum class Pages {
   kHuge,  // all of it, again and again: fewer, larger pages are faster to find
@@ -60,7 +67,7 @@ class Parts {
   /* Room for `count` of T, from a new cache line on. */
   template <typename T>
   T* take(size_t count) {
-    const size_t bytes = (count * sizeof(T) + kCacheLine - 1) / kCacheLine * kCacheLine;
+    const size_t bytes = wholeLines<T>(count) * sizeof(T);
     T* const taken = reinterpret_cast<T*>(next_);
     if (next_ != nullptr) next_ += bytes;
     bytes_ += bytes;

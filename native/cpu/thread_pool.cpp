@@ -1,5 +1,8 @@
 #include "thread_pool.h"
 
+#include <algorithm>
+#include <chrono>
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -8,8 +11,17 @@ namespace llama2 {
 
 namespace {
 
-/* About 50 microseconds. */
-constexpr int kSpins = 2000;
+using Clock = std::chrono::steady_clock;
+using Milliseconds = std::chrono::duration<double, std::milli>;
+
+/* Longer than what lies between two tokens, so that the next one finds the team awake. */
+constexpr int kPatience = 50;  // microseconds
+
+/* A look at the clock takes as long as a few at a counter. */
+constexpr int kLooks = 32;
+
+/* So often a processor is offered before its thread sleeps. */
+constexpr int kYields = 4;
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -19,13 +31,13 @@ inline void pause() {
 #endif
 }
 
-/* With fewer cores than threads, who spins keeps the one from running for whom it waits. */
-int spinsFor(int threads) { return threads <= static_cast<int>(std::thread::hardware_concurrency()) ? kSpins : 0; }
+/* With more threads than processors, a spinner can block the thread it waits for. */
+int patienceOf(int threads) { return threads <= static_cast<int>(std::thread::hardware_concurrency()) ? kPatience : 0; }
 
 }  // namespace
 
-void Counter::increment() {
-  value_.fetch_add(1, std::memory_order_seq_cst);
+void Counter::set(uint64_t value) {
+  value_.store(value, std::memory_order_seq_cst);
   // A sleeper announces itself before it looks at the value for the last time, so one of us sees the other.
   if (sleepers_.load(std::memory_order_seq_cst) == 0) return;
   // Only once we had the mutex is a sleeper surely past its look, and within reach of the call.
@@ -33,18 +45,28 @@ void Counter::increment() {
   changed_.notify_all();
 }
 
-void Counter::waitWhile(unsigned old, int spins) {
-  for (int i = 0; i < spins; i++) {
-    if (value() != old) return;
-    pause();
-  }
+double Counter::await(uint64_t goal, int patience) {
+  if (value() >= goal) return 0;
+  const auto start = Clock::now();
+  do {
+    for (int i = 0; i < kLooks; i++) {
+      if (value() >= goal) return 0;
+      pause();
+    }
+  } while (Clock::now() - start < std::chrono::microseconds(patience));
+  for (int i = 0; i < kYields && value() < goal; i++) std::this_thread::yield();
+  if (value() < goal) sleepUntil(goal);
+  return Milliseconds(Clock::now() - start).count();
+}
+
+void Counter::sleepUntil(uint64_t goal) {
   std::unique_lock<std::mutex> lock(mutex_);
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
-  while (value_.load(std::memory_order_seq_cst) == old) changed_.wait(lock);
+  while (value_.load(std::memory_order_seq_cst) < goal) changed_.wait(lock);
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-ThreadPool::ThreadPool(int threads) : threads_(threads), spins_(spinsFor(threads)) {
+ThreadPool::ThreadPool(int threads) : patience_(patienceOf(threads)), members_(threads) {
   helpers_.reserve(threads - 1);
   try {
     for (int thread = 1; thread < threads; thread++) helpers_.emplace_back(&ThreadPool::help, this, thread);
@@ -58,35 +80,50 @@ ThreadPool::~ThreadPool() { stop(); }
 
 void ThreadPool::stop() {
   stopping_ = true;
-  started_.increment();
+  for (Member& member : members_) member.called.set(UINT64_MAX);
   for (std::thread& helper : helpers_) helper.join();
 }
 
-void ThreadPool::runAll(Job job, void* context) {
+double ThreadPool::runAll(int team, Job job, void* context) {
   job_ = job;
   context_ = context;
-  if (threads_ > 1) started_.increment();
+  team_ = team;
+  Member& me = members_[0];
+  me.late = 0;
+  barriers_ = me.barriers;
+  for (int thread = 1; thread < team; thread++) {
+    Counter& called = members_[thread].called;
+    called.set(called.value() + 1);
+  }
   job(context, 0);
-  barrier();
+  arrive(me);
+  awaitOthers(0);
+  double late = 0;
+  for (int thread = 0; thread < team; thread++) late = std::max(late, members_[thread].late);
+  return late;
 }
 
 void ThreadPool::help(int thread) {
-  for (unsigned jobs = 0;; jobs++) {
-    started_.waitWhile(jobs, spins_);
+  Member& me = members_[thread];
+  for (uint64_t call = 1;; call++) {
+    me.called.await(call, patience_);
     if (stopping_) return;
+    me.late = 0;
+    me.barriers = barriers_;
     job_(context_, thread);
-    barrier();
+    arrive(me);
   }
 }
 
-void ThreadPool::barrier() {
-  if (threads_ == 1) return;
-  const unsigned passed = passed_.value();
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < threads_) {
-    passed_.waitWhile(passed, spins_);
-  } else {
-    arrived_.store(0, std::memory_order_relaxed);
-    passed_.increment();
+void ThreadPool::barrier(int thread) {
+  arrive(members_[thread]);
+  awaitOthers(thread);
+}
+
+void ThreadPool::awaitOthers(int thread) {
+  Member& me = members_[thread];
+  for (int other = 0; other < team_; other++) {
+    if (other != thread) me.late += members_[other].arrived.await(me.barriers, patience_);
   }
 }
 

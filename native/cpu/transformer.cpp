@@ -153,8 +153,10 @@ Rounded roundedFor(const Config& p, const GroupSizes& g) {
 
 RunState layOutState(Parts& memory, const Config& p, const GroupSizes& groupSizes, int maxBatch, int threads) {
   const auto rows = [&](size_t size) { return memory.take<float>(maxBatch * size); };
+  const size_t ownRows = std::max(maxBatch, threads);  // with a single token, one a thread
   RunState s = {};
   s.x = rows(p.dim);
+  s.xn = memory.take<float>(ownRows * p.dim);
   s.xb = rows(p.dim);
   s.xb2 = rows(p.dim);
   s.hb = rows(p.hiddenDim);
@@ -167,9 +169,11 @@ RunState layOutState(Parts& memory, const Config& p, const GroupSizes& groupSize
   s.att = memory.take<float>(static_cast<size_t>(threads) * p.nHeads * attStride(p));
   const Rounded rounded = roundedFor(p, groupSizes);
   if (rounded.interleaved) s.xi = rows(std::max(p.dim, p.hiddenDim));
-  s.xq = memory.take<int8_t>(maxBatch * rounded.bytes);
-  s.xs = memory.take<float>(maxBatch * rounded.segments);
-  s.xsum = memory.take<int32_t>(maxBatch * rounded.segments);
+  s.xqStride = wholeLines<int8_t>(rounded.bytes);
+  s.xsStride = wholeLines<float>(rounded.segments);
+  s.xq = memory.take<int8_t>(ownRows * s.xqStride);
+  s.xs = memory.take<float>(ownRows * s.xsStride);
+  s.xsum = memory.take<int32_t>(ownRows * s.xsStride);
   return s;
 }
 

@@ -123,12 +123,14 @@ class Transformer {
 
   /*
    * Read the entries of a batch, at most maxBatch(), and write the logits of the last `wanted`, (wanted, vocabSize).
-   * The caller has checked that tokens, positions and sequences are in range.
+   * The caller has checked that tokens, positions and sequences are in range. `threads` of threads() work on it: the
+   * bits do not depend on how many. Returns for how many milliseconds one of them stood still, because another was
+   * late.
    */
-  void forward(Context& context, const Entry* batch, int count, int wanted, float* logits) noexcept;
+  double forward(Context& context, const Entry* batch, int count, int wanted, float* logits, int threads) noexcept;
 
   /* Choose a token from each of `count` rows of logits, (count, vocabSize), as Sampler does. */
-  void sample(Context& context, float* logits, const Draw* draws, int count, int32_t* tokens) noexcept;
+  void sample(Context& context, float* logits, const Draw* draws, int count, int32_t* tokens, int threads) noexcept;
 
   /* Let one sequence begin as another does: copy its first `positions` keys and values. */
   void copy(Context& context, int from, int to, int positions) noexcept;
@@ -178,6 +180,7 @@ inline size_t attStride(const Config& p) { return static_cast<size_t>(panelsOf(p
 /* The numbers of a batch of tokens on their way, a row for each: RunState of transformer.ts. */
 struct RunState {
   float* x;    // (maxBatch, dim)
+  float* xn;   // (max(maxBatch, threads), dim) what rmsnorm makes of x, which stays
   float* xb;   // (maxBatch, dim)
   float* xb2;  // (maxBatch, dim)
   float* hb;   // (maxBatch, hiddenDim)
@@ -193,9 +196,11 @@ struct RunState {
   float* xi;  // (max(dim, hiddenDim), count)
 
   /* What it multiplies with an int8 matrix: one of the above, rounded. */
-  int8_t* xq;     // (maxBatch, segments, quads, 4)
-  float* xs;      // (maxBatch, segments)
-  int32_t* xsum;  // (maxBatch, segments)
+  int8_t* xq;       // (max(maxBatch, threads), segments, quads, 4)
+  float* xs;        // (max(maxBatch, threads), segments)
+  int32_t* xsum;    // (max(maxBatch, threads), segments)
+  size_t xqStride;  // from one row of xq to the next, whatever is rounded: whole cache lines, as it may be one thread's
+  size_t xsStride;  // the same of xs and xsum
 };
 
 /* Sequences being read, by the transformer that it was made for. */

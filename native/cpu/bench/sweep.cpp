@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
   const auto* data = reinterpret_cast<const Line*>(memory.start());
   llama2::ThreadPool pool(threads);
   const auto sweep = [&] {
-    pool.run([&](int thread) {
+    pool.run(threads, [&](int thread) {
       const llama2::Share share(lines, thread, threads);
       read(data + share.begin, share.end - share.begin);
     });

@@ -138,7 +138,8 @@ std::vector<float> run(Transformer& transformer, int sequences, const std::vecto
     const int count = std::min({static_cast<int>(entries.size() - i), uniform(1, most), transformer.maxBatch()});
     const std::vector<Entry> batch(entries.begin() + i, entries.begin() + i + count);
     std::vector<float> logits(count * vocabSize);
-    transformer.forward(context, batch.data(), count, count, logits.data());
+    // each pass by another team
+    transformer.forward(context, batch.data(), count, count, logits.data(), uniform(1, transformer.threads()));
     all.insert(all.end(), logits.begin(), logits.end());
     i += count;
   }

@@ -19,10 +19,13 @@ export interface NativeModel extends Fillable {
 
 /** Sequences being read. It keeps its model alive. */
 export interface NativeContext {
-  /** entries: (count, 3) token, position, sequence; logits: (wanted, vocabSize), of the last `wanted` */
-  forward(entries: Int32Array, count: number, wanted: number, logits: Float32Array): void;
+  /**
+   * entries: (count, 3) token, position, sequence; logits: (wanted, vocabSize), of the last `wanted`; threads: of the
+   * model's. Returns for how many milliseconds one of them waited for another that was late.
+   */
+  forward(entries: Int32Array, count: number, wanted: number, logits: Float32Array, threads: number): number;
   /** draws: (count, 3) temperature, top-p, coin; tokens: (count), of the first `count` rows of logits */
-  sample(logits: Float32Array, draws: Float32Array, count: number, tokens: Int32Array): void;
+  sample(logits: Float32Array, draws: Float32Array, count: number, tokens: Int32Array, threads: number): void;
   /** the first `positions` positions of a sequence, into another */
   copy(from: number, to: number, positions: number): void;
   dispose(): void;

@@ -8,6 +8,7 @@ import { groupSizesOf, type Holdings } from "../../llama2/weights.ts";
 import type { Backend, Context, LoadOptions, Memory } from "../backend.ts";
 import { checkMemory } from "../limits.ts";
 import { calling, fill } from "../native.ts";
+import { Team } from "../team.ts";
 import { threadsFor } from "../threads.ts";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.ts";
 
@@ -37,10 +38,11 @@ export function openCpu(): Backend {
         model.dispose();
         throw error;
       }
+      const team = new Team(threads);
       return {
         threads,
         maxBatch: model.maxBatch,
-        openContext: (sequences) => calling(() => openContext(addon, model, config, sequences)),
+        openContext: (sequences) => calling(() => openContext(addon, model, team, config, sequences)),
         dispose: () => model.dispose(),
       };
     },
@@ -80,7 +82,7 @@ function estimate(addon: Addon, source: Holdings, contextLength: number, options
   return { ...bytes, available: options.memory ?? Infinity };
 }
 
-function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, sequences: number): Context {
+function openContext(addon: Addon, model: NativeModel, team: Team, { vocabSize }: Config, sequences: number): Context {
   const native: NativeContext = new addon.Context(model, sequences);
   const entries = new Int32Array(3 * model.maxBatch);
   const draws = new Float32Array(3 * model.maxBatch);
@@ -97,7 +99,9 @@ function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, se
         entries[3 * e + 1] = pos;
         entries[3 * e + 2] = sequence;
       }
-      native.forward(entries, batch.length, wanted, last);
+      const start = performance.now();
+      const lateMs = native.forward(entries, batch.length, wanted, last, team.size);
+      team.ran(performance.now() - start, lateMs);
       return last;
     },
     sample(samplers) {
@@ -107,7 +111,7 @@ function openContext(addon: Addon, model: NativeModel, { vocabSize }: Config, se
         draws[3 * row + 1] = sampler.topp;
         draws[3 * row + 2] = sampler.temperature === 0 ? 0 : randomF32(sampler);
       }
-      native.sample(last, draws, samplers.length, tokens);
+      native.sample(last, draws, samplers.length, tokens, team.size);
       return Array.from(tokens.subarray(0, samplers.length));
     },
     copy: (from, to, positions) => native.copy(from, to, positions),

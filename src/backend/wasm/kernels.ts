@@ -6,19 +6,30 @@ import { EXP2_32NDS } from "../../llama2/math.ts";
 
 /** What an instance exports, beside the model's globals. Addresses are bytes in its memory. */
 export interface Kernels {
-  /** Read `count` entries, which lie at `batch`; the logits of the last `classified` go to `logits`. */
-  forward(keyCache: number, valueCache: number, logits: number, count: number, classified: number): void;
+  /**
+   * Read `count` entries, which lie at `batch`, on so many threads; the logits of the last `classified` go to `logits`.
+   * Returns for how many milliseconds a thread waited for another that was late.
+   */
+  forward(
+    keyCache: number,
+    valueCache: number,
+    logits: number,
+    count: number,
+    classified: number,
+    threads: number,
+  ): number;
   sample(logits: number, temperature: number, topp: number, coin: number): number;
   /** A helping thread: do a share of every forward pass, until `stop`. */
   work(): void;
-  stop(): void;
+  /** Let all of so many threads return from `work`. */
+  stop(threads: number): void;
 }
 
 /** The globals of assembly/model.ts by name: the model's shape, where its arrays lie, and which thread this is. */
 export type Globals = Record<string, number>;
 
-/** Where it says how many threads wait for the others, counted in 32-bit words (team.ts). */
-export const arrivedWord = ({ meeting }: Globals): number => meeting / 4;
+/** Where it says how many of the other threads have started, counted in 32-bit words; negative if one could not. */
+export const readyWord = ({ ready }: Globals): number => ready / 4;
 
 export const PAGE = 65536;
 
@@ -47,7 +58,8 @@ function allocate(descriptor: ConstructorParameters<typeof WebAssembly.Memory>[0
 
 /** Instantiate the kernels for one thread. */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, globals: Globals): Kernels {
-  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  const env = { memory, "performance.now": () => performance.now() };
+  const { exports } = new WebAssembly.Instance(module, { env });
   for (const [name, value] of Object.entries(globals)) {
     (exports[name] as WebAssembly.Global).value = value;
   }

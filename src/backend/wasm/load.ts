@@ -6,6 +6,7 @@ import { Llama2Error } from "../../errors.ts";
 import type { Holdings, WeightSource } from "../../llama2/weights.ts";
 import type { LoadedModel, Memory } from "../backend.ts";
 import { checkMemory, shorter } from "../limits.ts";
+import { Team } from "../team.ts";
 import { createMemory, type Globals, instantiate, type Kernels, MAX_BYTES } from "./kernels.ts";
 import { loadWeights, WasmModel } from "./model.ts";
 import { MAX_BATCH, memoryOf, type Plan, planModel } from "./plan.ts";
@@ -43,13 +44,14 @@ export async function fill(
   contextLength: number,
 ): Promise<LoadedModel> {
   await loadWeights(source, memory, plan);
-  const model = new WasmModel({ ...source.config, seqLen: contextLength }, kernels, memory, plan);
+  const { threads } = globals;
+  const model = new WasmModel({ ...source.config, seqLen: contextLength }, kernels, memory, plan, new Team(threads));
   return {
-    threads: globals.threads,
+    threads,
     maxBatch: MAX_BATCH,
     openContext: (sequences) => model.openContext(sequences),
     dispose() {
-      if (!model.disposed) kernels.stop();
+      if (!model.disposed) kernels.stop(threads);
       model.disposed = true;
     },
   };

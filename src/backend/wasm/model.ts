@@ -3,17 +3,19 @@
  * runs wherever that does; wasm.ts adds what Node has, threads.
  */
 import { randomF32, type Sampler } from "../../llama2/sampler.ts";
-import { type Config, headSizeOf } from "../../llama2/transformer.ts";
+import { type Config, headSizeOf, ropeFrequencies } from "../../llama2/transformer.ts";
 import { floatPieces, isVector, type WeightSource } from "../../llama2/weights.ts";
 import type { Context, Entry } from "../backend.ts";
-import { RopeTable } from "../ropeTable.ts";
+import type { Team } from "../team.ts";
 import { Arena } from "./arena.ts";
 import type { Kernels } from "./kernels.ts";
 import { matrixBytes, PANEL, readMatrix, rowBytes } from "./panels.ts";
 import { type Plan, planContext } from "./plan.ts";
 
-/** Read all weights into the places that the plan gives them. */
+/** Read all weights, and RoPE's frequencies, into the places that the plan gives them. */
 export async function loadWeights(source: WeightSource, memory: WebAssembly.Memory, plan: Plan): Promise<void> {
+  const frequencies = ropeFrequencies(source.config);
+  new Float32Array(memory.buffer, plan.globals.frequencies, frequencies.length).set(frequencies);
   for (const { name, layer, d, n, address } of plan.tensors) {
     if (isVector(name)) {
       const w = new Float32Array(memory.buffer, address, n);
@@ -30,22 +32,18 @@ export class WasmModel {
   readonly kernels: Kernels;
   readonly memory: WebAssembly.Memory;
   readonly arena: Arena;
-  readonly rope: RopeTable;
+  readonly team: Team;
   /** Where the entries of a forward pass go. */
   readonly batch: number;
   /** Its threads have gone: nothing can be computed any more. */
   disposed = false;
 
-  constructor(config: Config, kernels: Kernels, memory: WebAssembly.Memory, plan: Plan) {
+  constructor(config: Config, kernels: Kernels, memory: WebAssembly.Memory, plan: Plan, team: Team) {
     this.config = config;
     this.kernels = kernels;
     this.memory = memory;
     this.arena = new Arena(memory, plan.bytes);
-    const { fcr, fci } = plan.globals;
-    this.rope = new RopeTable(config, (pos, cosines, sines) => {
-      new Float32Array(memory.buffer, fcr + pos * cosines.byteLength, cosines.length).set(cosines);
-      new Float32Array(memory.buffer, fci + pos * sines.byteLength, sines.length).set(sines);
-    });
+    this.team = team;
     this.batch = plan.globals.batch;
   }
 
@@ -72,16 +70,17 @@ class WasmContext implements Context {
 
   forward(entries: readonly Entry[], wanted: number): Float32Array {
     if (this.disposed || this.model.disposed) throw new Error("this context, or its model, has been disposed");
-    const { kernels, memory, rope, batch } = this.model;
+    const { kernels, memory, team, batch } = this.model;
     const words = new Int32Array(memory.buffer, batch, 3 * entries.length);
     let at = 0;
     for (const { token, pos, sequence } of entries) {
-      rope.reach(pos);
       words[at++] = token;
       words[at++] = pos;
       words[at++] = sequence;
     }
-    kernels.forward(this.keyCache, this.valueCache, this.logits, entries.length, wanted);
+    const start = performance.now();
+    const lateMs = kernels.forward(this.keyCache, this.valueCache, this.logits, entries.length, wanted, team.size);
+    team.ran(performance.now() - start, lateMs);
     return this.rowsOfLogits(wanted);
   }
 

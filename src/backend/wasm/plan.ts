@@ -42,14 +42,18 @@ export function planModel(source: Holdings, contextLength: number, threads: numb
   };
   const finest = Math.min(...Object.values(groupSizes).filter((groupSize) => groupSize > 0)); // Infinity: none
   const widest = Math.max(p.dim, p.hiddenDim);
+  const rounded = { xqStride: rowBytes(Math.ceil(widest / 2)), xsStride: rowBytes(Math.ceil(widest / finest)) };
+  const ownRows = Math.max(MAX_BATCH, threads); // of what each thread makes for itself where there is a single entry
 
   const shared = {
     exp2: allocate(8 * EXP2_32NDS.length),
-    meeting: allocate(4 * 3),
-    job: allocate(4 * 5),
+    meeting: allocate(128 * threads),
+    job: allocate(64),
+    ready: allocate(4),
   };
   const state = {
     x: allocate(MAX_BATCH * rowBytes(p.dim)),
+    xn: allocate(ownRows * rowBytes(p.dim)),
     xb: allocate(MAX_BATCH * rowBytes(p.dim)),
     xb2: allocate(MAX_BATCH * rowBytes(p.dim)),
     hb: allocate(MAX_BATCH * rowBytes(p.hiddenDim)),
@@ -59,13 +63,14 @@ export function planModel(source: Holdings, contextLength: number, threads: numb
     v: allocate(MAX_BATCH * rowBytes(kvDim)),
     att: allocate(threads * rowBytes(p.seqLen)),
     headXb: allocate(threads * rowBytes(headSize)),
-    xq: allocate(MAX_BATCH * 4 * Math.ceil(widest / 2)),
-    xs: allocate(MAX_BATCH * 4 * Math.ceil(widest / finest)),
+    xq: allocate(ownRows * rounded.xqStride),
+    xs: allocate(ownRows * rounded.xsStride),
     ivals: allocate(threads * 4 * PANEL),
     batch: allocate(MAX_BATCH * 12),
     probindex: allocate(8 * p.vocabSize),
-    fcr: allocate(2 * p.seqLen * headSize),
-    fci: allocate(2 * p.seqLen * headSize),
+    frequencies: allocate(2 * headSize),
+    fcr: allocate(MAX_BATCH * 2 * headSize),
+    fci: allocate(MAX_BATCH * 2 * headSize),
   };
 
   const activations = bytes;
@@ -84,7 +89,7 @@ export function planModel(source: Holdings, contextLength: number, threads: numb
   const shape = { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, normEps };
   const groups = Object.fromEntries(Object.entries(groupSizes).map(([name, size]) => [`${name}Group`, size]));
   return {
-    globals: { ...shape, ...groups, ...shared, ...state, ...weights },
+    globals: { ...shape, ...groups, ...shared, ...state, ...rounded, ...weights },
     tensors,
     bytes,
     weights: bytes - activations,

@@ -2,7 +2,7 @@
  * A helping thread: its own instance of the kernels, on the memory that all share.
  */
 import { workerData } from "node:worker_threads";
-import { arrivedWord, type Globals, instantiate } from "./kernels.ts";
+import { type Globals, instantiate, readyWord } from "./kernels.ts";
 
 export interface ThreadData {
   module: WebAssembly.Module;
@@ -15,6 +15,6 @@ try {
   instantiate(module, memory, globals).work();
 } catch (error) {
   // whoever waits for this thread need not wait any longer
-  Atomics.store(new Int32Array(memory.buffer), arrivedWord(globals), -(2 ** 20));
+  Atomics.store(new Int32Array(memory.buffer), readyWord(globals), -(2 ** 20));
   throw error;
 }

@@ -11,7 +11,7 @@ import { packagePath } from "../../files/packageFolder.ts";
 import type { Holdings } from "../../llama2/weights.ts";
 import type { Backend, LoadOptions } from "../backend.ts";
 import { threadsFor } from "../threads.ts";
-import { arrivedWord } from "./kernels.ts";
+import { readyWord } from "./kernels.ts";
 import { checkFits, estimate, fill, prepare } from "./load.ts";
 import type { ThreadData } from "./thread.ts";
 
@@ -34,7 +34,7 @@ export const wasm: Backend = {
     });
     try {
       const model = await fill(prepared, source, contextLength);
-      if (shared) awaitThreads(memory, arrivedWord(globals), threads - 1);
+      if (shared) awaitThreads(memory, readyWord(globals), threads - 1);
       return model;
     } catch (error) {
       for (const worker of team) worker.terminate();
@@ -95,17 +95,17 @@ function startThread(workerData: ThreadData): Worker {
 
 const START_MS = 30_000;
 
-/** Wait until the threads are at their first barrier, so that none is missing in the first forward pass. */
-function awaitThreads(memory: WebAssembly.Memory, arrivedAt: number, count: number): void {
+/** Wait until the threads have started, so that none is missing in the first forward pass. */
+function awaitThreads(memory: WebAssembly.Memory, readyAt: number, count: number): void {
   const words = new Int32Array(memory.buffer);
   const deadline = performance.now() + START_MS;
-  for (let arrived = 0; arrived < count; arrived = Atomics.load(words, arrivedAt)) {
-    if (arrived < 0 || performance.now() > deadline) {
+  for (let ready = 0; ready < count; ready = Atomics.load(words, readyAt)) {
+    if (ready < 0 || performance.now() > deadline) {
       throw new Llama2Error("E_DEVICE_UNAVAILABLE", `not all of ${count} threads started. Use fewer`, {
         option: "threads",
         value: 1,
       });
     }
-    Atomics.wait(words, arrivedAt, arrived, 1);
+    Atomics.wait(words, readyAt, ready, 1);
   }
 }

@@ -2,8 +2,8 @@
  * What TypeScript sees of the kernels: the model's globals, to be set once; then `forward` and `sample` on the
  * first thread, and `work` on the others.
  */
-import { job as jobAddress } from "./model";
-import { barrier } from "./team";
+import { job as jobAddress, ready, setThreads } from "./model";
+import { arrive, awaitCall, awaitOthers, barriersMet, call, join, lateMs } from "./team";
 import * as transformer from "./transformer";
 
 // how large things are, which plan.ts must know before there is a memory: a test holds panels.ts against these
@@ -12,37 +12,63 @@ export * from "./model";
 export { sample } from "./sampler";
 export { weightBytes } from "./weights";
 
-/** The call of `forward` that all threads work on. */
+/** A call of `forward`. */
 @unmanaged
 class Job {
+  barriersMet: i64 = 0; // before it
   keyCache: usize = 0;
   valueCache: usize = 0;
   logits: usize = 0;
   count: i32 = 0; // 0: there will be no more
   classified: i32 = 0;
+  threads: i32 = 0; // that work on it
 }
-/** Run a forward pass together with the other threads. */
-export function forward(keyCache: usize, valueCache: usize, logits: usize, count: i32, classified: i32): void {
+
+/**
+ * Run a forward pass together with the first `threads - 1` of the other threads. The bits do not depend on how many.
+ * Returns for how many milliseconds one of them waited for another that was late.
+ */
+export function forward(
+  keyCache: usize,
+  valueCache: usize,
+  logits: usize,
+  count: i32,
+  classified: i32,
+  threads: i32,
+): f64 {
+  setThreads(threads);
   const job = changetype<Job>(jobAddress);
+  job.barriersMet = barriersMet();
   job.keyCache = keyCache;
   job.valueCache = valueCache;
   job.logits = logits;
   job.count = count;
   job.classified = classified;
-  barrier(); // the others read the job
+  job.threads = threads;
+  call(threads);
   transformer.forward(keyCache, valueCache, logits, count, classified);
+  arrive();
+  awaitOthers(); // this thread goes on with all of the logits
+  return lateMs();
 }
 
 /** The life of every other thread: wait for a job, do a share of it, until there will be no more. */
 export function work(): void {
+  if (!ASC_FEATURE_THREADS) return;
   const job = changetype<Job>(jobAddress);
-  for (barrier(); job.count > 0; barrier()) {
+  atomic.add<i32>(ready, 1);
+  for (let jobs: i64 = 1; ; jobs++) {
+    awaitCall(jobs);
+    if (job.count === 0) return;
+    setThreads(job.threads);
+    join(job.barriersMet);
     transformer.forward(job.keyCache, job.valueCache, job.logits, job.count, job.classified);
+    arrive();
   }
 }
 
-/** Let the other threads return from `work`. */
-export function stop(): void {
+/** Let all of the `threads` return from `work`. */
+export function stop(threads: i32): void {
   changetype<Job>(jobAddress).count = 0;
-  barrier();
+  call(threads);
 }

@@ -51,6 +51,7 @@ export let wcls: usize = 0; // (vocabSize, dim)
 // RunState: a row for each entry of a batch
 
 export let x: usize = 0; // (entry, dim)
+export let xn: usize = 0; // (entry, dim): what rmsnorm makes of x; with a single entry (thread, dim)
 export let xb: usize = 0; // (entry, dim)
 export let xb2: usize = 0; // (entry, dim)
 export let hb: usize = 0; // (entry, hiddenDim)
@@ -63,11 +64,14 @@ export let att: usize = 0; // (thread, seqLen): the scores of the head that a th
 export let headXb: usize = 0; // (thread, headSize): what that head brings back
 
 export let xq: usize = 0; // (entry, dim or hiddenDim): the x of the next matmul with an int8 matrix (quantize.ts)
-export let xs: usize = 0; // (entry, groups): and its scales
+export let xs: usize = 0; // (entry, groups): and its scales; with a single entry, both have a row for each thread
+export let xqStride: usize = 0; // bytes from one row of xq to the next, whatever is rounded: it may be a thread's own
+export let xsStride: usize = 0; // the same of xs
 export let ivals: usize = 0; // (thread, 16): the sums that a thread is at
 
-export let fcr: usize = 0; // (pos, headSize / 2): ropeAngles' cosines, of the positions that were met so far
-export let fci: usize = 0; // (pos, headSize / 2): and sines
+export let frequencies: usize = 0; // (headSize / 2): ropeFrequencies
+export let fcr: usize = 0; // (entry, headSize / 2): the cosines of ropeAngles
+export let fci: usize = 0; // (entry, headSize / 2): and the sines
 
 export let batch: usize = 0; // (entry, 3): i32 token, pos, sequence
 export let probindex: usize = 0; // (vocabSize): the sampler's candidates, 8 bytes each
@@ -76,15 +80,20 @@ export let probindex: usize = 0; // (vocabSize): the sampler's candidates, 8 byt
 // what the threads share beside the model
 
 export let exp2: usize = 0; // (32): expf's table (math.ts)
-export let meeting: usize = 0; // (3): where they meet (team.ts)
-export let job: usize = 0; // (5): what they work on (index.ts)
+export let meeting: usize = 0; // (thread, 128 bytes): where they meet (team.ts)
+export let job: usize = 0; // (64 bytes): what they work on (index.ts)
+export let ready: usize = 0; // an i32: how many of the other threads have started; negative if one could not
 
 // ----------------------------------------------------------------------------
-// this thread, and how many there are
+// this thread, and how many work on the pass
 
 export let thread: i32 = 0;
 export let threads: i32 = 1;
 export let patience: i32 = 0; // how often a waiting thread looks before it sleeps
+
+export function setThreads(count: i32): void {
+  threads = count;
+}
 
 export function headSizeOf(): i32 {
   return dim / nHeads;

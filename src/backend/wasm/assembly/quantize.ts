@@ -12,7 +12,7 @@
  * they are in the checkpoint, by numbers counted through all rows.
  */
 import { element, firstOf, lastOf, matrixBytes, PANEL, panelsOf, rowBytes } from "./matmul";
-import { ivals, thread, xq, xs } from "./model";
+import { ivals, thread, xq, xqStride, xs, xsStride } from "./model";
 
 /** The bytes of a pair of columns of a panel. */
 const PAIR: usize = 32;
@@ -47,37 +47,61 @@ export function int8Bytes(d: i32, n: i32, groupSize: i32): usize {
 // ----------------------------------------------------------------------------
 // the activations: xq (entry, n) int16 numbers that an int8 could hold, xs (entry, groups) scales
 
-/** runq.c 145: quantize. x (count, n) -> xq, xs. The threads share the groups. */
+/** The row where this thread finds the first of `count`. */
+function firstRow(count: i32): i32 {
+  return count === 1 ? thread : 0;
+}
+
+/** runq.c 145: quantize. x (count, n) -> xq, xs. The threads share the groups of several rows. */
 export function quantize(x: usize, n: i32, count: i32, groupSize: i32): void {
   const groups = groupsOf(n, groupSize);
-  const last = lastOf(count * groups);
-  for (let item = firstOf(count * groups); item < last; item++) {
+  const alone = count === 1;
+  const last = alone ? groups : lastOf(count * groups);
+  for (let item = alone ? 0 : firstOf(count * groups); item < last; item++) {
     const e = item / groups;
+    const row = firstRow(count) + e;
     const start = (item % groups) * groupSize;
-    const end = min(start + groupSize, n);
-    const from = x + e * rowBytes(n);
-    const to = xq + ((e * pairsOf(n)) << 2);
-
-    // find the max absolute value in the current group; max keeps NaN
-    let wmax: f32 = 0;
-    for (let j = start; j < end; j++) {
-      wmax = max<f32>(wmax, abs<f32>(load<f32>(from + (j << 2))));
-    }
-
-    // calculate and write the scaling factor, and the quantized values
-    const scale = wmax / Q_MAX;
-    store<f32>(xs + (item << 2), scale);
-    for (let j = start; j < end; j++) {
-      store<i16>(to + (j << 1), toInt8(load<f32>(from + (j << 2)) / scale));
-    }
+    const size = min(groupSize, n - start);
+    const from = x + e * rowBytes(n) + ((<usize>start) << 2);
+    const to = xq + row * xqStride + ((<usize>start) << 1);
+    store<f32>(xs + row * xsStride + ((<usize>(item % groups)) << 2), quantizeGroup(to, from, size));
   }
 }
 
-/** C's roundf, half away from zero, into an int8. What a group of zeros gives, x / 0, is stored as 0. */
-function toInt8(x: f32): i8 {
-  if (!(abs<f32>(x) < Infinity)) return 0;
-  const whole = trunc<f32>(x);
-  return <i8>(<i32>(abs<f32>(x - whole) >= 0.5 ? whole + copysign<f32>(1, x) : whole));
+/** One group, x (size) -> q (size) int16. Returns its scale. */
+function quantizeGroup(q: usize, x: usize, size: i32): f32 {
+  const wholes = (<usize>(size & ~3)) << 2; // bytes of whole vectors
+  const bytes = (<usize>size) << 2;
+
+  // find the max absolute value in the current group; max keeps NaN
+  let most = f32x4.splat(0);
+  for (let i: usize = 0; i < wholes; i += 16) most = f32x4.max(most, f32x4.abs(v128.load(x + i)));
+  most = f32x4.max(most, i64x2.shuffle(most, most, 1, 0));
+  let wmax = max<f32>(f32x4.extract_lane(most, 0), f32x4.extract_lane(most, 1));
+  for (let i = wholes; i < bytes; i += 4) wmax = max<f32>(wmax, abs<f32>(load<f32>(x + i)));
+
+  // calculate the scaling factor, and the quantized values
+  const scale = wmax / Q_MAX;
+  for (let i: usize = 0; i < wholes; i += 16) {
+    const int8s = toInt8s(f32x4.div(v128.load(x + i), f32x4.splat(scale)));
+    v128.store64_lane(q + (i >> 1), i16x8.narrow_i32x4_s(int8s, int8s), 0);
+  }
+  for (let i = wholes; i < bytes; i += 4) {
+    const int8 = toInt8s(f32x4.splat(load<f32>(x + i) / scale));
+    store<i16>(q + (i >> 1), i32x4.extract_lane(int8, 0));
+  }
+  return scale;
+}
+
+/** C's roundf, half away from zero, into int8 numbers. What a group of zeros gives, x / 0, becomes 0. */
+function toInt8s(x: v128): v128 {
+  const whole = f32x4.trunc(x);
+  const away = f32x4.ge(f32x4.abs(f32x4.sub(x, whole)), f32x4.splat(0.5));
+  const one = v128.bitselect(x, f32x4.splat(1), f32x4.splat(-0)); // with the sign of x
+  const rounded = f32x4.add(whole, v128.and(one, away));
+  const finite = f32x4.lt(f32x4.abs(x), f32x4.splat(Infinity));
+  const int32s = i32x4.trunc_sat_f32x4_s(v128.and(rounded, finite));
+  return i32x4.shr_s(i32x4.shl(int32s, 24), 24); // wraps, as C's int8_t
 }
 
 // ----------------------------------------------------------------------------
@@ -91,8 +115,9 @@ export function matmul(xout: usize, w: usize, n: i32, d: i32, count: i32, groupS
     const wPanel = w + panel * panelsBytes(PANEL, n);
     for (let e = 0; e < count; e++) {
       const xoutAt = xout + e * rowBytes(d) + panel * rowBytes(PANEL);
-      const xqAt = xq + ((e * pairsOf(n)) << 2);
-      const xsAt = xs + ((e * groupsOf(n, groupSize)) << 2);
+      const row = firstRow(count) + e;
+      const xqAt = xq + row * xqStride;
+      const xsAt = xs + row * xsStride;
       if (rowsAreWholeGroups(n, groupSize)) {
         panelTimes(xoutAt, xqAt, xsAt, wPanel, scales + panel * matrixBytes(PANEL, n / groupSize), n, groupSize);
       } else {

@@ -2,7 +2,8 @@
  * The forward pass of llama2/transformer.ts, for a batch of entries at once, bit for bit.
  *
  * An entry is a token, its position and its sequence. What lies between two barriers is split among the threads:
- * entries, heads, or rows of a result, whichever there is enough of.
+ * entries, heads, or rows of a result, whichever there is enough of. With a single entry, what is small (an rmsnorm,
+ * rounding a vector) takes no longer than a barrier: each thread does it for itself, in a row of its own.
  */
 import { expf } from "./math";
 import {
@@ -20,8 +21,9 @@ import {
 } from "./matmul";
 import * as model from "./model";
 import { headSizeOf, kvDimOf } from "./model";
+import { ropeAngles } from "./rope";
 import { barrier } from "./team";
-import { copyRow, matmul, share } from "./weights";
+import { copyRow, matmul, share, shareRows } from "./weights";
 
 // ----------------------------------------------------------------------------
 // entries
@@ -118,7 +120,7 @@ function rope(vec: usize, size: i32, count: i32): void {
   const headSize = headSizeOf();
   const last = lastRow(size);
   for (let e = 0; e < count; e++) {
-    const angles = <usize>posOf(e) * (headSize << 1);
+    const angles = <usize>e * (headSize << 1);
     for (let i = firstRow(size); i < last; i += 2) {
       const angle = angles + ((i % headSize) << 1);
       const fcr = load<f32>(model.fcr + angle);
@@ -152,41 +154,57 @@ function remember(keyCache: usize, valueCache: usize, l: i32, count: i32): void 
   }
 }
 
-/** Multihead attention: each head looks back on its own. The threads take turns at the heads of all entries. */
+/** Whether the heads that are this thread's read no rows of q, k and v but those that it has made itself. */
+function headsAreOwn(count: i32): bool {
+  const rows = (model.nKvHeads / model.threads) * headSizeOf();
+  return count === 1 && model.nKvHeads % model.threads === 0 && rows % PANEL === 0;
+}
+
+/**
+ * Multihead attention: each head looks back on its own. The threads share the heads of a single entry, and take turns at
+ * those of several.
+ */
 function attention(keyCache: usize, valueCache: usize, l: i32, count: i32): void {
+  if (count === 1) {
+    const last = lastOf(model.nHeads);
+    for (let h = firstOf(model.nHeads); h < last; h++) attend(keyCache, valueCache, l, 0, h);
+  } else {
+    for (let item = model.thread; item < count * model.nHeads; item += model.threads) {
+      attend(keyCache, valueCache, l, item / model.nHeads, item % model.nHeads);
+    }
+  }
+}
+
+/** A head of an entry looks back, from q into xb. */
+function attend(keyCache: usize, valueCache: usize, l: i32, e: i32, h: i32): void {
   const headSize = headSizeOf();
   const kvMul = model.nHeads / model.nKvHeads; // how many query heads share a key/value head
   // this thread's place for the scores of a head, and for what it brings back
   const att = model.att + model.thread * rowBytes(model.seqLen);
   const headXb = model.headXb + model.thread * rowBytes(headSize);
+  const head = e * rowBytes(model.dim) + <usize>((h * headSize) << 2);
+  const keys = keysOf(keyCache, sequenceOf(e), l, h / kvMul);
+  const values = valuesOf(valueCache, sequenceOf(e), l, h / kvMul);
+  const positions = posOf(e) + 1;
 
-  for (let item = model.thread; item < count * model.nHeads; item += model.threads) {
-    const e = item / model.nHeads;
-    const h = item % model.nHeads;
-    const head = e * rowBytes(model.dim) + <usize>((h * headSize) << 2);
-    const keys = keysOf(keyCache, sequenceOf(e), l, h / kvMul);
-    const values = valuesOf(valueCache, sequenceOf(e), l, h / kvMul);
-    const positions = posOf(e) + 1;
-
-    // how well does each position, the current one included, answer the query?
-    const scale = f32x4.splat(sqrt<f32>(<f32>headSize));
-    for (let panel = 0; panel < panelsOf(positions); panel++) {
-      const scores = att + panel * COLUMN;
-      panelTimes(scores, model.q + head, keys + panel * matrixBytes(PANEL, headSize), headSize);
-      for (let i: usize = 0; i < COLUMN; i += 16) {
-        v128.store(scores + i, f32x4.div(v128.load(scores + i), scale));
-      }
+  // how well does each position, the current one included, answer the query?
+  const scale = f32x4.splat(sqrt<f32>(<f32>headSize));
+  for (let panel = 0; panel < panelsOf(positions); panel++) {
+    const scores = att + panel * COLUMN;
+    panelTimes(scores, model.q + head, keys + panel * matrixBytes(PANEL, headSize), headSize);
+    for (let i: usize = 0; i < COLUMN; i += 16) {
+      v128.store(scores + i, f32x4.div(v128.load(scores + i), scale));
     }
-
-    // softmax the scores to get attention weights
-    softmax(att, positions);
-
-    // weighted sum of the values, back into xb
-    for (let panel = 0; panel < panelsOf(headSize); panel++) {
-      panelTimes(headXb + panel * COLUMN, att, values + panel * matrixBytes(PANEL, model.seqLen), positions);
-    }
-    memory.copy(model.xb + head, headXb, headSize << 2);
   }
+
+  // softmax the scores to get attention weights
+  softmax(att, positions);
+
+  // weighted sum of the values, back into xb
+  for (let panel = 0; panel < panelsOf(headSize); panel++) {
+    panelTimes(headXb + panel * COLUMN, att, values + panel * matrixBytes(PANEL, model.seqLen), positions);
+  }
+  memory.copy(model.xb + head, headXb, headSize << 2);
 }
 
 /** Residual connection: x += xb, this thread's rows. */
@@ -215,11 +233,18 @@ function swiglu(hb: usize, hb2: usize, size: i32, count: i32): void {
   }
 }
 
-/** rmsnorm of each entry; the threads share the entries. */
-function rmsnormShare(o: usize, x: usize, weight: usize, count: i32): void {
+/** rmsnorm of the rows of x (count, dim), for all threads to multiply with. Returns where they lie. */
+function normalized(x: usize, weight: usize, count: i32): usize {
   const bytes = rowBytes(model.dim);
-  const last = lastOf(count);
-  for (let e = firstOf(count); e < last; e++) rmsnorm(o + e * bytes, x + e * bytes, weight, model.dim);
+  const own = model.xn + model.thread * bytes;
+  if (count === 1) {
+    rmsnorm(own, x, weight, model.dim);
+  } else {
+    const last = lastOf(count);
+    for (let e = firstOf(count); e < last; e++) rmsnorm(model.xn + e * bytes, x + e * bytes, weight, model.dim);
+  }
+  shareRows(count);
+  return count === 1 ? own : model.xn;
 }
 
 /**
@@ -234,7 +259,7 @@ export function forward(keyCache: usize, valueCache: usize, logits: usize, count
   const x = model.x;
   const last = lastOf(count);
 
-  // copy the token embedding into x
+  // copy the token embedding into x, and see by which angles RoPE will turn
   for (let e = firstOf(count); e < last; e++) {
     copyRow(
       x + e * rowBytes(dim),
@@ -244,54 +269,52 @@ export function forward(keyCache: usize, valueCache: usize, logits: usize, count
       model.vocabSize,
       model.tokenEmbeddingTableGroup,
     );
+    ropeAngles(e, posOf(e));
   }
+  barrier(); // x, and the angles
 
   // forward all the layers
   for (let l = 0; l < model.nLayers; l++) {
     // attention rmsnorm
-    rmsnormShare(model.xb, x, model.rmsAttWeight + l * rowBytes(dim), count);
-    share();
+    let xn = normalized(x, model.rmsAttWeight + l * rowBytes(dim), count);
 
     // qkv matmuls for these positions
-    matmul(model.q, model.xb, model.wq, l, dim, dim, count, model.wqGroup);
-    matmul(model.k, model.xb, model.wk, l, dim, kvDim, count, model.wkGroup);
-    matmul(model.v, model.xb, model.wv, l, dim, kvDim, count, model.wvGroup);
+    matmul(model.q, xn, model.wq, l, dim, dim, count, model.wqGroup);
+    matmul(model.k, xn, model.wk, l, dim, kvDim, count, model.wkGroup);
+    matmul(model.v, xn, model.wv, l, dim, kvDim, count, model.wvGroup);
 
     // RoPE relative positional encoding, and key and value into the kv cache
     rope(model.q, dim, count);
     rope(model.k, kvDim, count);
     remember(keyCache, valueCache, l, count);
-    barrier(); // a head reads all of q, and the cache
+    if (!headsAreOwn(count)) barrier(); // q, and the cache
 
     attention(keyCache, valueCache, l, count);
-    share();
+    share(); // xb
 
     // final matmul to mix what the heads have found, and residual connection back into x
     matmul(model.xb2, model.xb, model.wo, l, dim, dim, count, model.woGroup);
     addResidual(x, model.xb2, dim, count);
-    barrier(); // rmsnorm reads all of x, and writes xb
+    barrier(); // x
 
     // ffn rmsnorm
-    rmsnormShare(model.xb, x, model.rmsFfnWeight + l * rowBytes(dim), count);
-    share();
+    xn = normalized(x, model.rmsFfnWeight + l * rowBytes(dim), count);
 
     // the feed-forward network: w2(silu(w1(x)) * w3(x))
-    matmul(model.hb, model.xb, model.w1, l, dim, hiddenDim, count, model.w1Group);
-    matmul(model.hb2, model.xb, model.w3, l, dim, hiddenDim, count, model.w3Group);
+    matmul(model.hb, xn, model.w1, l, dim, hiddenDim, count, model.w1Group);
+    matmul(model.hb2, xn, model.w3, l, dim, hiddenDim, count, model.w3Group);
     swiglu(model.hb, model.hb2, hiddenDim, count);
-    share();
+    share(); // hb
 
     // final matmul to get the output of the ffn, and residual connection
     matmul(model.xb2, model.hb, model.w2, l, hiddenDim, dim, count, model.w2Group);
     addResidual(x, model.xb2, dim, count);
-    barrier(); // rmsnorm reads all of x
+    barrier(); // x
   }
 
   // final rmsnorm and classifier into logits, for those entries whose logits are wanted
   if (classified === 0) return;
   const xLast = x + (count - classified) * rowBytes(dim);
-  rmsnormShare(xLast, xLast, model.rmsFinalWeight, classified);
-  share();
-  matmul(logits, xLast, model.wcls, 0, dim, model.vocabSize, classified, model.wclsGroup);
-  barrier(); // thread 0 goes on with all of the logits
+  const xn = normalized(xLast, model.rmsFinalWeight, classified);
+  matmul(logits, xn, model.wcls, 0, dim, model.vocabSize, classified, model.wclsGroup);
 }

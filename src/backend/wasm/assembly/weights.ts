@@ -28,6 +28,12 @@ export function share(): void {
   rounded = 0;
 }
 
+/** The same of `count` rows that the threads share; a single one has been made by each for itself. */
+export function shareRows(count: i32): void {
+  if (count > 1) barrier();
+  rounded = 0;
+}
+
 /**
  * run.c 217: matmul. w (l, d, n) @ x (n) -> xout (d), for `count` rows of x; of the rows of w this thread's share. w is
  * float32 (groupSize 0), or int8 in groups of groupSize numbers.
@@ -36,9 +42,9 @@ export function matmul(xout: usize, x: usize, w: usize, l: i32, n: i32, d: i32, 
   w += l * weightBytes(d, n, groupSize);
   if (groupSize === 0) return float32.matmul(xout, x, w, n, d, count);
   if (rounded !== groupSize) {
-    if (rounded !== 0) barrier(); // nobody reads xq any more
+    if (rounded !== 0 && count > 1) barrier(); // nobody reads xq any more
     int8.quantize(x, n, count, groupSize);
-    barrier(); // xq
+    if (count > 1) barrier(); // xq
     rounded = groupSize;
   }
   int8.matmul(xout, w, n, d, count, groupSize);
