@@ -100,7 +100,7 @@ struct Kernels {
    * xout (count, d) = w (d, n) @ x (count, n): each of `count` vectors x times the same matrix, which is read
    * once for all of them. Each result is a sum over j = 0..n-1 in that order. xout and x do not overlap. The vectors x
    * may be interleaved, which is faster where there are many.
-   * `streamed` says that w comes from memory rather than from a cache: one panel at a time is then best.
+   * `streamed` says that w comes from memory rather than from a cache, where one panel at a time is best: isa.h.
    */
   void (*matmul)(Columns<float> xout, Columns<const float> x, int count, Panels w, bool streamed);
 

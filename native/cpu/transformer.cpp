@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "isa.h"
+
 namespace llama2 {
 
 namespace {
@@ -80,7 +82,7 @@ Transformer::Transformer(const Config& config, bool sharedClassifier, const Grou
       groupSizes_(groupSizes),
       kernels_(kernels),
       bytes_(weightBytes(config, sharedClassifier, groupSizes)),
-      streamed_(bytes_ > kCacheBytes),
+      streamed_(bytes_ > kCacheBytes && prefersOneStream()),
       maxBatch_(maxBatchFor(config)),
       memory_(bytes_, Pages::kHuge),
       frequencies_(frequencies, frequencies + config.headSize() / 2),

@@ -152,7 +152,7 @@ class Transformer {
   const GroupSizes groupSizes_;
   const Kernels& kernels_;
   const size_t bytes_;   // of the weights
-  const bool streamed_;  // they are more than the caches hold
+  const bool streamed_;  // they are more than the caches hold, and best read one panel at a time
   const int maxBatch_;
   Memory memory_;
   TransformerWeights weights_;

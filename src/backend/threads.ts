@@ -5,7 +5,7 @@ import { type Holdings, tensorsOf } from "../llama2/weights.ts";
 import { processors } from "./processors.ts";
 
 /**
- * As many as this process is given processors, but no more than the model has work for: threads wait for each other about seven
+ * As many as this process is given processors, but no more than the model has work for: threads wait for each other four
  * times a layer, and below `weightsAThread` weights each, waiting costs more than it gains.
  */
 export function threadsFor(source: Holdings, weightsAThread: number): number {
