@@ -10,7 +10,8 @@ import { root } from "./fingerprint.mjs";
 
 /** Run npm quietly; show what it said only if it failed, and end with its exit code. */
 function npm(...args) {
-  const cli = process.env.npm_execpath; // set when npm runs this script
+  const { npm_execpath: running } = process.env; // set when npm runs this script, and, to npx, when npx does
+  const cli = running?.endsWith("npm-cli.js") ? running : undefined;
   const options = { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] };
   const run = cli
     ? spawnSync(process.execPath, [cli, ...args], options)

@@ -19,7 +19,8 @@ export function invocation(start: Start = thisStart()): string {
     return agent === "npm" ? "npm start --" : `${agent} start`;
   }
   // npx . runs a link in npm's cache
-  const inClone = existsSync(join(cwd, "src", "cli")) && relative(real(cwd), real(script)).split(sep)[0] === "dist";
+  const [room] = relative(real(cwd), real(script)).split(sep);
+  const inClone = existsSync(join(cwd, "src", "cli")) && (room === "dist" || room === "scripts");
   if (env.npm_command === "exec") {
     if (agent === "pnpm") return "pnpm exec llama2";
     return inClone ? "npx ." : "npx llama2.ts";
@@ -29,9 +30,9 @@ export function invocation(start: Start = thisStart()): string {
   const path = (env.PATH ?? env.Path ?? "").split(delimiter);
   if (name === "llama2" && path.includes(dirname(script))) return name;
   const onPath = path.some((folder) => ["llama2", "llama2.cmd"].some((file) => existsSync(join(folder, file))));
-  if (name === "main" && onPath && !inClone) return "llama2"; // through a script, as pnpm and Windows have it
+  if (onPath && !inClone && /\.m?js$/.test(script)) return "llama2"; // through a script, as pnpm and Windows have it
   const file = quote(relative(cwd, script));
-  return name === "llama2" ? (file.includes(sep) ? file : `.${sep}${file}`) : `node ${file}`;
+  return basename(script) === "llama2" ? (file.includes(sep) ? file : `.${sep}${file}`) : `node ${file}`;
 }
 
 /** Where links lead; a path that leads nowhere as it is. */

@@ -49,12 +49,14 @@ describe("the command in a message", () => {
   const inCache = join(tempDir(), "node_modules", ".bin");
   mkdirSync(inCache, { recursive: true });
   symlinkSync(join(clone, main), join(inCache, "llama2"));
-  const installed = join(project, "node_modules", "llama2.ts", main);
+  const bins = join("scripts", "llama2.mjs");
+  const installed = join(project, "node_modules", "llama2.ts", bins);
   const npm = { npm_config_user_agent: "npm/11.0.0 node/v20" };
 
   it.each([
     ["installed globally", "llama2", join(bin, "llama2"), project, { PATH: bin }],
     ["a script on the path, as pnpm has it", "llama2", installed, project, { PATH: bin }],
+    ["node in a project", `node ${join("node_modules", "llama2.ts", bins)}`, installed, project, {}],
     [
       "npm start in a clone",
       "npm start --",

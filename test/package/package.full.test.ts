@@ -57,6 +57,7 @@ describe("the packed package, installed where nothing can be compiled", () => {
       "dist/index.d.ts",
       "dist/cli/main.js",
       "dist/run/worker.js",
+      "scripts/llama2.mjs",
       "LICENSE",
       "README.md",
     ];
