@@ -7,16 +7,36 @@ import { canEmulateAddon, EMULATED_ADDON } from "../../../scripts/cuda-emulator.
 import type { Backend, Context, LoadedModel, Running } from "../../../src/backend/backend.ts";
 import { openCuda } from "../../../src/backend/cuda/cuda.ts";
 import type { CudaOptions } from "../../../src/backend/cuda/options.ts";
+import { openGgufModel } from "../../../src/checkpoint/foreign.ts";
 import { asInt8 } from "../../../src/checkpoint/int8.ts";
 import { buildSampler, sample } from "../../../src/llama2/sampler.ts";
-import type { WeightSource } from "../../../src/llama2/weights.ts";
+import { DEFAULTS } from "../../../src/llama2/transformer.ts";
+import { isVector, type WeightSource } from "../../../src/llama2/weights.ts";
 import type { Shape } from "../../helpers/checkpoint.ts";
 import { needsEmulator } from "../../helpers/emulatedPackage.ts";
 import { bits, entriesOf, feed, randomTokens, referenceLogits, relativeError } from "../../helpers/feed.ts";
+import { ggufBytes, ggufKeys } from "../../helpers/formats/gguf.ts";
+import { seededModel } from "../../helpers/formats/model.ts";
+import { memoryFile } from "../../helpers/formats/source.ts";
 import { seededRandom } from "../../helpers/random.ts";
 import { quantized, randomModel, scaled } from "../../helpers/sources.ts";
 
 const SHAPE: Shape = [48, 96, 2, 6, 2, 130, 80];
+
+/** A GGUF file, opened where it is. */
+function ggufModel(type: "Q8_0" | "F16"): WeightSource {
+  const { shape, tensors } = seededModel([64, 96, 2, 4, 2, 130, 80], "gguf", type, { norms: "F32" });
+  const opened = openGgufModel(memoryFile(ggufBytes(ggufKeys(shape), tensors), "model.gguf"));
+  const [dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen] = shape;
+  return {
+    config: { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, ...DEFAULTS },
+    sharedClassifier: false,
+    formatOf: (name) => (type === "Q8_0" && !isVector(name) ? { groupSize: 32 } : "float32"),
+    async *pieces(name, layer, multipleOf) {
+      yield* (await opened).weights().pieces(name, layer, multipleOf);
+    },
+  };
+}
 
 describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
   let backend: Backend;
@@ -59,6 +79,9 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     ["int8", quantized(randomModel(SHAPE), 32), {}, 1e-9, 1e-2],
     ["int8 whose groups straddle rows", quantized(randomModel([64, 41, 2, 4, 2, 130, 16]), 8), {}, 1e-9, 1e-2],
     ["int8 in fp32", quantized(randomModel(SHAPE), 32), { precision: "fp32" }, 1e-3, 0.1],
+    ["int8 while loading", asInt8(randomModel(SHAPE)), {}, 1e-9, 1e-2],
+    ["GGUF's Q8_0", ggufModel("Q8_0"), {}, 1e-9, 1e-2],
+    ["GGUF's F16", ggufModel("F16"), {}, 1e-9, 1e-4],
   ])("computes the reference's logits, nearly: %s", async (_, source, options, least, most) => {
     const tokens = randomTokens(3, 12, 130);
     const expected = await referenceLogits(source, tokens);
@@ -67,6 +90,24 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     );
     expect(error).toBeLessThan(most);
     expect(error).toBeGreaterThan(least);
+  });
+
+  it("rounds to int8 while loading as `quantize` does: the same bits as where that was done before", async () => {
+    const [source, tokens] = [randomModel(SHAPE), randomTokens(4, 9, 130)];
+    const bitsOf = (some: WeightSource, options: CudaOptions) =>
+      on(some, options, (context) => bits(feed(context, entriesOf(tokens), 512, 130)));
+    expect(await bitsOf(source, { precision: "int8" })).toBe(await bitsOf(asInt8(source), {}));
+  });
+
+  it.each([
+    ["float32 beside int8", { wq: 16, w2: 16 }, /float32, int8 in groups of 16.*the cuda backend takes one format/],
+    [
+      "two group sizes",
+      { tokenEmbeddingTable: 16, wq: 8, wk: 8, wv: 8, wo: 8, w1: 8, w2: 8, w3: 8 },
+      /16, int8 in groups of 8/,
+    ],
+  ] as const)("refuses a model of several formats by name: %s", async (_, groupSizes, message) => {
+    await expect(on(quantized(randomModel(SHAPE), groupSizes), {}, () => {})).rejects.toThrow(message);
   });
 
   it.each<[what: string, source: WeightSource, options: CudaOptions]>([
