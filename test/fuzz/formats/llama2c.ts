@@ -5,10 +5,11 @@ import { Checkpoint } from "../../../src/checkpoint/llama2c/checkpoint.ts";
 import { formatHeader } from "../../../src/checkpoint/llama2c/header.ts";
 import { Llama2Error } from "../../../src/errors.ts";
 import { DEFAULTS } from "../../../src/llama2/transformer.ts";
+import { sparseSource } from "../../helpers/formats/source.ts";
 import { damaged } from "../bytes.ts";
 import type { Dice } from "../dice.ts";
 import type { Target } from "../fuzz.ts";
-import { readWeights, sparseSource } from "./reading.ts";
+import { readWeights } from "./reading.ts";
 
 /** Above this a model that is accepted is not read: it is a hole. */
 const MAX_READ = 100_000;

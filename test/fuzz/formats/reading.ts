@@ -2,7 +2,6 @@
  * Reading all that a file says, as loading a model and telling a story would.
  */
 import { encode, type PreparingTokenizer } from "../../../src/encode.ts";
-import type { ByteSource } from "../../../src/files/bytes.ts";
 import { decode } from "../../../src/llama2/tokenizer.ts";
 import { groupSizeOf, shapesOf, tensorsOf, type WeightSource } from "../../../src/llama2/weights.ts";
 
@@ -40,21 +39,4 @@ export function useTokenizer(tokenizer: PreparingTokenizer): void {
       decode(tokenizer, tokens[i - 1] ?? -1, token);
     }
   }
-}
-
-/** A file of these bytes, and of zeros after them if it claims to be larger. Reading past its end is a mistake. */
-export function sparseSource(bytes: Uint8Array, size: number, name: string): ByteSource {
-  return {
-    name,
-    size,
-    async read(into, offset) {
-      if (!Number.isSafeInteger(offset) || offset < 0 || offset + into.length > size) {
-        throw new Error(`bytes ${offset} to ${offset + into.length} of ${size} were asked for`);
-      }
-      const held = bytes.subarray(offset, offset + into.length);
-      into.set(held);
-      into.fill(0, held.length);
-    },
-    close() {},
-  };
 }

@@ -32,3 +32,29 @@ export function memoryFiles(files: Record<string, Uint8Array | string>, name = "
     },
   };
 }
+
+/** A file of these bytes and zeros after them, of any size, and what was read of it. */
+export function sparseSource(
+  bytes: Uint8Array,
+  size: number,
+  name = "file",
+): ByteSource & { bytesRead: number; largestRead: number } {
+  const file = {
+    name,
+    size,
+    bytesRead: 0,
+    largestRead: 0,
+    async read(into: Uint8Array, offset: number): Promise<void> {
+      if (!Number.isSafeInteger(offset) || offset < 0 || offset + into.length > size) {
+        throw new Error(`bytes ${offset} to ${offset + into.length} of ${size} were asked for`);
+      }
+      const held = bytes.subarray(offset, offset + into.length);
+      into.set(held);
+      into.fill(0, held.length);
+      file.bytesRead += into.length;
+      file.largestRead = Math.max(file.largestRead, into.length);
+    },
+    close: () => {},
+  };
+  return file;
+}
