@@ -26,3 +26,6 @@ const ALL: Record<BackendName, Omit<Opener, "name">> = {
 
 /** The fastest first. */
 export const OPENERS: readonly Opener[] = BACKENDS.map((name) => ({ name, ...ALL[name] }));
+
+/** @throws Llama2Error E_DEVICE_UNAVAILABLE with the reason why it does not work here */
+export const openBackend = (name: BackendName): Promise<Backend> => ALL[name].open();

@@ -3,69 +3,37 @@
  */
 import { invocation } from "./invocation.ts";
 
-interface Entry {
-  usage: string;
-  what: string;
-  example: string;
-}
+/** A command as it is typed, which works as it stands but for the files that it names, and what comes of it. */
+type Example = readonly [string, string];
 
-const GROUPS: Record<string, Entry[]> = {
+const GROUPS: Record<string, readonly Example[]> = {
   Tell: [
-    {
-      usage: "llama2 [MODEL]",
-      what: "a story; the bundled model's without MODEL",
-      example: 'llama2 -i "Once upon a time" -s 42',
-    },
-    {
-      usage: "llama2 -m chat MODEL",
-      what: "a conversation, for models that were made for it",
-      example: "llama2 -m chat llama2_7b_chat.bin",
-    },
+    ['llama2 -i "Once upon a time" -s 42', "a story; bundled without MODEL"],
+    ["llama2 -m chat llama2_7b_chat.bin", "a conversation"],
   ],
   Understand: [
-    {
-      usage: "llama2 tokenize TEXT",
-      what: "the text as token ids; detokenize IDS: back",
-      example: 'llama2 tokenize --pieces "Once upon a time"',
-    },
-    {
-      usage: "llama2 logits MODEL",
-      what: "the numbers behind each next token",
-      example: "llama2 logits stories15M.bin --tokens 1,306 > logits.f32",
-    },
+    ['llama2 tokenize --pieces "Once upon a time"', "text to tokens; detokenize back"],
+    ["llama2 logits stories15M.bin --tokens 1 > f32", "the numbers behind the next one"],
   ],
   Measure: [
-    {
-      usage: "llama2 perplexity MODEL FILE",
-      what: "how well a model predicts a text",
-      example: "llama2 perplexity stories15M.bin held-out.txt",
-    },
+    ["llama2 perplexity stories15M.bin text.txt", "how well it predicts a text"],
+    ["llama2 doctor", "what works on this machine"],
   ],
   Models: [
-    {
-      usage: "llama2 inspect MODEL",
-      what: "what a model is, and whether it runs",
-      example: "llama2 inspect llama-2-7b",
-    },
-    {
-      usage: "llama2 convert IN OUT",
-      what: "any model as a llama2.c file or a HF folder",
-      example: "llama2 convert llama-2-7b llama2_7b.bin",
-    },
-    {
-      usage: "llama2 quantize IN OUT",
-      what: "a model as int8: a quarter of the size",
-      example: "llama2 quantize stories15M.bin stories15M-q8.bin",
-    },
+    ["llama2 inspect llama-2-7b", "what it is, and whether it runs"],
+    ["llama2 convert llama-2-7b llama2_7b.bin", "any model as llama2.c's or HF's"],
+    ["llama2 quantize stories15M.bin q8.bin", "int8: a quarter of the size"],
   ],
 };
 
-/** All commands, each with a line and an example, within 80 columns and 24 lines. */
+const EXAMPLE_WIDTH = 47;
+
+/** All commands, a line each, within 80 columns and 24 lines. */
 export function overview(): string {
   const lines = ["Little stories, bit for bit as llama2.c tells them."];
-  for (const [group, entries] of Object.entries(GROUPS)) {
+  for (const [group, examples] of Object.entries(GROUPS)) {
     lines.push(group);
-    for (const { usage, what, example } of entries) lines.push(`  ${usage.padEnd(30)}${what}`, `      ${example}`);
+    for (const [example, what] of examples) lines.push(`  ${example.padEnd(EXAMPLE_WIDTH)}${what}`);
   }
   return [...lines, "All flags: llama2 --help. Of a command: llama2 help COMMAND.", ...calledHere()].join("\n");
 }

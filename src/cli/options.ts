@@ -12,6 +12,7 @@ export const COMMANDS = [
   "detokenize",
   "logits",
   "perplexity",
+  "doctor",
   "inspect",
   "convert",
   "import",

@@ -135,6 +135,14 @@ function addCommands(llama2: Command): void {
     });
   addMachineFlags(perplexityCommand);
   llama2
+    .command("doctor")
+    .description("say which backends work on this machine, why others do not, and the one next step")
+    .option("--json", "print one JSON object, for reports of bugs")
+    .action(async (flags) => {
+      const { doctor } = await import("./doctor.ts");
+      return doctor(flags);
+    });
+  llama2
     .command("inspect <model>")
     .description("say what a model is: format, shape, tokenizer, and what would be refused")
     .option("--tensors", "list its tensors: name, type, shape, offset, bytes")
@@ -200,7 +208,7 @@ export async function main(): Promise<number> {
   endWithSignals();
   try {
     await program().parseAsync();
-    return 0;
+    return Number(process.exitCode ?? 0); // a command may have found something that is not well
   } catch (error) {
     if (error instanceof Interrupted) return Interrupted.exitCode;
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
