@@ -10,14 +10,14 @@ import { BACKENDS, type BackendName } from "./backend/names.ts";
 import { openBackend } from "./backend/openers.ts";
 import { mostThreads } from "./backend/processors.ts";
 import { randomModel } from "./checkpoint/random.ts";
+import { driverProblem, isTooOld, seesGpu } from "./host/driver.ts";
+import { type MachineFacts, packageVersion, thisMachine } from "./host/facts.ts";
+import { askNvidiaSmi, type Gpu, type NvidiaSmi } from "./host/nvidia.ts";
+import { installing, type Problem } from "./host/system.ts";
+import { buildProblem } from "./host/toolkit.ts";
+import { thisWorld, type World } from "./host/world.ts";
 import { type Config, forward } from "./llama2/transformer.ts";
 import { loadTransformer, type WeightSource } from "./llama2/weights.ts";
-import { driverProblem, isTooOld, seesGpu } from "./machine/driver.ts";
-import { type Machine, packageVersion, thisMachine } from "./machine/machine.ts";
-import { askNvidiaSmi, type Gpu, type NvidiaSmi } from "./machine/nvidia.ts";
-import { installing, type Problem } from "./machine/system.ts";
-import { buildProblem } from "./machine/toolkit.ts";
-import { thisWorld, type World } from "./machine/world.ts";
 
 /** A backend, and whether it works here. */
 export interface DiagnosedBackend {
@@ -43,7 +43,7 @@ export interface Check {
 
 export interface Diagnosis {
   version: string;
-  machine: Machine;
+  machine: MachineFacts;
   backends: DiagnosedBackend[];
   gpus: Gpu[];
   /** NVIDIA's library for several GPUs, which is not needed: each model lies on one GPU. */

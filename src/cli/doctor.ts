@@ -2,7 +2,6 @@
  * llama2 doctor: what works on this machine, and what to do about the rest.
  */
 import { type Diagnosis, doctor as examine } from "../doctor.ts";
-import type { Gpu } from "../machine/nvidia.ts";
 import { print } from "./io.ts";
 import { gigabytes, wrapped } from "./layout.ts";
 
@@ -57,7 +56,7 @@ function backendLines(
   return line(name, `works${isa === "none" || isa === name ? "" : `, ${isa}`}: ${bits} (${hashes.join(", ")})`);
 }
 
-function gpuLines(gpu: Gpu): string[] {
+function gpuLines(gpu: Diagnosis["gpus"][number]): string[] {
   const { index, name, capability, driver, cuda, memoryBytes, freeBytes, processes } = gpu;
   const { temperatureC, powerW, powerLimitW, utilizationPercent } = gpu;
   const known = (value: number | string | undefined, text: (value: string) => string) =>

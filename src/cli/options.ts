@@ -12,6 +12,7 @@ export const COMMANDS = [
   "detokenize",
   "logits",
   "perplexity",
+  "bench",
   "doctor",
   "inspect",
   "convert",
@@ -69,6 +70,20 @@ export function whole(what: string, min: number, max: number): (text: string) =>
     const value = Number(text);
     if (/^\d+$/.test(text) && value >= min && value <= max) return value;
     throw new InvalidArgumentError(`Expected a whole number of ${what} from ${min} to ${max}.`);
+  };
+}
+
+/** Reads values separated by commas, each as `read` does. */
+export function list<T>(read: (text: string) => T): (text: string) => T[] {
+  return (text) => text.split(",").map((part) => read(part.trim()));
+}
+
+/** Reads one of some words. */
+export function oneOf<T extends string>(words: readonly T[]): (text: string) => T {
+  return (text) => {
+    const word = words.find((word) => word === text);
+    if (word !== undefined) return word;
+    throw new InvalidArgumentError(`Expected some of ${words.join(", ")}.`);
   };
 }
 

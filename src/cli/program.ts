@@ -3,13 +3,15 @@
  * about a millisecond.
  */
 import { Argument, Command, CommanderError, Option } from "commander";
+import { FORMATS } from "../bench/result.ts";
 import { Llama2Error } from "../errors.ts";
+import { BACKENDS, PRECISIONS } from "../loadOptions.ts";
 import { MAX_GROUP_SIZE, TARGETS } from "../targets.ts";
 import { withoutEscapes } from "./escape.ts";
 import { afterFlags, overview } from "./help.ts";
 import { adviceForArguments, didYouMean } from "./hints.ts";
 import { beQuiet, complain, endWithOutput, endWithSignals, Interrupted, interruptible, print } from "./io.ts";
-import { addMachineFlags, asFlag, COMMANDS, decimal, seed, whole } from "./options.ts";
+import { addMachineFlags, asFlag, COMMANDS, decimal, list, oneOf, seed, whole } from "./options.ts";
 import type { StoryFlags } from "./story.ts";
 import { printVersion } from "./version.ts";
 
@@ -134,6 +136,29 @@ function addCommands(llama2: Command): void {
       return interruptible((signal) => perplexity(model, file, flags, signal));
     });
   addMachineFlags(perplexityCommand);
+  llama2
+    .command("bench [models...]")
+    .description("measure models on every backend here, in about a minute; lists such as 1,2,4 are all combined")
+    .option("--quick", "in about ten seconds")
+    .option("--full", "everything, as long as it takes")
+    .option("--shape <s>", "random weights: 15M, 42M, 110M, 1B, 3B, 7B, or dim,hidden,layers,heads,...", collect)
+    .option("-p, --prompt-tokens <list>", "lengths of prompts; 0: none", list(whole("tokens", 0, 2 ** 24)))
+    .option("-n, --new-tokens <list>", "how many new tokens; 0: none", list(whole("tokens", 0, 2 ** 24)))
+    .option("-r, --runs <n>", "runs of each test", whole("runs", 1, 1000), 5)
+    .option("-t, --threads <list>", "how many threads", list(whole("threads", 1, 1024)))
+    .option("--backend <list>", "of cuda, cpu, wasm, ts", list(oneOf(BACKENDS)))
+    .option("--precision <list>", "of fp32, fp16, int8", list(oneOf(PRECISIONS)))
+    .option("--batch <list>", "sequences at once", list(whole("sequences", 1, 1024)))
+    .addOption(new Option("-o, --output <format>", "how it is printed").choices(FORMATS).default("table"))
+    .addOption(new Option("--json", "the same as -o json").implies({ output: "json" }))
+    .addOption(new Option("--markdown", "the same as -o md").implies({ output: "md" }))
+    .option("--against <command>", "another program; {model} {prompt} {n} {seed} are replaced", collect, [])
+    .option("--compare", "say what differs between two files of --json")
+    .option("--list-devices", "list backends and GPUs")
+    .action(async (models, flags) => {
+      const { bench } = await import("./bench.ts");
+      return interruptible((signal) => bench(models, flags, signal));
+    });
   llama2
     .command("doctor")
     .description("say which backends work on this machine, why others do not, and the one next step")

@@ -1,7 +1,7 @@
 /*
  * Machines that are described, in the place of the one that runs the tests.
  */
-import type { Said, World } from "../../src/machine/world.ts";
+import type { Said, World } from "../../src/host/world.ts";
 
 export interface Described {
   platform?: NodeJS.Platform;

@@ -2,7 +2,7 @@
  * nvidia-smi's query output, and what it says where it does not work: see helpers/nvidia.ts for where that is from.
  */
 import { describe, expect, it } from "vitest";
-import { askNvidiaSmi } from "../../src/machine/nvidia.ts";
+import { askNvidiaSmi } from "../../src/host/nvidia.ts";
 import {
   MISMATCH,
   NO_DEVICES,

@@ -8,7 +8,7 @@ import { availableMemory } from "../backend/memory.ts";
 import { cpuQuota } from "../backend/processors.ts";
 import { packagePath } from "../files/packageFolder.ts";
 
-export interface Machine {
+export interface MachineFacts {
   cpu: string;
   /** On Linux and x86-64; 25 is AMD's Zen 3 and 4, 26 Zen 5. */
   family?: number;
@@ -26,7 +26,7 @@ export interface Machine {
 }
 
 /** @param isa of the best backend for the CPU */
-export function thisMachine(isa: string): Machine {
+export function thisMachine(isa: string): MachineFacts {
   const quota = cpuQuota();
   const limit = process.constrainedMemory() || Infinity;
   return {

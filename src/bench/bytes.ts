@@ -1,0 +1,25 @@
+/*
+ * What a token makes a backend read.
+ */
+import { kvDimOf } from "../llama2/transformer.ts";
+import { groupSizeOf, type Holdings, isVector, tensorsOf } from "../llama2/weights.ts";
+
+export interface BytesRead {
+  /** Of weights, by every pass: all matrices, and of an embedding table that is not the classifier one row, left out. */
+  weights: number;
+  /** Of keys and values, by every token, for each position before it. */
+  perPosition: number;
+}
+
+/** @param halves weights, or keys and values, that the backend keeps as fp16 */
+export function bytesRead(source: Holdings, halves: { weights?: boolean; kv?: boolean } = {}): BytesRead {
+  let weights = 0;
+  for (const { name, layers, d, n } of tensorsOf(source)) {
+    if (name === "tokenEmbeddingTable" && !source.sharedClassifier) continue;
+    const groupSize = isVector(name) ? 0 : groupSizeOf(source.formatOf(name));
+    const each = groupSize > 0 ? 1 + 4 / groupSize : halves.weights && !isVector(name) ? 2 : 4;
+    weights += layers * d * n * each;
+  }
+  const { nLayers } = source.config;
+  return { weights, perPosition: 2 * (halves.kv ? 2 : 4) * nLayers * kvDimOf(source.config) };
+}

@@ -1,0 +1,74 @@
+/*
+ * What has changed between two measurements, beyond their noise.
+ */
+import { Llama2Error } from "../errors.ts";
+import { readText } from "../files/text.ts";
+import { toByteString } from "../text.ts";
+import { nameOf } from "./format.ts";
+import type { BenchResult, Row } from "./result.ts";
+
+export interface Change {
+  what: string;
+  before: number; // tok/s
+  after: number;
+  /** Of the first, in per cent. */
+  percent: number;
+  /** The runs of one are all faster than those of the other; else it may be noise. */
+  beyondNoise: boolean;
+}
+
+export interface Comparison {
+  changes: Change[];
+  /** Rows that only one of them has. */
+  onlyBefore: string[];
+  onlyAfter: string[];
+  /** What keeps them from being compared fairly. */
+  warnings: string[];
+}
+
+/** Far larger than any result. */
+const MAX_BYTES = 1 << 26;
+
+/** @throws Llama2Error E_FILE, E_FORMAT for what is no measurement */
+export function readResult(path: string): BenchResult {
+  const refuse = (why: string): never => {
+    throw new Llama2Error("E_FORMAT", `${path} is not a measurement of llama2 bench (--json): ${why}`);
+  };
+  let result: BenchResult;
+  try {
+    result = JSON.parse(Buffer.from(toByteString(readText(path, MAX_BYTES)), "latin1").toString());
+  } catch (error) {
+    if (error instanceof Llama2Error) throw error;
+    return refuse("it is not JSON");
+  }
+  if (typeof result !== "object" || result === null || result.bench !== 1) return refuse('expected "bench": 1');
+  const isRow = (row: Row) =>
+    typeof row?.model === "string" &&
+    typeof row.test === "string" &&
+    [row.tokensPerSecond?.median, row.tokensPerSecond?.min, row.tokensPerSecond?.max].every(Number.isFinite);
+  if (!Array.isArray(result.rows) || !result.rows.every(isRow)) return refuse("a row lacks its speed");
+  return result;
+}
+
+/** Rows of the same name, in the order of the second. */
+export function compare(before: BenchResult, after: BenchResult): Comparison {
+  const old = new Map(before.rows.map((row) => [nameOf(row), row]));
+  const fresh = new Map(after.rows.map((row) => [nameOf(row), row]));
+  const changes = [...fresh].flatMap(([what, row]): Change[] => {
+    const other = old.get(what);
+    if (!other) return [];
+    const [a, b] = [other.tokensPerSecond, row.tokensPerSecond];
+    const percent = 100 * (b.median / a.median - 1);
+    return [{ what, before: a.median, after: b.median, percent, beyondNoise: b.min > a.max || b.max < a.min }];
+  });
+  const warnings: string[] = [];
+  if (before.machine?.cpu !== after.machine?.cpu) {
+    warnings.push(`different machines: ${before.machine?.cpu} and ${after.machine?.cpu}`);
+  }
+  return {
+    changes,
+    onlyBefore: [...old.keys()].filter((what) => !fresh.has(what)),
+    onlyAfter: [...fresh.keys()].filter((what) => !old.has(what)),
+    warnings,
+  };
+}

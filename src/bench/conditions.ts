@@ -1,0 +1,71 @@
+/*
+ * What disturbs a measurement: others who use the machine, a processor that is slowed down, a quota that is used up.
+ */
+import { availableParallelism, loadavg } from "node:os";
+import { cpuQuota } from "../backend/processors.ts";
+import type { World } from "../host/world.ts";
+import type { Row } from "./result.ts";
+
+/** What the system has counted since it started. */
+interface Counters {
+  /** Times that a processor was slowed down for its heat. */
+  hot: number;
+  /** Times that a quota stopped this process's group. */
+  throttled: number;
+  /** Clock ticks of all processors: in all, and those that a virtual machine's host took. */
+  ticks: number;
+  stolen: number;
+}
+
+/** Of the least run, beyond which figures are called noisy. */
+const NOISY = 0.25;
+
+export class Conditions {
+  private readonly world: World;
+  private readonly before: Counters;
+  private readonly warnings: string[] = [];
+
+  /** Looks at the machine before anything is measured. */
+  constructor(world: World, load = loadavg()[0]) {
+    this.world = world;
+    this.before = countersOf(world);
+    const cores = availableParallelism();
+    if (load > cores / 4) {
+      this.warnings.push(`the machine is busy: a load of ${load.toFixed(1)} on ${cores} cores before the first run`);
+    }
+    const quota = cpuQuota();
+    if (Number.isFinite(quota) && quota < cores) {
+      this.warnings.push(`a quota allows ${quota.toFixed(1)} of ${cores} cores`);
+    }
+  }
+
+  /** What must be said beside the figures. */
+  after(rows: readonly Row[]): string[] {
+    const { hot, throttled, ticks, stolen } = countersOf(this.world);
+    const { before, warnings } = this;
+    const all = [...warnings];
+    if (hot > before.hot) all.push("the processor was slowed down for its heat");
+    if (throttled > before.throttled) all.push("a quota stopped this process now and then");
+    const share = (stolen - before.stolen) / Math.max(1, ticks - before.ticks);
+    if (share > 0.02) all.push(`the virtual machine's host took ${(100 * share).toFixed(0)} % of the time`);
+    const noisy = rows.filter(({ tokensPerSecond: { median, min, max } }) => (max - min) / median > NOISY);
+    if (noisy.length > 0) {
+      all.push(`${noisy.length} of ${rows.length} rows spread over more than ${100 * NOISY} % of their median`);
+    }
+    return all;
+  }
+}
+
+function countersOf(world: World): Counters {
+  const cpus = "/sys/devices/system/cpu";
+  const hot = world
+    .list(cpus)
+    .filter((name) => /^cpu\d+$/.test(name))
+    .map((name) => Number(world.read(`${cpus}/${name}/thermal_throttle/core_throttle_count`) ?? 0))
+    .reduce((sum, count) => sum + count, 0);
+  const stat = world.read("/sys/fs/cgroup/cpu.stat") ?? world.read("/sys/fs/cgroup/cpu/cpu.stat") ?? "";
+  const throttled = Number(stat.match(/^nr_throttled (\d+)/m)?.[1] ?? 0);
+  // user nice system idle iowait irq softirq steal
+  const times = (world.read("/proc/stat")?.match(/^cpu +(.*)$/m)?.[1] ?? "").split(" ").slice(0, 8).map(Number);
+  return { hot, throttled, ticks: times.reduce((sum, time) => sum + time, 0), stolen: times[7] ?? 0 };
+}

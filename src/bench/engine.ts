@@ -1,0 +1,178 @@
+/*
+ * A model on a backend, being measured: the passes that a story takes, through the scheduler that tells stories.
+ */
+import { createHash, type Hash } from "node:crypto";
+import type { Precision } from "../backend/cuda/options.ts";
+import { load } from "../backend/load.ts";
+import type { BackendName } from "../backend/names.ts";
+import { openBackend } from "../backend/openers.ts";
+import { asInt8 } from "../checkpoint/int8.ts";
+import { open } from "../checkpoint/open.ts";
+import { randomModel } from "../checkpoint/random.ts";
+import { filesAt } from "../files/disk.ts";
+import type { Config } from "../llama2/transformer.ts";
+import type { Holdings, WeightSource } from "../llama2/weights.ts";
+import { revive } from "../run/failure.ts";
+import type { SequenceRequest } from "../run/protocol.ts";
+import { Scheduler } from "../run/scheduler.ts";
+import { type BytesRead, bytesRead } from "./bytes.ts";
+import type { ModelShape } from "./shapes.ts";
+
+/** What is measured: a model, from a file or made up, on a backend. */
+export interface EngineSpec {
+  model: { path: string } | { shape: ModelShape };
+  backend: BackendName;
+  precision: Precision;
+  threads: number;
+  device?: number;
+}
+
+export interface EngineInfo {
+  config: Config;
+  exact: boolean;
+  isa: string;
+  threads: number;
+  loadMs: number;
+  bytes: BytesRead;
+}
+
+/** What an engine does once. */
+export interface Work {
+  kind: "pp" | "tg";
+  /** The tokens that each sequence begins with. */
+  prompts: readonly (readonly number[])[];
+  newTokens: number;
+  /** Hash the logits: this takes time, so such a run does not count. */
+  hash?: boolean;
+}
+
+/** How that went. */
+export interface Sample {
+  tokensPerSecond: number;
+  firstTokenMs: number;
+  first32?: number;
+  last32?: number;
+  tokens: number[]; // of the first sequence, its prompt included
+  rows?: string[]; // the first 16 digits of each row's sha256
+  logitsSha256?: string;
+  peakBytes: number;
+}
+
+const STRETCH = 32;
+
+export class Engine {
+  readonly info: EngineInfo;
+  private readonly loaded: Awaited<ReturnType<typeof load>>;
+
+  static async load(spec: EngineSpec): Promise<Engine> {
+    const start = performance.now();
+    const { source, close } = await sourceOf(spec);
+    try {
+      const { backend, threads, device } = spec;
+      // every backend has the file's precision and int8; what else there is, is cuda's
+      const own = backend === "cuda" ? { precision: spec.precision, device } : {};
+      const loaded = await load(source, backend, 0, threads, { own });
+      const loadMs = performance.now() - start;
+      const { exact } = await openBackend(backend);
+      return new Engine(spec, source, loaded, { loadMs, exact });
+    } finally {
+      close();
+    }
+  }
+
+  private constructor(
+    spec: EngineSpec,
+    source: Holdings,
+    loaded: Engine["loaded"],
+    known: Pick<EngineInfo, "loadMs" | "exact">,
+  ) {
+    this.loaded = loaded;
+    const { config, isa, model } = loaded;
+    const halves = { weights: spec.precision === "fp16", kv: false };
+    this.info = { config, isa, threads: model.threads, bytes: bytesRead(source, halves), ...known };
+  }
+
+  /** @throws Llama2Error whatever the backend throws, E_NUMERIC */
+  run({ kind, prompts, newTokens, hash = false }: Work): Sample {
+    const { model, config } = this.loaded;
+    const scheduler = new Scheduler(model, config.vocabSize, prompts.length); // a new one has read nothing yet
+    try {
+      const tokens = [...prompts[0]];
+      const hashes = hash ? new RowHashes() : undefined;
+      const times: number[] = []; // when each token of the first sequence came
+      const start = performance.now();
+      scheduler.add(
+        1,
+        prompts.map((prompt) => requestOf(prompt, newTokens, hash)),
+      );
+      while (scheduler.busy) {
+        scheduler.step();
+        const now = performance.now();
+        for (const { slices } of scheduler.take()) {
+          for (const { sequence, tokens: some, logits, error } of slices) {
+            if (error) throw revive(error);
+            if (sequence !== 0) continue;
+            tokens.push(...some);
+            for (const _ of some) times.push(now);
+            if (logits) hashes?.add(logits, config.vocabSize);
+          }
+        }
+      }
+      const end = performance.now();
+      const elapsed = kind === "pp" ? times[0] - start : end - times[0];
+      const count = kind === "pp" ? prompts[0].length : newTokens - 1;
+      return {
+        tokensPerSecond: (1000 * count * prompts.length) / elapsed,
+        firstTokenMs: times[0] - start,
+        ...(kind === "tg" && prompts.length === 1 ? stretches(times) : {}),
+        tokens,
+        rows: hashes?.rows,
+        logitsSha256: hashes?.sum(),
+        peakBytes: process.resourceUsage().maxRSS * 1024,
+      };
+    } finally {
+      scheduler.dispose();
+    }
+  }
+}
+
+async function sourceOf({ model, precision, backend }: EngineSpec): Promise<{ source: WeightSource; close(): void }> {
+  const int8 = precision === "int8";
+  if ("shape" in model) {
+    const { config, sharedClassifier } = model.shape;
+    return { source: randomModel(config, { int8, sharedClassifier }), close() {} };
+  }
+  const opened = await open(filesAt(model.path));
+  return { source: int8 && backend !== "cuda" ? asInt8(opened) : opened, close: () => opened.close() };
+}
+
+/** Greedy, to the last token: a story's end would end the measurement. */
+function requestOf(tokens: readonly number[], maxTokens: number, hash: boolean): SequenceRequest {
+  const sampling = { temperature: 0, topP: 0.9, state: 1n };
+  return { tokens, maxTokens, stops: [], sampling, want: hash ? "logits" : "tokens" };
+}
+
+/** Tokens a second over the first and the last positions, if there are so many. */
+function stretches(times: readonly number[]): Pick<Sample, "first32" | "last32"> {
+  if (times.length <= 2 * STRETCH) return {};
+  const speed = (from: number) => (1000 * STRETCH) / (times[from + STRETCH] - times[from]);
+  return { first32: speed(0), last32: speed(times.length - 1 - STRETCH) };
+}
+
+/** Sums over rows of logits: one over all of them, and one over each. */
+class RowHashes {
+  readonly rows: string[] = [];
+  private readonly all: Hash = createHash("sha256");
+
+  add(logits: Float32Array, vocabSize: number): void {
+    for (let at = 0; at < logits.length; at += vocabSize) {
+      const row = new Uint8Array(logits.buffer, logits.byteOffset + 4 * at, 4 * vocabSize);
+      this.all.update(row);
+      this.rows.push(createHash("sha256").update(row).digest("hex").slice(0, 16));
+    }
+  }
+
+  sum(): string {
+    return this.all.digest("hex");
+  }
+}

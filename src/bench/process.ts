@@ -1,0 +1,67 @@
+/*
+ * A model in a process of its own, seen from the one that measures.
+ */
+import { type ChildProcess, type ForkOptions, fork } from "node:child_process";
+import { Llama2Error } from "../errors.ts";
+import { revive } from "../run/failure.ts";
+import type { FailureInfo } from "../run/protocol.ts";
+import type { EngineInfo, EngineSpec, Sample, Work } from "./engine.ts";
+
+export type ToChild = { type: "load"; spec: EngineSpec } | { type: "run"; work: Work };
+export type FromChild =
+  | { type: "loaded"; info: EngineInfo }
+  | { type: "sample"; sample: Sample }
+  | { type: "failed"; error: FailureInfo };
+
+export class EngineProcess {
+  readonly info: EngineInfo;
+  private readonly child: ChildProcess;
+
+  /** @throws Llama2Error whatever loading it throws */
+  static async start(spec: EngineSpec): Promise<EngineProcess> {
+    const options: ForkOptions = { execArgv: [], stdio: ["ignore", "ignore", "inherit", "ipc"] };
+    const child = import.meta.url.endsWith(".ts")
+      ? fork(new URL("./child.ts", import.meta.url), options)
+      : fork(new URL("./child.js", import.meta.url), options);
+    try {
+      const answer = await ask(child, { type: "load", spec });
+      if (answer.type !== "loaded") throw new Error("the process that measures has not loaded its model");
+      return new EngineProcess(child, answer.info);
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
+    }
+  }
+
+  private constructor(child: ChildProcess, info: EngineInfo) {
+    this.child = child;
+    this.info = info;
+  }
+
+  async run(work: Work): Promise<Sample> {
+    const answer = await ask(this.child, { type: "run", work });
+    if (answer.type !== "sample") throw new Error("the process that measures has not measured");
+    return answer.sample;
+  }
+
+  end(): void {
+    this.child.kill("SIGKILL");
+  }
+}
+
+/** One question at a time. @throws Llama2Error what the child says, or E_DEVICE_LOST if it ends */
+function ask(child: ChildProcess, message: ToChild): Promise<FromChild> {
+  return new Promise((resolve, reject) => {
+    const done = (action: () => void) => {
+      child.off("message", onMessage).off("exit", onExit).off("error", onError);
+      action();
+    };
+    const onMessage = (answer: FromChild) =>
+      done(() => (answer.type === "failed" ? reject(revive(answer.error)) : resolve(answer)));
+    const onExit = (code: number | null, signal: string | null) =>
+      done(() => reject(new Llama2Error("E_DEVICE_LOST", `the process that measures has ended (${signal ?? code})`)));
+    const onError = (error: Error) => done(() => reject(error));
+    child.on("message", onMessage).on("exit", onExit).on("error", onError);
+    child.send(message, (error) => error && onError(error));
+  });
+}

@@ -1,0 +1,146 @@
+/*
+ * One row in the making: a test of an engine, run again and again.
+ */
+import { createHash } from "node:crypto";
+import type { Work } from "./engine.ts";
+import type { Telling } from "./judge.ts";
+import type { Planned, Test } from "./plan.ts";
+import type { EngineProcess } from "./process.ts";
+import { type Row, spreadOf } from "./result.ts";
+
+/** Fewer say nothing. */
+const LEAST = 8;
+/** run.c's, with which a sequence begins. */
+const BOS = 1;
+
+/** What a track needs of the process that its model lives in. */
+type Runner = Pick<EngineProcess, "info" | "run">;
+
+export class Track {
+  readonly planned: Planned;
+  readonly test: Test;
+  readonly name: string;
+  readonly process: Runner;
+  private readonly start: readonly number[];
+  private work: Work;
+  private reference: Telling["reference"] | undefined;
+  private readonly samples: Telling["samples"][number][] = [];
+
+  /** @param start the tokens that a story begins with */
+  constructor(planned: Planned, test: Test, process: Runner, start: readonly number[]) {
+    const { backend, precision } = planned.spec;
+    const { threads } = process.info;
+    this.planned = planned;
+    this.test = test;
+    this.process = process;
+    this.start = start;
+    this.name = `${backend} ${precision}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+    this.work = this.workOf(test.tokens);
+  }
+
+  /** What rows with the same work have in common. A story may be shortened; a shorter prompt is another one. */
+  get key(): string {
+    const { planned, test, work } = this;
+    const length = test.kind === "pp" ? work.prompts[0].length : test.tokens;
+    return [planned.subject.name, planned.spec.precision, test.kind, length, test.batch].join("\t");
+  }
+
+  get what(): string {
+    const { kind, tokens, batch } = this.test;
+    return `${this.planned.subject.name} ${this.name} ${kind}${tokens}${batch > 1 ? ` x ${batch}` : ""}`;
+  }
+
+  /**
+   * Warm up, and find out how long it takes; then run once with the logits hashed.
+   * @param shareMs what a run may take: it is shortened to that
+   * @returns why it is skipped, if so
+   */
+  async prepare(shareMs: number): Promise<string | undefined> {
+    const { tokens, batch } = this.test;
+    const few = Math.min(LEAST, tokens);
+    await this.process.run(this.workOf(few));
+    const { tokensPerSecond } = await this.process.run(this.workOf(few));
+    const allowed = Math.floor((shareMs / 1000) * (tokensPerSecond / batch));
+    if (allowed < few) {
+      const seconds = (few * batch) / tokensPerSecond;
+      return `${few} tokens take ${seconds.toFixed(1)} s, and its share of the time is ${(shareMs / 1000).toFixed(1)} s`;
+    }
+    this.work = this.workOf(Math.min(tokens, allowed));
+    this.reference = await this.process.run({ ...this.work, hash: this.process.info.exact });
+    return undefined;
+  }
+
+  async run(): Promise<void> {
+    this.samples.push(await this.process.run(this.work));
+  }
+
+  get hasRuns(): boolean {
+    return this.reference !== undefined && this.samples.length > 0;
+  }
+
+  telling(): Telling {
+    if (!this.reference) throw new Error("it has not been prepared");
+    const { name, process, reference, samples } = this;
+    return { name, exact: process.info.exact, reference, samples, promptTokens: this.work.prompts[0].length };
+  }
+
+  /** The tokens of the first sequence. */
+  get tokens(): readonly number[] {
+    return this.reference?.tokens ?? [];
+  }
+
+  /** @param why it does not count */
+  row(why: string | undefined): Row {
+    const { planned, test, process, samples, work } = this;
+    const { loadMs, threads, bytes } = process.info;
+    const { tokens, logitsSha256 } = this.telling().reference;
+    const median = (of: (sample: Telling["reference"]) => number | undefined) => {
+      const values = samples.map(of).filter((value) => value !== undefined);
+      return values.length > 0 ? spreadOf(values).median : undefined;
+    };
+    const tokensPerSecond = spreadOf(samples.map((sample) => sample.tokensPerSecond));
+    const promptTokens = work.prompts[0].length;
+    const isStory = test.kind === "tg";
+    const positions = promptTokens + work.newTokens / 2;
+    const bytesPerToken = isStory ? bytes.weights / test.batch + bytes.perPosition * positions : undefined;
+    return {
+      model: planned.subject.name,
+      backend: planned.spec.backend,
+      precision: planned.spec.precision,
+      threads,
+      batch: test.batch,
+      test: `${test.kind}${isStory ? work.newTokens : promptTokens}`,
+      promptTokens,
+      newTokens: work.newTokens,
+      tokensPerSecond,
+      achieved: isStory && test.batch === 1 ? tokensPerSecond.median : undefined,
+      loadMs,
+      firstTokenMs: isStory ? undefined : median((sample) => sample.firstTokenMs),
+      first32: median((sample) => sample.first32),
+      last32: median((sample) => sample.last32),
+      bytesPerToken: bytesPerToken && Math.round(bytesPerToken),
+      gbPerSecond: bytesPerToken && (bytesPerToken * tokensPerSecond.median) / 1e9,
+      peakBytes: Math.max(...samples.map(({ peakBytes }) => peakBytes)),
+      tokensSha256: createHash("sha256")
+        .update(Buffer.from(Int32Array.from(tokens).buffer))
+        .digest("hex"),
+      logitsSha256,
+      counts: why === undefined,
+      why,
+    };
+  }
+
+  private workOf(tokens: number): Work {
+    const { kind, batch } = this.test;
+    const { vocabSize } = this.planned.subject.config;
+    if (kind === "pp") {
+      const prompt = Array.from({ length: tokens }, (_, p) => (p === 0 ? BOS : (p * 7919 + 1) % vocabSize));
+      return { kind, prompts: [prompt], newTokens: 1 };
+    }
+    // the first sequence is the same whatever is read beside it, and no two begin alike
+    const others = Array.from({ length: batch - 1 }, (_, k) => [...this.start, ((k + 1) * 7919) % vocabSize]);
+    const { seqLen } = this.planned.subject.config;
+    const room = seqLen + 1 - this.start.length - (batch > 1 ? 1 : 0);
+    return { kind, prompts: [this.start, ...others], newTokens: Math.max(1, Math.min(tokens, room)) };
+  }
+}
