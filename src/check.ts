@@ -10,7 +10,7 @@ export function usage(message: string): never {
 
 /**
  * @param what takes the options, for messages
- * @throws Llama2Error E_USAGE if `options` is no object, or has one that nobody knows
+ * @throws Llama2Error E_USAGE if `options` is not an object, or has an unknown option
  */
 export function checkOptions(what: string, options: unknown, known: readonly string[]): void {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {

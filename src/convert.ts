@@ -53,7 +53,7 @@ export interface Converted {
   config: Config;
   /** The tokenizer's file beside it, or in the folder. */
   tokenizer?: string;
-  /** What deserves to be told. */
+  /** Notes for the user. */
   notes: string[];
   /** With `prove`. */
   proof?: Proof;

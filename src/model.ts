@@ -35,7 +35,7 @@ export class Model implements AsyncDisposable {
   readonly backend: BackendName;
   readonly isa: string;
   readonly threads: number;
-  /** What deserves to be told about that choice, a line each. */
+  /** Notes about that choice, a line each. */
   readonly notes: readonly string[];
   /** How long `loadModel` took. */
   readonly loadMs: number;
@@ -87,7 +87,7 @@ export class Model implements AsyncDisposable {
     }
     const { seqLen } = this.config;
     const text = toByteString(prompt);
-    // A token has no more bytes than the longest piece, so some texts are too long before they are encoded.
+    // A token has at most as many bytes as the longest piece, so some texts are known to be too long before they are encoded.
     const atLeast = Math.floor(text.length / this.tokenizer.maxTokenLength);
     if (atLeast > seqLen) throw tooLong(`at least ${atLeast}`, seqLen);
     const tokens = encode(this.tokenizer, text, true, false);
@@ -138,7 +138,7 @@ export class Model implements AsyncDisposable {
   }
 
   private async *rows(tokens: number[], batch: boolean, signal?: AbortSignal): AsyncGenerator<Float32Array> {
-    // some tokens a request, so that a slow reader of 32,000 numbers a token is not run over; a slot remembers the rest
+    // a few tokens per request, so that rows of 32,000 numbers do not pile up for a slow reader; the slot keeps what was read
     const step = 16;
     for (let skip = 0; skip < tokens.length; skip += step) {
       const some = tokens.slice(0, skip + step);
@@ -164,7 +164,7 @@ export class Model implements AsyncDisposable {
     }
   }
 
-  /** @throws Llama2Error E_USAGE for what are no tokens of this model, E_CONTEXT for more than `max` */
+  /** @throws Llama2Error E_USAGE for invalid tokens, E_CONTEXT for more than `max` */
   private tokensOf(tokens: TokenIds, max: number): number[] {
     const isList = Array.isArray(tokens) || (ArrayBuffer.isView(tokens) && !/Float|DataView/.test(show(tokens)));
     if (!isList) usage(`the tokens are ${show(tokens)}, expected an array of token ids, or an integer typed array`);

@@ -22,7 +22,7 @@ export interface QuantizeOptions extends WriteOptions {
  * Read the float32 model `from`, a file or a folder, and write its weights as int8, a version-2 checkpoint, to `to`.
  * Paths may be `file:` URLs.
  * @returns the header of what was written
- * @throws Llama2Error E_USAGE for a group size that is none or does not divide every matrix, E_FILE, E_FORMAT,
+ * @throws Llama2Error E_USAGE for a group size that is out of range or does not divide every matrix, E_FILE, E_FORMAT,
  *   E_NUMERIC for weights that are not finite; the signal's reason
  */
 export async function quantize(from: string | URL, to: string | URL, options: QuantizeOptions = {}): Promise<Header> {

@@ -33,8 +33,12 @@ describe("loadModel", () => {
     ["a backend that does not exist", [undefined, { backend: "gpu" }], 'backend is "gpu", expected auto, cuda'],
     ["a misspelt backend", [undefined, { backend: "WASM" }], 'Is "wasm" meant?'],
     ["threads as text", [undefined, { threads: "2" }], 'threads is "2"'],
-    ["a tokenizer that is no path", [undefined, { tokenizer: 5 }], "tokenizer is 5"],
-    ["a signal that is none", [undefined, { signal: "stop" }], 'signal is "stop", expected an AbortSignal'],
+    ["a tokenizer that is not a path", [undefined, { tokenizer: 5 }], "tokenizer is 5"],
+    [
+      "a signal that is not an AbortSignal",
+      [undefined, { signal: "stop" }],
+      'signal is "stop", expected an AbortSignal',
+    ],
     ["a controller for a signal", [undefined, { signal: new AbortController() }], "an AbortController"],
   ])("refuses %s", async (_, args, words) => {
     await expect((loadModel as Any)(...args)).rejects.toThrow(usage(words));
@@ -66,10 +70,10 @@ describe("a model", () => {
     ["temperature as text", (m) => m.generate("", { temperature: "1" }), 'temperature is "1"'],
     ["a seed as text", (m) => m.generate("", { seed: "1" }), 'seed is "1"'],
     ["null for options", (m) => m.generate("", null), "the options of generate are null"],
-    ["onToken that is no function", (m) => m.generate("", { onToken: true }), "onToken is true"],
+    ["onToken that is not a function", (m) => m.generate("", { onToken: true }), "onToken is true"],
     ["a best of 0", (m) => m.generate("", { best: 0 }), "best is 0"],
     ["a best of 65", (m) => m.generate("", { best: 65 }), "best is 65"],
-    ["a stop that is no token", (m) => m.generate("", { stops: [-1] }), "a token of stops is -1"],
+    ["a stop that is not a token", (m) => m.generate("", { stops: [-1] }), "a token of stops is -1"],
     ["logits of text", (m) => m.logits("Once"), "the tokens are"],
     ["logits with a misspelt option", (m) => m.logits([1], { bach: true }), 'Is "batch" meant?'],
   ])("refuses %s", (_, work, words) => {

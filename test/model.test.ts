@@ -119,7 +119,7 @@ describe("generate", () => {
     expect(() => model.generate("", options)).toThrow(what);
   });
 
-  it("refuses tokens that are none, and no tokens", () => {
+  it("refuses invalid tokens, and an empty list", () => {
     expect(() => model.generate([1, 2048])).toThrow(expect.objectContaining({ code: "E_USAGE" }));
     expect(() => model.generate([])).toThrow(expect.objectContaining({ code: "E_USAGE" }));
   });

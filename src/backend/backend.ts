@@ -9,7 +9,7 @@ import type { BackendName } from "./names.ts";
 export interface LoadOptions {
   /** 0: the backend's choice. */
   threads: number;
-  /** Bytes of this machine's memory that are to be had; absent: nobody knows, as in a page. */
+  /** Bytes of this machine's memory that are available; absent: unknown, as in a page. */
   memory?: number;
   /** Of the model, for messages. */
   name?: string;
@@ -25,7 +25,7 @@ export interface Memory {
   perSequence: number;
   /** Of all that is there once: activations, scores, logits. */
   scratch: number;
-  /** To be had, where this backend keeps a model; Infinity: nobody knows. */
+  /** Available, where this backend keeps a model; Infinity: unknown. */
   available: number;
 }
 

@@ -11,13 +11,13 @@ import type { BackendName } from "./names.ts";
 import { OPENERS } from "./openers.ts";
 import { mostThreads } from "./processors.ts";
 
-/** A model on a backend, and what the choice deserves to be told. */
+/** A model on a backend, and notes for the user about that choice. */
 export interface Loaded {
   backend: BackendName;
   isa: string; // the instruction set in use
   model: LoadedModel;
   config: Config; // seqLen is the context
-  memory: Memory; // what was to be had, and what is taken of it
+  memory: Memory; // what was available, and what the model takes of it
   notes: string[];
 }
 

@@ -4,7 +4,7 @@
 import { freemem, totalmem } from "node:os";
 
 /**
- * Bytes of memory that are to be had. What Linux calls available includes the files that it keeps in memory while nobody
+ * Bytes of available memory. What Linux calls available includes the files that it keeps in memory while nobody
  * else wants it. Elsewhere "free" does not, so there it is the whole memory that counts, as in a container its limit.
  */
 export function availableMemory(): number {

@@ -13,7 +13,7 @@ export interface Opener {
   open(): Promise<Backend>;
   /** Why there is no use in opening it, as far as that is known without it; "" if that is nothing to tell. */
   whyNot?(): string | undefined;
-  /** It has options of its own (`LoadOptions.own`): whoever chooses one means this backend. */
+  /** It has options of its own (`LoadOptions.own`): choosing one of them chooses this backend. */
   hasOptions?: boolean;
 }
 

@@ -3,7 +3,7 @@
  *
  * A native file that does not belong here may end the whole process when it is loaded, and nothing can catch that. So a
  * child process loads it first, and what becomes of the child is the answer. That takes a tenth of a second; a success is
- * remembered beside the file, for these very bytes on this very machine. Whoever builds the file does this as well, so
+ * remembered beside the file, for these very bytes on this very machine. The build does this as well, so
  * that usually nothing is left to try. A failure is not remembered: its cause may be gone the next time.
  *
  * A child can only be started where the executable of this process is node. In an Electron app, a single-executable

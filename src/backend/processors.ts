@@ -36,13 +36,13 @@ export function cpuQuota(root = "/"): number {
   return least;
 }
 
-/** "QUOTA PERIOD" in microseconds; "max" is none. */
+/** "QUOTA PERIOD" in microseconds; "max" means unlimited. */
 function quotaOf2(root: string, group: string): number {
   const [quota, period] = textOf(root, join(group, "cpu.max")).split(/\s+/);
   return ratio(quota, period);
 }
 
-/** A quota of -1 is none. */
+/** A quota of -1 means unlimited. */
 function quotaOf1(root: string, group: string): number {
   return ratio(textOf(root, join(group, "cpu.cfs_quota_us")), textOf(root, join(group, "cpu.cfs_period_us")));
 }

@@ -43,7 +43,7 @@ export function urlOf(what: string, url: unknown): URL {
   try {
     return new URL(url as string, location.href);
   } catch {
-    usage(`the URL of ${what} is ${show(url)}, which is none`);
+    usage(`the URL of ${what} is ${show(url)}, which is not a URL`);
   }
 }
 

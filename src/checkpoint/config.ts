@@ -74,7 +74,7 @@ const asNumber = (value: unknown): unknown => (typeof value === "bigint" ? Numbe
 
 function shown(value: unknown): string {
   if (typeof value === "string") return quoted(value);
-  return typeof value === "object" ? "no number" : printable(String(value));
+  return typeof value === "object" ? "not a number" : printable(String(value));
 }
 
 /**
@@ -174,7 +174,7 @@ function ropeTheta(fields: Fields): number {
   for (const key of ["rope_scaling", "rope_parameters"]) {
     const value = fields.get(key);
     if (value === undefined) continue;
-    if (!isJsonObject(value)) throw fields.refuse(`${key} is no object`);
+    if (!isJsonObject(value)) throw fields.refuse(`${key} is not an object`);
     const rope = new Fields(new Map(Object.entries(value)), key);
     const type = rope.get("rope_type") ?? rope.get("type") ?? "default";
     if (type !== "default") throw fields.refuse(`${key} says ${shown(type)}: scaled RoPE is not supported`);

@@ -162,7 +162,7 @@ async function readShards(
   const places = Object.entries(json.weight_map);
   const shards = new Map<string, ReadonlyMap<string, StoredTensor>>();
   for (const shard of new Set(places.map(([, shard]) => shard))) {
-    if (typeof shard !== "string" || !/^[\w.-]+$/.test(shard)) throw refuse("it names a file that is none");
+    if (typeof shard !== "string" || !/^[\w.-]+$/.test(shard)) throw refuse("it names an invalid file");
     if (!names.includes(shard)) throw refuse(`it names ${quoted(shard)}, which is not there`);
     shards.set(shard, await read(await open(shard)));
   }

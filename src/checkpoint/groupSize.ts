@@ -5,7 +5,7 @@ import { Llama2Error } from "../errors.ts";
 import { isVector, tensorsOf, type WeightSource } from "../llama2/weights.ts";
 import { MAX_GROUP_SIZE } from "./llama2c/header.ts";
 
-/** @throws Llama2Error E_USAGE for a group size that is none or does not divide every matrix */
+/** @throws Llama2Error E_USAGE for a group size that is out of range or does not divide every matrix */
 export function checkGroupSize(
   groupSize: number,
   source: Pick<WeightSource, "config" | "sharedClassifier">,

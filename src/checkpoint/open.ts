@@ -130,7 +130,7 @@ async function openPart(files: Files, name: string, file: ByteSource, from: From
   if (!name.endsWith(".safetensors")) return openTraining(file);
   throw new Llama2Error(
     "E_FORMAT",
-    `${file.name} has weights, but how many heads they are for is said by a config.json beside it, and there is none`,
+    `${file.name} has weights, but not the number of heads: a config.json beside it must say that, and it is missing`,
   );
 }
 

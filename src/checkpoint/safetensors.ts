@@ -34,7 +34,7 @@ const BITS: Record<string, number> = {
  * @throws Llama2Error E_FORMAT, E_LIMIT
  */
 export async function openSafetensors(file: ByteSource): Promise<Map<string, StoredTensor>> {
-  const refuse = (why: string) => new Llama2Error("E_FORMAT", `${file.name} is no safetensors file: ${why}`);
+  const refuse = (why: string) => new Llama2Error("E_FORMAT", `${file.name} is not a safetensors file: ${why}`);
   if (file.size < 10) throw refuse(`it has ${file.size} bytes`);
   const prefix = new Uint8Array(9);
   await file.read(prefix, 0);
@@ -69,15 +69,15 @@ function parseEntry(
   refuse: (why: string) => Llama2Error,
 ): StoredTensor {
   const where = `the entry of ${quoted(name)}`;
-  if (!isJsonObject(entry)) throw refuse(`${where} is no object`);
+  if (!isJsonObject(entry)) throw refuse(`${where} is not an object`);
   const { dtype, shape, data_offsets: offsets, ...others } = entry;
   const other = Object.keys(others)[0];
   if (other !== undefined) throw refuse(`${where} has ${quoted(other)}`);
   if (!isString(dtype) || !Object.hasOwn(BITS, dtype)) {
     throw refuse(`${where} has ${isString(dtype) ? `the dtype ${quoted(dtype)}` : "no dtype"}`);
   }
-  if (!isSizes(shape) || shape.length > 8) throw refuse(`${where} has a shape that is none`);
-  if (!isSizes(offsets) || offsets.length !== 2) throw refuse(`${where} has data_offsets that are none`);
+  if (!isSizes(shape) || shape.length > 8) throw refuse(`${where} has an invalid shape`);
+  if (!isSizes(offsets) || offsets.length !== 2) throw refuse(`${where} has invalid data_offsets`);
   const [from, to] = offsets;
   const bytes = (shape.reduce((product, size) => product * size, 1) * BITS[dtype]) / 8;
   if (to - from !== bytes) {

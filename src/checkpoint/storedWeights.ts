@@ -195,7 +195,7 @@ function partsOf(
 function find(tensors: Tensors, stored: string, name: string): StoredTensor {
   const tensor = tensors.get(stored);
   if (tensor) return tensor;
-  throw new Llama2Error("E_FORMAT", `${name} is no whole Llama model: it has no ${stored}`);
+  throw new Llama2Error("E_FORMAT", `${name} is not a complete Llama model: it has no ${stored}`);
 }
 
 /** A tensor that no Llama 2 model has is part of what makes another kind of model. */

@@ -81,7 +81,7 @@ class Lines {
   /** Ask for a line. Undefined at the end of the input. */
   async ask(guide: string): Promise<Uint8Array | undefined> {
     const { value, done } = await interruptible(async (signal) => {
-      await print(guide); // whoever sees it may press Ctrl-C
+      await print(guide); // from now on the user may press Ctrl-C
       signal.throwIfAborted();
       const interrupted = new Promise<never>((_, reject) => {
         signal.addEventListener("abort", () => reject(signal.reason));

@@ -42,7 +42,7 @@ export async function readBytes(source: ByteSource, offset: number, length: numb
 /** 1234567 -> "1,234,567 bytes" */
 export const bytesText = (n: number | bigint): string => `${n.toLocaleString("en-US")} byte${n === 1 ? "" : "s"}`;
 
-/** Bytes that have ended before they should: whoever has them shortened them meanwhile. */
+/** The error for a file that became shorter while it was read. */
 export function shortened(name: string, size: number, end: number): Llama2Error {
   return new Llama2Error(
     "E_FORMAT",

@@ -58,10 +58,10 @@ export class OutputFile {
 
 /** The place that `path` names, through links. What is there already must be a file. */
 function resolveTarget(path: string): string {
-  if (path === "") throw cannotWrite('""', "that is no name");
+  if (path === "") throw cannotWrite('""', "the name is empty");
   const stat = attempt(path, () => statSync(path, { throwIfNoEntry: false }));
   if (!stat) return path;
-  if (!stat.isFile()) throw cannotWrite(path, stat.isDirectory() ? "it is a directory" : "it is no regular file");
+  if (!stat.isFile()) throw cannotWrite(path, stat.isDirectory() ? "it is a directory" : "it is not a regular file");
   return attempt(path, () => realpathSync(path));
 }
 

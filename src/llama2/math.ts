@@ -10,7 +10,7 @@
  * 3. `Math.exp`, `Math.sin` and `Math.cos` are not C's expf, sinf and cosf, not even after rounding. Since
  *    version 2.28 glibc evaluates short polynomials in float64 and rounds once at the end. They are public
  *    (ARM's Optimized Routines, MIT), and float64 is what JavaScript has, so the functions below return
- *    glibc's very bits.
+ *    exactly glibc's bits.
  */
 
 /** Round to float32. `f32(a * b)` reads "a times b, as a C float". */

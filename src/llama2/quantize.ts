@@ -55,7 +55,7 @@ export function mallocQuantized(n: number, groupSize: number): QuantizedTensor {
 
 /**
  * runq.c 145: quantize. Round the activations x to int8, into qx. Where the group size does not divide their number,
- * the last group is shorter. A group of zeros has the scale 0, and 0 / 0, which is no number, is stored as 0.
+ * the last group is shorter. A group of zeros has the scale 0, and 0 / 0, which is NaN, is stored as 0.
  */
 export function quantize({ q, s, groupSize }: QuantizedTensor, x: Float32Array): void {
   for (let group = 0; group < s.length; group++) {

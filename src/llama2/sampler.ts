@@ -1,14 +1,14 @@
 /*
  * The sampler: from logits to the next token. run.c's third part (574), in its order and its words.
  *
- * Logits say how much each token would like to come next. One can take the best (temperature 0: always the same
- * text, soon dull), or draw one by chance: the higher the temperature, the bolder. Top-p draws from the few most
- * likely tokens only, which keeps a bold storyteller from stumbling.
+ * Logits are scores: the higher a token's, the likelier it comes next. Temperature 0 takes the highest, always the
+ * same text; otherwise a token is drawn at random, and a higher temperature makes unlikely tokens more likely. Top-p
+ * draws from the few likeliest tokens only, which keeps nonsense out at high temperatures.
  */
 import { f32 } from "./math.ts";
 import { softmax } from "./transformer.ts";
 
-/** How to choose tokens, and the state of the dice. run.c 582. */
+/** How to choose tokens, and the state of the random number generator. run.c 582. */
 export interface Sampler {
   vocabSize: number;
   temperature: number; // 0: greedy; 1: the model's own probabilities
@@ -132,8 +132,8 @@ export function sample(sampler: Sampler, logits: Float32Array): number {
   }
   // flip a (float) coin (this is our source of entropy for sampling)
   const coin = randomF32(sampler);
-  // So near to 0 that the division below overflows, or that the temperature itself has lost its digits, where run.c
-  // would go on with NaN: the limit is greedy.
+  // A temperature so small that it is denormal, or that the division below overflows: run.c would go on with NaN. The
+  // limit for small temperatures is greedy.
   if (temperature < FLT_MIN || !Number.isFinite(f32(logits[greedy] / temperature))) {
     return greedy;
   }

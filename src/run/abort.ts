@@ -1,5 +1,5 @@
 /*
- * Listening to signals. However many requests share one, it has a single listener, which goes with the last of them.
+ * Listening to signals. A signal has one listener, however many requests share it; it is removed with the last of them.
  */
 
 const listeners = new WeakMap<AbortSignal, Set<() => void>>();

@@ -21,7 +21,7 @@ export interface Channel {
 /** What the thread says once the model is ready. */
 export type LoadedInfo = Omit<Extract<FromWorker, { type: "loaded" }>, "type">;
 
-/** What has come and is not yet taken, and whoever waits for more. */
+/** Reports that have arrived and are not yet taken, and the reader that waits for more. */
 class Inbox {
   private readonly reports: Report[] = [];
   private wake = () => {};
@@ -32,7 +32,7 @@ class Inbox {
     this.reports.push(report);
     this.wake();
   }
-  /** No more will come: all has been answered, or nobody waits any more. The first reason counts. */
+  /** No more reports will come: the request has ended or was cancelled. The first reason counts. */
   end(error?: Error): void {
     if (!this.ended) this.error = error;
     this.ended = true;
@@ -56,7 +56,7 @@ class Inbox {
 /** A request under way. */
 export interface Running {
   reports: AsyncGenerator<Report, void>;
-  /** This sequence has all it needs: it ends as if a stop had come. What it brings meanwhile is not wanted. */
+  /** End this sequence as if it had met a stop. What it still sends is ignored. */
   end(sequence: number): void;
 }
 
@@ -121,8 +121,7 @@ export class Client {
   }
 
   /**
-   * Sequences that are started together, once somebody iterates over what they bring. Leaving that loop, or the signal,
-   * cancels them.
+   * Start these sequences together, as soon as the result is iterated. Leaving that loop, or the signal, cancels them.
    */
   request(sequences: readonly SequenceRequest[], signal?: AbortSignal): Running {
     const id = this.nextId++;
@@ -169,7 +168,7 @@ export class Client {
     await this.exited;
   }
 
-  /** Nobody waits for this request any more. */
+  /** Forget a request: its reader has gone. */
   private cancel(id: number, reason?: Error): void {
     if (!this.waiting.has(id)) return;
     if (!this.closing) this.send({ type: "cancel", id });
@@ -192,7 +191,7 @@ export class Client {
   }
 }
 
-/** The event loop turns once: whoever is slow to take what has come does not keep others from their turn. */
+/** Let the event loop turn once, so that a slow reader does not starve the others. */
 const turn = (): Promise<void> =>
   new Promise((resolve) => {
     if (typeof setImmediate === "function") setImmediate(resolve);

@@ -36,7 +36,7 @@ export interface Sampling {
 export interface SequenceRequest {
   tokens: readonly number[];
   maxTokens: number; // new ones; tokens.length + maxTokens is at most the context + 1
-  stops: readonly number[]; // each of them ends the sequence, and is not told
+  stops: readonly number[]; // each of them ends the sequence, and is not reported
   sampling?: Sampling; // absent: the tokens are only read
   /**
    * "tokens": new tokens. "logprobs": and the log-probability of each; without sampling, that of each token read but
@@ -45,7 +45,7 @@ export interface SequenceRequest {
   want: "tokens" | "logprobs" | "logits";
   /** With "logprobs": how each token was chosen, and so many alternatives, 0 or more. */
   top?: number;
-  /** Without sampling: how many of the first tokens nobody wants to hear of. Where a slot holds them, they are not read. */
+  /** Without sampling: how many of the first tokens need no result. Where a slot holds them, they are not read. */
   skip?: number;
   /** Read one token in each pass, as run.c does. Default: as many as fit. */
   oneByOne?: boolean;
@@ -100,7 +100,7 @@ export type ToWorker =
   | { type: "load"; setup: Setup } // once, before all others
   | { type: "start"; id: number; sequences: readonly SequenceRequest[] }
   | { type: "cancel"; id: number } // nothing more comes for this request
-  | { type: "end"; id: number; sequence: number } // this sequence has all it needs: it ends as if a stop had come
+  | { type: "end"; id: number; sequence: number } // end this sequence as if it had met a stop
   | { type: "close" };
 
 /** An error on its way to the other thread. Without a code it is a bug. */
@@ -111,7 +111,7 @@ export interface FailureInfo {
   remedy?: Remedy | undefined;
 }
 
-/** What a request has brought since the last time, and where its time went so far. */
+/** The results of a request since the last time, and where its time went so far. */
 export interface Report {
   id: number;
   slices: Slice[];

@@ -1,12 +1,12 @@
 /*
- * A request: its sequences wait, live and end by themselves, and are told together.
+ * A request: its sequences wait, run and end independently, and are reported together.
  */
 import type { FailureInfo, Report, RequestTimings, SequenceRequest, Slice } from "./protocol.ts";
 
-/** What a request hears of a sequence of its own. */
+/** What a request needs of its sequences. */
 interface Telling {
   readonly ended: boolean;
-  /** What has come since the last time, if anything. */
+  /** The results since the last time, if there are any. */
   takeSlice(): Slice | undefined;
 }
 
@@ -58,7 +58,7 @@ export class Request {
     this.slices.push(slice);
   }
 
-  /** What has come since the last time, if anything. */
+  /** The results since the last time, if there are any. */
   report(): Report | undefined {
     const slices = this.slices;
     this.slices = [];

@@ -2,7 +2,7 @@
  * What run.c's sampler lacks: repetition penalty, top-k, min-p, and an account of how a token was chosen.
  *
  * The logits are narrowed to the tokens that may be chosen, as a copy, and run.c's sampler (llama2/sampler.ts) chooses
- * among these: temperature, top-p and the coin are always its own. With all of this off, nothing here runs.
+ * among these: temperature, top-p and the coin are always its own. With all of this off, none of this code runs.
  */
 import { f32 } from "../llama2/math.ts";
 import { FLT_MIN, randomF32, type Sampler, sample } from "../llama2/sampler.ts";

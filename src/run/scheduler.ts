@@ -8,7 +8,7 @@
  * tokens do not depend on who else is there.
  *
  * Fair: a pass has one token of each live sequence, and what room is left goes to those that read a prompt, the oldest
- * first. So whoever lives waits for at most one pass; only where more live than a pass has room for, they take turns.
+ * first. So a live sequence waits for at most one pass; if more are live than a pass has room for, they take turns.
  */
 import type { Entry, LoadedModel } from "../backend/backend.ts";
 import { describe } from "./failure.ts";
@@ -18,7 +18,7 @@ import { Request } from "./request.ts";
 import { firstRow, isEmpty, Sequence } from "./sequence.ts";
 import { Slots } from "./slots.ts";
 
-/** Sequences that the backend lets go on by itself, with the states of their generators when it began. */
+/** Sequences that the backend decodes by itself, with the states of their generators when it began. */
 interface Going {
   steps: Generator<Int32Array, void, void>;
   sequences: readonly Sequence[];
@@ -27,7 +27,7 @@ interface Going {
 }
 
 export class Scheduler {
-  /** Something has come that should be told at once: the first token of a request, or its end. */
+  /** There is something to report at once: the first token of a request, or its end. */
   urgent = false;
   private readonly slots: Slots;
   private readonly maxBatch: number;
@@ -54,7 +54,7 @@ export class Scheduler {
     this.waiting += sequences.length;
   }
 
-  /** Nothing of this request is wanted any more. Its slots are free at once. */
+  /** Cancel a request. Its slots are free at once. */
   cancel(id: number): void {
     const request = this.requests.get(id);
     if (!request) return;
@@ -87,7 +87,7 @@ export class Scheduler {
     }
   }
 
-  /** What has come since the last call. */
+  /** The reports since the last call. */
   take(): Report[] {
     this.urgent = false;
     const reports: Report[] = [];
@@ -104,7 +104,7 @@ export class Scheduler {
     this.slots.dispose();
   }
 
-  /** Give slots to sequences that wait: first to those of the request that has the fewest. */
+  /** Give slots to waiting sequences: first to those of the request with the fewest live ones. */
   private admit(): void {
     for (let admitted = true; admitted && this.waiting > 0 && !this.slots.full; ) {
       const candidates = [...this.requests.values()]
@@ -136,7 +136,7 @@ export class Scheduler {
     return true;
   }
 
-  /** Who takes part in the next pass, and with how many tokens each. */
+  /** The sequences of the next pass; `taking` says how many tokens each reads. */
   private nextBatch(): Sequence[] {
     let room = this.maxBatch;
     let batch = this.live;
@@ -252,7 +252,7 @@ export class Scheduler {
     for (const { owner } of choosing) if (owner.chooses && owner.countSampling(start, end)) this.urgent = true;
   }
 
-  /** Whether the backend can let all sequences go on by themselves: nobody reads a prompt, or wants to see logits. */
+  /** Whether the backend can decode all sequences by itself: none reads a prompt or wants logits. */
   private canGoOn(): boolean {
     if (this.live.length === 0 || !this.slots.context.decode || this.live.length > this.maxBatch) return false;
     return this.live.every(
@@ -261,7 +261,7 @@ export class Scheduler {
     );
   }
 
-  /** Let them, for some tokens: none of them beyond its end. */
+  /** Start that, for at most as many tokens as the shortest has left. */
   private letGo(): void {
     const sequences = [...this.live];
     const running = sequences.map((sequence) => sequence.running());
@@ -279,7 +279,7 @@ export class Scheduler {
     }
   }
 
-  /** Take what has been chosen in one step. */
+  /** Take the tokens of one step. */
   private goOn(going: Going): void {
     const start = performance.now();
     const { value: tokens, done } = going.steps.next();
@@ -310,7 +310,7 @@ export class Scheduler {
     }
   }
 
-  /** Those that have ended give their slots back. */
+  /** Release the slots of sequences that have ended. */
   private retire(): void {
     this.live = this.live.filter((sequence) => {
       if (!sequence.ended) return true;
@@ -322,7 +322,7 @@ export class Scheduler {
     });
   }
 
-  /** A pass has failed, which says nothing about whom it was for. What lies in the slots is not to be trusted. */
+  /** A pass has failed, and any sequence in it may be the cause. What the slots hold cannot be trusted. */
   private failAll(error: FailureInfo): void {
     this.going = undefined;
     for (const sequence of this.live) sequence.fail(error);

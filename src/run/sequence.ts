@@ -1,5 +1,5 @@
 /*
- * A live sequence: its tokens, what it has brought, and how it ends.
+ * A live sequence: its tokens, its results, and how it ends.
  */
 import type { Entry, Running } from "../backend/backend.ts";
 import { buildSampler, randomU32, type Sampler } from "../llama2/sampler.ts";
@@ -9,19 +9,19 @@ import type { Request } from "./request.ts";
 import { asksForMore, choose, type Draw, detailsOf } from "./sampling.ts";
 import type { Slot } from "./slots.ts";
 
-/** A sequence that has a slot. What is to be read next is what its slot does not hold yet. */
+/** A sequence that has a slot. It reads next what the slot does not hold yet. */
 export class Sequence {
   readonly owner: Request;
   readonly slot: Slot;
   readonly tokens: number[]; // the prompt, then new ones
   readonly sampler: Sampler | undefined;
-  /** Its tokens are chosen here: it asks for more than a backend's sampler has. */
+  /** Its tokens are sampled here: it asks for more than a backend's sampler can do. */
   readonly choosesHere: boolean;
   readonly oneByOne: boolean;
   readonly want: SequenceRequest["want"];
   /** How many tokens the pass at hand reads. */
   taking = 0;
-  /** It went on by itself, and no token was chosen: a plain pass will say why. */
+  /** The device produced no token (non-finite logits): the next pass here reports why. */
   stuck = false;
   ended = false;
   private readonly index: number; // in its request
@@ -59,12 +59,12 @@ export class Sequence {
     this.slice = { sequence: index, tokens: [] };
   }
 
-  /** How many tokens are known and not read. */
+  /** How many tokens are known but not read yet. */
   get unread(): number {
     return this.goal + this.tokens.length - this.promptLength - this.slot.held;
   }
 
-  /** How many more tokens it may get. */
+  /** How many more tokens it may generate. */
   get left(): number {
     return this.end - this.tokens.length;
   }
@@ -78,7 +78,7 @@ export class Sequence {
     return this.slice.ended === "failed";
   }
 
-  /** For a backend that lets it go on by itself. Of several tokens that end it, the backend knows one. */
+  /** For a backend that decodes several steps by itself. Of several stop tokens, the backend knows one. */
   running(): Running {
     const pos = this.slot.held;
     const sampler = this.sampler as Sampler;
@@ -96,7 +96,7 @@ export class Sequence {
     return choose(this.sampler as Sampler, this.sampling as Sampling, this.tokens, logits);
   }
 
-  /** Whether somebody wants the logits after the token at `pos`. */
+  /** Whether the logits after the token at `pos` are wanted. */
   wants(pos: number): boolean {
     return pos >= this.nextRow;
   }
@@ -131,7 +131,7 @@ export class Sequence {
     this.tell(this.tokens[pos + 1], logits);
   }
 
-  /** All that was to be read has been. */
+  /** Everything has been read. */
   finishReading(): void {
     if (!this.sampler && !this.ended && this.unread === 0) this.finish("length");
   }
@@ -142,7 +142,7 @@ export class Sequence {
     if (this.sampler) this.slice.state = this.sampler.rngState;
   }
 
-  /** It has ended after so many draws from `state` on, whatever its sampler says. */
+  /** It has ended: its generator is `draws` draws after `state`, whatever its sampler says. */
   setState(state: bigint, draws: number): void {
     if (this.sampler) this.slice.state = advance(this.sampler, state, draws);
   }
@@ -154,7 +154,7 @@ export class Sequence {
     this.slice.error = error;
   }
 
-  /** What it has brought since the last call, if anything. */
+  /** The results since the last call, if there are any. */
   takeSlice(): Slice | undefined {
     const { slice, rows } = this;
     if (slice.tokens.length === 0 && !slice.logprobs && rows.length === 0 && !slice.ended) return undefined;
@@ -164,7 +164,7 @@ export class Sequence {
     return slice;
   }
 
-  /** How the next token is chosen, where somebody wants to know. */
+  /** How the next token is chosen, if that is wanted. */
   private drawFrom(state: bigint): Draw | undefined {
     const { sampler, sampling, tokens } = this;
     if (this.top === undefined || !sampler || !sampling) return undefined;
@@ -183,7 +183,7 @@ export class Sequence {
   }
 }
 
-/** How many positions of the prompt are read. Nobody asks what comes after the last token that is scored. */
+/** How many positions of the prompt are read. The logits after the last token that is scored are not needed. */
 export function positionsOf({ tokens, sampling, want }: SequenceRequest): number {
   return sampling || want === "logits" ? tokens.length : tokens.length - 1;
 }

@@ -1,7 +1,7 @@
 /*
  * The work of the model's thread, whatever kind of thread it is: it drives the scheduler in slices of about 10 ms.
  *
- * A pass is synchronous: while one runs, the thread hears nothing. It runs here and not in the caller's thread, whose
+ * A pass is synchronous: while one runs, the thread receives no message. It runs here and not in the caller's thread, whose
  * event loop stays free. Between two slices this thread looks for messages, so a new request and a cancel are heard
  * soon, and what has come travels up.
  */

@@ -17,7 +17,7 @@ export interface Slot {
   lastUsed: number;
 }
 
-/** So many slots are filled before one that holds something else is overwritten: a few chats can take turns. */
+/** This many slots are filled before one that holds something else is overwritten: a few chats can take turns. */
 const KEPT = 8;
 
 export class Slots {

@@ -20,7 +20,7 @@ export function startEarly(): void {
   try {
     const worker = newWorker();
     worker.unref();
-    worker.on("error", () => {}); // whoever needs one starts another, and hears why that fails
+    worker.on("error", () => {}); // loadModel starts another, and reports why that fails
     worker.on("exit", () => {
       if (early === worker) early = undefined;
     });

@@ -62,7 +62,7 @@ describe.skipIf(!hasAddon)(`with the native addon${needsAddon}`, () => {
     ]);
   });
 
-  it("an instruction set that is none here is refused by name", async () => {
+  it("an instruction set that this machine lacks is refused by name", async () => {
     for (const isa of [process.arch === "arm64" ? "avx2" : "neon", "avx1024"]) {
       await expect(withIsa(isa, () => load(source, "cpu", 0, 0))).rejects.toThrow(
         expect.objectContaining({

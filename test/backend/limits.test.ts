@@ -62,13 +62,13 @@ describe.skipIf(!hasAddon)(`what the cpu backend cannot hold is refused before a
 });
 
 describe("what no machine can hold is refused before anything is read", () => {
-  it("by the context, which a shorter one mends", async () => {
+  it("by the context; a shorter one works", async () => {
     const { message, remedy } = await refused(paper({ nLayers: 1, seqLen: 2 ** 24, vocabSize: 2 }));
     expect(message).toMatch(/at 2048, say$/);
     expect(remedy).toEqual({ option: "context", value: 2048 });
   });
 
-  it("by a context that float32 cannot count", async () => {
+  it("by a context with more positions than float32 can count", async () => {
     const { message, remedy } = await refused(paper({ seqLen: 2 ** 30 }));
     expect(message).toMatch(/1073741824 positions/);
     expect(remedy).toEqual({ option: "context", value: 4096 });

@@ -99,7 +99,7 @@ describe.skipIf(!hasAddon)(`probing a native file${needsAddon}`, () => {
     expect(starts()).toBe(1);
   });
 
-  it("believes what the build has tried, where nothing can be started, and on another machine", () => {
+  it("trusts the build's probe where no process can be started, and on another machine", () => {
     const path = copied();
     probe(path);
     const [bytes] = readFileSync(`${path}.probe`, "utf8").split("\n");
@@ -110,14 +110,14 @@ describe.skipIf(!hasAddon)(`probing a native file${needsAddon}`, () => {
     expect(inExecutable("/opt/My App/app", () => probe(path)).ok).toBe(false);
   });
 
-  it("does not believe what it remembers of another file", () => {
+  it("ignores the probe result of another file", () => {
     const path = copied();
     probe(path);
     truncateSync(path, 10_000);
     expect(probe(path).ok).toBe(false);
   });
 
-  it("does not believe a note that somebody else left", () => {
+  it("ignores a probe result that was written for another machine", () => {
     const path = copied();
     truncateSync(path, 10_000);
     writeFileSync(`${path}.probe`, "ok");
@@ -153,7 +153,7 @@ describe("probing something else", () => {
     expect(existsSync(`${path}.probe`)).toBe(false);
   });
 
-  it.skipIf(!isLinux)("a library that is no addon", () => {
+  it.skipIf(!isLinux)("a library that is not an addon", () => {
     const path = file();
     const { sharedObjects } = process.report.getReport() as { sharedObjects: string[] };
     copyFileSync(sharedObjects.find((library) => library.includes("/libm.so")) ?? "", path);

@@ -154,7 +154,7 @@ describe("what the system refuses is a typed error:", () => {
     });
   });
 
-  it("a thread, which dies before it works: the others are not waited for", async () => {
+  it("a thread that dies at its start is not waited for", async () => {
     const { Worker } = threads;
     // one whose kernels do not have what it is told to set
     threads.Worker = class extends Worker {

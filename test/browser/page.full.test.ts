@@ -156,7 +156,7 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
 
   it.each([
     ["no model", "loadModel()", "E_USAGE"],
-    ["something that is no model", "loadModel(7)", "E_USAGE"],
+    ["something that is not a model", "loadModel(7)", "E_USAGE"],
     ["an unknown option", "load({ tokeniser: 1 })", "E_USAGE"],
     ["a native backend", 'load({ backend: "cpu" })', "E_USAGE"],
     ["a URL with nothing there", 'loadModel("/models/none.bin", { tokenizer: null })', "E_FILE"],

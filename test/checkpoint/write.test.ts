@@ -148,9 +148,9 @@ describe("a file is there as a whole or not at all", async () => {
     expect((await openFile(out)).header).toEqual(header);
     const message = (path: string) => rejected("E_FILE", writeCheckpoint(path, header, source)).then((e) => e.message);
     expect(await message(folder)).toContain("it is a directory");
-    expect(await message("/dev/null")).toContain("it is no regular file");
+    expect(await message("/dev/null")).toContain("it is not a regular file");
     expect(await message(join(folder, "none", "out.bin"))).toContain("there is no such folder");
-    expect(await message("")).toContain("no name");
+    expect(await message("")).toContain("the name is empty");
   });
 
   it("of two that are written at once, one wins and is whole", async () => {

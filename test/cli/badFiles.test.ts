@@ -99,7 +99,7 @@ describe.concurrent("a model", () => {
     await expectError(["stories.bin"], "E_FILE", "cannot open stories.bin", "All commands: ");
   });
 
-  it("whose tokenizer does not exist is E_FILE, which is no advice about models", async () => {
+  it("a tokenizer that does not exist is E_FILE, without advice about models", async () => {
     const ended = await llama2([modelWith(0, 0), "-z", "tokens.bin"]);
     expect(ended).toMatchObject({
       code: 1,
@@ -107,7 +107,7 @@ describe.concurrent("a model", () => {
     });
   });
 
-  it("for which there is no tokenizer is E_FORMAT, with the flag that names one", async () => {
+  it("a model without a tokenizer is E_FORMAT, with the flag that names one", async () => {
     const model = join(tempDir(), "model.bin");
     writeFileSync(model, makeCheckpoint(SHAPE));
     await expectError([model], "E_FORMAT", "found no tokenizer", /: -z FILE \(E_FORMAT\)$/m);

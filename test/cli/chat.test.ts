@@ -56,7 +56,7 @@ describe("chat", () => {
     expect(stderr).toContain("the conversation has 18 tokens"); // BOS, a space, "[INST] ", one for 0xff, " [/INST]"
   });
 
-  describe("of which a turn is too long", () => {
+  describe("a chat with a turn that is too long", () => {
     // a context of 64 positions. The turn is BOS, a space, and a token for each byte of "[INST] ... [/INST]"
     const folder = tempDir();
     const model = join(folder, "model.bin");
@@ -91,7 +91,7 @@ describe("chat", () => {
       expect(code).toBe(0);
     });
 
-    it("and one that is just as long as the context is read, and one more token is told", async () => {
+    it("a prompt exactly as long as the context is read, and one more token is generated", async () => {
       const { code, stderr } = await chat("", "-i", turn(64), "-n", "0", "-t", "0");
       expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     });

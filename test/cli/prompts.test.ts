@@ -39,7 +39,7 @@ describe.concurrent("a prompt", () => {
     expect((await tell(["-n", "4", "-i", "-"], { stdin })).tokens).toEqual((await tell(["-n", "4"])).tokens);
   });
 
-  it("from standard input is its bytes, with NUL and what no UTF-8 has", async () => {
+  it("standard input is taken as bytes, NUL and invalid UTF-8 included", async () => {
     const stdin = Buffer.from([0x61, 0x00, 0xff, 0xc3, 0x28, 0xf0, 0x9f, 0x0a, 0x0a]);
     const { code, tokens } = await tell(["-i", "-"], { stdin });
     const expected = tokensOf(stdin.subarray(0, -1));
@@ -47,12 +47,12 @@ describe.concurrent("a prompt", () => {
     expect(code).toBe(0);
   });
 
-  it("gives back its text, with U+FFFD for what no UTF-8 has", async () => {
+  it("gives back its text, with U+FFFD for invalid UTF-8", async () => {
     const { text } = await tell(["-i", "-"], { stdin: Buffer.from([0x61, 0x00, 0xff, 0xc3, 0xa9]) });
     expect(text).toMatch(/^a\0\ufffdé/);
   });
 
-  it("as long as the context is read, and one more token is told", async () => {
+  it("a prompt exactly as long as the context is read, and one more token is generated", async () => {
     const prompt = "x".repeat(SEQ_LEN - 2);
     const { code, tokens, stderr } = await tell(["-n", "0", "-i", prompt]);
     expect(tokens.slice(0, SEQ_LEN)).toEqual(tokensOf(prompt));
@@ -83,7 +83,7 @@ describe.concurrent("a prompt", () => {
     expect(code).toBe(0);
   });
 
-  it("as long as -n is not cut, and one more token is told", async () => {
+  it("a prompt exactly as long as -n is not cut, and one more token is generated", async () => {
     const prompt = "x".repeat(8);
     const { tokens, stderr } = await tell(["-n", "10", "-i", prompt]);
     expect(tokens.slice(0, 10)).toEqual(tokensOf(prompt));
@@ -98,7 +98,7 @@ describe.concurrent("a prompt", () => {
     expect(code).toBe(1);
   });
 
-  it("from standard input without an end is E_LIMIT", async () => {
+  it("an endless standard input is E_LIMIT", async () => {
     const { code, stderr } = await tell(["-i", "-"], { stdin: Buffer.alloc((1 << 24) + 1, "x") });
     expect(stderr).toContain("standard input has more than 16777216 bytes");
     expect(stderr).toContain("E_LIMIT");

@@ -34,7 +34,7 @@ describe("detokenize", () => {
     expect(await output(["detokenize", "-"], ids)).toBe(text);
   });
 
-  it.each(["2048", "abc", "1 -5", "1.5"])("refuses %j, which is no token, with 2", async (ids) => {
+  it.each(["2048", "abc", "1 -5", "1.5"])("refuses %j, which is not a token, with 2", async (ids) => {
     const { code, stdout } = await llama2(["detokenize", "--", ids]);
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 2, stdout: "" });
   });

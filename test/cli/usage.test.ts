@@ -71,15 +71,15 @@ describe("arguments that make no sense end with exit code 2:", () => {
     ],
     ["logits without tokens", ["logits", MISSING], "--tokens"],
     ["logits with none", ["logits", MISSING, "--tokens", " , "], "no tokens"],
-    ["logits with a list in which one is no token", ["logits", MISSING, "--tokens", "1,x"], '"x" is not a token id'],
+    ["logits with a list of which one is not a token", ["logits", MISSING, "--tokens", "1,x"], '"x" is not a token id'],
     ["logits with a token that is negative", ["logits", MISSING, "--tokens", "-1"], '"-1" is not a token id'],
     ["logits without a model", ["logits", "--tokens", "1"], "missing required argument"],
     ["perplexity without a file", ["perplexity", MISSING], "missing required argument"],
-    ["detokenize with what is no id", ["detokenize", "-z", MISSING, "1,two"], '"two" is not a token id'],
+    ["detokenize with something that is not an id", ["detokenize", "-z", MISSING, "1,two"], '"two" is not a token id'],
     ["detokenize with an id that is negative", ["detokenize", "-z", MISSING, "--", "1,-2"], '"-2" is not a token id'],
   ])("%s", (_, args, part) => expectUsage(args, part));
 
-  it("a list of tokens whose file has something else", async () => {
+  it("a file of tokens with something else in it", async () => {
     const list = join(tempDir(), "tokens.txt");
     writeFileSync(list, "1 2\n3 x");
     await expectUsage(["logits", MISSING, "--tokens", list], '"x" is not a token id');

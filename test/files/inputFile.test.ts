@@ -66,7 +66,7 @@ describe.each(readers)("what is named as %s", (_, read) => {
   });
 });
 
-it("a file of which the system then tells nothing is refused, and closed", () => {
+it("a file whose size cannot be read is refused, and closed", () => {
   const path = join(tempDir(), "model.bin");
   writeFileSync(path, "");
   // the lowest number that is free, so it is the same as long as nothing stays open

@@ -154,7 +154,7 @@ function check(model: LoadedModel, m: Mix): void {
 const machines = candidates.filter(({ name }, i) => !name.startsWith("cpu") || i === candidates.length - 1);
 
 describe.each(machines)("on $name", ({ backend, threads }) => {
-  it("each of many sequences gets what it would get alone", async () => {
+  it("each of many sequences gets the tokens it would get alone", async () => {
     const model = await backend.load(source, CONTEXT, { threads: threads[0] });
     fc.assert(
       fc.property(mix, (m) => check(model, m)),

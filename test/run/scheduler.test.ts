@@ -82,7 +82,7 @@ describe("fairness", () => {
     expect(Math.max(...disguised.passes)).toBe(8);
   });
 
-  it("a sequence that a single pass has no room for gets its turn: a pass of one token, two requests", () => {
+  it("sequences take turns when a pass has room for one token only", () => {
     const { scheduler } = driven({ maxBatch: 1 });
     for (const id of [0, 1]) scheduler.scheduler.add(id, [request([1], 10)]);
     for (let i = 0; i < 10; i++) scheduler.step();

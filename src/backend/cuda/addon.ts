@@ -57,7 +57,7 @@ export interface NativeContext {
 }
 
 export interface CudaAddon {
-  /** One at least. Throws an error with a code, E_DEVICE_UNAVAILABLE, that says why there is none. */
+  /** At least one; otherwise it throws an error with the code E_DEVICE_UNAVAILABLE that says why. */
   devices(): Device[];
   /** Bytes that nobody uses. */
   freeMemory(device: number): number;

@@ -1,5 +1,5 @@
 /*
- * Whether there is an NVIDIA driver: a look at the file system, which costs nothing where there is none.
+ * Whether there is an NVIDIA driver: a look at the file system, which is cheap where there is none.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";

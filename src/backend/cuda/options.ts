@@ -25,7 +25,7 @@ const NAMES: Record<keyof CudaOptions, string> = {
 };
 
 /**
- * What to say of options that were chosen for another backend, which does not understand them; "" if there are none.
+ * Why options make no sense with this backend: "... need the cuda backend"; "" if all do.
  * @param names what its user calls each option
  */
 export function misplaced(backend: string, { precision, kvPrecision, device }: CudaOptions, names = NAMES): string {

@@ -31,7 +31,7 @@ const UPPER = 2 ** 24;
 const ROUND_TO_UPPER = 1.5 * 2 ** 52 * UPPER;
 /** Added to the lower row of a pair. */
 const BIAS = 128;
-/** So many columns are summed at once: 256 * 128 * 128 = 2^22, so a lower row's sum cannot reach the upper one's. */
+/** The most columns that are summed at once: 256 * 128 * 128 = 2^22, so a lower row's sum cannot reach the upper one's. */
 const MAX_COLUMNS = 256;
 
 /** A matrix in panels of sixteen rows. */

@@ -57,7 +57,7 @@ export async function fill(
   };
 }
 
-/** What a model takes in the kernels' memory, of which `memory` bytes are to be had. */
+/** What a model takes in the kernels' memory, of which `memory` bytes are available. */
 export function estimate(source: Holdings, contextLength: number, threads: number, memory = Infinity): Memory {
   return { ...memoryOf(source, contextLength, threads), available: Math.min(memory, MAX_BYTES) };
 }

@@ -20,7 +20,7 @@ export class Checkpoint implements WeightSource {
   private readonly buffers: ArrayBuffer[] = []; // for pieces; those that are not in use
 
   /**
-   * Check the header and the size of `file`, which is closed with the checkpoint, or at once if it is none.
+   * Check the header and the size of `file`, which is closed with the checkpoint, or at once if it is refused.
    * @throws Llama2Error E_FORMAT if it is not a checkpoint
    */
   static async open(file: ByteSource): Promise<Checkpoint> {

@@ -147,7 +147,7 @@ async function besideWithItsName(modelPath: string): Promise<(ReadTokenizer & { 
 /** The files that have this name but for their ending. */
 const existing = (name: string): string[] => ENDINGS.map((ending) => name + ending).filter((path) => existsSync(path));
 
-/** The tokenizer in the file at `path`, or undefined if it is none. */
+/** The tokenizer in the file at `path`; undefined if the file is not one. */
 async function readIfTokenizer(path: string): Promise<ReadTokenizer | undefined> {
   try {
     return await readAny(path);

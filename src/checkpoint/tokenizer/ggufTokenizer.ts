@@ -26,7 +26,7 @@ export function ggufTokenizer(values: ReadonlyMap<string, GgufValue>, name: stri
     const value = values.get(`tokenizer.ggml.${key}`);
     if (value === undefined) return undefined;
     if (typeof value === "object" && value.values) return value.values;
-    throw refuse(`${key} is no list`);
+    throw refuse(`${key} is not a list`);
   };
   const tokens = list("tokens");
   if (!tokens) throw refuse("it has no tokens");
@@ -40,7 +40,7 @@ export function ggufTokenizer(values: ReadonlyMap<string, GgufValue>, name: stri
     const score = scores[id];
     const type = types ? types[id] : PIECE_TYPES.normal;
     if (typeof text !== "string" || typeof score !== "number" || typeof type !== "number") {
-      throw refuse(`token ${id} is no text with a score and a type`);
+      throw refuse(`token ${id} is not a text with a score and a type`);
     }
     return { text, score, type };
   });

@@ -16,7 +16,7 @@ export interface FoundTokenizer {
   kind: "bin" | "sentencepiece" | "json" | "gguf";
   /** How many tokens it has. The model may have some more: see `note`. */
   pieces: number;
-  /** What deserves to be told. */
+  /** A note for the user. */
   note?: string;
 }
 
@@ -29,12 +29,12 @@ export interface ReadTokenizer {
 /** 16 MiB: Llama 3's tokenizer.json has 9 MB, llama2.c's largest tokenizer.bin 6. */
 const MAX_BYTES = 1 << 24;
 
-/** @throws Llama2Error E_FORMAT if a file of so many bytes is no tokenizer */
+/** @throws Llama2Error E_FORMAT if a file of this size cannot be a tokenizer */
 export function checkTokenizerSize(size: number, path: string): void {
   if (size <= MAX_BYTES) return;
   throw new Llama2Error(
     "E_FORMAT",
-    `${path} is no tokenizer: it has ${bytesText(size)}, and tokenizers have at most ${bytesText(MAX_BYTES)}`,
+    `${path} is not a tokenizer: it has ${bytesText(size)}, and tokenizers have at most ${bytesText(MAX_BYTES)}`,
   );
 }
 
@@ -62,7 +62,7 @@ export async function parseAnyTokenizer(bytes: Uint8Array, path: string): Promis
     return { tokenizer: parseTokenizer(bytes, path), kind: "bin" };
   } catch (error) {
     const other = otherFile(bytes) ?? checkpointLike(bytes);
-    throw other ? new Llama2Error("E_FORMAT", `${path} is no tokenizer: ${other}`) : error;
+    throw other ? new Llama2Error("E_FORMAT", `${path} is not a tokenizer: ${other}`) : error;
   }
 }
 

@@ -23,7 +23,7 @@ const MAX_PIECES = 300_000;
  * @throws Llama2Error E_FORMAT, for other kinds of models too; E_LIMIT
  */
 export function parseSentencePiece(bytes: Uint8Array, name: string): PreparingTokenizer {
-  const refuse = (why: string) => new Llama2Error("E_FORMAT", `${name} is no tokenizer.model: ${why}`);
+  const refuse = (why: string) => new Llama2Error("E_FORMAT", `${name} is not a tokenizer.model: ${why}`);
   const pieces: Piece[] = [];
   let trainer = new Map<number, number | Uint8Array>();
   let normalizer = new Map<number, number | Uint8Array>();
@@ -47,7 +47,7 @@ export function parseSentencePiece(bytes: Uint8Array, name: string): PreparingTo
   const number = (spec: Map<number, number | Uint8Array>, field: number, byDefault: number) => {
     const value = spec.get(field) ?? byDefault;
     if (typeof value === "number") return value;
-    throw refuse(`field ${field} of its specification is no number`);
+    throw refuse(`field ${field} of its specification is not a number`);
   };
   const type = number(trainer, TRAINER.modelType, 1);
   if (type !== BPE) throw refuse(`its model has the type ${type}, and byte pair encoding (${BPE}) is supported`);

@@ -27,7 +27,7 @@ type Refuse = (why: string) => Llama2Error;
  * @throws Llama2Error E_FORMAT, for tokenizers of other kinds by what they have and Llama 2's do not
  */
 export function parseTokenizerJson(bytes: Uint8Array, name: string): PreparingTokenizer {
-  const refuse: Refuse = (why) => new Llama2Error("E_FORMAT", `${name} is no tokenizer of Llama 2: ${why}`);
+  const refuse: Refuse = (why) => new Llama2Error("E_FORMAT", `${name} is not a tokenizer of Llama 2: ${why}`);
   const json = parseJsonObject(bytes, name);
   const { model } = json;
   if (!isJsonObject(model)) throw refuse("it has no model");
@@ -78,7 +78,7 @@ function piecesOf(vocab: unknown, added: unknown, refuse: Refuse): Piece[] {
     set(id, text, isByte ? PIECE_TYPES.byte : id === UNK ? PIECE_TYPES.unknown : PIECE_TYPES.normal);
   }
   for (const token of added) {
-    if (!isJsonObject(token)) throw refuse("one of its added_tokens is no object");
+    if (!isJsonObject(token)) throw refuse("one of its added_tokens is not an object");
     set(token.id, token.content, token.special === true ? PIECE_TYPES.control : PIECE_TYPES.userDefined);
   }
   const missing = Array.from(pieces).indexOf(undefined as unknown as Piece);
@@ -98,7 +98,7 @@ function scoreByMerges(pieces: Piece[], merges: unknown, refuse: Refuse): void {
   merges.forEach((merge, rank) => {
     const [left, right, rest] = typeof merge === "string" ? merge.split(" ") : Array.isArray(merge) ? merge : [];
     if (typeof left !== "string" || typeof right !== "string" || rest !== undefined)
-      throw refuse(`merge ${rank} is no pair`);
+      throw refuse(`merge ${rank} is not a pair`);
     const id = ids.get(left + right);
     if (id === undefined || !ids.has(left) || !ids.has(right)) {
       throw refuse(`merge ${rank} is of ${quoted(left)} and ${quoted(right)}, which are no pieces together`);
@@ -132,7 +132,7 @@ function scoreByMerges(pieces: Piece[], merges: unknown, refuse: Refuse): void {
 function spacePrefixOf({ normalizer, pre_tokenizer }: JsonObject, refuse: Refuse): PieceOptions["spacePrefix"] {
   const steps =
     isJsonObject(normalizer) && normalizer.type === "Sequence" ? normalizer.normalizers : [normalizer ?? []].flat();
-  if (!Array.isArray(steps)) throw refuse("its normalizer is none");
+  if (!Array.isArray(steps)) throw refuse("its normalizer is not valid");
   let prefix: PieceOptions["spacePrefix"] = "never";
   let spaces = false;
   for (const step of steps) {

@@ -233,7 +233,8 @@ class PickleReader {
     if (kind !== "storage" || numbers === undefined || typeof device !== "string" || !isSize(length)) {
       throw this.refuse("it names a storage as torch.save does not");
     }
-    if (typeof key !== "string" || !/^(0|[1-9]\d{0,8})$/.test(key)) throw this.refuse("a storage's key is no number");
+    if (typeof key !== "string" || !/^(0|[1-9]\d{0,8})$/.test(key))
+      throw this.refuse("a storage's key is not a number");
     const known = this.storages.get(key);
     if (known && (known.type !== numbers || known.length !== length)) {
       throw this.refuse(
@@ -257,7 +258,8 @@ class PickleReader {
 
   private setItems(items: readonly Value[]): void {
     const dict = this.stack[this.floor(1)];
-    if (!(dict instanceof Dict) || items.length % 2 !== 0) throw this.refuse("it sets items of what is no dict");
+    if (!(dict instanceof Dict) || items.length % 2 !== 0)
+      throw this.refuse("it sets items of something that is not a dict");
     for (let i = 0; i < items.length; i += 2) {
       const key = items[i];
       if (typeof key !== "string" && !isSize(key)) throw this.refuse("a key of a dict is neither text nor a number");
@@ -268,7 +270,7 @@ class PickleReader {
 
   private append(items: readonly Value[]): void {
     const list = this.stack[this.floor(1)];
-    if (!(list instanceof List)) throw this.refuse("it appends to what is no list");
+    if (!(list instanceof List)) throw this.refuse("it appends to something that is not a list");
     for (const item of items) list.items.push(item);
   }
 

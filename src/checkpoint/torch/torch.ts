@@ -54,7 +54,7 @@ export async function openTorch(file: ByteSource): Promise<TorchFile> {
   const tensors = new Map<string, StoredTensor>();
   for (const [key, value] of state.entries) {
     if (typeof key !== "string" || !(value instanceof Tensor)) {
-      throw refuse(`${quoted(String(key))} is no tensor. What it holds: ${keysOf(root)}`);
+      throw refuse(`${quoted(String(key))} is not a tensor. What it holds: ${keysOf(root)}`);
     }
     tensors.set(key, store(file, entries, key, value, refuse));
   }

@@ -126,7 +126,7 @@ function parseDirectory(directory: DataView, count: number, start: number, refus
   for (let i = 0; i < count; i++) {
     const where = `entry ${i} of its directory, at byte ${start + at},`;
     if (at + CENTRAL.bytes > directory.byteLength || directory.getUint32(at, true) !== CENTRAL.signature) {
-      throw refuse(`${where} is none`);
+      throw refuse(`${where} is not an entry`);
     }
     const [nameLength, extraLength, commentLength] = [28, 30, 32].map((field) => directory.getUint16(at + field, true));
     const end = at + CENTRAL.bytes + nameLength + extraLength;

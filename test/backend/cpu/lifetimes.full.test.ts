@@ -98,7 +98,7 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout });
   });
 
-  it("garbage collection of whatever nobody holds", async () => {
+  it("garbage collection of objects without references", async () => {
     const script = `${prelude(path)}
       let context = (await load()).openContext(1); // nobody holds the model
       gc();

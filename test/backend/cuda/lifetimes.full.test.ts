@@ -69,7 +69,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "enough true\ntrue true\n" });
   });
 
-  it("gives log-probabilities to whoever asks, with the same tokens", async () => {
+  it("gives log-probabilities when asked, with the same tokens", async () => {
     const script = `${library}
       const model = await load();
       const tell = async (onToken) => {
@@ -118,7 +118,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
     },
   );
 
-  it("asks nothing of a device that is lost, and says why each time", async () => {
+  it("does not call a lost device, and says why each time", async () => {
     const script = `
       process.env.EMULATOR_FAULT = "400"; // the model is loaded by then
       ${direct}

@@ -106,7 +106,7 @@ describe("what the keys say", () => {
     ["another size of heads", [["llama.attention.key_length", 4, 8]], /key_length is 8/],
     ["a size as text", [["llama.embedding_length", 8, "16"]], /embedding_length is "16"/],
     ["a size of 0", [["llama.block_count", 4, 0]], /block_count is 0/],
-    ["a list of heads", [["llama.attention.head_count", 9, { type: 4, items: [4, 4] }]], /head_count is no number/],
+    ["a list of heads", [["llama.attention.head_count", 9, { type: 4, items: [4, 4] }]], /head_count is not a number/],
     ["RoPE factors", [], /rope_freqs.weight/],
     ["more layers", [["llama.block_count", 4, 3]], /has no blk.2/],
   ])("%s is refused by name", async (what, changes, message) => {
@@ -167,7 +167,7 @@ describe("refused is", () => {
     ],
     ["an alignment of 0", head(0, 1, (b) => b.text("general.alignment").uint32(4).uint32(0)), /alignment is 0/],
     [
-      "an alignment that is no power of two",
+      "an alignment that is not a power of two",
       head(0, 1, (b) => b.text("general.alignment").uint32(4).uint32(48)),
       /alignment is 48/,
     ],

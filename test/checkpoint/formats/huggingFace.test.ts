@@ -113,8 +113,8 @@ describe("what a config.json says", () => {
     ["no size", { hidden_size: undefined }, /hidden_size is missing/],
     ["heads that do not divide", { num_attention_heads: 3, num_key_value_heads: 3 }, /not a multiple of the 3 heads/],
     ["odd heads", { num_attention_heads: 16, num_key_value_heads: 16 }, /head size is 1/],
-    ["an epsilon that is none", { rms_norm_eps: 2 }, /epsilon/],
-    ["a theta that is none", { rope_theta: 0 }, /theta/],
+    ["an epsilon out of range", { rms_norm_eps: 2 }, /epsilon/],
+    ["a theta out of range", { rope_theta: 0 }, /theta/],
     ["more layers than there are", { num_hidden_layers: 3 }, /has no model.layers.2.input_layernorm/],
     ["fewer layers than there are", { num_hidden_layers: 1 }, /model.layers.1/],
     ["another vocabulary", { vocab_size: 299 }, /embed_tokens.*\[300, 16\].*\[299, 16\]/],
@@ -167,10 +167,10 @@ describe("a folder that is not whole", () => {
 
   const whole = Object.fromEntries(tensors.map(({ name }) => [name, "a.safetensors"]));
   it.each([
-    ["a path upwards", { x: "../a.safetensors" }, /names a file that is none/],
-    ["an absolute path", { x: "/etc/passwd" }, /names a file that is none/],
-    ["a URL", { x: "https:evil" }, /names a file that is none/],
-    ["a number", { x: 7 }, /names a file that is none/],
+    ["a path upwards", { x: "../a.safetensors" }, /names an invalid file/],
+    ["an absolute path", { x: "/etc/passwd" }, /names an invalid file/],
+    ["a URL", { x: "https:evil" }, /names an invalid file/],
+    ["a number", { x: 7 }, /names an invalid file/],
     ["a file that is not there", { x: "b.safetensors" }, /"b.safetensors", which is not there/],
     ["a tensor that is not in its file", { x: "a.safetensors" }, /"x" is not in "a.safetensors"/],
     ["a tensor of which the index does not know", { "lm_head.weight": undefined }, /"lm_head.weight" is also in/],

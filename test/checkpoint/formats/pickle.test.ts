@@ -149,7 +149,7 @@ describe("nothing is called, and refused by name is", () => {
   });
 
   it.each([
-    ["a call of something that is no name", begin().text("os.system").op(")").op("R"), /Nothing was called/],
+    ["a call of something the name is empty", begin().text("os.system").op(")").op("R"), /Nothing was called/],
     ["a call without a tuple", begin().global("collections", "OrderedDict").op("N").op("R"), /Nothing was called/],
     [
       "OrderedDict of something",
@@ -170,11 +170,11 @@ describe("nothing is called, and refused by name is", () => {
       /state of something/,
     ],
     ["BUILD with a tuple", begin().orderedDict().op(")").op("b"), /state of something/],
-    ["SETITEM of a list", begin().op("]").text("a").op("N").op("s"), /no dict/],
-    ["SETITEMS of a name", begin().global("collections", "OrderedDict").op("(").text("a").op("N").op("u"), /no dict/],
-    ["SETITEMS of an odd number", begin().raw(0x7d).op("(").text("a").op("u"), /no dict/],
-    ["APPEND to a dict", begin().raw(0x7d).op("N").op("a"), /no list/],
-    ["APPENDS to a tuple", begin().op(")").op("(").op("N").op("e"), /no list/],
+    ["SETITEM of a list", begin().op("]").text("a").op("N").op("s"), /not a dict/],
+    ["SETITEMS of a name", begin().global("collections", "OrderedDict").op("(").text("a").op("N").op("u"), /not a dict/],
+    ["SETITEMS of an odd number", begin().raw(0x7d).op("(").text("a").op("u"), /not a dict/],
+    ["APPEND to a dict", begin().raw(0x7d).op("N").op("a"), /not a list/],
+    ["APPENDS to a tuple", begin().op(")").op("(").op("N").op("e"), /not a list/],
     ["a key that is a tuple", begin().raw(0x7d).op(")").op("N").op("s"), /key of a dict/],
     ["a key twice", begin().raw(0x7d).op("(").text("a").op("N").text("a").op("N").op("u"), /"a" twice/],
     ["a tuple of what a mark hides", begin().op("N").op("(").raw(0x85), /more values than there are/],
@@ -292,17 +292,17 @@ describe("nothing is called, and refused by name is", () => {
     [
       "a path as its key",
       id((p) => p.text("storage").global("torch", "FloatStorage").text("../0").text("cpu").whole(1)),
-      /key is no number/,
+      /key is not a number/,
     ],
     [
       "a key that is a number",
       id((p) => p.text("storage").global("torch", "FloatStorage").whole(0).text("cpu").whole(1)),
-      /key is no number/,
+      /key is not a number/,
     ],
     [
       "zeros before its key",
       id((p) => p.text("storage").global("torch", "FloatStorage").text("00").text("cpu").whole(1)),
-      /key is no number/,
+      /key is not a number/,
     ],
     ["a persistent id that is text", begin().text("storage").op("Q"), /names a storage/],
     [

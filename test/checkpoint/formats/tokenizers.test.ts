@@ -164,7 +164,7 @@ describe("a sentencepiece model is refused", () => {
     expect(thrown("E_FORMAT", () => parse(bytes)).message).toMatch(expected);
   });
 
-  it("cut short at any byte of its last 300, or is another tokenizer", () => {
+  it("cut short at any byte of its last 300, or reads as another tokenizer", () => {
     for (let length = good.length - 300; length < good.length; length++) {
       try {
         parse(good.subarray(0, length));
@@ -235,8 +235,8 @@ describe("tokenizer.json", () => {
     ["without a model", { ...json, model: undefined }, /no model/],
     ["without a vocabulary", withModel({ vocab: [] }), /no vocabulary/],
     ["without merges", withModel({ merges: undefined }), /no merges/],
-    ["with a merge of three", withModel({ merges: ["a b c"] }), /no pair/],
-    ["with a merge of what is no piece", withModel({ merges: ["a q"] }), /no pieces together/],
+    ["with a merge of three", withModel({ merges: ["a b c"] }), /not a pair/],
+    ["with a merge of something that is not a piece", withModel({ merges: ["a q"] }), /no pieces together/],
     [
       "with an order that no scores give",
       withModel({ merges: ["a bc", "\u2581 a", "ab c"], vocab: { ...(model.vocab as object), bc: small.length } }),
@@ -298,7 +298,7 @@ describe("the tokenizer in a GGUF file", () => {
   it.each<[string, string, unknown, RegExp]>([
     ["of another kind", "model", "gpt2", /"gpt2"/],
     ["without tokens", "tokens", undefined, /no tokens/],
-    ["with tokens that are no list", "tokens", 7, /tokens is no list/],
+    ["with tokens that are no list", "tokens", 7, /tokens is not a list/],
     ["with fewer scores", "scores", list([1, 2]), /2 scores/],
     ["with scores that are text", "scores", list(small.map(() => "1")), /token 0/],
     ["with another BOS", "bos_token_id", 7, /0, 7, 2/],

@@ -79,9 +79,9 @@ describe("refused is", () => {
     [
       "a dict of other things",
       bare((p) => p.raw(0x7d).text("state_dict").raw(0x7d).op("s")),
-      /"state_dict" is no tensor. What it holds: "state_dict"/,
+      /"state_dict" is not a tensor. What it holds: "state_dict"/,
     ],
-    ["keys that are numbers", bare((p) => p.raw(0x7d).whole(1).op("N").op("s")), /"1" is no tensor/],
+    ["keys that are numbers", bare((p) => p.raw(0x7d).whole(1).op("N").op("s")), /"1" is not a tensor/],
   ])("%s", async (_, bytes, message) => {
     expect((await rejected("E_FORMAT", open(bytes))).message).toMatch(message);
   });
