@@ -27,13 +27,4 @@ const Kernels* chooseKernels(const std::string& isa) {
   return nullptr;
 }
 
-bool prefersOneStream() {
-#if defined(__x86_64__) || defined(_M_X64)
-  __builtin_cpu_init();
-  return !__builtin_cpu_is("intel");
-#else
-  return true;
-#endif
-}
-
 }  // namespace llama2

@@ -15,12 +15,6 @@ std::vector<const Kernels*> supportedKernels();
 /* Those of the name `isa`, or the best if it is empty; nullptr if this machine has none of that name. */
 const Kernels* chooseKernels(const std::string& isa);
 
-/*
- * Whether a matrix that comes from memory is read fastest one panel at a time: `streamed` of kernels.h. Measured: Zen 3
- * to 5 prefetch one stream best; Intel's Sapphire Rapids reads four panels at once 1.2 to 1.4 times as fast.
- */
-bool prefersOneStream();
-
 }  // namespace llama2
 
 #endif

@@ -76,7 +76,7 @@ std::vector<float> Reference::forward(const std::vector<Entry>& entries) {
   for (size_t done = 0; done < entries.size();) {
     const size_t some = std::min<size_t>(entries.size() - done, t.maxBatch());
     const int count = static_cast<int>(some);
-    t.forward(parts_->context, entries.data() + done, count, count, logits.data() + done * n);
+    t.forward(parts_->context, entries.data() + done, count, count, logits.data() + done * n, t.threads());
     done += some;
   }
   return logits;
