@@ -37,8 +37,8 @@ function parts(some: readonly TensorToWrite[]): { header: Json; data: Uint8Array
   const header = treeOf({ __metadata__: { format: "pt" }, ...Object.fromEntries(entries) });
   return { header, data: joined(...numbers) };
 }
-/** Most inputs are the first tensors alone: no whole model, but read as one, and in a third of the time. */
-const FEW = 3;
+/** Most inputs are the first tensors alone: no whole model, but read as one, and in a fraction of the time. */
+const FEW = 2;
 const all = parts(tensors);
 const few = parts(tensors.slice(0, FEW));
 
@@ -59,7 +59,7 @@ export const safetensors: Target = {
   name: "safetensors",
   files: ["checkpoint/safetensors", "checkpoint/json", "checkpoint/storedWeights"],
   make(dice) {
-    const { header, data } = dice.chance(0.7) ? few : all;
+    const { header, data } = dice.chance(0.8) ? few : all;
     const json = jsonBytes(dice.chance(0.85) ? changedTree(header, dice) : header);
     const file = safetensorsFile(json, data, dice.chance(0.05) ? dice.whole() : undefined);
     return { "config.json": configBytes, "model.safetensors": damaged(file, dice, 0.15) };
@@ -96,7 +96,7 @@ export const gguf: Target = {
   files: ["checkpoint/gguf", "checkpoint/tokenizer/ggufTokenizer"],
   make(dice) {
     const entries = [...KEYS];
-    const some: TensorToWrite[] = dice.pick(ggufModels).slice(0, dice.chance(0.7) ? FEW : undefined);
+    const some: TensorToWrite[] = dice.pick(ggufModels).slice(0, dice.chance(0.85) ? FEW : undefined);
     for (let changes = dice.below(3); changes > 0; changes--) {
       if (dice.chance(0.6)) changeEntry(entries, dice);
       else changeTensor(some, dice);
@@ -239,8 +239,8 @@ export const torch: Target = {
   name: "torch",
   files: ["checkpoint/torch/pickle", "checkpoint/torch/zip", "checkpoint/torch/torch", "checkpoint/stored"],
   make(dice): Input {
-    const isTraining = dice.chance(0.15);
-    const isFew = !isTraining && dice.chance(0.8);
+    const isTraining = dice.chance(0.08);
+    const isFew = !isTraining && dice.chance(0.9);
     const opcodes = isFew ? fewPieces : isTraining ? trainingPieces : dice.chance(0.5) ? turnedPieces : statePieces;
     const pickle = damaged(joined(...(dice.chance(0.6) ? changedOpcodes(opcodes, dice) : opcodes)), dice, 0.1);
     const entries: Entry[] = [
