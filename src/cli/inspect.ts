@@ -42,7 +42,7 @@ function linesOf(found: Inspection): [string, string][] {
   return [
     ["name", found.name],
     ["format", found.format],
-    ["architecture", found.architecture],
+    ["architecture", harmless(found.architecture)],
     ...shape,
     ["parameters", number(found.parameters)],
     ["tensors", `${number(found.tensors)} (${dtypes.join(", ")})`],
@@ -54,4 +54,7 @@ function linesOf(found: Inspection): [string, string][] {
 }
 
 const tensorLine = ({ name, dtype, shape, offset, bytes }: Inspection["tensorList"][number]): string =>
-  `${[name, dtype, `[${shape.join(", ")}]`, offset, bytes].join("\t")}\n`;
+  `${[harmless(name), dtype, `[${shape.join(", ")}]`, offset, bytes].join("\t")}\n`;
+
+/** Text of a file on one line, without what a terminal obeys. */
+const harmless = (text: string): string => text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, " ");

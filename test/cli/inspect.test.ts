@@ -33,6 +33,18 @@ async function inspected(path: string, ...flags: string[]) {
 }
 
 describe("llama2 inspect", () => {
+  it("prints nothing of a file that a terminal obeys", async () => {
+    const named = { name: "\u001b[2J\u009b31m\u202e", type: "F16" as const, shape: [1], values: new Float32Array(1) };
+    const path = folderOf({
+      "config.json": huggingFaceConfig(hf, { model_type: "ll\u001b]0;x\u0007ama" }),
+      "model.safetensors": safetensorsBytes([...huggingFaceTensors(hf), named]),
+    });
+    const { stdout, stderr, code } = await llama2(["inspect", path, "--tensors"]);
+    expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
+    expect(stdout.toString()).toMatch(/architecture: ll ]0;x ama/);
+    expect(stdout.toString().replace(/[\n\t]/g, "")).not.toMatch(/\p{C}/u);
+  });
+
   it("says what a Hugging Face folder is", async () => {
     const path = folder();
     const found = await inspected(path);
