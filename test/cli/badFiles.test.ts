@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { makeCheckpoint } from "../helpers/checkpoint.ts";
 import { llama2, MAIN } from "../helpers/cli.ts";
+import { shortOrLong } from "../helpers/full.ts";
 import { type Fields, sparseFile } from "../helpers/sparse.ts";
 import { tempDir } from "../helpers/temp.ts";
 import { tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";
@@ -41,7 +42,7 @@ async function expectError(args: string[], code: string, ...parts: (string | Reg
   return ended.stdout;
 }
 
-describe.concurrent.each([NaN, Infinity, -Infinity])("a weight that is %f", (value) => {
+describe.concurrent.each(shortOrLong([NaN, -Infinity], [NaN, Infinity, -Infinity]))("a weight that is %f", (value) => {
   it("is E_NUMERIC with the position of the token that it spoils, after the logits of those before", async () => {
     const model = modelWith(value, EMBEDDING_OF_X);
     const stdout = await expectError(["logits", model, "--tokens", `1 5 9 ${X} 7`], "E_NUMERIC", "after position 3");
