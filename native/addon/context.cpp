@@ -6,7 +6,8 @@
 Napi::Function Context::define(Napi::Env env) {
   return DefineClass(env, "Context",
                      {InstanceMethod<&Context::forward>("forward"), InstanceMethod<&Context::sample>("sample"),
-                      InstanceMethod<&Context::copy>("copy"), InstanceMethod<&Context::dispose>("dispose")});
+                      InstanceMethod<&Context::copy>("copy"), InstanceMethod<&Context::trace>("trace"),
+                      InstanceMethod<&Context::dispose>("dispose")});
 }
 
 /* new Context(model, sequences) */
@@ -84,6 +85,20 @@ Napi::Value Context::copy(const Napi::CallbackInfo& info) {
     const int to = whole(info[1], "the sequence to copy to", 0, last);
     const int positions = whole(info[2], "how many positions to copy", 0, own.transformer->config().seqLen);
     own.transformer->copy(parts_->context, from, to, positions);
+    return info.Env().Undefined();
+  });
+}
+
+/* trace(sequence, pos, keys, values): void - the position's keys and values, (nLayers, kvDim) each */
+Napi::Value Context::trace(const Napi::CallbackInfo& info) {
+  return guarded<Napi::Value>(info.Env(), [&] {
+    if (info.Length() != 4) throw BadArgument{"trace"};
+    const Parts& own = parts();
+    const llama2::Config& p = own.transformer->config();
+    const int sequence = whole(info[0], "the sequence to trace", 0, own.context.sequences() - 1);
+    const int pos = whole(info[1], "the position to trace", 0, p.seqLen - 1);
+    const size_t size = static_cast<size_t>(p.nLayers) * p.nKvHeads * p.headSize();
+    own.transformer->trace(own.context, sequence, pos, floats(info[2], size).data, floats(info[3], size).data);
     return info.Env().Undefined();
   });
 }

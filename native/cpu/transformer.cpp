@@ -253,4 +253,21 @@ void Transformer::copy(Context& context, int from, int to, int positions) noexce
   }
 }
 
+void Transformer::trace(const Context& context, int sequence, int pos, float* keys, float* values) const noexcept {
+  const Config& p = config_;
+  const KvCache& cache = context.caches_[sequence];
+  const int headSize = p.headSize();
+  const size_t panel = pos / kPanel;
+  const size_t heads = static_cast<size_t>(p.nLayers) * p.nKvHeads;
+  for (size_t head = 0; head < heads; head++) {
+    // a row of the keys' matrix, and a column of the values'
+    const float* key = cache.keyCache + head * Matrix::size(p.seqLen, headSize) + panel * headSize * kPanel;
+    const float* value = cache.valueCache + head * Matrix::size(headSize, p.seqLen) + static_cast<size_t>(pos) * kPanel;
+    for (size_t i = 0; i < static_cast<size_t>(headSize); i++) {
+      keys[head * headSize + i] = key[i * kPanel + pos % kPanel];
+      values[head * headSize + i] = value[i / kPanel * p.seqLen * kPanel + i % kPanel];
+    }
+  }
+}
+
 }  // namespace llama2

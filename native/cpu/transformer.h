@@ -135,6 +135,9 @@ class Transformer {
   /* Let one sequence begin as another does: copy its first `positions` keys and values. */
   void copy(Context& context, int from, int to, int positions) noexcept;
 
+  /* Copy the keys and values of a position, (nLayers, kvDim) each. */
+  void trace(const Context& context, int sequence, int pos, float* keys, float* values) const noexcept;
+
   /* The most entries of a batch. */
   int maxBatch() const { return maxBatch_; }
 

@@ -76,6 +76,12 @@ export interface Running extends Entry {
   stop: number;
 }
 
+/** What is kept of a position that was read: its keys, rotated, and its values. */
+export interface KeysAndValues {
+  keys: Float32Array; // (nLayers, kvDim)
+  values: Float32Array; // (nLayers, kvDim)
+}
+
 /** Sequences being read: their KV caches and the state beside them. They do not affect each other. */
 export interface Context {
   /**
@@ -108,5 +114,7 @@ export interface Context {
    * can then be read on from there, with the same bits as if it had read them itself.
    */
   copy?(from: number, to: number, positions: number): void;
+  /** Where a backend can: copies of the keys and values of a position that has been read. */
+  trace?(entry: Pick<Entry, "pos" | "sequence">): KeysAndValues;
   dispose(): void;
 }

@@ -11,6 +11,7 @@ export const COMMANDS = [
   "tokenize",
   "detokenize",
   "logits",
+  "trace",
   "perplexity",
   "bench",
   "doctor",
@@ -62,6 +63,13 @@ const FLAGS = {
 function backendName(text: string): string {
   if (text === "auto" || (BACKENDS as readonly string[]).includes(text)) return text;
   throw new InvalidArgumentError(`Expected auto, ${BACKENDS.join(", ")}.`);
+}
+
+/** Reads two backends with a comma between them. */
+export function twoBackends(text: string): string[] {
+  const names = text.split(",");
+  if (names.length === 2 && names.every((name) => (BACKENDS as readonly string[]).includes(name))) return names;
+  throw new InvalidArgumentError(`Expected two of ${BACKENDS.join(", ")}, as ts,cpu.`);
 }
 
 /** Reads a whole number from `min` to `max`. */

@@ -11,7 +11,7 @@ import { withoutEscapes } from "./escape.ts";
 import { afterFlags, overview } from "./help.ts";
 import { adviceForArguments, didYouMean } from "./hints.ts";
 import { beQuiet, complain, endWithOutput, endWithSignals, Interrupted, interruptible, print } from "./io.ts";
-import { addMachineFlags, asFlag, COMMANDS, decimal, list, oneOf, seed, whole } from "./options.ts";
+import { addMachineFlags, asFlag, COMMANDS, decimal, list, oneOf, seed, twoBackends, whole } from "./options.ts";
 import type { StoryFlags } from "./story.ts";
 import { printVersion } from "./version.ts";
 
@@ -126,6 +126,7 @@ function addCommands(llama2: Command): void {
       return interruptible((signal) => logits(model, flags, signal));
     });
   addMachineFlags(logitsCommand);
+  addTrace(llama2);
   const perplexityCommand = llama2
     .command("perplexity <model> <file>")
     .description("measure how well a model predicts a text; a line <|end|> separates documents")
@@ -205,6 +206,34 @@ function addCommands(llama2: Command): void {
       const { quantize } = await import("./quantize.ts");
       return interruptible((signal) => quantize(input, output, flags, signal));
     });
+}
+
+function addTrace(llama2: Command): void {
+  const traceCommand = llama2
+    .command("trace [model]")
+    .description("show what is computed for a token, line by line of transformer.ts")
+    .option("-i, --prompt <text>", "what is read; - reads standard input")
+    .option("--pos <p>", "the position to look at; default: the last of the prompt", whole("positions", 0, 2 ** 31 - 1))
+    .option("-t, --temperature <n>", "how positions after the prompt are chosen", decimal(0, Number.MAX_VALUE), 0)
+    .option("-p, --top-p <n>", "likewise", decimal(0, 1), 0.9)
+    .addOption(new Option("-s, --seed <n>", "likewise").argParser(seed).default(1n, "1"))
+    .option("--at <stop>", "draw its values: embed, norm1, q, k, v, rope, scores, probs or att, mix, ...")
+    .option("--layer <l>", "of one layer", whole("layers", 0, 2 ** 31 - 1))
+    .option("--head <h>", "with --at att or scores: one head, at every position", whole("heads", 0, 2 ** 31 - 1))
+    .option("--step", "a debugger: n next, b back, s into, o out, q quit")
+    .addOption(new Option("--ablate <part>", "switch off L2, L2.att, L2.ffn or L2.H5; may repeat").argParser(collect))
+    .option("--why <value>", "down the largest terms of logits[12], L2.q[5]: to a weight and a token")
+    .option("--depth <n>", "how many values --why follows", whole("values", 1, 1000), 4)
+    .addOption(new Option("--diff <a,b>", "compare two backends, stop by stop").argParser(twoBackends))
+    .option("--tolerance <x>", "of --diff, relative; default: 0, with cuda 1e-4", decimal(0, Number.MAX_VALUE))
+    .option("--npz <file>", "write the values for NumPy, with TransformerLens' names")
+    .option("--json", "print one JSON object")
+    .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
+    .action(async (model, flags) => {
+      const { trace } = await import("./trace.ts");
+      return interruptible((signal) => trace(model, flags, signal));
+    });
+  addMachineFlags(traceCommand);
 }
 
 function addHelp(llama2: Command): void {

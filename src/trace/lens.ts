@@ -77,3 +77,15 @@ export function sharesOf(
   const logit = run.values(pos, { id: "logits", layer: -1 })[token];
   return { shares, logit, residue: logit - shares.reduce((sum, { value }) => sum + value, 0) };
 }
+
+/** How far logits `b` have moved from `a`: the KL divergence of their softmaxes, in nats. */
+export function divergence(a: Float32Array, b: Float32Array): number {
+  const [p, q] = [logSoftmax(a), logSoftmax(b)];
+  return p.reduce((sum, logp, i) => (logp === -Infinity ? sum : sum + Math.exp(logp) * (logp - q[i])), 0);
+}
+
+function logSoftmax(logits: Float32Array): Float64Array {
+  const max = logits.reduce((a, b) => Math.max(a, b));
+  const sum = logits.reduce((sum, value) => sum + Math.exp(value - max), 0);
+  return Float64Array.from(logits, (value) => value - max - Math.log(sum));
+}

@@ -53,8 +53,8 @@ export class TracedModel {
     throw new Llama2Error("E_USAGE", "this model was opened without a tokenizer");
   }
 
-  /** The tokens of a text, BOS first. */
-  encode(text: string): number[] {
+  /** The tokens of a text or of its UTF-8 bytes, BOS first. */
+  encode(text: string | Uint8Array): number[] {
     return encode(this.tokenizer, toByteString(text), true, false);
   }
 

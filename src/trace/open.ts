@@ -44,7 +44,8 @@ export async function openTrace(path: string | URL = BUNDLED, options: OpenOptio
   });
 }
 
-const BUNDLED = packagePath("models", "stories2M.bin");
+/** The model that comes with the package. */
+export const BUNDLED: string = packagePath("models", "stories2M.bin");
 
 /** Work with the weights of the model at `path` while its file is open. */
 export async function withWeights<T>(

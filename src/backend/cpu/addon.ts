@@ -28,6 +28,8 @@ export interface NativeContext {
   sample(logits: Float32Array, draws: Float32Array, count: number, tokens: Int32Array, threads: number): void;
   /** the first `positions` positions of a sequence, into another */
   copy(from: number, to: number, positions: number): void;
+  /** keys, values: (nLayers, kvDim), of a position */
+  trace(sequence: number, pos: number, keys: Float32Array, values: Float32Array): void;
   dispose(): void;
 }
 

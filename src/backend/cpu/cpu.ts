@@ -3,7 +3,7 @@
  */
 import { Llama2Error } from "../../errors.ts";
 import { randomF32 } from "../../llama2/sampler.ts";
-import { type Config, ropeFrequencies } from "../../llama2/transformer.ts";
+import { type Config, kvDimOf, ropeFrequencies } from "../../llama2/transformer.ts";
 import { groupSizesOf, type Holdings } from "../../llama2/weights.ts";
 import type { Backend, Context, LoadOptions, Memory } from "../backend.ts";
 import { checkMemory } from "../limits.ts";
@@ -82,7 +82,8 @@ function estimate(addon: Addon, source: Holdings, contextLength: number, options
   return { ...bytes, available: options.memory ?? Infinity };
 }
 
-function openContext(addon: Addon, model: NativeModel, team: Team, { vocabSize }: Config, sequences: number): Context {
+function openContext(addon: Addon, model: NativeModel, team: Team, config: Config, sequences: number): Context {
+  const { vocabSize } = config;
   const native: NativeContext = new addon.Context(model, sequences);
   const entries = new Int32Array(3 * model.maxBatch);
   const draws = new Float32Array(3 * model.maxBatch);
@@ -115,6 +116,12 @@ function openContext(addon: Addon, model: NativeModel, team: Team, { vocabSize }
       return Array.from(tokens.subarray(0, samplers.length));
     },
     copy: (from, to, positions) => native.copy(from, to, positions),
+    trace({ pos, sequence }) {
+      const keys = new Float32Array(config.nLayers * kvDimOf(config));
+      const values = new Float32Array(keys.length);
+      native.trace(sequence, pos, keys, values);
+      return { keys, values };
+    },
     dispose: () => native.dispose(),
   };
 }

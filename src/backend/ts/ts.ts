@@ -64,6 +64,18 @@ export const ts: Backend = {
               target.valueCache.set(source.valueCache.subarray(loff, end), loff);
             }
           },
+          trace({ pos, sequence }) {
+            const { keyCache, valueCache } = transformer(sequence).state;
+            const kvDim = kvDimOf(config);
+            const keys = new Float32Array(config.nLayers * kvDim);
+            const values = new Float32Array(config.nLayers * kvDim);
+            for (let l = 0; l < config.nLayers; l++) {
+              const at = (l * config.seqLen + pos) * kvDim;
+              keys.set(keyCache.subarray(at, at + kvDim), l * kvDim);
+              values.set(valueCache.subarray(at, at + kvDim), l * kvDim);
+            }
+            return { keys, values };
+          },
           dispose() {
             transformers.length = 0;
           },

@@ -5,7 +5,7 @@
 import { randomF32, type Sampler } from "../../llama2/sampler.ts";
 import { type Config, headSizeOf, ropeFrequencies } from "../../llama2/transformer.ts";
 import { floatPieces, isVector, type WeightSource } from "../../llama2/weights.ts";
-import type { Context, Entry } from "../backend.ts";
+import type { Context, Entry, KeysAndValues } from "../backend.ts";
 import type { Team } from "../team.ts";
 import { Arena } from "./arena.ts";
 import type { Kernels } from "./kernels.ts";
@@ -113,6 +113,26 @@ class WasmContext implements Context {
       const source = this.valueCache + (from * panels + panel) * panelBytes;
       bytes.copyWithin(this.valueCache + (to * panels + panel) * panelBytes, source, source + values);
     }
+  }
+
+  trace({ pos, sequence }: Pick<Entry, "pos" | "sequence">): KeysAndValues {
+    const { config, memory } = this.model;
+    const { seqLen } = config;
+    const headSize = headSizeOf(config);
+    const heads = config.nLayers * config.nKvHeads;
+    const keys = new Float32Array(heads * headSize);
+    const values = new Float32Array(heads * headSize);
+    const cache = new Float32Array(memory.buffer);
+    for (let head = 0; head < heads; head++) {
+      // a row of the keys' matrix, and a column of the values', both in panels
+      const key = (this.keyCache + (sequence * heads + head) * matrixBytes(seqLen, headSize)) / 4;
+      const value = (this.valueCache + (sequence * heads + head) * matrixBytes(headSize, seqLen)) / 4;
+      for (let i = 0; i < headSize; i++) {
+        keys[head * headSize + i] = cache[key + (pos - (pos % PANEL)) * headSize + (pos % PANEL) + i * PANEL];
+        values[head * headSize + i] = cache[value + (i - (i % PANEL)) * seqLen + (i % PANEL) + pos * PANEL];
+      }
+    }
+    return { keys, values };
   }
 
   dispose(): void {
