@@ -58,8 +58,8 @@ function wrapped(line: string, columns: number): string {
 /** Stands for a space at which no line ends. */
 const NO_BREAK = "\ue000";
 
-/** Whether somebody sees how far a command is: stderr is a terminal. */
-export const canShowProgress = (): boolean => process.stderr.isTTY && !quiet;
+/** Whether somebody sees how far a command is: stderr is a terminal, and one that can take a line back. */
+export const canShowProgress = (): boolean => process.stderr.isTTY && process.env.TERM !== "dumb" && !quiet;
 
 /** How far a command is, in place of what was said before. Ends with `endProgress`. */
 export function showProgress(text: string): void {

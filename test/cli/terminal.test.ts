@@ -9,8 +9,8 @@ const canOpenTerminal = process.platform === "linux" && spawnSync("script", ["--
 const needsScript = canOpenTerminal ? "" : " (skipped: needs script of util-linux, which is not here)";
 
 /** What appears on a terminal of so many columns, stderr included. */
-function onTerminal(columns: number, args: string, input = ""): string {
-  const command = `stty cols ${columns} -echo; "${process.execPath}" "${MAIN}" ${args}`;
+function onTerminal(columns: number, args: string, input = "", environment = "TERM=xterm"): string {
+  const command = `stty cols ${columns} -echo; ${environment} "${process.execPath}" "${MAIN}" ${args}`;
   const { stdout } = spawnSync("script", ["-qec", command, "/dev/null"], { input, encoding: "utf8" });
   return stdout.replaceAll("\r\n", "\n");
 }
@@ -61,6 +61,12 @@ describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
     expect(onTerminal(20, "--backend cuda")).toMatch(/`(npm run build:cuda|node [^`\n]*)`|no NVIDIA/);
     const refused = lines(onTerminal(30, "--temperature warm"));
     expect(Math.max(...refused.map((line) => line.length))).toBeLessThanOrEqual(30);
+  });
+
+  it("progress is shown, but not where lines cannot be taken back", () => {
+    const best = "--best 2 -s 1 -n 8";
+    expect(onTerminal(80, best)).toContain("\x1b[K1 of 2 stories");
+    expect(onTerminal(80, best, "", "TERM=dumb")).not.toContain("\x1b");
   });
 
   it("JSON is never broken", () => {
