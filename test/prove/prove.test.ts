@@ -121,6 +121,13 @@ it("v2 is proved in groups that straddle rows, of pairs that lie apart in the or
   expect(proof?.error).toBeLessThan(1e-5);
 });
 
+it.each(["v1", "safetensors"] as const)("another epsilon, theta and context are proved as well (%s)", async (to) => {
+  const changes = { normEps: 1e-3, ropeTheta: 77, context: 5 };
+  const { proof } = await convert(join(FIXTURES, "hf-fp16"), out("converted"), { to, prove: true, ...changes });
+  expect(proof?.tokens).toHaveLength(5);
+  expect(proof?.error).toBeLessThan(1e-5);
+});
+
 describe("a proof fails", () => {
   const source = () =>
     folderOf({

@@ -171,7 +171,11 @@ describe("nothing is called, and refused by name is", () => {
     ],
     ["BUILD with a tuple", begin().orderedDict().op(")").op("b"), /state of something/],
     ["SETITEM of a list", begin().op("]").text("a").op("N").op("s"), /not a dict/],
-    ["SETITEMS of a name", begin().global("collections", "OrderedDict").op("(").text("a").op("N").op("u"), /not a dict/],
+    [
+      "SETITEMS of a name",
+      begin().global("collections", "OrderedDict").op("(").text("a").op("N").op("u"),
+      /not a dict/,
+    ],
     ["SETITEMS of an odd number", begin().raw(0x7d).op("(").text("a").op("u"), /not a dict/],
     ["APPEND to a dict", begin().raw(0x7d).op("N").op("a"), /not a list/],
     ["APPENDS to a tuple", begin().op(")").op("(").op("N").op("e"), /not a list/],
