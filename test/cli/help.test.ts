@@ -16,7 +16,17 @@ describe.concurrent("help", () => {
   it("lists all commands by what a person wants, on a screen of 24 lines and 80 columns", async () => {
     const screen = await help("help");
     expect(screen.match(/^\w+$/gm)).toEqual(["Tell", "Understand", "Measure", "Models"]);
-    for (const command of ["trace", "tokenize", "logits", "perplexity", "bench", "doctor", "inspect", "convert", "quantize"]) {
+    for (const command of [
+      "trace",
+      "tokenize",
+      "logits",
+      "perplexity",
+      "bench",
+      "doctor",
+      "inspect",
+      "convert",
+      "quantize",
+    ]) {
       expect(screen).toMatch(new RegExp(`^  llama2 ${command}.* {2,}\\w`, "m"));
     }
     expect(screen.trimEnd().split("\n").length).toBeLessThan(24);
