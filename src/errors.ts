@@ -5,6 +5,8 @@ export type ErrorCode =
   | "E_FORMAT" // a file that is not what it should be
   | "E_LIMIT" // a request that is too large
   | "E_CONTEXT" // more tokens than the context holds
+  | "E_NET" // a server that cannot be reached, or does not answer as it should
+  | "E_INTEGRITY" // bytes that are not those that they should be
   | "E_NUMERIC" // a model that computes NaN or infinity
   | "E_DEVICE_UNAVAILABLE" // a backend that cannot run here
   | "E_DEVICE_OOM" // more than the memory of the device holds

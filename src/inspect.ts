@@ -1,14 +1,17 @@
 /*
  * What a model is, from its headers alone.
  */
-import { basename } from "node:path";
+import { checkOptions, checkSignal } from "./check.ts";
 import { type Format, type Recognised, recognise } from "./checkpoint/open.ts";
 import { findTokenizer } from "./checkpoint/tokenizer/find.ts";
+import { type FoundTokenizer, tokenizerOfFiles } from "./checkpoint/tokenizer/read.ts";
 import { type ErrorCode, Llama2Error } from "./errors.ts";
+import type { Files } from "./files/bytes.ts";
 import { filesAt } from "./files/disk.ts";
 import { pathOf } from "./files/path.ts";
 import type { Config } from "./llama2/transformer.ts";
 import { shapesOf, type TensorName, tensorsOf, type WeightSource } from "./llama2/weights.ts";
+import { modelName } from "./modelName.ts";
 
 /** A tensor as it lies in a file. Of llama2.c's files, which have all layers of a kind together, all layers. */
 export interface InspectedTensor {
@@ -38,16 +41,46 @@ export interface Inspection {
   runs: boolean;
   /** What would be refused, and why. */
   refused: { code: ErrorCode; reason: string }[];
+  /** Of a model on a server: how many bytes of it have been fetched. */
+  fetched?: number;
   tensorList: InspectedTensor[];
 }
 
 /**
- * Say what the model at `modelPath`, a file or a folder, is. Its weights are not read.
- * @throws Llama2Error E_FILE, E_FORMAT if it is not recognised or its headers contradict each other
+ * Say what the model at `modelPath` is: a file or a folder, or the URL of a file, or of a repository of Hugging Face's, of
+ * which only the headers and the tokenizer are fetched. Its weights are not read.
+ * @throws Llama2Error E_FILE, E_NET, E_FORMAT if it is not recognised or its headers contradict each other; the signal's
+ *   reason
  */
-export async function inspect(modelPath: string | URL): Promise<Inspection> {
+export async function inspect(
+  modelPath: string | URL,
+  options: { signal?: AbortSignal | undefined } = {},
+): Promise<Inspection> {
+  checkOptions("inspect", options, ["signal"]);
+  const { signal } = options;
+  checkSignal(signal);
+  if (/^https?:/i.test(String(modelPath))) return inspectRemote(String(modelPath), signal);
   const path = pathOf("the model", modelPath);
-  const model = await recognise(filesAt(path));
+  return inspectFiles(filesAt(path), modelName(path), (_, vocabSize) => findTokenizer(path, vocabSize));
+}
+
+async function inspectRemote(url: string, signal: AbortSignal | undefined): Promise<Inspection> {
+  const { openRemote } = await import("./pull/remote.ts");
+  const remote = await openRemote(url, { signal });
+  try {
+    const found = await inspectFiles(remote.files, modelName(remote.name), (model, vocabSize) =>
+      tokenizerOfFiles(remote.files, model.tokenizer?.(), vocabSize),
+    );
+    return { ...found, fetched: remote.fetched() };
+  } finally {
+    remote.close();
+  }
+}
+
+type FindTokenizer = (model: Recognised, vocabSize: number) => Promise<FoundTokenizer | undefined>;
+
+async function inspectFiles(files: Files, name: string, find: FindTokenizer): Promise<Inspection> {
+  const model = await recognise(files);
   try {
     const refused: Inspection["refused"] = [];
     const weights = attempt(() => model.weights(), refused);
@@ -56,7 +89,7 @@ export async function inspect(modelPath: string | URL): Promise<Inspection> {
     for (const { dtype } of tensorList) dtypes[dtype] = (dtypes[dtype] ?? 0) + 1;
     const counted = weights ? tensorsOf(weights) : undefined;
     return {
-      name: basename(path).replace(/\.(bin|gguf|safetensors|pth?)$/, ""),
+      name,
       format: model.format,
       architecture: model.architecture,
       config: weights?.config,
@@ -65,7 +98,7 @@ export async function inspect(modelPath: string | URL): Promise<Inspection> {
         : tensorList.reduce((sum, { shape }) => sum + countOf(shape), 0),
       tensors: tensorList.length,
       dtypes,
-      tokenizer: weights ? await tokenizerOf(path, weights.config.vocabSize, refused) : null,
+      tokenizer: weights ? await tokenizerOf(() => find(model, weights.config.vocabSize), refused) : null,
       bytes: model.files.reduce((sum, { size }) => sum + size, 0),
       files: model.files.map(({ name, size }) => ({ path: name, bytes: size })),
       runs: weights !== undefined,
@@ -95,13 +128,12 @@ function note(error: unknown, refused: Inspection["refused"]): void {
 }
 
 async function tokenizerOf(
-  path: string,
-  vocabSize: number,
+  find: () => Promise<FoundTokenizer | undefined>,
   refused: Inspection["refused"],
 ): Promise<Inspection["tokenizer"]> {
   try {
-    const found = await findTokenizer(path, vocabSize);
-    return { kind: found.kind, path: found.path, vocabSize: found.pieces };
+    const found = await find();
+    return found ? { kind: found.kind, path: found.path, vocabSize: found.pieces } : null;
   } catch (error) {
     note(error, refused);
     return null;

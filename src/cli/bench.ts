@@ -11,10 +11,9 @@ import type { BenchFormat, BenchResult } from "../bench/result.ts";
 import { Llama2Error } from "../errors.ts";
 import { BUNDLED_MODEL } from "../loadModel.ts";
 import type { BackendName, PRECISIONS } from "../loadOptions.ts";
-import { adviceForModel } from "./hints.ts";
 import { endProgress, Interrupted, print, showProgress } from "./io.ts";
 import { gigabytes } from "./layout.ts";
-import { COMMANDS } from "./options.ts";
+import { advised, findModel } from "./model.ts";
 
 export interface BenchFlags {
   quick?: boolean;
@@ -51,7 +50,8 @@ async function measured(
   signal: AbortSignal,
 ): Promise<BenchResult> {
   const { shape: shapes = [], promptTokens, newTokens, runs, threads, against } = flags;
-  const files = models.length + shapes.length === 0 ? [BUNDLED_MODEL] : models;
+  const files = models.length + shapes.length === 0 ? [BUNDLED_MODEL] : [];
+  for (const model of models) files.push(await findModel(model, signal)); // one after the other: it may ask
   const lists = { backends: flags.backend, precisions: flags.precision, batches: flags.batch, threads };
   try {
     return await measure({
@@ -70,7 +70,7 @@ async function measured(
     if (!(error instanceof Llama2Error) || error.code !== "E_FILE" || models.length === 0) throw error;
     const missing = models.find((model) => error.message.includes(model));
     if (missing === undefined) throw error;
-    throw new Llama2Error(error.code, [error.message, ...adviceForModel(missing, COMMANDS)].join("\n"));
+    throw await advised(error, missing);
   } finally {
     endProgress();
   }

@@ -22,6 +22,8 @@ const GROUPS: Record<string, readonly Example[]> = {
     ["llama2 doctor", "what works on this machine"],
   ],
   Models: [
+    ["llama2 pull stories15M", "fetch one; also ORG/REPO, URL"],
+    ["llama2 models", "which are here"],
     ["llama2 inspect llama-2-7b", "what it is, and whether it runs"],
     ["llama2 convert llama-2-7b llama2_7b.bin", "any model as llama2.c's or HF's"],
     ["llama2 quantize stories15M.bin q8.bin", "int8: a quarter of the size"],

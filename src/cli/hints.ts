@@ -2,6 +2,7 @@
  * What may be meant by arguments that do not work.
  */
 import { existsSync } from "node:fs";
+import { basename } from "node:path";
 import { nearest } from "../check.ts";
 import { invocation, quote } from "./invocation.ts";
 
@@ -9,16 +10,23 @@ import { invocation, quote } from "./invocation.ts";
  * Lines of advice for a model that does not exist: a command with a typing error, a prompt without -i, or a model that
  * must be fetched.
  * @param commands the names of all commands
+ * @param listed the models that have a name of their own
  */
-export function adviceForModel(path: string, commands: readonly string[]): string[] {
+export function adviceForModel(path: string, commands: readonly string[], listed: readonly string[]): string[] {
   const here = invocation();
   if (isProse(path)) return [beginsWith(path)];
   return [
-    ...didYouMean(path, commands),
+    ...didYouMean(path, [...commands, ...listed]),
     `  Without a model, llama2 tells a story with the one that comes with it: ${here}`,
-    "  llama2.c's models (stories15M.bin and others) are at https://huggingface.co/karpathy/tinyllamas",
+    `  One of llama2.c's models: ${here} pull ${listed.find((name) => basename(path) === `${name}.bin`) ?? "stories15M"}`,
     `  All commands: ${here} help`,
   ];
+}
+
+/** The same for a model that has a name, and has not been pulled. */
+export function adviceToPull(name: string): string[] {
+  const here = invocation();
+  return [`  Fetch it: ${here} pull ${quote(name)}`, `  Models that are here: ${here} models`];
 }
 
 /** The same for more arguments than one, of which none is known to be a command. */

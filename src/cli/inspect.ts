@@ -3,15 +3,17 @@
  */
 import { type Inspection, inspect as inspectModel } from "../inspect.ts";
 import { print } from "./io.ts";
+import { findModel } from "./model.ts";
 
 export interface InspectFlags {
   tensors?: boolean;
   json?: boolean;
 }
 
-/** Print what the model at `path` is: lines `key: value`, or one JSON object. */
-export async function inspect(path: string, flags: InspectFlags): Promise<void> {
-  const found = await inspectModel(path);
+/** Print what a model is, here or at a URL: lines `key: value`, or one JSON object. */
+export async function inspect(name: string, flags: InspectFlags, signal: AbortSignal): Promise<void> {
+  const isUrl = /^https?:\/\//i.test(name);
+  const found = await inspectModel(isUrl ? name : await findModel(name, signal), { signal });
   if (flags.json) {
     const { tensorList, ...rest } = found;
     await print(`${JSON.stringify(flags.tensors ? found : rest)}\n`);
@@ -48,6 +50,7 @@ function linesOf(found: Inspection): [string, string][] {
     ["tensors", `${number(found.tensors)} (${dtypes.join(", ")})`],
     ["tokenizer", tokenizer ? `${tokenizer.kind}, ${number(tokenizer.vocabSize)} tokens, ${tokenizer.path}` : "none"],
     ["bytes", `${number(found.bytes)} in ${files.length === 1 ? "1 file" : `${files.length} files`}`],
+    ...(found.fetched === undefined ? [] : [["fetched", `${number(found.fetched)} bytes`] satisfies [string, string]]),
     ["runs", found.runs ? "yes" : "no"],
     ...found.refused.map(({ code, reason }): [string, string] => ["refused", `${reason} (${code})`]),
   ];

@@ -71,6 +71,24 @@ export function endProgress(): void {
   if (canShowProgress()) process.stderr.write("\r\x1b[K");
 }
 
+/** Ask a question on a terminal; no where there is none, and where nothing is to be said. */
+export async function confirm(question: string, signal: AbortSignal): Promise<boolean> {
+  if (!process.stdin.isTTY || !canShowProgress()) return false;
+  const { createInterface } = await import("node:readline/promises");
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  terminal.on("SIGINT", () => process.emit("SIGINT")); // a terminal that is read so does not send it
+  try {
+    const closed = once(terminal, "close").then(() => "");
+    const answer = await Promise.race([terminal.question(`${question} [y/N] `, { signal }), closed]);
+    return /^y(es)?$/i.test(answer.trim());
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    terminal.close();
+  }
+}
+
 /**
  * Prints a text as it comes: to a terminal with line breaks between words, and as it is to everything else. Bytes are
  * never broken.

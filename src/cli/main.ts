@@ -3,7 +3,8 @@
  * The command llama2. Most of the time it tells a story: the thread for that starts at once, and the arguments are
  * read meanwhile.
  */
-const needsNoModel = /^(-h|--help|help|-v|--version|(de)?tokenize|quantize|bench|doctor|inspect|convert|import|trace)$/;
+const needsNoModel =
+  /^(-h|--help|help|-v|--version|(de)?tokenize|quantize|bench|doctor|inspect|convert|import|pull|models|trace)$/;
 const loading = [import("./program.ts")] as const;
 if (!process.argv.slice(2).some((arg) => needsNoModel.test(arg))) {
   const { startEarly } = await import("../run/startWorker.ts");

@@ -16,6 +16,8 @@ export const COMMANDS = [
   "bench",
   "doctor",
   "inspect",
+  "pull",
+  "models",
   "convert",
   "import",
   "quantize",

@@ -170,12 +170,28 @@ function addCommands(llama2: Command): void {
     });
   llama2
     .command("inspect <model>")
-    .description("say what a model is: format, shape, tokenizer, and what would be refused")
+    .description("say what a model, or what is at a URL, is: format, shape, tokenizer, and what would be refused")
     .option("--tensors", "list its tensors: name, type, shape, offset, bytes")
     .option("--json", "print one JSON object")
     .action(async (model, flags) => {
       const { inspect } = await import("./inspect.ts");
-      return interruptible(() => inspect(model, flags));
+      return interruptible((signal) => inspect(model, flags, signal));
+    });
+  llama2
+    .command("pull <model>")
+    .description("fetch a model: stories15M and its like, ORG/REPO[/FILE] of Hugging Face, or a URL")
+    .option("--json", "print one JSON object in place of the path")
+    .action(async (model, flags) => {
+      const { pull } = await import("./pull.ts");
+      return interruptible((signal) => pull(model, flags, signal));
+    });
+  llama2
+    .command("models")
+    .description("list the models that are here")
+    .option("--json", "print one JSON object")
+    .action(async (flags) => {
+      const { models } = await import("./models.ts");
+      return interruptible(() => models(flags));
     });
   llama2
     .command("convert <in> <out>")

@@ -4,6 +4,7 @@
 import { statSync } from "node:fs";
 import { quantize as quantizeFile } from "../quantize.ts";
 import { endProgress, showProgress, tell } from "./io.ts";
+import { findModel } from "./model.ts";
 
 export interface QuantizeFlags {
   groupSize?: number;
@@ -11,11 +12,12 @@ export interface QuantizeFlags {
 
 /** Write the int8 model OUT from the float32 model IN, and tell how small it is. */
 export async function quantize(
-  inPath: string,
+  input: string,
   outPath: string,
   { groupSize }: QuantizeFlags,
   signal: AbortSignal,
 ): Promise<void> {
+  const inPath = await findModel(input, signal);
   const onProgress = (written: number, total: number) => {
     showProgress(`${outPath}: ${Math.floor((100 * written) / total)} %`);
   };

@@ -18,7 +18,7 @@ import type { Stop, TracedRun } from "../trace/run.ts";
 import { isStopId, nameOf, STOPS, type StopId, stopOf } from "../trace/stops.ts";
 import { type Why, why } from "../trace/why.ts";
 import { print, readStdin, STDIN, tell } from "./io.ts";
-import { checkBackendFlags, withAdvice } from "./model.ts";
+import { checkBackendFlags, findModel, withAdvice } from "./model.ts";
 import type { MachineFlags } from "./options.ts";
 import { columns, number, picture, pieceOf, refName, table, tokenList, triangle, whyText } from "./traceText.ts";
 
@@ -52,12 +52,13 @@ interface Look {
   next: number;
 }
 
-export async function trace(path: string | undefined, flags: TraceFlags, signal: AbortSignal): Promise<void> {
+export async function trace(name: string | undefined, flags: TraceFlags, signal: AbortSignal): Promise<void> {
   checkFlags(flags);
   const prompt = flags.prompt === "-" ? promptText(await readStdin(signal), STDIN) : (flags.prompt ?? "");
   const { tokenizer, context, precision } = flags;
   const options = { tokenizer, context, precision: precision === "int8" ? precision : undefined };
-  const model = await withAdvice(path, () => openTrace(path, options));
+  const path = name === undefined ? undefined : await findModel(name, signal);
+  const model = await withAdvice(path, signal, () => openTrace(path, options));
   const { nLayers } = model.config;
   if (flags.layer !== undefined && flags.layer >= nLayers) {
     throw new Llama2Error("E_USAGE", `there is no layer ${flags.layer}: there are 0 to ${nLayers - 1}`);

@@ -1,7 +1,6 @@
 /*
  * The model's thread where it is a worker of Node's: it reads the model from a file.
  */
-import { basename } from "node:path";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import type { LoadedModel, Memory } from "../backend/backend.ts";
 import { load } from "../backend/load.ts";
@@ -10,6 +9,7 @@ import { asInt8 } from "../checkpoint/int8.ts";
 import { open as openCheckpoint } from "../checkpoint/open.ts";
 import { filesAt } from "../files/disk.ts";
 import { modelInfo } from "../modelInfo.ts";
+import { modelName } from "../modelName.ts";
 import type { FromWorker, Setup } from "./protocol.ts";
 import { type Opened, serve } from "./serve.ts";
 
@@ -31,7 +31,7 @@ async function open({ path, backend, threads, context, int8, own }: Setup): Prom
   const checkpoint = await openCheckpoint(filesAt(path));
   try {
     post({ type: "opened", vocabSize: checkpoint.config.vocabSize });
-    const name = nameOf(path);
+    const name = modelName(path);
     const source = int8 ? asInt8(checkpoint) : checkpoint;
     const { model, config, memory, ...loaded } = await load(source, backend, context, threads, { name, own });
     const info = modelInfo(source, config, { name, format: checkpoint.format, precision: own.precision });
@@ -51,9 +51,6 @@ function sequencesThatFit({ weights, perSequence, scratch, available }: Memory, 
   const share = reserves ? left : Math.min(left, availableMemory() / 4);
   return Math.max(1, Math.floor(share / perSequence));
 }
-
-/** The name of a file or folder, without the endings that models have. */
-const nameOf = (path: string) => basename(path).replace(/\.(bin|pt|pth|safetensors|gguf)$/, "");
 
 /** On a backend whose passes are small. Twice as many as a pass has room for leave some to others while one asks for many. */
 const MIN_SLOTS = 16;

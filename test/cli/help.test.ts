@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { COMMANDS } from "../../src/cli/options.ts";
 import { hasAddon, needsAddon } from "../helpers/backends.ts";
 import { llama2 } from "../helpers/cli.ts";
 import { ROOT } from "../helpers/golden.ts";
@@ -16,17 +17,7 @@ describe.concurrent("help", () => {
   it("lists all commands by what a person wants, on a screen of 24 lines and 80 columns", async () => {
     const screen = await help("help");
     expect(screen.match(/^\w+$/gm)).toEqual(["Tell", "Understand", "Measure", "Models"]);
-    for (const command of [
-      "trace",
-      "tokenize",
-      "logits",
-      "perplexity",
-      "bench",
-      "doctor",
-      "inspect",
-      "convert",
-      "quantize",
-    ]) {
+    for (const command of COMMANDS.filter((name) => !["detokenize", "import", "help"].includes(name))) {
       expect(screen).toMatch(new RegExp(`^  llama2 ${command}.* {2,}\\w`, "m"));
     }
     expect(screen.trimEnd().split("\n").length).toBeLessThan(24);

@@ -24,7 +24,10 @@ describe.concurrent("a hint", () => {
     ["a misspelt command", ["tokenise", "a text"], 2, `Did you mean ${here} tokenize?`],
     ["a misspelt command alone", ["hepl"], 1, `Did you mean ${here} help?`],
     ["a misspelt flag", ["--temprature", "1"], 2, "Did you mean --temperature?"],
-    ["a model that must be fetched", ["stories15M.bin"], 1, "https://huggingface.co/karpathy/tinyllamas"],
+    ["a file of a model that has a name", ["stories42M.bin"], 1, `${here} pull stories42M`],
+    ["another file that is not there", ["my-model.bin"], 1, `${here} pull stories15M`],
+    ["a model that was not pulled", ["stories15M"], 1, `Fetch it: ${here} pull stories15M`],
+    ["a repository that was not pulled", ["an-org/a-repo"], 1, `Fetch it: ${here} pull an-org/a-repo`],
   ])("is given for %s", async (_, args, exit, hint) => {
     const { code, stderr } = await llama2(args, { env, cwd: tempDir() });
     expect(stderr).toContain(hint);

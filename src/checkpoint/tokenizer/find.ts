@@ -11,6 +11,7 @@ import { packagePath } from "../../files/packageFolder.ts";
 import { fitsPadded, parseTokenizer } from "./bin.ts";
 import {
   checkTokenizerSize,
+  FOLDER_TOKENIZERS,
   type FoundTokenizer,
   fitted,
   parseAnyTokenizer,
@@ -117,9 +118,7 @@ export async function findTokenizer(modelPath: string, vocabSize: number): Promi
 /** The tokenizer within a GGUF file, or in the folder that a model is. */
 async function insideOf(modelPath: string): Promise<(ReadTokenizer & { path: string }) | undefined> {
   if (isFolder(modelPath)) {
-    const path = ["tokenizer.model", "tokenizer.json", "tokenizer.bin"]
-      .map((name) => join(modelPath, name))
-      .find((path) => existsSync(path));
+    const path = FOLDER_TOKENIZERS.map((name) => join(modelPath, name)).find((path) => existsSync(path));
     if (path !== undefined) return { path, ...(await readAny(path)) };
     const ggufs = readdirSync(modelPath).filter((name) => name.endsWith(".gguf"));
     return ggufs.length === 1 ? insideOf(join(modelPath, ggufs[0])) : undefined;

@@ -3,7 +3,7 @@
  */
 import type { PreparingTokenizer } from "../../encode.ts";
 import { Llama2Error } from "../../errors.ts";
-import { type ByteSource, bytesText, readBytes } from "../../files/bytes.ts";
+import { type ByteSource, bytesText, type Files, readBytes } from "../../files/bytes.ts";
 import { parseHeader } from "../llama2c/header.ts";
 import { locateTensors } from "../llama2c/tensors.ts";
 import { HEAD_BYTES, otherFile } from "../otherFiles.ts";
@@ -88,6 +88,34 @@ export async function tokenizerInside(file: ByteSource): Promise<ReadTokenizer |
   const [{ openGguf }, { ggufTokenizer }] = await Promise.all([import("../gguf.ts"), import("./ggufTokenizer.ts")]);
   const tokenizer = ggufTokenizer((await openGguf(file)).values, file.name);
   return tokenizer && { tokenizer, kind: "gguf" };
+}
+
+/** The files that hold the tokenizer of a folder's model, in the order in which they are looked for. */
+export const FOLDER_TOKENIZERS = ["tokenizer.model", "tokenizer.json", "tokenizer.bin"];
+
+/**
+ * The tokenizer of a model whose files are not in the file system: the one `inside` it, or the one in its folder.
+ * Undefined if there is none, or its folder cannot be listed.
+ * @throws Llama2Error E_FORMAT if it does not fit, E_NET
+ */
+export async function tokenizerOfFiles(
+  files: Files,
+  inside: PreparingTokenizer | undefined,
+  vocabSize: number,
+): Promise<FoundTokenizer | undefined> {
+  if (inside) return fitted(files.name, { tokenizer: inside, kind: "gguf" }, vocabSize);
+  const folder = files.folder ?? files;
+  const names = await folder.list();
+  const others = names.filter((name) => /^tok.*\.bin$/.test(name));
+  const name = FOLDER_TOKENIZERS.find((name) => names.includes(name)) ?? (others.length === 1 ? others[0] : undefined);
+  if (name === undefined) return undefined;
+  const file = await folder.open(name);
+  try {
+    checkTokenizerSize(file.size, file.name);
+    return fitted(file.name, await parseAnyTokenizer(await readBytes(file, 0, file.size), file.name), vocabSize);
+  } finally {
+    file.close();
+  }
 }
 
 /** A tokenizer for a model of this vocabulary, which may have some rows more. */

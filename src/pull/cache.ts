@@ -1,0 +1,133 @@
+/*
+ * A repository in the cache that Hugging Face's tools share:
+ *
+ *     models--ORG--REPO/
+ *       blobs/DIGEST             the bytes
+ *       snapshots/COMMIT/FILE    a link to them
+ *       refs/REVISION            which commit it is
+ */
+import {
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { Llama2Error } from "../errors.ts";
+import { reasonOf } from "../files/reasons.ts";
+
+export class CachedRepository {
+  readonly id: string; // ORG/REPO
+  private readonly folder: string;
+
+  constructor(cache: string, id: string) {
+    this.id = id;
+    this.folder = join(cache, `models--${id.replace("/", "--")}`);
+  }
+
+  /** Where the bytes of this digest are, or will be. */
+  blob(digest: string): string {
+    return join(this.folder, "blobs", digest);
+  }
+
+  snapshot(commit: string): string {
+    return join(this.folder, "snapshots", commit);
+  }
+
+  /** The folder of a revision, or of the commit of that name, if something of it is here. */
+  find(revision: string): string | undefined {
+    const commit = this.commitOf(revision) ?? revision;
+    return existsSync(this.snapshot(commit)) ? this.snapshot(commit) : undefined;
+  }
+
+  /** The revisions that have been fetched. Those within a folder, such as pull requests, are left out. */
+  revisions(): string[] {
+    return namesIn(join(this.folder, "refs")).filter((name) => this.commitOf(name) !== undefined);
+  }
+
+  /**
+   * Let `path` of a commit be the bytes of this digest.
+   * @returns the path of the file
+   * @throws Llama2Error E_FILE
+   */
+  link(commit: string, path: string, digest: string): string {
+    const place = join(this.snapshot(commit), path);
+    const blob = this.blob(digest);
+    writing(place, () => {
+      mkdirSync(dirname(place), { recursive: true });
+      if (isSame(place, blob)) return;
+      const fresh = `${place}.${process.pid}.part`;
+      rmSync(fresh, { force: true });
+      try {
+        symlinkSync(relative(dirname(place), blob), fresh);
+      } catch {
+        copyFileSync(blob, fresh); // where links need a permission, as on Windows
+      }
+      renameSync(fresh, place);
+    });
+    return place;
+  }
+
+  /** @throws Llama2Error E_FILE */
+  setRevision(revision: string, commit: string): void {
+    if (revision === commit || this.commitOf(revision) === commit) return;
+    const place = join(this.folder, "refs", revision);
+    writing(place, () => {
+      mkdirSync(dirname(place), { recursive: true });
+      writeFileSync(`${place}.${process.pid}.part`, commit);
+      renameSync(`${place}.${process.pid}.part`, place);
+    });
+  }
+
+  private commitOf(revision: string): string | undefined {
+    try {
+      const commit = readFileSync(join(this.folder, "refs", revision), "utf8").trim();
+      return /^[0-9a-f]{40}$/.test(commit) ? commit : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** All repositories of models in the cache. */
+export function cachedRepositories(cache: string): CachedRepository[] {
+  const ids = namesIn(cache).map((name) => /^models--([^/]+?)--([^/]+)$/.exec(name));
+  return ids.filter((id) => id !== null).map(([, org, repo]) => new CachedRepository(cache, `${org}/${repo}`));
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    return [];
+  }
+}
+
+/** Whether `place` has the bytes of the blob already, by a link or as a copy of that length. */
+function isSame(place: string, blob: string): boolean {
+  const stat = statSync(place, { throwIfNoEntry: false });
+  if (!stat) return false;
+  const { ino, size } = statSync(blob);
+  return stat.ino === ino || (!lstatSync(place).isSymbolicLink() && stat.size === size);
+}
+
+/** @throws Llama2Error E_FILE */
+export function writing<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw cannotWrite(path, error);
+  }
+}
+
+export function cannotWrite(path: string, error: unknown): Llama2Error {
+  if (error instanceof Llama2Error) return error;
+  return new Llama2Error("E_FILE", `cannot write ${path}: ${reasonOf(error as NodeJS.ErrnoException)}`);
+}

@@ -1,0 +1,247 @@
+/*
+ * One file from a server onto the disk, whole and right or not at all.
+ */
+import { mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { Llama2Error } from "../errors.ts";
+import { bytesText } from "../files/bytes.ts";
+import { discard, type Get, NetError, retrying, shown, type Waiting } from "../net/answers.ts";
+import { bodyOf } from "../net/body.ts";
+import { writing } from "./cache.ts";
+import { takeLock } from "./lock.ts";
+import { PartFile } from "./part.ts";
+
+/** A file to fetch. */
+export interface Download {
+  url: string;
+  /** Where it will be. Its bytes have a name of their own in the cache; elsewhere an older file may be there. */
+  path: string;
+  /** For messages and progress. */
+  name: string;
+  /** What is known of it beforehand. */
+  bytes?: number;
+  digest?: string;
+}
+
+export interface Downloaded {
+  bytes: number;
+  sha256: string;
+  /** How many bytes of it came now. */
+  downloadedBytes: number;
+}
+
+export interface DownloadOptions extends Waiting {
+  /** Called with the bytes that are there, all bytes, and those that came now. */
+  onBytes?: (done: number, total: number, downloaded: number) => void;
+}
+
+/**
+ * Fetch a file. One that was cut off goes on where it ended, if it is still the same file.
+ * @throws Llama2Error E_NET, E_INTEGRITY, E_FILE; the signal's reason. What has come so far is kept
+ */
+export async function download(get: Get, job: Download, options: DownloadOptions): Promise<Downloaded> {
+  writing(job.path, () => mkdirSync(dirname(job.path), { recursive: true }));
+  const lock = takeLock(`${job.path}.lock`, job.name);
+  let part: PartFile | undefined;
+  try {
+    part = await PartFile.open(job.path, job.bytes, options.signal);
+    return await new Transfer(get, job, part, options).run();
+  } finally {
+    part?.close();
+    lock.release();
+  }
+}
+
+/**
+ * @throws Llama2Error E_FILE if the disk of `folder` has no room for so many bytes
+ */
+export function checkRoom(folder: string, bytes: number, what: string): void {
+  const { bavail, bsize } = writing(folder, () => {
+    mkdirSync(folder, { recursive: true });
+    return statfsSync(folder);
+  });
+  const free = bavail * bsize;
+  if (bytes <= free) return;
+  throw new Llama2Error(
+    "E_FILE",
+    `${what} takes ${bytesText(bytes)}, and the disk of ${folder} has ${bytesText(free)}`,
+  );
+}
+
+/** How often a file is begun anew, because what was there of it was of no use. */
+const MAX_RESTARTS = 3;
+
+class Transfer {
+  private readonly get: Get;
+  private readonly job: Download;
+  private readonly part: PartFile;
+  private readonly options: DownloadOptions;
+  private readonly etagPath: string;
+  private total: number | undefined;
+  private etag: string | undefined; // of the bytes that are there, where it is one that vouches for each of them
+  private resumed: boolean; // there are bytes that came in an earlier process
+  private downloaded = 0;
+  private sha256 = "";
+  private farthest = 0;
+  private restarts = 0;
+
+  constructor(get: Get, job: Download, part: PartFile, options: DownloadOptions) {
+    this.get = get;
+    this.job = job;
+    this.part = part;
+    this.options = options;
+    this.total = job.bytes;
+    this.etagPath = `${part.partPath}.etag`;
+    // where no digest tells at the end, earlier bytes are of use only with what the server called them
+    if (job.digest === undefined && part.size > 0) {
+      this.etag = readText(this.etagPath);
+      if (this.etag === undefined) part.restart(job.bytes);
+    }
+    this.resumed = part.size > 0;
+  }
+
+  async run(): Promise<Downloaded> {
+    for (;;) {
+      while (this.total === undefined || this.part.size < this.total) {
+        await retrying(
+          () => this.fetchRest(),
+          this.options,
+          () => this.farthest,
+        );
+      }
+      const wrong = this.mistake();
+      if (wrong === undefined) break;
+      if (!this.resumed) {
+        this.part.discard();
+        throw new Llama2Error("E_INTEGRITY", `${wrong}. It was thrown away`);
+      }
+      this.restart(); // what was there before may have been wrong
+    }
+    this.part.finish();
+    rmSync(this.etagPath, { force: true });
+    return { bytes: this.part.size, sha256: this.sha256, downloadedBytes: this.downloaded };
+  }
+
+  /** What is wrong with the bytes that came, if something is. */
+  private mistake(): string | undefined {
+    const { digest, name } = this.job;
+    const { sha256, git } = this.part.digests();
+    this.sha256 = sha256;
+    const found = digest?.length === 40 ? git : sha256;
+    return digest === undefined || found === digest
+      ? undefined
+      : `what came for ${name} has the digest ${found}, expected ${digest}`;
+  }
+
+  /** Ask for what is missing, and write it. */
+  private async fetchRest(): Promise<void> {
+    const { part, job } = this;
+    if (part.size > 0 && job.digest === undefined && this.etag === undefined) this.restart();
+    const headers: Record<string, string> = {};
+    if (part.size > 0) headers.range = `bytes=${part.size}-`;
+    if (part.size > 0 && this.etag !== undefined) headers["if-range"] = this.etag;
+    const response = await this.get(job.url, headers);
+    let total: number | undefined;
+    try {
+      total = this.begin(response);
+    } catch (error) {
+      discard(response);
+      throw error;
+    }
+    if (total === undefined) return discard(response);
+    for await (const chunk of bodyOf(response, this.options)) {
+      if (part.size + chunk.length > total) throw this.refuse(`it sends more than the ${bytesText(total)} it has`);
+      part.append(chunk);
+      this.downloaded += chunk.length;
+      this.farthest = Math.max(this.farthest, part.size);
+      this.options.onBytes?.(part.size, total, this.downloaded);
+    }
+    if (part.size < total) {
+      const message = `${shown(job.url)}: the connection was cut after ${bytesText(part.size)} of ${bytesText(total)}`;
+      throw new NetError(message, { passing: true });
+    }
+  }
+
+  /** Check what an answer says of its bytes. How many there are in all; undefined: there are none, begin anew. */
+  private begin(response: Response): number | undefined {
+    const { part, job } = this;
+    const { status, headers } = response;
+    if (status === 416) {
+      if (part.size === 0) throw this.refuse("it has no bytes");
+      this.restart();
+      return undefined;
+    }
+    if (/^text\/html\b/.test(headers.get("content-type") ?? "") && !/\.html?$/.test(job.path)) {
+      throw this.refuse("it answers with a page for people, not with a file");
+    }
+    const etag = strongTag(headers);
+    if (status === 206 && this.etag !== undefined && etag !== this.etag) {
+      this.restart(); // it is another file by now
+      return undefined;
+    }
+    const total = status === 206 ? this.rangeOf(headers.get("content-range")) : lengthOf(headers, job.bytes);
+    if (total === undefined) throw this.refuse("it does not say how long the file is");
+    if (job.bytes !== undefined && total !== job.bytes) {
+      throw new Llama2Error(
+        "E_INTEGRITY",
+        `${shown(job.url)} has ${bytesText(total)}, and ${job.name} should have ${bytesText(job.bytes)}`,
+      );
+    }
+    if (status === 200 && part.size > 0) this.restart();
+    if (this.total === undefined) checkRoom(dirname(job.path), total - part.size, job.name);
+    this.total = total;
+    this.remember(etag);
+    return total;
+  }
+
+  /** How long the file is by a Content-Range, which must be of the bytes that were asked for. */
+  private rangeOf(range: string | null): number {
+    const [, from, to, of] = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(range ?? "") ?? [];
+    const total = Number(of);
+    const isRest = Number(from) === this.part.size && Number(to) === total - 1;
+    if (isRest && (this.total === undefined || this.total === total)) return total;
+    throw this.refuse(`it was asked for the bytes from ${this.part.size} on, and answers ${JSON.stringify(range)}`);
+  }
+
+  /** Keep what the server calls these bytes, beside them where nothing else tells whether they are still the same. */
+  private remember(etag: string | undefined): void {
+    this.etag = etag;
+    if (this.job.digest !== undefined) return;
+    writing(this.etagPath, () => {
+      if (this.etag === undefined) rmSync(this.etagPath, { force: true });
+      else writeFileSync(this.etagPath, this.etag);
+    });
+  }
+
+  private restart(): void {
+    if (++this.restarts > MAX_RESTARTS) throw this.refuse("it changes the file again and again");
+    this.part.restart(this.job.bytes);
+    if (this.job.bytes === undefined) this.total = undefined;
+    this.etag = undefined;
+    this.resumed = false;
+  }
+
+  private refuse(why: string): NetError {
+    return new NetError(`cannot fetch ${this.job.name} from ${shown(this.job.url)}: ${why}`);
+  }
+}
+
+/** What the server calls these very bytes. (A weak tag stands for several files that are much the same.) */
+function strongTag(headers: Headers): string | undefined {
+  const etag = headers.get("etag") ?? "";
+  return /^"[\x21\x23-\x7e]*"$/.test(etag) ? etag : undefined;
+}
+
+/** The length of a whole file. */
+function lengthOf(headers: Headers, known: number | undefined): number | undefined {
+  const text = headers.get("content-length") ?? "";
+  return /^\d{1,15}$/.test(text) ? Number(text) : known;
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,41 @@
+/*
+ * What the name of a model means: a path, or something that has been fetched.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { CachedRepository } from "./cache.ts";
+import { isModelFile, isOfFolder } from "./kinds.ts";
+import { parseReference } from "./reference.ts";
+import { settingsOf } from "./settings.ts";
+
+/**
+ * The path of a model: `name` itself where something has that path, or else where `pull` put it.
+ * @throws Llama2Error E_USAGE for an HF_ENDPOINT that is none
+ */
+export function findModel(name: string): string | undefined {
+  if (existsSync(name)) return name;
+  const { cache, endpoint } = settingsOf();
+  const reference = parseReference(name, endpoint);
+  if (reference === undefined || reference.kind === "url") return undefined;
+  const { repository, revision, file } = reference.kind === "listed" ? reference.listed.model : reference;
+  const folder = new CachedRepository(cache, repository).find(revision);
+  if (folder === undefined) return undefined;
+  const path = file === undefined ? modelIn(folder) : join(folder, file);
+  return path !== undefined && existsSync(path) ? path : undefined;
+}
+
+/** Whether `name` is more likely something to pull than the path of a file: no folder begins like it. */
+export function canBePulled(name: string): boolean {
+  const reference = parseReference(name, settingsOf().endpoint);
+  if (reference?.kind === "listed") return true;
+  return reference?.kind === "repository" && !existsSync(name.split("/")[0]);
+}
+
+/** The model in a folder of the cache, which may hold a part of a repository only: the folder, or the one file. */
+function modelIn(folder: string): string | undefined {
+  const names = readdirSync(folder);
+  if (names.some(isOfFolder)) return folder;
+  const single = names.filter(isModelFile);
+  if (single.length === 0) return undefined;
+  return single.length === 1 ? join(folder, single[0]) : folder;
+}

@@ -1,0 +1,67 @@
+/*
+ * The models that are here: the bundled one, and those in the cache that can be opened.
+ */
+import { readdirSync, statSync } from "node:fs";
+import { join, sep } from "node:path";
+import { Llama2Error } from "../errors.ts";
+import { inspect } from "../inspect.ts";
+import { BUNDLED_MODEL } from "../loadModel.ts";
+import { type CachedRepository, cachedRepositories } from "./cache.ts";
+import { isModelFile, isOfFolder } from "./kinds.ts";
+import { listedModels } from "./reference.ts";
+import { settingsOf } from "./settings.ts";
+
+export interface KnownModel {
+  /** By which commands find it. */
+  name: string;
+  format: string;
+  parameters: number;
+  bytes: number;
+  path: string;
+  bundled: boolean;
+}
+
+/** @throws Llama2Error E_USAGE for an HF_ENDPOINT that is none */
+export async function knownModels(): Promise<KnownModel[]> {
+  const bundled = await describe("stories2M", BUNDLED_MODEL, true);
+  const models = bundled ? [bundled] : [];
+  for (const repository of cachedRepositories(settingsOf().cache)) {
+    for (const revision of repository.revisions()) models.push(...(await modelsOf(repository, revision)));
+  }
+  return models;
+}
+
+/** The models of a snapshot: the folder as a whole, and the files that are models by themselves. */
+async function modelsOf(repository: CachedRepository, revision: string): Promise<KnownModel[]> {
+  const folder = repository.find(revision);
+  if (folder === undefined) return [];
+  const files = filesBelow(folder);
+  const called = revision === "main" ? repository.id : `${repository.id}@${revision}`;
+  const found: (KnownModel | undefined)[] = [];
+  if (files.some(isOfFolder)) found.push(await describe(called, folder));
+  for (const file of files.filter(isModelFile)) {
+    const listed = listedModels().find(
+      ({ model }) => model.repository === repository.id && model.revision === revision && model.file === file,
+    );
+    found.push(await describe(listed?.name ?? `${called}/${file}`, join(folder, file)));
+  }
+  return found.filter((model) => model !== undefined);
+}
+
+/** What a model is; undefined if it cannot be opened. */
+async function describe(name: string, path: string, bundled = false): Promise<KnownModel | undefined> {
+  try {
+    const { format, parameters, bytes, runs } = await inspect(path);
+    return runs ? { name, format, parameters, bytes, path, bundled } : undefined;
+  } catch (error) {
+    if (error instanceof Llama2Error) return undefined;
+    throw error;
+  }
+}
+
+/** The paths of the files in a folder and below, with slashes. Links to folders are not followed. */
+const filesBelow = (folder: string): string[] =>
+  readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((path) => statSync(join(folder, path), { throwIfNoEntry: false })?.isFile())
+    .map((path) => path.replaceAll(sep, "/"))
+    .sort();

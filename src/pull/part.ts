@@ -1,0 +1,127 @@
+/*
+ * A file that is being fetched: it grows as FILE.part, is hashed as it grows, and takes its name when it is complete and
+ * right. What has come so far is kept, whatever happens.
+ */
+import { createHash, type Hash } from "node:crypto";
+import {
+  closeSync,
+  createReadStream,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { Llama2Error } from "../errors.ts";
+import { bytesText } from "../files/bytes.ts";
+import { cannotWrite, writing } from "./cache.ts";
+
+export class PartFile {
+  readonly path: string; // where it will be
+  readonly partPath: string; // where it is
+  size = 0;
+  private readonly fd: number;
+  private sha256 = createHash("sha256");
+  private git: Hash | undefined; // sha1, begun when the length is known
+  private open = true;
+
+  /**
+   * Open what is there of the file, and hash it.
+   * @throws Llama2Error E_FILE; the signal's reason
+   */
+  static async open(path: string, expectedBytes: number | undefined, signal?: AbortSignal): Promise<PartFile> {
+    const part = new PartFile(path);
+    try {
+      await part.hashWhatIsThere(expectedBytes, signal);
+      return part;
+    } catch (error) {
+      part.close();
+      throw error;
+    }
+  }
+
+  private constructor(path: string) {
+    this.path = path;
+    this.partPath = `${path}.part`;
+    this.fd = writing(path, () => openSync(this.partPath, "a+"));
+  }
+
+  private async hashWhatIsThere(expectedBytes: number | undefined, signal?: AbortSignal): Promise<void> {
+    const { size } = writing(this.path, () => fstatSync(this.fd));
+    this.begin(expectedBytes);
+    if (expectedBytes !== undefined && size > expectedBytes) return this.restart(expectedBytes);
+    if (size === 0) return;
+    try {
+      for await (const chunk of createReadStream(this.partPath, { end: size - 1, highWaterMark: 2 ** 20 })) {
+        signal?.throwIfAborted();
+        this.hash(chunk);
+      }
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw new Llama2Error("E_FILE", `cannot read ${this.partPath}: ${(error as Error).message}`);
+    }
+  }
+
+  private begin(bytes: number | undefined): void {
+    this.size = 0;
+    this.sha256 = createHash("sha256");
+    this.git = bytes === undefined ? undefined : createHash("sha1").update(`blob ${bytes}\0`);
+  }
+
+  /** Forget what is there. */
+  restart(bytes: number | undefined): void {
+    writing(this.path, () => ftruncateSync(this.fd, 0));
+    this.begin(bytes);
+  }
+
+  /** @throws Llama2Error E_FILE, for one if the disk is full. What was written stays */
+  append(chunk: Uint8Array): void {
+    try {
+      for (let done = 0; done < chunk.length; ) {
+        const n = writeSync(this.fd, chunk, done, chunk.length - done);
+        this.hash(chunk.subarray(done, done + n));
+        done += n;
+      }
+    } catch (error) {
+      const { code, message } = cannotWrite(this.partPath, error);
+      throw new Llama2Error(code, `${message}. ${bytesText(this.size)} of it are kept: what comes next begins there`);
+    }
+  }
+
+  private hash(chunk: Uint8Array): void {
+    this.sha256.update(chunk);
+    this.git?.update(chunk);
+    this.size += chunk.length;
+  }
+
+  /** The digests of what is there. It is complete: nothing can be added after this. */
+  digests(): { sha256: string; git: string | undefined } {
+    return { sha256: this.sha256.digest("hex"), git: this.git?.digest("hex") };
+  }
+
+  /**
+   * Give it its name.
+   * @throws Llama2Error E_FILE
+   */
+  finish(): void {
+    writing(this.path, () => {
+      fsyncSync(this.fd);
+      this.close();
+      renameSync(this.partPath, this.path);
+    });
+  }
+
+  /** It is of no use. */
+  discard(): void {
+    this.close();
+    rmSync(this.partPath, { force: true });
+  }
+
+  /** May be called twice. */
+  close(): void {
+    if (this.open) closeSync(this.fd);
+    this.open = false;
+  }
+}

@@ -1,0 +1,118 @@
+/*
+ * What a model may be called: a name of models/list.json, a repository of Hugging Face's or a file in it, or a URL.
+ */
+import { readFileSync } from "node:fs";
+import { packagePath } from "../files/packageFolder.ts";
+
+/** A file of a repository. */
+export interface RepositoryFile {
+  repository: string; // ORG/REPO
+  revision: string;
+  file: string;
+}
+
+/** A file whose bytes are known beforehand. */
+export interface KnownFile extends RepositoryFile {
+  bytes: number;
+  sha256: string;
+}
+
+/** A model that has a name of its own here. */
+export interface ListedModel {
+  name: string;
+  model: KnownFile;
+  /** Where another repository has it, it is laid beside the model all the same, so that the model is whole there. */
+  tokenizer: KnownFile;
+}
+
+export type Reference =
+  | { kind: "listed"; name: string; listed: ListedModel }
+  | { kind: "repository"; name: string; repository: string; revision: string; file: string | undefined }
+  | { kind: "url"; name: string; url: string };
+
+interface ListEntry {
+  url: string;
+  bytes: number;
+  sha256: string;
+}
+
+/** The models of models/list.json. */
+export function listedModels(): ListedModel[] {
+  const { models } = JSON.parse(readFileSync(packagePath("models", "list.json"), "utf8")) as {
+    models: (ListEntry & { name: string; tokenizer: ListEntry })[];
+  };
+  return models.map(({ name, tokenizer, ...model }) => ({ name, model: known(model), tokenizer: known(tokenizer) }));
+}
+
+function known({ url, bytes, sha256 }: ListEntry): KnownFile {
+  const place = repositoryFile(new URL(url).pathname);
+  if (place?.file === undefined) throw new Error(`${url} is not a file of a repository`);
+  return { ...place, file: place.file, bytes, sha256 };
+}
+
+/**
+ * What `text` names; undefined if it can be no model's name.
+ * @param endpoint the URL of Hugging Face: what is below it is a repository or a file of one
+ */
+export function parseReference(text: string, endpoint: string): Reference | undefined {
+  const listed = listedModels().find(({ name }) => name === text);
+  if (listed) return { kind: "listed", name: text, listed };
+  if (/^https?:\/\//i.test(text)) return parseUrl(text, endpoint);
+  const parts = /^([^/@]+\/[^/@]+)(?:@([^/]+))?(?:\/(.+))?$/.exec(text);
+  if (!parts) return undefined;
+  const [, repository, revision = "main", file] = parts;
+  if (!isRepository(repository) || !isRevision(revision) || (file !== undefined && !isSafePath(file))) return undefined;
+  return toKnown({ kind: "repository", name: text, repository, revision, file });
+}
+
+/** A file that is listed has the listed tokenizer, whatever it was called by. */
+function toKnown(reference: Extract<Reference, { kind: "repository" }>): Reference {
+  const { name, repository, revision, file } = reference;
+  const listed = listedModels().find(
+    ({ model }) => model.repository === repository && model.revision === revision && model.file === file,
+  );
+  return listed ? { kind: "listed", name, listed } : reference;
+}
+
+function parseUrl(text: string, endpoint: string): Reference {
+  if (text.startsWith(`${endpoint}/`) && URL.canParse(text)) {
+    const place = repositoryFile(new URL(text).pathname.slice(new URL(endpoint).pathname.replace(/\/$/, "").length));
+    if (place) return toKnown({ kind: "repository", name: text, ...place });
+  }
+  return { kind: "url", name: text, url: text };
+}
+
+/** What a path on Hugging Face's server names: /ORG/REPO, /ORG/REPO/tree/REV, or /ORG/REPO/resolve/REV/FILE. */
+function repositoryFile(path: string): (Omit<RepositoryFile, "file"> & { file: string | undefined }) | undefined {
+  const parts = /^\/([^/]+\/[^/]+?)\/?(?:\/(resolve|blob|raw|tree)\/([^/]+)(?:\/(.*))?)?$/.exec(path);
+  if (!parts) return undefined;
+  const [, repository, kind, revision = "main", rest = ""] = parts;
+  let file: string | undefined;
+  try {
+    file = rest === "" ? undefined : decodeURIComponent(rest);
+  } catch {
+    return undefined;
+  }
+  const isWhole = kind === undefined || (kind === "tree" && file === undefined);
+  if (!isRepository(repository) || !isRevision(revision) || (!isWhole && (file === undefined || kind === "tree"))) {
+    return undefined;
+  }
+  return file === undefined || isSafePath(file) ? { repository, revision, file } : undefined;
+}
+
+/** ORG/REPO, as Hugging Face allows it. */
+const isRepository = (text: string) =>
+  text.length <= 200 && !/--|\.\./.test(text) && /^[A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*$/.test(text);
+
+/** A branch, a tag or a commit, which becomes the name of a file. */
+const isRevision = (text: string) => /^(?!.*\.\.)[A-Za-z0-9_][\w.-]{0,200}$/.test(text);
+
+/** Names that Windows has for devices. */
+const DEVICE = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
+
+/** Whether a file of this name, which comes from a server, stays in the folder that it is put into, on every system. */
+export const isSafePath = (path: string): boolean =>
+  path.length <= 1000 &&
+  path
+    .split("/")
+    .every((part) => /^[^\\/:*?"<>|\p{Cc}]{1,200}$/u.test(part) && !/^\.+$|[. ]$/.test(part) && !DEVICE.test(part));

@@ -1,0 +1,51 @@
+/*
+ * Where Hugging Face's tools keep what they fetched, and how they reach it: the same environment variables, so that
+ * one copy serves all.
+ */
+import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { Llama2Error } from "../errors.ts";
+
+export interface Settings {
+  /** The folder of all repositories. */
+  cache: string;
+  /** The URL of the server, without a slash at the end. */
+  endpoint: string;
+}
+
+/** @throws Llama2Error E_USAGE for an HF_ENDPOINT that is none */
+export function settingsOf(env: NodeJS.ProcessEnv = process.env): Settings {
+  const cache = env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(homeOf(env), "hub");
+  const endpoint = (env.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, "");
+  if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint)) {
+    throw new Llama2Error("E_USAGE", `HF_ENDPOINT is ${JSON.stringify(endpoint.slice(0, 80))}, expected a URL`);
+  }
+  return { cache: expanded(cache), endpoint };
+}
+
+/**
+ * The token that the user has for the server: HF_TOKEN, or what `hf auth login` wrote.
+ * @throws Llama2Error E_USAGE for one that is none. It is not shown
+ */
+export function tokenOf(env: NodeJS.ProcessEnv = process.env): string | undefined {
+  const named = env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN || "";
+  const token = (named || readText(env.HF_TOKEN_PATH || join(homeOf(env), "token")))?.trim();
+  if (token === undefined || token === "") return undefined;
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  const place = named !== "" ? "HF_TOKEN" : "the file with Hugging Face's token";
+  throw new Llama2Error("E_USAGE", `${place} has characters in it that no token has`);
+}
+
+const homeOf = (env: NodeJS.ProcessEnv): string =>
+  expanded(env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface"));
+
+const expanded = (path: string) => path.replace(/^~(?=$|[/\\])/, () => homedir());
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined; // nobody logged in
+  }
+}
