@@ -61,7 +61,7 @@ export class CachedRepository {
     const place = join(this.snapshot(commit), path);
     const blob = this.blob(digest);
     writing(place, () => {
-      mkdirSync(dirname(place), { recursive: true });
+      makeFolder(dirname(place));
       if (isSame(place, blob)) return;
       const fresh = `${place}.${process.pid}.part`;
       rmSync(fresh, { force: true });
@@ -80,7 +80,7 @@ export class CachedRepository {
     if (revision === commit || this.commitOf(revision) === commit) return;
     const place = join(this.folder, "refs", revision);
     writing(place, () => {
-      mkdirSync(dirname(place), { recursive: true });
+      makeFolder(dirname(place));
       writeFileSync(`${place}.${process.pid}.part`, commit);
       renameSync(`${place}.${process.pid}.part`, place);
     });
@@ -116,6 +116,17 @@ function isSame(place: string, blob: string): boolean {
   if (!stat) return false;
   const { ino, size } = statSync(blob);
   return stat.ino === ino || (!lstatSync(place).isSymbolicLink() && stat.size === size);
+}
+
+/** Make a folder, with those above it. (Node's own way to do that does not say why it fails on a read-only disk.) */
+export function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error; // another process has made it
+  }
 }
 
 /** @throws Llama2Error E_FILE */

@@ -1,13 +1,13 @@
 /*
  * One file from a server onto the disk, whole and right or not at all.
  */
-import { mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { Llama2Error } from "../errors.ts";
 import { bytesText } from "../files/bytes.ts";
 import { discard, type Get, NetError, retrying, shown, type Waiting } from "../net/answers.ts";
 import { bodyOf } from "../net/body.ts";
-import { writing } from "./cache.ts";
+import { makeFolder, writing } from "./cache.ts";
 import { takeLock } from "./lock.ts";
 import { PartFile } from "./part.ts";
 
@@ -40,7 +40,7 @@ export interface DownloadOptions extends Waiting {
  * @throws Llama2Error E_NET, E_INTEGRITY, E_FILE; the signal's reason. What has come so far is kept
  */
 export async function download(get: Get, job: Download, options: DownloadOptions): Promise<Downloaded> {
-  writing(job.path, () => mkdirSync(dirname(job.path), { recursive: true }));
+  writing(job.path, () => makeFolder(dirname(job.path)));
   const lock = takeLock(`${job.path}.lock`, job.name);
   let part: PartFile | undefined;
   try {
@@ -57,7 +57,7 @@ export async function download(get: Get, job: Download, options: DownloadOptions
  */
 export function checkRoom(folder: string, bytes: number, what: string): void {
   const { bavail, bsize } = writing(folder, () => {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     return statfsSync(folder);
   });
   const free = bavail * bsize;

@@ -1,7 +1,7 @@
 /*
  * Fetching models: those that have a name here, any repository of Hugging Face's, any URL.
  */
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { checkFunction, checkOptions, checkSignal, show, usage } from "../check.ts";
 import { Llama2Error } from "../errors.ts";
@@ -166,9 +166,16 @@ function knownFile({ files, id }: Repository, { file, bytes, sha256 }: KnownFile
 
 const beside = (path: string, name: string) => path.slice(0, path.lastIndexOf("/") + 1) + name;
 
-const isThere = (path: string, bytes: number) => sizeAt(path) === bytes && statSync(path).isFile();
+const isThere = (path: string, bytes: number) => existsSync(path) && sizeAt(path) === bytes;
 
-const sizeAt = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+/** Of a file; 0 if there is none. */
+function sizeAt(path: string): number {
+  try {
+    return statSync(path).size;
+  } catch {
+    return 0;
+  }
+}
 
 function decoded(text: string): string {
   try {
