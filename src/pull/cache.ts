@@ -43,13 +43,20 @@ export class CachedRepository {
 
   /** The folder of a revision, or of the commit of that name, if something of it is here. */
   find(revision: string): string | undefined {
-    const commit = this.commitOf(revision) ?? revision;
+    const commit = this.commitOf(revision) ?? (revision === "main" ? this.onlyCommit() : undefined) ?? revision;
     return existsSync(this.snapshot(commit)) ? this.snapshot(commit) : undefined;
   }
 
   /** The revisions that have been fetched. Those within a folder, such as pull requests, are left out. */
   revisions(): string[] {
-    return namesIn(join(this.folder, "refs")).filter((name) => this.commitOf(name) !== undefined);
+    const named = namesIn(join(this.folder, "refs")).filter((name) => this.commitOf(name) !== undefined);
+    return named.length === 0 && this.onlyCommit() !== undefined ? ["main"] : named;
+  }
+
+  /** The commit that is here, if it is one alone: not every tool keeps which revision it fetched. */
+  private onlyCommit(): string | undefined {
+    const commits = namesIn(join(this.folder, "snapshots"));
+    return commits.length === 1 ? commits[0] : undefined;
   }
 
   /**
