@@ -8,10 +8,10 @@ import { type FoundTokenizer, tokenizerOfFiles } from "./checkpoint/tokenizer/re
 import { type ErrorCode, Llama2Error } from "./errors.ts";
 import type { Files } from "./files/bytes.ts";
 import { filesAt } from "./files/disk.ts";
+import { modelName } from "./files/modelName.ts";
 import { pathOf } from "./files/path.ts";
 import type { Config } from "./llama2/transformer.ts";
 import { shapesOf, type TensorName, tensorsOf, type WeightSource } from "./llama2/weights.ts";
-import { modelName } from "./modelName.ts";
 
 /** A tensor as it lies in a file. Of llama2.c's files, which have all layers of a kind together, all layers. */
 export interface InspectedTensor {

@@ -43,6 +43,8 @@ const MAY: Record<string, readonly string[]> = {
   checkpoint: [...BASE, "files", "llama2", "encode.ts"],
   run: [...BASE, "files", "llama2", "backend", "checkpoint", "modelInfo.ts"],
   prove: [...BASE, "files", "llama2", "checkpoint"],
+  net: [...BASE, "files"],
+  pull: [...BASE, "files", "net"],
   trace: [...BASE, "files", "llama2", "checkpoint", "encode.ts", "text.ts"],
 };
 /** Folders that stand beside model.ts, and are built on it: the command line's doors as well. */

@@ -1,7 +1,7 @@
 /*
  * llama2 models: which models are here.
  */
-import { knownModels } from "../pull/models.ts";
+import { knownModels } from "../models.ts";
 import { print } from "./io.ts";
 import { megabytes } from "./pull.ts";
 

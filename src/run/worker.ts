@@ -8,8 +8,8 @@ import { availableMemory } from "../backend/memory.ts";
 import { asInt8 } from "../checkpoint/int8.ts";
 import { open as openCheckpoint } from "../checkpoint/open.ts";
 import { filesAt } from "../files/disk.ts";
+import { modelName } from "../files/modelName.ts";
 import { modelInfo } from "../modelInfo.ts";
-import { modelName } from "../modelName.ts";
 import type { FromWorker, Setup } from "./protocol.ts";
 import { type Opened, serve } from "./serve.ts";
 

@@ -3,13 +3,13 @@
  */
 import { readdirSync, statSync } from "node:fs";
 import { join, sep } from "node:path";
-import { Llama2Error } from "../errors.ts";
-import { inspect } from "../inspect.ts";
-import { BUNDLED_MODEL } from "../loadModel.ts";
-import { type CachedRepository, cachedRepositories } from "./cache.ts";
-import { isModelFile, isOfFolder } from "./kinds.ts";
-import { listedModels } from "./reference.ts";
-import { settingsOf } from "./settings.ts";
+import { Llama2Error } from "./errors.ts";
+import { inspect } from "./inspect.ts";
+import { BUNDLED_MODEL } from "./loadModel.ts";
+import { type CachedRepository, cachedRepositories } from "./pull/cache.ts";
+import { isModelFile, isOfFolder } from "./pull/kinds.ts";
+import { listedModels } from "./pull/reference.ts";
+import { settingsOf } from "./pull/settings.ts";
 
 export interface KnownModel {
   /** By which commands find it. */
