@@ -11,8 +11,11 @@ import { buildNative } from "./native.mjs";
 
 const dist = product("dist", [
   "src",
+  "study",
+  "test/golden/bundled-model.json",
   "scripts/build.mjs",
   "scripts/build-browser.mjs",
+  "scripts/build-study.mjs",
   "scripts/build-trace.mjs",
   "scripts/build-wasm.mjs",
   "scripts/build-worker.mjs",
@@ -35,6 +38,8 @@ async function build() {
   await buildBrowser();
   const { buildWorker } = await import("./build-worker.mjs");
   await buildWorker();
+  const { buildStudy } = await import("./build-study.mjs");
+  await buildStudy();
   dist.markFresh();
   const why = await buildNative();
   if (why) console.error(`llama2.ts: no native cpu backend (${why}); wasm remains, the same bit for bit`);

@@ -45,7 +45,7 @@ const MAY: Record<string, readonly string[]> = {
   prove: [...BASE, "files", "llama2", "checkpoint"],
   net: [...BASE, "files"],
   pull: [...BASE, "files", "net"],
-  trace: [...BASE, "files", "llama2", "checkpoint", "encode.ts", "text.ts"],
+  trace: [...BASE, "files", "llama2", "backend", "checkpoint", "encode.ts", "text.ts"],
 };
 /** Folders that stand beside model.ts, and are built on it: the command line's doors as well. */
 const STOREYS = ["bench", "pull", "server", "trace"];

@@ -12,6 +12,7 @@ const GROUPS: Record<string, readonly Example[]> = {
     ["llama2 -m chat llama2_7b_chat.bin", "a conversation"],
   ],
   Understand: [
+    ["llama2 study", "a page: one token's way, live"],
     ['llama2 trace -i "Once upon" --at att', "every value behind a token"],
     ['llama2 tokenize --pieces "Once upon a time"', "text to tokens; detokenize back"],
     ["llama2 logits stories15M.bin --tokens 1 > f32", "the numbers behind the next one"],

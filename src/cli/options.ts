@@ -12,6 +12,7 @@ export const COMMANDS = [
   "detokenize",
   "logits",
   "trace",
+  "study",
   "perplexity",
   "bench",
   "doctor",

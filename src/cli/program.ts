@@ -127,6 +127,7 @@ function addCommands(llama2: Command): void {
     });
   addMachineFlags(logitsCommand);
   addTrace(llama2);
+  addStudy(llama2);
   const perplexityCommand = llama2
     .command("perplexity <model> <file>")
     .description("measure how well a model predicts a text; a line <|end|> separates documents")
@@ -242,6 +243,7 @@ function addTrace(llama2: Command): void {
     .option("--depth <n>", "how many values --why follows", whole("values", 1, 1000), 4)
     .addOption(new Option("--diff <a,b>", "compare two backends, stop by stop").argParser(twoBackends))
     .option("--tolerance <x>", "of --diff, relative; default: 0, with cuda 1e-4", decimal(0, Number.MAX_VALUE))
+    .option("--open", "show the same place in the study page")
     .option("--npz <file>", "write the values for NumPy, with TransformerLens' names")
     .option("--json", "print one JSON object")
     .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
@@ -250,6 +252,20 @@ function addTrace(llama2: Command): void {
       return interruptible((signal) => trace(model, flags, signal));
     });
   addMachineFlags(traceCommand);
+}
+
+function addStudy(llama2: Command): void {
+  llama2
+    .command("study [model]")
+    .description("serve a page on this machine that shows all that: the transformer, line by line, on your own prompt")
+    .option("-i, --prompt <text>", "what is read first")
+    .option("--port <n>", "where it listens; 0: any free port", whole("a port", 0, 65535), 0)
+    .option("--no-open", "do not open a browser")
+    .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
+    .action(async (model, flags) => {
+      const { study } = await import("./study.ts");
+      return study(model, flags);
+    });
 }
 
 function addHelp(llama2: Command): void {

@@ -1,11 +1,11 @@
 /*
  * llama2 trace: what a model computes for a token, stop by stop.
  */
-import type { BackendName } from "../backend/names.ts";
+
 import { Llama2Error } from "../errors.ts";
 import { OutputFile } from "../files/outputFile.ts";
 import { promptText } from "../files/text.ts";
-import { headSizeOf } from "../llama2/transformer.ts";
+import type { BackendName } from "../loadOptions.ts";
 import { ablation } from "../trace/ablate.ts";
 import { stopsOn } from "../trace/backends.ts";
 import { diff, type TraceDiff } from "../trace/diff.ts";
@@ -15,12 +15,12 @@ import { divergence } from "../trace/lens.ts";
 import type { TracedModel } from "../trace/model.ts";
 import { BUNDLED, openTrace } from "../trace/open.ts";
 import type { Stop, TracedRun } from "../trace/run.ts";
-import { isStopId, nameOf, STOPS, type StopId, stopOf } from "../trace/stops.ts";
+import { indexOf, isStopId, nameOf, STOPS, type StopId, stopOf } from "../trace/stops.ts";
 import { type Why, why } from "../trace/why.ts";
 import { print, readStdin, STDIN, tell } from "./io.ts";
 import { checkBackendFlags, findModel, withAdvice } from "./model.ts";
 import type { MachineFlags } from "./options.ts";
-import { columns, number, picture, pieceOf, refName, table, tokenList, triangle, whyText } from "./traceText.ts";
+import { columns, number, picture, refName, table, tokenList, triangle, whyText } from "./traceText.ts";
 
 export interface TraceFlags extends MachineFlags {
   prompt?: string;
@@ -39,6 +39,7 @@ export interface TraceFlags extends MachineFlags {
   diff?: [BackendName, BackendName];
   tolerance?: number;
   npz?: string;
+  open?: boolean;
   json?: boolean;
 }
 
@@ -76,12 +77,35 @@ export async function trace(name: string | undefined, flags: TraceFlags, signal:
   const next = run.tokens[pos + 1] ?? model.next(run, sampler);
   const backend = flags.backend === "auto" ? "ts" : flags.backend;
   const look = { model, run, pos, backend, next, stops: await stopsOf(backend, path, run, pos, flags) };
-  if (flags.npz) write(flags.npz, npz(chosen(look.stops, flags), headSizeOf(model.config)));
+  if (flags.npz) write(flags.npz, npz(chosen(look.stops, flags), model.config.dim / model.config.nHeads));
+  if (flags.open) return openStudy(look, path, flags);
   if (flags.step) {
     const { Stepper, step } = await import("./traceStep.ts");
     return step(new Stepper(model, run, pos), signal);
   }
   await show(look, path, flags);
+}
+
+/** Show the position, and the stop that was asked for, in the study page. */
+async function openStudy({ model, run, pos }: Look, path: string | undefined, flags: TraceFlags): Promise<void> {
+  const { prompt = "", temperature, topP, seed, at, layer = 0, ablate = [], tokenizer } = flags;
+  const id = at === undefined ? "embed" : idOf(at);
+  const stop = indexOf({ id, layer: stopOf(id).place === "layer" ? layer : -1 }, model.config.nLayers);
+  const more = Math.max(0, run.tokens.length - model.encode(prompt).length) + 24;
+  const place = {
+    view: "step",
+    prompt,
+    pos,
+    stop,
+    seed: `${seed}`,
+    temp: temperature,
+    topp: topP,
+    more,
+    off: ablate.join(),
+  };
+  const { study } = await import("./study.ts");
+  const hash = new URLSearchParams(Object.entries(place).map(([name, value]): [string, string] => [name, `${value}`]));
+  await study(path, { port: 0, open: true, tokenizer }, `${hash}`);
 }
 
 /** What does not go together. */
@@ -144,11 +168,11 @@ const idOf = (at: string): StopId => (at === "att" ? "probs" : (at as StopId));
 function heading({ model, run, pos, backend, next, stops }: Look, { ablate }: TraceFlags, before?: Before): string {
   const lines = [
     `${model.name} on ${backend}: ${tokenList(model, run, run.tokens.length)}`,
-    `position ${pos} ${pieceOf(model, run.tokens[pos])}, ${stops.length} stops; then comes ${pieceOf(model, next)}`,
+    `position ${pos} ${model.label(run.tokens[pos])}, ${stops.length} stops; then comes ${model.label(next)}`,
   ];
   if (before) {
     const { next, kl } = before;
-    lines.push(`without ${ablate?.join(", ")}; with it, then comes ${pieceOf(model, next)} (KL ${number(kl)} nats)`);
+    lines.push(`without ${ablate?.join(", ")}; with it, then comes ${model.label(next)} (KL ${number(kl)} nats)`);
   }
   return `${lines.join("\n")}\n\n`;
 }

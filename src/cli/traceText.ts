@@ -1,7 +1,6 @@
 /*
  * A trace as text: tables, and pictures of letters.
  */
-import { BOS } from "../llama2/tokenizer.ts";
 import type { Explanation, Ref, Term } from "../trace/explain.ts";
 import { SOURCE_FILE } from "../trace/export.ts";
 import { LINES } from "../trace/forward.ts";
@@ -85,13 +84,9 @@ export function picture(stop: Stop, tensor: Tensor, model: TracedModel, run: Tra
 export function tokenList(model: TracedModel, run: TracedRun, count: number): string {
   return run.tokens
     .slice(0, count)
-    .map((token, pos) => `${pos} ${pieceOf(model, token)}`)
+    .map((token, pos) => `${pos} ${model.label(token)}`)
     .join(", ");
 }
-
-/** A token for people: its piece in quotes. */
-export const pieceOf = (model: TracedModel, token: number): string =>
-  token === BOS ? "<s>" : JSON.stringify(model.piece(token));
 
 /** Who looks at whom: one head at every position so far, a triangle. */
 export function triangle(
@@ -103,7 +98,7 @@ export function triangle(
 ): string {
   const rows = run.tokens.map((token, pos) => {
     const values = run.values(pos, { id, layer }).subarray(head * (pos + 1), (head + 1) * (pos + 1));
-    return { label: `${pos} ${pieceOf(model, token)}`, values };
+    return { label: `${pos} ${model.label(token)}`, values };
   });
   return heatMap(rows, id === "probs");
 }
@@ -115,7 +110,7 @@ export function stopText(run: TracedRun, model: TracedModel, pos: number, index:
   const { name, runc, words } = stopOf(stop.id);
   const where = stop.layer < 0 ? "" : `layer ${stop.layer}, `;
   const lines = [
-    `${where}${name} (${nameOf(stop)}), stop ${index + 1} of ${stops.length}, position ${pos} ${pieceOf(model, token)}`,
+    `${where}${name} (${nameOf(stop)}), stop ${index + 1} of ${stops.length}, position ${pos} ${model.label(token)}`,
     `  ${SOURCE_FILE.split("/").at(-1)}:${LINES[stop.id].line}  ${LINES[stop.id].text}   run.c:${runc}`,
     `  ${sentenceOf(stop, model.config, pos)}`,
     "",
@@ -159,7 +154,7 @@ export function whyText(why: Why, model: TracedModel, run: TracedRun): string {
   for (let each: Why | undefined = why; each; each = each.next) {
     text += explanationText(each, each.largest);
     const token = run.tokens[each.ref.pos];
-    if (each.ref.id === "embed") text += `  the token ${token} ${pieceOf(model, token)} at position ${each.ref.pos}\n`;
+    if (each.ref.id === "embed") text += `  the token ${token} ${model.label(token)} at position ${each.ref.pos}\n`;
   }
   return text;
 }

@@ -58,6 +58,11 @@ export class TracedModel {
     return encode(this.tokenizer, toByteString(text), true, false);
   }
 
+  /** A token for people: its piece in quotes, or <s> for BOS. */
+  label(token: number): string {
+    return token === BOS ? "<s>" : JSON.stringify(this.piece(token));
+  }
+
   /** What the vocabulary has for a token, such as " upon". */
   piece(token: number): string {
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytesOf(this.tokenizer.vocab[token]));

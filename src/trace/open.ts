@@ -47,6 +47,18 @@ export async function openTrace(path: string | URL = BUNDLED, options: OpenOptio
 /** The model that comes with the package. */
 export const BUNDLED: string = packagePath("models", "stories2M.bin");
 
+/**
+ * The file of a model's tokenizer; undefined if it is inside the model.
+ * @throws Llama2Error E_FILE, E_FORMAT for a model or a tokenizer that is none, or that do not fit each other
+ */
+export async function tokenizerPath(model: string, named: string | undefined): Promise<string | undefined> {
+  return withWeights(model, undefined, async ({ config: { vocabSize } }) => {
+    const { path } =
+      named === undefined ? await findTokenizer(model, vocabSize) : await namedTokenizer(named, vocabSize);
+    return path === model ? undefined : path;
+  });
+}
+
 /** Work with the weights of the model at `path` while its file is open. */
 export async function withWeights<T>(
   path: string,

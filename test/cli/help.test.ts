@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { COMMANDS } from "../../src/cli/options.ts";
 import { hasAddon, needsAddon } from "../helpers/backends.ts";
-import { llama2 } from "../helpers/cli.ts";
+import { example, llama2 } from "../helpers/cli.ts";
 import { ROOT } from "../helpers/golden.ts";
 import { tempDir } from "../helpers/temp.ts";
 
@@ -29,21 +29,21 @@ describe.concurrent("help", () => {
     writeFileSync(join(cwd, "text.txt"), "Once upon a time there was a cat.");
     const named = (await help("help")) + (await help("--help"));
     const examples = [...named.matchAll(/^ +llama2 ((?:(?! {2,}).)*[^A-Z\s])(?: {2,}.*)?$/gm)].map(
-      ([, example]) => example,
+      ([, found]) => found,
     );
     const runnable = examples.filter((example) => !/[A-Z]{2,}/.test(example));
     expect(runnable.length).toBeGreaterThan(8);
-    for (const example of runnable) {
-      const words = [...example.replace(/ > .*/, "").matchAll(/"([^"]*)"|(\S+)/g)].map(
+    for (const each of runnable) {
+      const words = [...each.replace(/ > .*/, "").matchAll(/"([^"]*)"|(\S+)/g)].map(
         ([, quoted, word]) => quoted ?? word,
       );
       const model = join(ROOT, "models", "stories2M.bin");
       const args = words.map((word) =>
         /^(stories15M\.bin|llama2_7b_chat\.bin|llama-2-7b)$/.test(word) ? model : word,
       );
-      const { code, stderr } = await llama2(args, { cwd });
-      if (example === "doctor" && !hasAddon) continue; // it says so, with its exit status
-      expect({ example, code }, stderr).toEqual({ example, code: 0 });
+      const { code, stderr } = await example(args, { cwd });
+      if (each === "doctor" && !hasAddon) continue; // it says so, with its exit status
+      expect({ each, code }, stderr).toEqual({ each, code: 0 });
     }
   });
 

@@ -4,7 +4,7 @@
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { llama2 } from "../helpers/cli.ts";
+import { example, llama2 } from "../helpers/cli.ts";
 import { shortOrLong } from "../helpers/full.ts";
 import { ROOT } from "../helpers/golden.ts";
 import { tempDir } from "../helpers/temp.ts";
@@ -54,7 +54,7 @@ describe("of the README's commands", () => {
     );
     const tellsToTheEnd = !/^[a-z]/.test(args.find((arg) => !arg.endsWith(".bin")) ?? "-") && !args.includes("-n");
     const short = tellsToTheEnd ? shortOrLong(["-n", "24"], []) : [];
-    const { code, stdout, stderr } = await llama2([...args, ...short], { cwd });
+    const { code, stdout, stderr } = await example([...args, ...short], { cwd });
     expect({ code }, stderr).toEqual({ code: 0 });
     expect(stdout.length + stderr.length).toBeGreaterThan(0);
   });

@@ -43,3 +43,9 @@ export function llama2(args: string[], { stdin = "", cwd, root, env, onStdout }:
     if (stdin !== null) child.stdin.end(stdin);
   });
 }
+
+/** The same for an example of a text of ours. What serves until it is stopped is stopped when it has said where. */
+export function example(args: string[], options: RunOptions = {}): Promise<Finished> {
+  if (args[0] !== "study") return llama2(args, options);
+  return llama2([...args, "--no-open"], { ...options, onStdout: (child) => child.kill("SIGINT") });
+}

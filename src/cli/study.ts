@@ -1,0 +1,69 @@
+/*
+ * llama2 study: a page on this machine that shows a transformer at work, line by line.
+ */
+import { spawn } from "node:child_process";
+import { statSync } from "node:fs";
+import { Llama2Error } from "../errors.ts";
+import { BUNDLED, tokenizerPath } from "../trace/open.ts";
+import { invocation, quote } from "./invocation.ts";
+import { Interrupted, print } from "./io.ts";
+import { withAdvice } from "./model.ts";
+import { serveStudy } from "./studyServer.ts";
+
+export interface StudyFlags {
+  prompt?: string;
+  port: number;
+  open: boolean;
+  tokenizer?: string;
+}
+
+/** Serve until Ctrl-C. @param place in the page: the part of its address after # */
+export async function study(path: string | undefined, flags: StudyFlags, place = ""): Promise<void> {
+  const model = path ?? BUNDLED;
+  const tokenizer = await withAdvice(path, () => tokenizerOf(model, flags.tokenizer));
+  const { server, url } = await serveStudy({ model, tokenizer, prompt: flags.prompt }, flags.port);
+  const stopped = untilStopped(() => server.closeAllConnections());
+  const address = place === "" ? url : `${url}#${place}`;
+  await print(`${address}\n`);
+  if (flags.open) openInBrowser(address);
+  await stopped;
+  await new Promise((resolve) => server.close(resolve));
+}
+
+/** @throws Llama2Error E_USAGE for a model of several files */
+async function tokenizerOf(model: string, named: string | undefined): Promise<string | undefined> {
+  const path = await tokenizerPath(model, named);
+  if (!statSync(model).isDirectory()) return path;
+  const convert = `${invocation()} convert ${quote(model)} model.bin`;
+  throw new Llama2Error(
+    "E_USAGE",
+    `the page reads a model that is one file, and ${model} is a folder. First: ${convert}`,
+  );
+}
+
+/** Where a desktop is, show the page. Where none is, nothing happens: the address has been printed. */
+function openInBrowser(url: string): void {
+  const commands: Partial<Record<NodeJS.Platform, string[]>> = {
+    darwin: ["open", url],
+    win32: ["cmd", "/c", "start", "", url.replaceAll("&", "^&")],
+  };
+  const [command, ...args] = commands[process.platform] ?? ["xdg-open", url];
+  const child = spawn(command, args, { stdio: "ignore", detached: true });
+  child.on("error", () => {});
+  child.unref();
+}
+
+/** Until Ctrl-C or SIGTERM. A second one ends the process. */
+function untilStopped(onStop: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    let stopping = false;
+    const stop = () => {
+      if (stopping) process.exit(Interrupted.exitCode);
+      stopping = true;
+      onStop();
+      resolve();
+    };
+    process.on("SIGINT", stop);
+    process.on("SIGTERM", stop);
+  });
+}

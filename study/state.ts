@@ -1,0 +1,83 @@
+/*
+ * All that a visitor has chosen. It lives in the address, so that a link brings somebody to the same place.
+ */
+export const VIEWS = ["step", "attention", "rope", "sampler", "compare"] as const;
+export type View = (typeof VIEWS)[number];
+
+export interface State {
+  view: View;
+  prompt: string;
+  seed: number;
+  temp: number;
+  topp: number;
+  /** Tokens after the prompt. */
+  more: number;
+  pos: number;
+  stop: number;
+  /** The chosen number of the tensor, or -1. */
+  cell: number;
+  head: number;
+  log: boolean;
+  /** Parts that are switched off in the other run: "L2.H5,L3.att". */
+  off: string;
+  /** The token that the other run has in the place of the story's: "12:345", position and token. */
+  fork: string;
+  tour: number;
+  theme: "light" | "dark";
+  /** The first digits of the model's sha256. */
+  model: string;
+}
+
+export const state: State = {
+  view: "step",
+  prompt: "Once upon a time, there was a little",
+  seed: 42,
+  temp: 0.8,
+  topp: 0.9,
+  more: 24,
+  pos: 3,
+  stop: 0,
+  cell: -1,
+  head: 0,
+  log: false,
+  off: "",
+  fork: "",
+  tour: 0,
+  theme: "light",
+  model: "",
+};
+
+const defaults: State = { ...state };
+
+/** Take what the address says. Nonsense in it is passed over. */
+export function fromHash(): void {
+  const dark = typeof matchMedia === "function" && matchMedia("(prefers-color-scheme: dark)").matches;
+  Object.assign(state, defaults, { theme: dark ? "dark" : "light" });
+  for (const [name, text] of new URLSearchParams(location.hash.slice(1))) {
+    const now = state[name as keyof State];
+    if (typeof now === "number" && text !== "" && Number.isFinite(Number(text))) set(name, Number(text));
+    if (typeof now === "boolean") set(name, text === "1");
+    if (typeof now === "string") set(name, text);
+  }
+  if (!VIEWS.includes(state.view)) state.view = "step";
+  if (state.theme !== "dark") state.theme = "light";
+  state.seed = Math.max(1, Math.floor(Math.min(state.seed, 2 ** 31 - 1)));
+  state.temp = Math.max(0, Math.min(5, state.temp));
+  state.topp = Math.max(0, Math.min(1, state.topp));
+  state.more = Math.max(0, Math.min(4096, Math.floor(state.more)));
+}
+
+function set(name: string, value: string | number | boolean): void {
+  Object.assign(state, { [name]: value });
+}
+
+/** Write the state into the address: what differs from the start, and always the place. */
+export function toHash(): void {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(state)) {
+    const isPlace = ["view", "prompt", "pos", "stop", "model"].includes(name);
+    if (!isPlace && value === defaults[name as keyof State]) continue;
+    if (value !== "") params.set(name, typeof value === "boolean" ? (value ? "1" : "0") : `${value}`);
+  }
+  history.replaceState(null, "", `#${params}`);
+}

@@ -1,0 +1,326 @@
+/*
+ * The screen Step: one line of source, the tensor it wrote, what it is for, and what is known by then.
+ */
+
+import { residualBefore } from "../src/trace/explain.ts";
+import { LINES } from "../src/trace/forward.ts";
+import { lensAt, residualsOf } from "../src/trace/lens.ts";
+import { indexOf, nameOf, type StopId, sentenceOf, withNumbers } from "../src/trace/stops.ts";
+import {
+  app,
+  config,
+  go,
+  here,
+  kind,
+  logitsAt,
+  look,
+  number,
+  percent,
+  places,
+  ranked,
+  said,
+  saidAt,
+  softmax,
+  stopAt,
+  valuesAt,
+} from "./app.ts";
+import { $, el } from "./dom.ts";
+import { bars, begin, colorOf, css, type Figure, heat, largest, palette, strip, text } from "./draw.ts";
+import { drawHow } from "./how.ts";
+import { state } from "./state.ts";
+
+let figure: Figure | undefined;
+let hover = -1;
+
+export function drawStep(): void {
+  const place = here();
+  const { name, words, tensors } = kind();
+  const values = valuesAt();
+  $("name").textContent = name;
+  $("shape").textContent = stopAt()
+    .tensors.map((tensor) => `${tensor.name} (${tensor.shape.join(" × ")})`)
+    .join(", ");
+  $("say").textContent = sentenceOf(place, config(), state.pos);
+  $("why").textContent = withNumbers(words, config());
+  $("now").textContent = nowWords();
+  $("openSource").textContent = `${LINES[place.id].line}  ${LINES[place.id].text}`;
+  drawReads();
+  figure = drawFigure($<HTMLCanvasElement>("figure"));
+  const [min, max] = [Math.min(...values), Math.max(...values)];
+  $("figure").ariaLabel =
+    `${tensors.join(" and ")}, ${values.length} values from ${number(min, 3)} to ${number(max, 3)}. Arrow keys choose one.`;
+  drawLegend();
+  readout(state.cell);
+  drawHow();
+  drawCache();
+  drawLens();
+}
+
+function drawLegend(): void {
+  const legend = $("legend");
+  const isShare = here().id === "probs";
+  legend.hidden = isBars();
+  const max = largest(valuesAt());
+  const scale = el("i", { className: isShare ? "share" : "signed" });
+  legend.replaceChildren(isShare ? "0" : `−${max.toFixed(2)}`, scale, isShare ? "1" : max.toFixed(2));
+}
+
+const isBars = (): boolean => !["q", "k", "v", "rope", "scores", "probs", "mix", "logits"].includes(here().id);
+
+/** The stop that a stop reads. */
+function readStop(id: StopId | "x"): number {
+  const place = here();
+  if (id === "x") return indexOf(residualBefore(place, config().nLayers), config().nLayers);
+  return indexOf({ id, layer: place.layer }, config().nLayers);
+}
+
+/** What the line reads, as strips that lead there. */
+function drawReads(): void {
+  const { reads } = kind();
+  const parts: HTMLElement[] = [];
+  for (const [i, id] of reads.entries()) {
+    const index = readStop(id);
+    const { tensors } = stopAt(index);
+    const tensor = id === "rope" ? "q, k" : tensors[0].name;
+    parts.push(el("span", { textContent: `${i ? "and" : "reads"} ${tensor} (${valuesAt(index).length})` }));
+    const canvas = el("canvas");
+    const button = el("button", { className: "strip", ariaLabel: `Go to ${nameOf(places()[index])}` }, canvas);
+    button.onclick = () => go({ stop: index, cell: -1 });
+    parts.push(button);
+  }
+  if (parts.length === 0) {
+    parts.push(el("span", { className: "all", textContent: `reads token ${app.story.run.tokens[state.pos]}` }));
+  }
+  $("reads").replaceChildren(...parts);
+  const canvases = $("reads").querySelectorAll("canvas");
+  for (const [i, id] of reads.entries()) strip(canvases[i], valuesAt(readStop(id)), id === "probs");
+}
+
+function drawFigure(canvas: HTMLCanvasElement): Figure {
+  const { id } = here();
+  const values = valuesAt();
+  const { nHeads, nKvHeads, dim } = config();
+  const size = dim / nHeads;
+  const chosen = state.cell;
+  const names = (count: number, word: string) => Array.from({ length: count }, (_, i) => `${word} ${i}`);
+  if (isBars()) {
+    const isSum = id === "res1" || id === "res2";
+    return bars(canvas, values, { chosen, before: isSum ? valuesAt(readStop("x")) : undefined });
+  }
+  if (id === "logits") {
+    const cols = values.length > 1024 ? 64 : 32;
+    const cellHeight = values.length > 8192 ? 2 : values.length > 1024 ? 9 : 18;
+    return heat(canvas, values, {
+      rows: Math.ceil(values.length / cols),
+      cols,
+      cellHeight,
+      maxCell: 40,
+      chosen,
+    });
+  }
+  if (id === "scores" || id === "probs") {
+    const tokens = app.story.run.tokens.slice(0, state.pos + 1);
+    const colLabels = tokens.map((token) => look(token).trim() || "␣");
+    const isShare = id === "probs";
+    const common = { rowLabels: names(nHeads, "head"), colLabels, cellHeight: 30, joined: nHeads / nKvHeads, chosen };
+    return heat(canvas, values, {
+      ...common,
+      rows: nHeads,
+      cols: tokens.length,
+      isShare,
+      max: isShare ? 1 : undefined,
+    });
+  }
+  if (id === "rope") {
+    const rowLabels = [...names(nHeads, "q"), ...names(nKvHeads, "k")];
+    const split = { row: nHeads, label: "k, shared by the query heads of a group" };
+    const rows = nHeads + nKvHeads;
+    return heat(canvas, values, { rows, cols: size, rowLabels, cellHeight: 22, pairs: size <= 16, split, chosen });
+  }
+  const rows = values.length / size;
+  const rowLabels = names(rows, id === "k" ? "key" : id === "v" ? "value" : "head");
+  return heat(canvas, values, { rows, cols: size, rowLabels, cellHeight: 34, chosen });
+}
+
+/** A sentence about this very run. */
+function nowWords(): string {
+  const { id, layer } = here();
+  const values = valuesAt();
+  const n = state.pos + 1;
+  const token = app.story.run.tokens[state.pos];
+  if (id === "embed") return `Here: token ${token}, ${said(token)}.`;
+  if (id === "scores" || id === "probs") {
+    if (n === 1) return "Here: this is the first position, so it can only look at itself.";
+    let best = 0;
+    for (let i = 0; i < values.length; i++)
+      if (i % n !== state.pos && !(values[best] >= values[i] && best % n !== state.pos)) best = i;
+    const found = id === "probs" ? percent(values[best]) : number(values[best], 2);
+    return `Here: looking back, head ${Math.floor(best / n)} finds ${saidAt(best % n)} most (${found}).`;
+  }
+  if (id === "act")
+    return `Here: ${values.filter((v) => Math.abs(v) < 0.1).length} of ${values.length} end up smaller than 0.1.`;
+  if (id === "k" || id === "v") return `Here: written to row ${state.pos} of layer ${layer}’s cache.`;
+  if (id === "logits") {
+    const [best] = ranked(values);
+    return `Here: ${said(best)} has the highest score, ${number(values[best], 2)}.`;
+  }
+  if (id === "res1" || id === "res2") {
+    const [before, now] = [readStop("x"), state.stop].map(
+      (index) => ranked(lensAt(app.story.run, state.pos, places()[index]))[0],
+    );
+    return before === now
+      ? `Here: the best guess stays ${said(now)}.`
+      : `Here: the best guess moves from ${said(before)} to ${said(now)}.`;
+  }
+  return "";
+}
+
+function cellWords(cell: number): string {
+  const { id } = here();
+  const { nHeads, dim } = config();
+  const size = dim / nHeads;
+  const n = state.pos + 1;
+  if (id === "scores" || id === "probs") return `head ${Math.floor(cell / n)} to ${saidAt(cell % n)}`;
+  if (id === "logits") return said(cell);
+  if (id === "rope" && cell >= dim) return `key head ${Math.floor((cell - dim) / size)}, number ${(cell - dim) % size}`;
+  if (["q", "rope", "mix"].includes(id)) return `head ${Math.floor(cell / size)}, number ${cell % size}`;
+  if (id === "k" || id === "v") return `key head ${Math.floor(cell / size)}, number ${cell % size}`;
+  return "";
+}
+
+function readout(cell: number): void {
+  const values = valuesAt();
+  if (cell >= 0 && cell < values.length) {
+    $("readout").textContent = `${cellName(cell)} = ${number(values[cell], 7)}   ${cellWords(cell)}`;
+    return;
+  }
+  const mean = values.reduce((a, b) => a + b) / values.length;
+  const [min, max] = [Math.min(...values), Math.max(...values)];
+  $("readout").textContent = `min ${number(min, 3)}  mean ${number(mean, 3)}  max ${number(max, 3)}`;
+}
+
+export function cellName(cell: number): string {
+  const { id } = here();
+  const n = state.pos + 1;
+  if (id === "scores" || id === "probs") return `att[${Math.floor(cell / n)}][${cell % n}]`;
+  if (id === "rope") return cell < config().dim ? `q[${cell}]` : `k[${cell - config().dim}]`;
+  return `${kind().tensors[0]}[${cell}]`;
+}
+
+/** The KV cache as memory: what is filled, the row that this position has, and the bytes. */
+function drawCache(): void {
+  const { nLayers, nKvHeads, nHeads, dim, seqLen } = config();
+  const kvDim = (dim / nHeads) * nKvHeads;
+  const canvas = $<HTMLCanvasElement>("cache");
+  const [c, w] = begin(canvas, 116);
+  const { id, layer } = here();
+  const gap = 8;
+  const width = (w - gap * (nLayers - 1)) / nLayers;
+  const rows = Math.min(seqLen, Math.max(32, app.story.run.tokens.length));
+  const rowHeight = 92 / rows;
+  const { keyCache, valueCache } = app.story.run.transformer.state;
+  for (let l = 0; l < nLayers; l++) {
+    for (const [which, cache] of [keyCache, valueCache].entries()) {
+      const x = l * (width + gap) + which * (width / 2);
+      const half = width / 2 - 2;
+      c.fillStyle = palette.wash;
+      c.fillRect(x, 0, half, 92);
+      const at = (l * seqLen + state.pos) * kvDim;
+      const isWritten =
+        l < layer || (l === layer && stopOrder(id) >= (which === 0 ? 2 : 3)) || (layer < 0 && state.stop > 0);
+      const filled = state.pos + (isWritten ? 1 : 0);
+      const max = largest(cache.subarray(l * seqLen * kvDim, at + kvDim)) || 1;
+      const columns = Math.min(kvDim, 24);
+      for (let row = 0; row < filled; row++) {
+        for (let j = 0; j < columns; j++) {
+          const value = cache[(l * seqLen + row) * kvDim + Math.floor((j * kvDim) / columns)];
+          c.fillStyle = css(colorOf(value, max));
+          c.fillRect(x + (j * half) / columns, row * rowHeight, half / columns + 0.3, rowHeight + 0.3);
+        }
+      }
+      if (layer === l && (id === "k" || id === "rope") && which === 0)
+        outline(c, x, state.pos * rowHeight, half, rowHeight);
+      if (layer === l && id === "v" && which === 1) outline(c, x, state.pos * rowHeight, half, rowHeight);
+    }
+    const isHere = l === layer;
+    text(c, `${l}`, l * (width + gap), 106, { size: 11, bold: isHere, color: isHere ? palette.ink : palette.soft });
+    if (width > 48) text(c, "k", l * (width + gap) + 16, 106, { size: 11 });
+    if (width > 48) text(c, "v", l * (width + gap) + width / 2, 106, { size: 11 });
+  }
+  const row = 2 * nLayers * kvDim * 4;
+  const bytes = (count: number) => count.toLocaleString("en-US");
+  $("bytes").textContent = `${bytes((state.pos + 1) * row)} of ${bytes(seqLen * row)} bytes`;
+  canvas.ariaLabel = `Keys and values of ${nLayers} layers, ${state.pos + 1} of ${seqLen} positions filled`;
+}
+
+const stopOrder = (id: StopId): number =>
+  ["norm1", "q", "k", "v"].indexOf(id) === -1 ? 9 : ["norm1", "q", "k", "v"].indexOf(id);
+
+function outline(c: CanvasRenderingContext2D, x: number, y: number, w: number, h: number): void {
+  c.strokeStyle = palette.accent;
+  c.lineWidth = 2;
+  c.strokeRect(x - 1, y - 2, w + 2, h + 4);
+}
+
+/** What the model would say after each residual. */
+function drawLens(): void {
+  const { run } = app.story;
+  const [final] = ranked(logitsAt(state.pos));
+  const residuals = residualsOf(config().nLayers);
+  const rows = residuals.map((place) => {
+    const logits = lensAt(run, state.pos, place);
+    const probs = softmax(logits);
+    const order = ranked(logits);
+    const index = indexOf(place, config().nLayers);
+    const label =
+      place.layer < 0 ? "embedding" : `${place.layer} ${place.id === "res1" ? "attention" : "feed-forward"}`;
+    const guess = (token: number) =>
+      el("td", {}, look(token).trim() || "␣", " ", el("em", { textContent: percent(probs[token]) }));
+    const open = el("button", { className: "link", textContent: label });
+    open.onclick = () => go({ stop: index, cell: -1 });
+    const row = el(
+      "tr",
+      {},
+      el("td", {}, open),
+      guess(order[0]),
+      guess(order[1]),
+      el("td", { textContent: `${order.indexOf(final) + 1}` }),
+    );
+    row.classList.toggle(
+      "lit",
+      index <= state.stop && (residuals.length === 1 || index + 8 > state.stop) && index === lastResidual(),
+    );
+    row.classList.toggle("later", index > state.stop);
+    return row;
+  });
+  const heads = ["after", "likeliest", "second", "rank"].map((text) => el("th", { textContent: text, scope: "col" }));
+  $("lens").replaceChildren(el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows));
+  $("lensFor").textContent = `if it stopped here; rank of ${said(final)}`;
+}
+
+function lastResidual(): number {
+  const indices = residualsOf(config().nLayers).map((place) => indexOf(place, config().nLayers));
+  return indices.filter((index) => index <= state.stop).at(-1) ?? 0;
+}
+
+/** Pointer and keys on the figure. */
+export function listenToFigure(): void {
+  const canvas = $<HTMLCanvasElement>("figure");
+  canvas.addEventListener("pointermove", (event) => {
+    hover = figure?.at(event.offsetX, event.offsetY) ?? -1;
+    readout(hover >= 0 ? hover : state.cell);
+  });
+  canvas.addEventListener("pointerleave", () => readout(state.cell));
+  canvas.addEventListener("click", (event) => {
+    app.trail = [];
+    go({ cell: figure?.at(event.offsetX, event.offsetY) ?? -1 });
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const step = figure?.step ?? 1;
+    const by: Record<string, number> = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: step, ArrowUp: -step, Enter: 0 };
+    if (!(event.key in by)) return;
+    event.preventDefault();
+    const cell = state.cell < 0 ? 0 : state.cell + by[event.key];
+    if (cell >= 0 && cell < valuesAt().length) go({ cell });
+  });
+}

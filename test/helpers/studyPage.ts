@@ -1,0 +1,103 @@
+/*
+ * The study page in headless Chromium, served by `llama2 study`.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { CHROMIUM } from "./chromium.ts";
+import { MAIN } from "./cli.ts";
+import { ROOT } from "./golden.ts";
+import { installConsumers } from "./packed.ts";
+
+const require = createRequire(join(ROOT, "test", "consumers", "package.json"));
+
+/** What is used of playwright-core, which only test/consumers installs. */
+export interface Locator {
+  click(options?: object): Promise<void>;
+  fill(text: string): Promise<void>;
+  press(key: string): Promise<void>;
+  focus(): Promise<void>;
+  textContent(): Promise<string | null>;
+  inputValue(): Promise<string>;
+  isVisible(): Promise<boolean>;
+  count(): Promise<number>;
+  first(): Locator;
+  nth(index: number): Locator;
+  getAttribute(name: string): Promise<string | null>;
+  setInputFiles(files: string[]): Promise<void>;
+  waitFor(options?: object): Promise<void>;
+  allTextContents(): Promise<string[]>;
+}
+export interface Page {
+  goto(url: string): Promise<unknown>;
+  url(): string;
+  locator(selector: string): Locator;
+  keyboard: { press(key: string): Promise<void> };
+  evaluate<T>(code: string): Promise<T>;
+  waitForFunction(code: string, argument?: unknown, options?: object): Promise<unknown>;
+  waitForEvent(name: "download"): Promise<{ path(): Promise<string>; suggestedFilename(): string }>;
+  setViewportSize(size: { width: number; height: number }): Promise<void>;
+  emulateMedia(options: object): Promise<void>;
+  screenshot(options: object): Promise<Uint8Array>;
+  on(name: string, listener: (event: never) => void): void;
+  addScriptTag(options: { path: string }): Promise<unknown>;
+  close(): Promise<void>;
+}
+interface Browser {
+  newPage(options: object): Promise<Page>;
+  close(): Promise<void>;
+}
+
+export const AXE = () => require.resolve("axe-core/axe.min.js");
+
+export interface Study {
+  /** Where it is served. */
+  url: string;
+  /** A new page at a place in it, once it is ready, that has complained of nothing. */
+  open(place?: string): Promise<Page>;
+  /** What pages have said on their consoles, and what they have asked of others than their server. */
+  complaints: string[];
+  close(): Promise<void>;
+}
+
+/** Serve the page with a model, and start a browser. */
+export async function openStudy(...args: string[]): Promise<Study> {
+  installConsumers();
+  const { chromium } = require("playwright-core") as { chromium: { launch(options: object): Promise<Browser> } };
+  const server = spawn(process.execPath, [MAIN, "study", "--no-open", ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const url = await firstLine(server);
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
+  const complaints: string[] = [];
+  return {
+    url,
+    complaints,
+    async open(place = "") {
+      const page = await browser.newPage({ viewport: { width: 1280, height: 860 }, acceptDownloads: true });
+      page.on("console", (message: { type(): string; text(): string }) => {
+        if (["error", "warning"].includes(message.type())) complaints.push(message.text());
+      });
+      page.on("pageerror", (error: Error) => complaints.push(`${error.stack}`));
+      page.on("request", (request: { url(): string }) => {
+        if (!request.url().startsWith(url) && !/^(blob|data):/.test(request.url())) complaints.push(request.url());
+      });
+      await page.goto(`${url}${place === "" ? "" : `#${place}`}`);
+      await page.waitForFunction("document.body.matches('.ready:not(.busy)')", undefined, { timeout: 60_000 });
+      return page;
+    },
+    async close() {
+      await browser.close();
+      const ended = new Promise((resolve) => server.on("exit", resolve));
+      server.kill();
+      await ended;
+    },
+  };
+}
+
+function firstLine(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    child.stdout?.once("data", (data) => resolve(String(data).trim()));
+    child.once("exit", (code) => reject(new Error(`llama2 study ended with ${code}`)));
+  });
+}
