@@ -264,7 +264,7 @@ function addStudy(llama2: Command): void {
     .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
     .action(async (model, flags) => {
       const { study } = await import("./study.ts");
-      return study(model, flags);
+      return interruptible((signal) => study(model, flags, signal));
     });
 }
 

@@ -18,11 +18,17 @@ export interface StudyFlags {
 }
 
 /** Serve until Ctrl-C. @param place in the page: the part of its address after # */
-export async function study(path: string | undefined, flags: StudyFlags, place = ""): Promise<void> {
-  const model = path ?? BUNDLED;
-  const tokenizer = await withAdvice(path, () => tokenizerOf(model, flags.tokenizer));
+export async function study(
+  name: string | undefined,
+  flags: StudyFlags,
+  signal: AbortSignal,
+  place = "",
+): Promise<void> {
+  const { model, tokenizer } = await withAdvice(name, signal, async (path = BUNDLED) => {
+    return { model: path, tokenizer: await tokenizerOf(path, flags.tokenizer) };
+  });
   const { server, url } = await serveStudy({ model, tokenizer, prompt: flags.prompt }, flags.port);
-  const stopped = untilStopped(() => server.closeAllConnections());
+  const stopped = untilStopped(signal, () => server.closeAllConnections());
   const address = place === "" ? url : `${url}#${place}`;
   await print(`${address}\n`);
   if (flags.open) openInBrowser(address);
@@ -53,17 +59,17 @@ function openInBrowser(url: string): void {
   child.unref();
 }
 
-/** Until Ctrl-C or SIGTERM. A second one ends the process. */
-function untilStopped(onStop: () => void): Promise<void> {
+/** Until Ctrl-C, which aborts the signal, or SIGTERM. A second one ends the process. */
+function untilStopped(signal: AbortSignal, onStop: () => void): Promise<void> {
   return new Promise((resolve) => {
-    let stopping = false;
     const stop = () => {
-      if (stopping) process.exit(Interrupted.exitCode);
-      stopping = true;
       onStop();
       resolve();
     };
-    process.on("SIGINT", stop);
-    process.on("SIGTERM", stop);
+    signal.addEventListener("abort", stop);
+    process.once("SIGTERM", () => {
+      stop();
+      process.once("SIGTERM", () => process.exit(Interrupted.exitCode));
+    });
   });
 }

@@ -78,7 +78,7 @@ export async function trace(name: string | undefined, flags: TraceFlags, signal:
   const backend = flags.backend === "auto" ? "ts" : flags.backend;
   const look = { model, run, pos, backend, next, stops: await stopsOf(backend, path, run, pos, flags) };
   if (flags.npz) write(flags.npz, npz(chosen(look.stops, flags), model.config.dim / model.config.nHeads));
-  if (flags.open) return openStudy(look, path, flags);
+  if (flags.open) return openStudy(look, path, flags, signal);
   if (flags.step) {
     const { Stepper, step } = await import("./traceStep.ts");
     return step(new Stepper(model, run, pos), signal);
@@ -87,7 +87,12 @@ export async function trace(name: string | undefined, flags: TraceFlags, signal:
 }
 
 /** Show the position, and the stop that was asked for, in the study page. */
-async function openStudy({ model, run, pos }: Look, path: string | undefined, flags: TraceFlags): Promise<void> {
+async function openStudy(
+  { model, run, pos }: Look,
+  path: string | undefined,
+  flags: TraceFlags,
+  signal: AbortSignal,
+): Promise<void> {
   const { prompt = "", temperature, topP, seed, at, layer = 0, ablate = [], tokenizer } = flags;
   const id = at === undefined ? "embed" : idOf(at);
   const stop = indexOf({ id, layer: stopOf(id).place === "layer" ? layer : -1 }, model.config.nLayers);
@@ -105,7 +110,7 @@ async function openStudy({ model, run, pos }: Look, path: string | undefined, fl
   };
   const { study } = await import("./study.ts");
   const hash = new URLSearchParams(Object.entries(place).map(([name, value]): [string, string] => [name, `${value}`]));
-  await study(path, { port: 0, open: true, tokenizer }, `${hash}`);
+  await study(path, { port: 0, open: true, tokenizer }, signal, `${hash}`);
 }
 
 /** What does not go together. */
