@@ -20,7 +20,7 @@ do {
   inverses += 1 / generation.timings.tokensPerSecond;
 } while (performance.now() < end);
 // as run.c prints it
-const pieces = tokens.slice(1).map((token, i) => safePrintf(decode(model.tokenizer, tokens[i], token)));
+const pieces = tokens.slice(1).map((token, i) => safePrintf(decode(model.tokenizer.vocabulary, tokens[i], token)));
 const text = Buffer.from(pieces.join(""), "latin1").toString();
 await model.dispose();
 console.log(JSON.stringify({ tokensPerSecond: stories / inverses, text }));

@@ -3,7 +3,7 @@
  * where a compiler is.
  */
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildTrace } from "./build-trace.mjs";
 import { isMain, product, root } from "./fingerprint.mjs";
@@ -32,6 +32,7 @@ async function build() {
   const { status } = spawnSync(process.execPath, [tsc], { cwd: root, stdio: "inherit" });
   if (status !== 0) process.exit(status ?? 1);
   rewriteDeclarations();
+  cpSync(join(root, "src", "server", "page"), join(root, "dist", "server", "page"), { recursive: true });
   const { buildWasm } = await import("./build-wasm.mjs"); // needs what `npm ci` installs
   await buildWasm();
   const { buildBrowser } = await import("./build-browser.mjs");

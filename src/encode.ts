@@ -23,12 +23,16 @@ export function encode(t: PreparingTokenizer, text: string, bos: boolean, eos: b
   const tokens: number[] = bos ? [BOS] : [];
   for (const part of t.prepare(text)) {
     // without the first token, the space that run.c puts before every text
-    const some =
-      typeof part === "number" ? [part] : encodeWith(t, part, false, false, (t, all) => mergePairs(t, all.slice(1)));
+    const some = typeof part === "number" ? [part] : encodeRest(t, part);
     for (const token of some) tokens.push(token);
   }
   if (eos) tokens.push(EOS);
   return tokens;
+}
+
+/** The tokens of text that goes on after other text: without the space that is put before a whole one. */
+export function encodeRest(t: Tokenizer, text: string): number[] {
+  return encodeWith(t, text, false, false, (t, all) => mergePairs(t, all.slice(1)));
 }
 
 /**

@@ -1,62 +1,26 @@
 /*
  * A text in the making: tokens come from below, text goes up.
  */
-import { checkFunction, checkOptions, checkSignal, checkWhole, show, usage } from "./check.ts";
-import type { Llama2Error } from "./errors.ts";
-import { BOS, EOS, type Tokenizer } from "./llama2/tokenizer.ts";
+import { usage } from "./check.ts";
+import {
+  checkGenerateOptions,
+  type GenerateOptions,
+  nextSeed,
+  samplingOf,
+  seedOf,
+  stopsOf,
+  type Token,
+} from "./generateOptions.ts";
+import { buildSampler } from "./llama2/sampler.ts";
+import type { Tokenizer } from "./llama2/tokenizer.ts";
 import type { Config } from "./llama2/transformer.ts";
 import type { Client } from "./run/client.ts";
 import { revive } from "./run/failure.ts";
-import type { SequenceRequest, Slice, Timings } from "./run/protocol.ts";
-import { TextStream } from "./text.ts";
+import type { Sampling, SequenceRequest, Slice, Timings } from "./run/protocol.ts";
+import { advance } from "./run/sequence.ts";
+import { SequenceText } from "./sequenceText.ts";
 
 export type { Timings };
-
-export interface GenerateOptions {
-  /** 0: always the likeliest token; 1: the model's own probabilities; above: bolder. @default 1 */
-  temperature?: number;
-  /** Draw from the likeliest tokens only, which together have this probability. 0 and 1 switch it off. @default 0.9 */
-  topP?: number;
-  /** The same seed tells the same story. Whole, -2^63 to 2^64-1; 0 or none: the clock. */
-  seed?: number | bigint;
-  /** The most new tokens. @default until the context is full */
-  maxTokens?: number;
-  /** Tokens that end the text, and are not part of it. @default BOS and EOS */
-  stops?: readonly number[];
-  /**
-   * Write so many texts at once, with the seeds `seed`, `seed` + 1, ..., and tell only the best: of those that ended by
-   * themselves, or of all if none did, the one with the highest mean log-probability a token. 1 to 64; at temperature 0
-   * it is 1. Nothing is yielded before the choice. @default 1
-   */
-  best?: number;
-  /** Called as texts of `best` end: how many have, and of how many. */
-  onProgress?: (ended: number, of: number) => void;
-  /** Stops at the next token; the loop then throws the signal's reason. */
-  signal?: AbortSignal;
-  /** Called for each new token, before the text it completes is yielded. */
-  onToken?: (token: Token) => void;
-}
-
-const OPTIONS: readonly (keyof GenerateOptions)[] = [
-  "temperature",
-  "topP",
-  "seed",
-  "maxTokens",
-  "stops",
-  "best",
-  "onProgress",
-  "signal",
-  "onToken",
-];
-
-/** One generated token. */
-export interface Token {
-  id: number;
-  /** Where in the sequence it stands; the first prompt token is at 0. */
-  position: number;
-  /** Natural logarithm of its probability, from the raw logits: before temperature and top-p. */
-  logprob: number;
-}
 
 /** One of the texts that `best` chooses from. */
 export interface BestCandidate {
@@ -69,12 +33,52 @@ export interface BestCandidate {
   tokens: number[];
 }
 
+/** Some text, and the new tokens that came with it: they are told at once, the text when its characters are whole. */
+export interface Chunk {
+  text: string;
+  tokens: Token[];
+}
+
+/** How many tokens there are. */
+export interface Usage {
+  promptTokens: number;
+  completionTokens: number;
+  totalTokens: number;
+}
+
 /** What a generation runs on. */
 export interface Machinery {
   client: Client;
   config: Readonly<Config>;
   loadMs: number;
-  tokenizer: () => Tokenizer;
+  tokenizer: Tokenizer | undefined;
+  /** Whoever holds the generation holds the model, which must not end before. */
+  owner: object;
+}
+
+/**
+ * A slice with the text it completes.
+ * @internal
+ */
+export interface Part extends Slice {
+  text: string;
+  /** A stop string ends it, and the last token has not been read. */
+  cut?: boolean;
+}
+
+/**
+ * What one text was made from, and all its tokens.
+ * @internal
+ */
+export interface Run {
+  promptTokens: readonly number[];
+  tokens: readonly number[];
+  sampling: Sampling;
+  /** With which the very same tokens come, also where something else ended them. */
+  maxTokens: number;
+  stops: readonly number[];
+  /** How many of the tokens have been read: all, where a token that is not told ended them. */
+  positions: number;
 }
 
 /** A text in the making. Iterate over it once: the text comes piece by piece, in whole characters. */
@@ -85,17 +89,29 @@ export class Generation implements AsyncIterable<string> {
   readonly promptTokens: readonly number[];
   /** All tokens so far: those of the prompt, then the new ones. */
   readonly tokens: number[];
-  /** Why it ended: a token that ends texts, or the most tokens. Undefined before. */
-  finishReason: "stop" | "length" | undefined;
-  /** Where the time went so far. Undefined before the first token. */
+  /** With the option `logprobs`: how each new token so far was chosen. */
+  readonly logprobs: Token[] | undefined;
+  /**
+   * Why it ended: "stop", something that ends texts; "length", the most tokens; "cancelled", the signal, or whoever
+   * iterated left. Undefined before, and if it failed.
+   */
+  finishReason: "stop" | "length" | "cancelled" | undefined;
+  /** Where the time went so far, also of what was cancelled. Undefined before the first token. */
   timings: Timings | undefined;
   /** What `best` chose from, in the order of their seeds. */
   candidates: BestCandidate[] | undefined;
   /** @internal The state of the random number generator, once it is finished. */
   state: bigint;
+  /** @internal Called when the first token is asked for. */
+  onBegin: (() => void) | undefined;
+  /** @internal Called at the end, however it comes. */
+  onEnd: (() => void) | undefined;
   private readonly machinery: Machinery;
   private readonly options: GenerateOptions;
+  private readonly stops: { tokens: number[]; strings: string[] };
+  private tellsTokens: boolean;
   private started = false;
+  private endedByToken = false;
 
   /** @internal Generations come from `generate`. */
   constructor(machinery: Machinery, promptTokens: readonly number[], options: GenerateOptions) {
@@ -105,32 +121,107 @@ export class Generation implements AsyncIterable<string> {
     this.promptTokens = promptTokens;
     this.tokens = [...promptTokens];
     this.machinery = machinery;
-    this.options = options;
+    this.options = { ...options };
+    this.stops = stopsOf(options);
+    if (!machinery.tokenizer && (this.stops.strings.length > 0 || options.echo)) usage(NO_TOKENIZER);
+    this.logprobs = options.logprobs === undefined ? undefined : [];
+    this.tellsTokens = (options.onToken ?? options.logprobs) !== undefined;
   }
 
-  /** @throws Llama2Error E_USAGE the second time */
+  /** How many tokens there are so far. */
+  get usage(): Usage {
+    const promptTokens = this.promptTokens.length;
+    const totalTokens = this.tokens.length;
+    return { promptTokens, completionTokens: totalTokens - promptTokens, totalTokens };
+  }
+
+  /** @throws Llama2Error E_USAGE the second time, or if the model was loaded without a tokenizer: see `chunks` */
   [Symbol.asyncIterator](): AsyncGenerator<string, void> {
-    this.begin();
-    return this.pieces();
+    if (!this.machinery.tokenizer) usage(`${NO_TOKENIZER}: iterate over chunks(), which have tokens`);
+    return this.pieces(this.chunked());
   }
 
   /**
-   * The same, as tokens: new ones only.
+   * The whole text, once it is finished.
+   * @throws Llama2Error as iterating does
+   */
+  async text(): Promise<string> {
+    let text = "";
+    for await (const piece of this) text += piece;
+    return text;
+  }
+
+  /**
+   * The text with its tokens and their log-probabilities. Without a tokenizer the text is empty.
+   * @throws Llama2Error E_USAGE if it has been iterated over
+   */
+  chunks(): AsyncGenerator<Chunk, void> {
+    this.tellsTokens = true;
+    return this.chunked();
+  }
+
+  /**
+   * The text as a stream of strings. Cancelling it stops the generation.
+   * @example new Response(model.generate("Once").toReadableStream().pipeThrough(new TextEncoderStream()))
+   */
+  toReadableStream(): ReadableStream<string> {
+    const pieces = this[Symbol.asyncIterator]();
+    return new ReadableStream<string>({
+      async pull(controller) {
+        const { value, done } = await pieces.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await pieces.return();
+      },
+    });
+  }
+
+  /**
+   * The same, as tokens with their text: new ones only, but for the first part with `echo`.
    * @internal
    */
-  async *slices(): AsyncGenerator<Slice, void> {
+  slices(): AsyncGenerator<Part, void> {
     this.begin();
-    yield* this.own();
+    return this.parts();
   }
 
   /**
-   * A text for each seed, told at once where the backend can; slices of different texts come mingled. One that fails
+   * A text for each seed, told at once where the backend can; parts of different texts come mingled. One that fails
    * does not end the others; its error is thrown when they have ended.
    * @internal
    */
-  async *stories(seeds: readonly bigint[]): AsyncGenerator<Slice, void> {
+  stories(seeds: readonly bigint[]): AsyncGenerator<Part, void> {
     this.begin();
-    yield* this.sequences(seeds);
+    return this.sequences(seeds);
+  }
+
+  /**
+   * What the text was made from, or one of several `stories`, once it is finished.
+   * @internal
+   */
+  run(story: { seed: bigint; tokens: readonly number[]; endedByToken: boolean } = this.own()): Run {
+    const { seed, tokens, endedByToken } = story;
+    const { promptTokens } = this;
+    return {
+      promptTokens,
+      tokens,
+      sampling: samplingOf(this.options, seed),
+      maxTokens: endedByToken ? this.maxTokens : tokens.length - promptTokens.length,
+      stops: this.stops.tokens,
+      positions: endedByToken ? tokens.length : tokens.length - 1,
+    };
+  }
+
+  private own() {
+    const { seed, tokens, endedByToken } = this;
+    return { seed, tokens, endedByToken };
+  }
+
+  private get maxTokens(): number {
+    const { seqLen } = this.machinery.config;
+    return Math.min(this.options.maxTokens ?? seqLen, Math.max(0, seqLen + 1 - this.promptTokens.length));
   }
 
   private begin(): void {
@@ -138,46 +229,69 @@ export class Generation implements AsyncIterable<string> {
     this.started = true;
   }
 
-  private async *pieces(): AsyncGenerator<string, void> {
-    const text = new TextStream(this.machinery.tokenizer(), this.promptTokens[this.promptTokens.length - 1]);
-    for await (const { tokens, logprobs } of this.own()) {
-      const first = this.tokens.length - tokens.length;
-      let piece = "";
-      for (const [i, id] of tokens.entries()) {
-        this.options.onToken?.({ id, position: first + i, logprob: logprobs?.[i] ?? NaN });
-        piece += text.push(id);
+  private chunked(): AsyncGenerator<Chunk, void> {
+    this.begin();
+    return this.chunksOf(this.parts());
+  }
+
+  private async *pieces(chunks: AsyncGenerator<Chunk, void>): AsyncGenerator<string, void> {
+    for await (const { text } of chunks) if (text !== "") yield text;
+  }
+
+  private async *chunksOf(parts: AsyncGenerator<Part, void>): AsyncGenerator<Chunk, void> {
+    for await (const part of parts) {
+      const told = tokensOf(part, this.tokens.length - part.tokens.length);
+      for (const token of told) this.options.onToken?.(token);
+      if (part.text !== "" || told.length > 0) yield { text: part.text, tokens: told };
+    }
+  }
+
+  /** The parts of the one text that is told. */
+  private async *parts(): AsyncGenerator<Part, void> {
+    const { best = 1, temperature = 1, signal } = this.options;
+    const parts = best > 1 && temperature !== 0 ? this.choose(best) : this.sequences([this.seed]);
+    let failed = false;
+    this.onBegin?.();
+    try {
+      for await (const part of parts) {
+        this.take(part);
+        yield part;
       }
-      if (piece !== "") yield piece;
-    }
-    const rest = text.end();
-    if (rest !== "") yield rest;
-  }
-
-  /** The slices of the one text that is told. */
-  private async *own(): AsyncGenerator<Slice, void> {
-    const { best = 1, temperature = 1 } = this.options;
-    const slices = best > 1 && temperature !== 0 ? this.choose(best) : this.sequences([this.seed]);
-    for await (const slice of slices) {
-      this.tokens.push(...slice.tokens);
-      if (slice.state !== undefined) this.state = slice.state;
-      if (slice.ended === "stop" || slice.ended === "length") this.finishReason = slice.ended;
-      yield slice;
+    } catch (error) {
+      failed = !signal?.aborted;
+      throw error;
+    } finally {
+      if (!failed) this.finishReason ??= "cancelled";
+      this.onEnd?.();
     }
   }
 
-  /** Write `count` texts, and yield the best as one slice. */
-  private async *choose(count: number): AsyncGenerator<Slice, void> {
+  private take(part: Part): void {
+    const { tokens, state, ended, cut = false } = part;
+    this.logprobs?.push(...tokensOf(part, this.tokens.length));
+    this.tokens.push(...tokens);
+    if (state !== undefined) this.state = state;
+    if (ended === "stop" || ended === "length") this.finishReason = ended;
+    this.endedByToken = ended === "stop" && !cut;
+  }
+
+  /** Write `count` texts, and yield the best as one part. */
+  private async *choose(count: number): AsyncGenerator<Part, void> {
     const seeds = Array.from({ length: count }, (_, k) => nextSeed(this.seed, k));
-    const texts = seeds.map((_, sequence): Required<Omit<Slice, "logits" | "details" | "error" | "timings">> => {
-      return { sequence, tokens: [], logprobs: [], ended: "length", state: 0n };
+    const texts = seeds.map((_, sequence) => {
+      return { sequence, text: "", tokens: [], logprobs: [], details: [], ended: "length", state: 0n } as Whole;
     });
     let done = 0;
-    for await (const { sequence, tokens, logprobs = [], ended, state } of this.sequences(seeds)) {
-      const text = texts[sequence];
-      text.tokens.push(...tokens);
-      text.logprobs.push(...logprobs);
-      if (!ended) continue;
-      Object.assign(text, { ended, state });
+    for await (const part of this.sequences(seeds)) {
+      const text = texts[part.sequence];
+      text.text += part.text;
+      text.tokens.push(...part.tokens);
+      text.logprobs.push(...(part.logprobs ?? []));
+      text.details.push(...(part.details ?? []));
+      if (!part.ended) continue;
+      text.ended = part.ended;
+      text.cut = part.cut;
+      text.state = part.state ?? 0n;
       this.options.onProgress?.(++done, count);
     }
     this.candidates = texts.map(({ tokens, logprobs, ended }, k) => {
@@ -190,30 +304,78 @@ export class Generation implements AsyncIterable<string> {
     yield texts[chosen];
   }
 
-  private async *sequences(seeds: readonly bigint[]): AsyncGenerator<Slice, void> {
-    const { client, config, loadMs } = this.machinery;
-    const { temperature = 1, topP = 0.9, maxTokens = config.seqLen, stops = [BOS, EOS] } = this.options;
-    const { signal, onToken, best = 1 } = this.options;
-    const tokens = this.promptTokens;
-    const requests = seeds.map((state): SequenceRequest => {
-      return {
-        tokens,
-        maxTokens: Math.min(maxTokens, Math.max(0, config.seqLen + 1 - tokens.length)),
-        stops,
-        sampling: { temperature, topP, state },
-        want: onToken || best > 1 ? "logprobs" : "tokens",
-      };
-    });
-    let failure: Llama2Error | Error | undefined;
-    for await (const { slices, timings } of client.request(requests, signal).reports) {
+  private async *sequences(seeds: readonly bigint[]): AsyncGenerator<Part, void> {
+    const { client, loadMs, tokenizer } = this.machinery;
+    const { signal, echo = false } = this.options;
+    const texts: (SequenceText | undefined)[] = [];
+    const echoes: Part[] = [];
+    for (const sequence of seeds.keys()) {
+      const onEcho = (text: string) => echoes.push({ sequence, tokens: [], text });
+      texts.push(
+        tokenizer && new SequenceText(tokenizer, this.promptTokens, this.stops.strings, echo ? onEcho : undefined),
+      );
+    }
+    yield* echoes;
+    const { reports, end } = client.request(this.requestsFor(seeds), signal);
+    const sampler = buildSampler(1, this.options.temperature ?? 1, 0, this.seed);
+    let failure: Error | undefined;
+    for await (const { slices, timings } of reports) {
       this.timings = { loadMs, ...timings };
       for (const slice of slices) {
+        const text = texts[slice.sequence];
+        if (text?.stopped) continue;
         if (slice.error) failure ??= revive(slice.error);
-        yield slice;
+        const part = partOf(slice, text);
+        if (text?.stopped) {
+          part.ended = "stop";
+          part.cut = true;
+          part.state = advance(sampler, seeds[slice.sequence], text.count); // the thread may be further ahead
+          if (seeds.length > 1) end(slice.sequence);
+        }
+        yield part;
       }
+      if (texts.length === 1 && texts[0]?.stopped) break;
     }
     if (failure) throw failure;
   }
+
+  private requestsFor(seeds: readonly bigint[]): SequenceRequest[] {
+    const { best = 1, logprobs } = this.options;
+    const request = {
+      tokens: this.promptTokens,
+      maxTokens: this.maxTokens,
+      stops: this.stops.tokens,
+      want: this.tellsTokens || best > 1 ? ("logprobs" as const) : ("tokens" as const),
+      top: logprobs,
+    };
+    return seeds.map((seed) => ({ ...request, sampling: samplingOf(this.options, seed) }));
+  }
+}
+
+const NO_TOKENIZER = "this model was loaded without a tokenizer";
+
+/**
+ * The tokens of a part, where it has log-probabilities.
+ * @param first the position of the first of them
+ * @internal
+ */
+export function tokensOf({ tokens, logprobs = [], details = [] }: Slice, first: number): Token[] {
+  return logprobs.map((logprob, i) => ({ id: tokens[i], position: first + i, logprob, ...details[i] }));
+}
+
+/** A whole text of several. */
+type Whole = Part & Required<Pick<Part, "logprobs" | "details">>;
+
+/** A slice with its text, up to a stop string. */
+function partOf(slice: Slice, text: SequenceText | undefined): Part {
+  if (!text) return { ...slice, text: "" };
+  const { text: some, used } = text.push(slice.tokens);
+  const part = { ...slice, text: slice.ended && !text.stopped ? some + text.end() : some };
+  if (used === slice.tokens.length) return part;
+  part.tokens = slice.tokens.slice(0, used);
+  part.logprobs = slice.logprobs?.slice(0, used);
+  part.details = slice.details?.slice(0, used);
+  return part;
 }
 
 /** Which candidate is told. */
@@ -225,42 +387,4 @@ function bestOf(candidates: readonly BestCandidate[]): number {
     if (meanLogprob > highest && (ended || !anyEnded)) [best, highest] = [k, meanLogprob];
   }
   return best;
-}
-
-/** The seed of text k: the first seed plus k, wrapped at 2^64, where 0 is no seed and is skipped. */
-export function nextSeed(first: bigint, k: number): bigint {
-  const seed = first + BigInt(k);
-  return seed < 2n ** 64n ? seed : seed - 2n ** 64n + 1n;
-}
-
-/** @throws Llama2Error E_USAGE */
-function checkGenerateOptions(options: GenerateOptions, { vocabSize }: Readonly<Config>): void {
-  checkOptions("generate", options, OPTIONS);
-  const { temperature = 1, topP = 0.9, maxTokens = 0, stops = [], best = 1 } = options;
-  if (typeof temperature !== "number" || !(temperature >= 0 && temperature < Infinity)) {
-    usage(`temperature is ${show(temperature)}, expected a number from 0 on`);
-  }
-  if (typeof topP !== "number" || !(topP >= 0 && topP <= 1)) {
-    usage(`topP is ${show(topP)}, expected a number from 0 to 1`);
-  }
-  checkWhole("maxTokens", maxTokens, 0, 2 ** 53 - 1);
-  checkWhole("best", best, 1, 64);
-  if (!Array.isArray(stops)) usage(`stops is ${show(stops)}, expected an array of tokens`);
-  for (const token of stops) checkWhole("a token of stops", token, 0, vocabSize - 1);
-  checkSignal(options.signal);
-  checkFunction("onToken", options.onToken);
-  checkFunction("onProgress", options.onProgress);
-}
-
-/**
- * A seed as the generator's first state, which must not be 0. The clock's seeds stay below 2^31, so that run.c,
- * whose atoi reads no more, can be given the same.
- */
-function seedOf(seed: number | bigint): bigint {
-  if (typeof seed !== "bigint" && !Number.isSafeInteger(seed)) {
-    usage(`seed is ${show(seed)}, expected a whole number; large ones as bigint`);
-  }
-  const wide = BigInt(seed);
-  if (wide < -(2n ** 63n) || wide >= 2n ** 64n) usage(`seed is ${seed}, expected -2^63 to 2^64-1`);
-  return wide === 0n ? BigInt(Date.now() % 2 ** 31 || 1) : BigInt.asUintN(64, wide);
 }

@@ -2,21 +2,28 @@
 /*
  * llama2.ts: llama2.c in TypeScript. What the package exports.
  */
-export { Conversation, type ConversationOptions } from "./chat.ts";
+export type { Chat, ChatOptions, SavedChat } from "./chat.ts";
+export type { Message } from "./chatTemplate.ts";
 export type { Header } from "./checkpoint/llama2c/header.ts";
 export type { WriteOptions } from "./checkpoint/llama2c/write.ts";
 export { type Converted, type ConvertOptions, convert, type Proof } from "./convert.ts";
 export { type ErrorCode, Llama2Error, type Remedy } from "./errors.ts";
-export type { BestCandidate, GenerateOptions, Generation, Timings, Token } from "./generation.ts";
+export type { GenerateAllOptions, Told } from "./generateAll.ts";
+export type { GenerateOptions, Token } from "./generateOptions.ts";
+export type { BestCandidate, Chunk, Generation, Timings, Usage } from "./generation.ts";
 export { type Inspection, inspect } from "./inspect.ts";
 export type { Config } from "./llama2/transformer.ts";
 export { loadModel } from "./loadModel.ts";
 export type { BackendName, LoadOptions } from "./loadOptions.ts";
-export type { Model, TokenIds } from "./model.ts";
+export * as meta from "./meta.ts";
+export type { Model, Prompt, TokenIds } from "./model.ts";
 export type { ModelInfo } from "./modelInfo.ts";
 export { type PerplexityOptions, type PerplexityReport, perplexity } from "./perplexity.ts";
 export { type QuantizeOptions, quantize } from "./quantize.ts";
-export { loadTokenizer, type TextTokenizer } from "./tokens.ts";
+export { type Difference, type Hashes, type Receipt, receiptsIn, type Verification, verify } from "./receipt.ts";
+export type { Alternative } from "./run/protocol.ts";
+export type { TextTokenizer, TokenDecoder } from "./textTokenizer.ts";
+export { loadTokenizer } from "./tokens.ts";
 export { ablation } from "./trace/ablate.ts";
 export { diff, type StopDiff, type TraceDiff } from "./trace/diff.ts";
 export { type Explanation, explain, type Factor, type Ref, type Term } from "./trace/explain.ts";

@@ -2,9 +2,11 @@
  * Loading a model where there are files and workers: in Node.
  */
 import { join } from "node:path";
+import type { ChatTemplate } from "./chatTemplate.ts";
 import { show, usage } from "./check.ts";
 import { type FoundTokenizer, findTokenizer, namedTokenizer, PACKAGE_MODELS } from "./checkpoint/tokenizer/find.ts";
 import type { BytesLike } from "./files/bytes.ts";
+import { filesAt } from "./files/disk.ts";
 import { pathOf } from "./files/path.ts";
 import { BACKENDS, type Choices, checkLoadOptions, type LoadOptions, PRECISIONS } from "./loadOptions.ts";
 import { Model } from "./model.ts";
@@ -15,7 +17,18 @@ import { startWorker } from "./run/startWorker.ts";
 export const BUNDLED_MODEL: string = join(PACKAGE_MODELS, "stories2M.bin");
 
 const CHOICES: Choices = {
-  options: ["backend", "tokenizer", "threads", "context", "signal", "precision", "kvPrecision", "device", "assets"],
+  options: [
+    "backend",
+    "tokenizer",
+    "threads",
+    "context",
+    "signal",
+    "onProgress",
+    "precision",
+    "kvPrecision",
+    "device",
+    "assets",
+  ],
   backends: BACKENDS,
   precisions: PRECISIONS,
 };
@@ -35,7 +48,7 @@ export async function loadModel(
     usage(`the model's path is ${show(path)}. Options come second: loadModel(undefined, { ... })`);
   }
   const file = pathOf("the model", path);
-  const { setup, tokenizer: named, signal } = checkLoadOptions(options, CHOICES);
+  const { setup, tokenizer: named, signal, onProgress } = checkLoadOptions(options, CHOICES);
   const tokenizerFile = typeof named === "string" || named instanceof URL ? pathOf("the tokenizer", named) : named;
   if (tokenizerFile !== undefined && tokenizerFile !== null && typeof tokenizerFile !== "string") {
     usage(`tokenizer is ${show(named)}, expected a path, a file: URL, or null`);
@@ -48,7 +61,26 @@ export async function loadModel(
     if (typeof tokenizerFile === "string") found = await namedTokenizer(tokenizerFile, vocabSize);
     else if (tokenizerFile === undefined) found = await findTokenizer(file, vocabSize);
   };
-  const { client, info } = await Client.load(startWorker(), { path: file, ...setup }, onOpened, signal);
+  const { client, info } = await Client.load(startWorker(), { path: file, ...setup }, onOpened, signal, onProgress);
   const notes = found?.note === undefined ? info.notes : [...info.notes, found.note];
-  return new Model(client, { ...info, notes }, found?.tokenizer, performance.now() - start);
+  return new Model(
+    client,
+    { ...info, notes },
+    {
+      tokenizer: found?.tokenizer,
+      chatTemplate: () => chatTemplateOf(file),
+      hashes: async () => (await import("./modelHash.ts")).hashModel(file, found),
+      loadMs: performance.now() - start,
+    },
+  );
+}
+
+/** @throws Llama2Error E_FORMAT for a template that is none */
+async function chatTemplateOf(path: string): Promise<ChatTemplate | undefined> {
+  const [{ findChatTemplate }, { ChatTemplate }] = await Promise.all([
+    import("./checkpoint/tokenizer/chatTemplate.ts"),
+    import("./chatTemplate.ts"),
+  ]);
+  const found = await findChatTemplate(filesAt(path));
+  return found && ChatTemplate.compile(found);
 }

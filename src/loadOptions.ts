@@ -3,7 +3,7 @@
  */
 import { type CudaOptions, KV_PRECISIONS, misplaced, PRECISIONS } from "./backend/cuda/options.ts";
 import { BACKENDS, type BackendName } from "./backend/names.ts";
-import { checkOneOf, checkOptions, checkSignal, checkThat, checkWhole, usage } from "./check.ts";
+import { checkFunction, checkOneOf, checkOptions, checkSignal, checkThat, checkWhole, usage } from "./check.ts";
 import type { BytesLike } from "./files/bytes.ts";
 
 export { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, misplaced, PRECISIONS };
@@ -22,6 +22,8 @@ export interface LoadOptions extends CudaOptions {
   context?: number;
   /** Stops loading. */
   signal?: AbortSignal;
+  /** Called as the weights are read: how many numbers of them have been, and of how many. */
+  onProgress?: (done: number, of: number) => void;
   /** In a browser: the URL of a copy of the package's folder `dist/browser`, where no bundler finds what is in it. */
   assets?: string | URL;
 }
@@ -39,7 +41,8 @@ export interface Choices {
  */
 export function checkLoadOptions(options: LoadOptions, { options: known, backends, precisions }: Choices) {
   checkOptions("loadModel", options, known);
-  const { backend = "auto", threads = 0, context = 0, signal, precision, kvPrecision, device, ...others } = options;
+  const { backend = "auto", threads = 0, context = 0, signal, onProgress, ...others } = options;
+  const { precision, kvPrecision, device } = options;
   checkOneOf("backend", backend, ["auto", ...backends]);
   checkOneOf("precision", precision ?? "fp32", precisions);
   checkOneOf("kvPrecision", kvPrecision ?? "fp32", KV_PRECISIONS);
@@ -47,6 +50,7 @@ export function checkLoadOptions(options: LoadOptions, { options: known, backend
   checkWhole("threads", threads, 0, 1024);
   checkWhole("context", context, 0, 2 ** 31 - 1);
   checkSignal(signal);
+  checkFunction("onProgress", onProgress);
   const { assets } = options;
   if (assets !== undefined) {
     checkThat("assets", assets, typeof assets === "string" || assets instanceof URL, "a URL");
@@ -56,5 +60,7 @@ export function checkLoadOptions(options: LoadOptions, { options: known, backend
   // every backend computes in the file's own precision or in int8; another one is cuda's
   const isCommon = precision === "int8" || (precision === "fp32" && backend !== "cuda");
   const own: CudaOptions = { precision: isCommon ? undefined : precision, kvPrecision, device };
-  return { ...others, setup: { backend, threads, context, int8: precision === "int8", own }, signal };
+  const progress = onProgress !== undefined;
+  const setup = { backend, threads, context, progress, int8: precision === "int8", own };
+  return { ...others, setup, signal, onProgress };
 }

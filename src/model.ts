@@ -2,17 +2,24 @@
  * What a user of the library holds: a model, with text going in and text coming out.
  */
 import type { BackendName } from "./backend/names.ts";
+import { Chat, type ChatOptions } from "./chat.ts";
+import type { ChatTemplate } from "./chatTemplate.ts";
 import { checkOptions, checkSignal, checkWhole, show, usage } from "./check.ts";
-import { encode } from "./encode.ts";
+import { encode, type PreparingTokenizer } from "./encode.ts";
 import { Llama2Error } from "./errors.ts";
-import { type GenerateOptions, Generation, type Machinery } from "./generation.ts";
-import type { Tokenizer } from "./llama2/tokenizer.ts";
+import { checkGenerateAll, type GenerateAllOptions, generateAll, type Told } from "./generateAll.ts";
+import type { GenerateOptions, Token } from "./generateOptions.ts";
+import { Generation, type Machinery, type Run } from "./generation.ts";
 import type { Config } from "./llama2/transformer.ts";
 import type { ModelInfo } from "./modelInfo.ts";
+import { type Hashes, makeReceipt, type Receipt } from "./receipt.ts";
 import type { Client, LoadedInfo } from "./run/client.ts";
 import { revive } from "./run/failure.ts";
 import type { SequenceRequest, Slice } from "./run/protocol.ts";
 import { toByteString } from "./text.ts";
+import { TextTokenizer } from "./textTokenizer.ts";
+
+export { likeliest } from "./run/sampling.ts";
 
 /** Token ids: an array, or any typed array of integers but Uint8Array, which is text. */
 export type TokenIds =
@@ -24,6 +31,23 @@ export type TokenIds =
   | Uint32Array
   | BigInt64Array
   | BigUint64Array;
+
+/** A text, its UTF-8 bytes, or tokens, which begin with BOS. */
+export type Prompt = string | Uint8Array | TokenIds;
+
+/** What belongs to a model beside its weights. */
+export interface Belongings {
+  tokenizer: PreparingTokenizer | undefined;
+  /** The chat template that comes with it, if any, read when it is asked for. */
+  chatTemplate: () => Promise<ChatTemplate | undefined>;
+  /** Of its files. */
+  hashes: (signal?: AbortSignal) => Promise<Hashes>;
+  /** How long loading took. */
+  loadMs: number;
+}
+
+/** The thread of a model that nobody can ask any more ends, and gives its memory back. */
+const forgotten = new FinalizationRegistry<Client>((client) => void client.close());
 
 /** A loaded model. It may run any number of requests at once; each gets what it would get alone. */
 export class Model implements AsyncDisposable {
@@ -40,10 +64,13 @@ export class Model implements AsyncDisposable {
   /** How long `loadModel` took. */
   readonly loadMs: number;
   private readonly client: Client;
-  private readonly maybeTokenizer: Tokenizer | undefined;
+  private readonly belongings: Belongings;
+  private readonly maybeTokenizer: TextTokenizer | undefined;
+  private hashing: Promise<Hashes> | undefined;
 
   /** @internal Models come from `loadModel`. */
-  constructor(client: Client, info: LoadedInfo, tokenizer: Tokenizer | undefined, loadMs: number) {
+  constructor(client: Client, info: LoadedInfo, belongings: Belongings) {
+    forgotten.register(this, client, this);
     this.client = client;
     this.config = info.config;
     this.info = info.info;
@@ -51,16 +78,22 @@ export class Model implements AsyncDisposable {
     this.isa = info.isa;
     this.threads = info.threads;
     this.notes = info.notes;
-    this.maybeTokenizer = tokenizer;
-    this.loadMs = loadMs;
+    this.belongings = belongings;
+    this.maybeTokenizer = belongings.tokenizer && new TextTokenizer(belongings.tokenizer);
+    this.loadMs = belongings.loadMs;
   }
 
   /**
-   * @internal
+   * Text to tokens and back.
    * @throws Llama2Error E_USAGE if the model was loaded without one
    */
-  get tokenizer(): Tokenizer {
+  get tokenizer(): TextTokenizer {
     return this.maybeTokenizer ?? usage("this model was loaded without a tokenizer");
+  }
+
+  /** Whether text can be told from tokens. */
+  get hasTokenizer(): boolean {
+    return this.maybeTokenizer !== undefined;
   }
 
   /**
@@ -69,12 +102,34 @@ export class Model implements AsyncDisposable {
    * @throws Llama2Error E_USAGE for arguments that make no sense, E_CONTEXT for a prompt longer than the context;
    *   while iterating, E_NUMERIC for a broken model, or the signal's reason
    */
-  generate(prompt: string | Uint8Array | TokenIds = "", options: GenerateOptions = {}): Generation {
-    const isText = typeof prompt === "string" || prompt instanceof Uint8Array;
-    const tokens = isText ? this.encodePrompt(prompt) : this.tokensOf(prompt, this.config.seqLen);
+  generate(prompt: Prompt = "", options: GenerateOptions = {}): Generation {
     const { client, config, loadMs } = this;
-    const machinery: Machinery = { client, config, loadMs, tokenizer: () => this.tokenizer };
-    return new Generation(machinery, tokens, options);
+    const { tokenizer } = this.belongings;
+    const machinery: Machinery = { client, config, loadMs, tokenizer, owner: this };
+    return new Generation(machinery, this.promptTokens(prompt, config.seqLen), options);
+  }
+
+  /**
+   * Continue many prompts at once, in shared passes: each text is what `generate` tells for its prompt, and prompt k has
+   * the seed `seed` + k. Some are begun before they are asked for, `concurrency` at most. One that fails ends all.
+   * @param prompts in an array, or as they come
+   * @throws Llama2Error as `generate` does
+   */
+  generateAll(
+    prompts: Iterable<Prompt> | AsyncIterable<Prompt>,
+    options: GenerateAllOptions = {},
+  ): AsyncGenerator<Told, void> {
+    checkGenerateAll(prompts, options, this.config);
+    return generateAll((prompt, one) => this.generate(prompt, one), prompts, options);
+  }
+
+  /**
+   * Talk with the model. What has been said stays in its memory, so that a turn costs what is new in it.
+   * @throws Llama2Error E_USAGE, E_FORMAT for a chat template that does not work
+   */
+  async chat(options: ChatOptions = {}): Promise<Chat> {
+    const template = await this.belongings.chatTemplate();
+    return new Chat(this, options, template);
   }
 
   /**
@@ -85,13 +140,19 @@ export class Model implements AsyncDisposable {
     if (typeof prompt !== "string" && !(prompt instanceof Uint8Array)) {
       usage(`the prompt is ${show(prompt)}, expected text or its UTF-8 bytes`);
     }
-    const { seqLen } = this.config;
+    return this.promptTokens(prompt, this.config.seqLen);
+  }
+
+  /** @throws Llama2Error E_USAGE for what is no prompt of this model, E_CONTEXT for more than `max` tokens */
+  private promptTokens(prompt: Prompt, max: number): number[] {
+    if (typeof prompt !== "string" && !(prompt instanceof Uint8Array)) return this.tokensOf(prompt, max);
+    const { vocabulary } = this.tokenizer;
     const text = toByteString(prompt);
     // A token has at most as many bytes as the longest piece, so some texts are known to be too long before they are encoded.
-    const atLeast = Math.floor(text.length / this.tokenizer.maxTokenLength);
-    if (atLeast > seqLen) throw tooLong(`at least ${atLeast}`, seqLen);
-    const tokens = encode(this.tokenizer, text, true, false);
-    if (tokens.length > seqLen) throw tooLong(`${tokens.length}`, seqLen);
+    const atLeast = Math.floor(text.length / vocabulary.maxTokenLength);
+    if (atLeast > max) throw tooLong(`at least ${atLeast}`, max);
+    const tokens = encode(vocabulary, text, true, false);
+    if (tokens.length > max) throw tooLong(`${tokens.length}`, max);
     return tokens;
   }
 
@@ -107,22 +168,53 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * The natural log-probability of each of `tokens` but the first, given those before it.
-   * @param tokens at most seqLen + 1
+   * How likely the model finds a text: each of its tokens but the first, which is BOS, given those before it.
+   * @param text it, its UTF-8 bytes, or tokens; at most seqLen + 1 of them
+   * @param options.logprobs tell the rank of each token as well, and so many alternatives: 0 to 20
    * @throws Llama2Error E_USAGE for a token that is out of range, E_CONTEXT, E_NUMERIC; the signal's reason
    */
-  async score(tokens: TokenIds, options: { signal?: AbortSignal } = {}): Promise<Float64Array> {
-    checkOptions("score", options, ["signal"]);
+  async score(text: Prompt, options: { logprobs?: number; signal?: AbortSignal } = {}): Promise<Token[]> {
+    checkOptions("score", options, ["logprobs", "signal"]);
+    checkWhole("logprobs", options.logprobs ?? 0, 0, 20);
     checkSignal(options.signal);
-    const all = this.tokensOf(tokens, this.config.seqLen + 1);
-    const request: SequenceRequest = { tokens: all, maxTokens: 0, stops: [], want: "logprobs" };
-    const logprobs = new Float64Array(all.length - 1);
-    let done = 0;
-    for await (const slice of this.read(request, options.signal)) {
-      logprobs.set(slice.logprobs ?? [], done);
-      done += slice.logprobs?.length ?? 0;
+    const tokens = this.promptTokens(text, this.config.seqLen + 1);
+    const request: SequenceRequest = { tokens, maxTokens: 0, stops: [], want: "logprobs", top: options.logprobs };
+    const scored: Token[] = [];
+    for await (const { logprobs = [], details } of this.read(request, options.signal)) {
+      for (const [i, logprob] of logprobs.entries()) {
+        const position = scored.length + 1;
+        scored.push({ id: tokens[position], position, logprob, ...details?.[i] });
+      }
     }
-    return logprobs;
+    return scored;
+  }
+
+  /**
+   * The hashes of its files, as receipts have them. They are read once, when they are first asked for.
+   * @throws Llama2Error E_FILE
+   */
+  hashes(): Promise<Hashes> {
+    this.hashing ??= this.belongings.hashes();
+    return this.hashing;
+  }
+
+  /**
+   * What a text was made from, so that anybody can make it again: see `verify`.
+   * @param text one that is finished
+   * @param options.logits hash the logits as well, for which its tokens are read again. @default false
+   * @throws Llama2Error E_USAGE, E_FILE; the signal's reason
+   */
+  async receipt(text: Generation, options: { logits?: boolean; signal?: AbortSignal } = {}): Promise<Receipt> {
+    if (!(text instanceof Generation)) usage(`the text is ${show(text)}, expected what generate returned`);
+    checkOptions("receipt", options, ["logits", "signal"]);
+    checkSignal(options.signal);
+    if (text.finishReason === undefined) usage("the text is not finished: iterate over it first");
+    return this.receiptOf(text.run(), options);
+  }
+
+  /** @internal */
+  async receiptOf(run: Run, options: { logits?: boolean; signal?: AbortSignal }): Promise<Receipt> {
+    return makeReceipt(this, run, await this.hashes(), options);
   }
 
   /**
@@ -130,6 +222,7 @@ export class Model implements AsyncDisposable {
    * resolves, and may be called again.
    */
   dispose(): Promise<void> {
+    forgotten.unregister(this);
     return this.client.close();
   }
 

@@ -49,10 +49,10 @@ export async function perplexity(
   let nats = 0;
   for (const [i, document] of documents.entries()) {
     onDocument?.(i, documents.length);
-    const all = encode(model.tokenizer, document, true, false);
+    const all = encode(model.tokenizer.vocabulary, document, true, false);
     const tokens = all.slice(0, max);
     if (all.length > max) documentsCut++;
-    for (const logprob of await model.score(tokens, { signal })) nats -= logprob;
+    for (const { logprob } of await model.score(tokens, { signal })) nats -= logprob;
     tokensScored += tokens.length - 1;
     characters += countCharacters(model, tokens);
   }
@@ -72,7 +72,7 @@ export async function perplexity(
 }
 
 function countCharacters(model: Model, [bos, ...scored]: number[]): number {
-  const stream = new TextStream(model.tokenizer, bos);
+  const stream = new TextStream(model.tokenizer.vocabulary, bos);
   const text = scored.map((token) => stream.push(token)).join("") + stream.end();
   return [...text].length;
 }

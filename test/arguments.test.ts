@@ -32,6 +32,7 @@ describe("loadModel", () => {
     ["an option of another function", [undefined, { temperature: 0 }], 'loadModel has no option "temperature"'],
     ["a backend that does not exist", [undefined, { backend: "gpu" }], 'backend is "gpu", expected auto, cuda'],
     ["a misspelt backend", [undefined, { backend: "WASM" }], 'Is "wasm" meant?'],
+    ["onProgress that is no function", [undefined, { onProgress: 5 }], "onProgress is 5"],
     ["threads as text", [undefined, { threads: "2" }], 'threads is "2"'],
     ["a tokenizer that is not a path", [undefined, { tokenizer: 5 }], "tokenizer is 5"],
     [
@@ -73,7 +74,24 @@ describe("a model", () => {
     ["onToken that is not a function", (m) => m.generate("", { onToken: true }), "onToken is true"],
     ["a best of 0", (m) => m.generate("", { best: 0 }), "best is 0"],
     ["a best of 65", (m) => m.generate("", { best: 65 }), "best is 65"],
-    ["a stop that is not a token", (m) => m.generate("", { stops: [-1] }), "a token of stops is -1"],
+    ["a stop that is no token", (m) => m.generate("", { stop: [-1] }), "a token of stop is -1"],
+    ["a stop string that is empty", (m) => m.generate("", { stop: "" }), "a string of stop is empty"],
+    ["a stop that is neither string nor token", (m) => m.generate("", { stop: [null] }), "stop is null"],
+    ["65 stops", (m) => m.generate("", { stop: new Array(65).fill("x") }), "at most 64"],
+    ["eos as text", (m) => m.generate("", { eos: "no" }), 'eos is "no", expected true or false'],
+    ["a topK that is not whole", (m) => m.generate("", { topK: 1.5 }), "topK is 1.5"],
+    ["a minP above 1", (m) => m.generate("", { minP: 2 }), "minP is 2"],
+    ["a repetition penalty of 0", (m) => m.generate("", { repetitionPenalty: 0 }), "repetitionPenalty is 0"],
+    ["21 alternatives", (m) => m.generate("", { logprobs: 21 }), "logprobs is 21"],
+    ["the option of an older version", (m) => m.generate("", { stops: [1] }), 'Is "stop" meant?'],
+    ["a text for all prompts", (m) => m.generateAll("Once"), "the prompts are"],
+    ["null for all prompts", (m) => m.generateAll(null), "the prompts are null"],
+    ["a misspelt order", (m) => m.generateAll([], { order: "prompt" }), 'Is "prompts" meant?'],
+    ["onToken for many prompts", (m) => m.generateAll([], { onToken: () => {} }), 'no option "onToken"'],
+    ["no concurrency", (m) => m.generateAll([], { concurrency: 0 }), "concurrency is 0"],
+    ["a number to decode", (m) => m.tokenizer.decode(5), "the tokens are 5"],
+    ["a token out of range to decode", (m) => m.tokenizer.decode([2048]), "a token is 2048"],
+    ["null to encode", (m) => m.tokenizer.encode(null), "the text is null"],
     ["logits of text", (m) => m.logits("Once"), "the tokens are"],
     ["logits with a misspelt option", (m) => m.logits([1], { bach: true }), 'Is "batch" meant?'],
   ])("refuses %s", (_, work, words) => {
@@ -83,6 +101,31 @@ describe("a model", () => {
   it("score refuses by its promise", async () => {
     await expect(model.score(null)).rejects.toThrow(usage("are null"));
     await expect(model.score([1], { sinal: 1 })).rejects.toThrow(usage('Is "signal" meant?'));
+  });
+
+  it.each<[string, Any, string]>([
+    ["a misspelt option", { systm: "x" }, 'Is "system" meant?'],
+    ["a system that is no text", { system: 5 }, "system is 5"],
+    ["messages that are none", { messages: "hi" }, 'messages is "hi"'],
+    ["a message without content", { messages: [{ role: "user" }] }, "a message is an object"],
+    ["an answer before a question", { messages: [{ role: "assistant", content: "x" }] }, 'expected "user"'],
+    ["a question without its answer", { messages: [{ role: "user", content: "x" }] }, "the last of the messages"],
+    ["a negative temperature", { temperature: -1 }, "temperature is -1"],
+  ])("chat refuses %s by its promise", async (_, options, words) => {
+    await expect(model.chat(options)).rejects.toThrow(usage(words));
+  });
+
+  it("a chat refuses what is no text, and a second question before the answer has ended", async () => {
+    const chat = await model.chat();
+    expect(() => chat.say(5)).toThrow(usage("what is said is 5"));
+    expect(() => chat.say("x", { temperature: 1 })).toThrow(usage('say has no option "temperature"'));
+    const answer = chat.say("Hello", { maxTokens: 3 });
+    const pieces = answer[Symbol.asyncIterator]();
+    await pieces.next();
+    expect(() => chat.say("And?")).toThrow(usage("still under way"));
+    expect(() => chat.reset()).toThrow(usage("still under way"));
+    await pieces.return();
+    chat.say("And?");
   });
 
   it.each([

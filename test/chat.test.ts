@@ -2,7 +2,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { openFile } from "../src/checkpoint/openFile.ts";
-import { Conversation, loadModel } from "../src/index.ts";
+import { Conversation } from "../src/conversation.ts";
+import { loadModel } from "../src/index.ts";
 import { renderPrompt } from "../src/llama2/chat.ts";
 import { buildSampler, sample } from "../src/llama2/sampler.ts";
 import { EOS, encode } from "../src/llama2/tokenizer.ts";
@@ -48,7 +49,7 @@ describe("a conversation", () => {
   ])("has run.c's tokens, one generator drawing at every position (temperature %d, top-p %d)", async (t, p, seed) => {
     const model = await loadModel(path);
     const turns = says.map((text, i) =>
-      encode(model.tokenizer, renderPrompt(text, i === 0 ? "Be nice" : ""), true, false),
+      encode(model.tokenizer.vocabulary, renderPrompt(text, i === 0 ? "Be nice" : ""), true, false),
     );
     const conversation = new Conversation(model, { system: "Be nice", temperature: t, topP: p, seed });
     for (const text of says) {

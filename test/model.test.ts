@@ -132,7 +132,7 @@ describe("generate", () => {
   });
 
   it("refuses a prompt of 10 MB before it encodes any of it", () => {
-    const lookUp = vi.spyOn(model.tokenizer.sortedVocab, "get").mockImplementation(() => {
+    const lookUp = vi.spyOn(model.tokenizer.vocabulary.sortedVocab, "get").mockImplementation(() => {
       throw new Error("something is encoded");
     });
     const prompt = "Once upon a time ".repeat(620_000);
@@ -171,6 +171,26 @@ describe("loading", () => {
     await collect(story);
     expect(story.tokens.length).toBe(17);
     await model.dispose();
+  });
+
+  it("tells how far it is, up to all weights, on every backend", async () => {
+    for (const backend of ["ts", "wasm", "auto"] as const) {
+      const told: [number, number][] = [];
+      const model = await loadModel(undefined, { backend, onProgress: (done, of) => told.push([done, of]) });
+      expect(told.length).toBeGreaterThan(10);
+      expect(told.map(([done]) => done)).toEqual(told.map(([done]) => done).sort((a, b) => a - b));
+      expect(told.every(([, of]) => of === model.info.parameters)).toBe(true);
+      expect((told.at(-1)?.[0] ?? 0) / model.info.parameters).toBeGreaterThan(0.98);
+      await model.dispose();
+    }
+  });
+
+  it("what onProgress throws ends it", async () => {
+    const reason = new Error("no further");
+    const onProgress = () => {
+      throw reason;
+    };
+    await expect(loadModel(undefined, { onProgress })).rejects.toBe(reason);
   });
 
   it("stops when its signal says so", async () => {

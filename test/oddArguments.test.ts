@@ -6,7 +6,7 @@ import { inspect } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import * as library from "../src/index.ts";
 
-const { Llama2Error, loadModel, openTrace, Conversation, loadTokenizer } = library;
+const { Llama2Error, loadModel, openTrace, loadTokenizer, meta } = library;
 
 const ODD: unknown[] = [
   ...[undefined, null, true, NaN, Infinity, -Infinity, -0, 1.5, -1, 2 ** 53, 1n, "", "1", "\ud800", "a\0b"],
@@ -44,9 +44,13 @@ async function untypedOf(functions: [name: string, call: Call, good: unknown[]][
 
 let model: library.Model;
 let run: library.TracedRun;
+let receipt: library.Receipt;
 beforeAll(async () => {
   model = await loadModel(undefined, { backend: "ts", context: 16 });
   run = (await openTrace()).run("Once");
+  const story = model.generate("Once", { maxTokens: 2, seed: 1 });
+  await story.text();
+  receipt = await model.receipt(story);
 });
 afterAll(() => model.dispose());
 
@@ -73,25 +77,47 @@ it("functions refuse odd arguments with typed errors", async () => {
     openTrace: [undefined, {}],
     quantize: ["missing.bin", "out.bin", {}],
     convert: ["missing.bin", "out.bin", {}],
+    verify: [receipt, model, {}],
+    "meta.generate": [model, [[1]], { maxGenLen: 1 }],
+    "meta.completions": [model, [[1]], { maxGenLen: 1 }],
+    "meta.textCompletion": [model, ["Once"], { maxGenLen: 1 }],
+    "meta.chatCompletion": [model, [[{ role: "user", content: "Hi" }]], { maxGenLen: 1 }],
   };
-  const functions = Object.entries(library).filter(([name]) => /^[a-z]/.test(name)) as [string, Call][];
+  const ofMeta = Object.entries(meta).map(([name, value]): [string, unknown] => [`meta.${name}`, value]);
+  const functions = [...Object.entries(library), ...ofMeta].filter(
+    ([name, value]) => /^[a-z]/.test(name) && typeof value === "function",
+  ) as [string, Call][];
   expect(functions.length).toBeGreaterThan(10);
   expect(await untypedOf(functions.map(([name, call]) => [name, call, good[name] ?? [undefined]]))).toEqual([]);
 });
 
-it("the methods of a model, a conversation and a tokenizer do", async () => {
+it("the methods of a model, a chat and a tokenizer do", async () => {
   const tokenizer = await loadTokenizer();
-  const Constructor = Conversation as unknown as new (...args: unknown[]) => unknown;
+  const chat = await model.chat();
+  const named = ["generate", "generateAll", "logits", "score", "encodePrompt", "chat", "receipt"];
   const found = await untypedOf([
-    ...methods(() => model, ["generate", "logits", "score", "encodePrompt"], ["Once", { maxTokens: 1 }]),
-    ...methods(() => tokenizer, ["encode", "decode"], ["Once"]),
-    ...methods(() => new Conversation(model), ["say", "answer"], ["Once"]),
-    ["new Conversation", (...args) => new Constructor(...args), [model]],
+    ...methods(() => model, named, ["Once", { maxTokens: 1 }]),
+    ...methods(() => tokenizer, ["encode", "decode", "piece"], ["Once"]),
+    ...methods(() => tokenizer.decoder(), ["push"], [5]),
+    ...methods(() => chat, ["say"], ["Once", { maxTokens: 1 }]),
   ]);
   expect(found).toEqual([]);
 });
 
-it.each(["temperature", "topP", "topK", "minP", "repetitionPenalty", "seed", "maxTokens", "stops", "best", "signal"])(
+const OPTIONS = [
+  "temperature",
+  "topP",
+  "topK",
+  "minP",
+  "repetitionPenalty",
+  "seed",
+  "maxTokens",
+  "stop",
+  "eos",
+  "echo",
+];
+
+it.each([...OPTIONS, "logprobs", "best", "signal", "onToken", "onProgress"])(
   "generate refuses odd values of %s with typed errors",
   async (name) => {
     const generate: Call = async (value) => {

@@ -4,6 +4,7 @@
 import { show, usage } from "../check.ts";
 import { Llama2Error } from "../errors.ts";
 import { type BytesLike, type Files, shortened } from "../files/bytes.ts";
+import { Sha256 } from "../sha256.ts";
 
 export interface NamedBlob {
   name: string; // for messages
@@ -60,6 +61,17 @@ export function filesOfBlob({ name, blob }: NamedBlob): Files {
     close() {},
   };
   return { name, list: async () => [name], open: async () => file };
+}
+
+const HASH_PIECE = 2 ** 22;
+
+/** Its sha256, read in pieces. */
+export async function hashBlob(blob: Blob): Promise<string> {
+  const hash = new Sha256();
+  for (let at = 0; at < blob.size; at += HASH_PIECE) {
+    hash.update(new Uint8Array(await blob.slice(at, at + HASH_PIECE).arrayBuffer()));
+  }
+  return hash.hex();
 }
 
 /** @throws Llama2Error E_FILE if they cannot be read, as when the file changed on disk */

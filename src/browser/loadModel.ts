@@ -1,7 +1,9 @@
 /*
  * Loading a model in a page. As everywhere, a worker does the work.
  */
+import { ChatTemplate } from "../chatTemplate.ts";
 import { usage } from "../check.ts";
+import { findChatTemplate } from "../checkpoint/tokenizer/chatTemplate.ts";
 import {
   checkTokenizerSize,
   type FoundTokenizer,
@@ -13,12 +15,13 @@ import { Llama2Error } from "../errors.ts";
 import type { BytesLike } from "../files/bytes.ts";
 import { type Choices, checkLoadOptions, type LoadOptions } from "../loadOptions.ts";
 import { Model } from "../model.ts";
+import type { Hashes } from "../receipt.ts";
 import { Client } from "../run/client.ts";
-import { blobOf, bytesOf, filesOfBlob, type NamedBlob, urlOf } from "./blob.ts";
+import { blobOf, bytesOf, filesOfBlob, hashBlob, type NamedBlob, urlOf } from "./blob.ts";
 import { startWorker } from "./startWorker.ts";
 
 const CHOICES: Choices = {
-  options: ["backend", "tokenizer", "threads", "context", "signal", "precision", "assets"],
+  options: ["backend", "tokenizer", "threads", "context", "signal", "onProgress", "precision", "assets"],
   backends: ["wasm", "ts"],
   precisions: ["fp32", "int8"],
 };
@@ -30,7 +33,7 @@ const CHOICES: Choices = {
  */
 export async function loadModel(source: string | URL | BytesLike, options: LoadOptions = {}): Promise<Model> {
   if (source === undefined) usage("there is no model to load: in a browser, none comes with the package");
-  const { setup, tokenizer: named, signal, assets } = checkLoadOptions(options, CHOICES);
+  const { setup, tokenizer: named, signal, onProgress, assets } = checkLoadOptions(options, CHOICES);
   const { worker, kernels } = assetsAt(assets);
   signal?.throwIfAborted();
   const start = performance.now();
@@ -43,14 +46,23 @@ export async function loadModel(source: string | URL | BytesLike, options: LoadO
     if (tokenizerFile !== null) found = await tokenizerFor(model, tokenizerFile, vocabSize);
   };
   const page = { model: model.blob, kernels: kernels.href };
-  const { client, info } = await Client.load(
-    startWorker(worker),
-    { path: model.name, ...setup, page },
-    onOpened,
-    signal,
-  );
+  const whole = { path: model.name, ...setup, page };
+  const { client, info } = await Client.load(startWorker(worker), whole, onOpened, signal, onProgress);
   const notes = found?.note === undefined ? info.notes : [...info.notes, found.note];
-  return new Model(client, { ...info, notes }, found?.tokenizer, performance.now() - start);
+  const hashes = async (): Promise<Hashes> => {
+    const hash = await hashBlob(model.blob);
+    if (!found) return { model: hash };
+    return { model: hash, tokenizer: tokenizerFile ? await hashBlob(tokenizerFile.blob) : hash };
+  };
+  const chatTemplate = async () => {
+    const inside = await findChatTemplate(filesOfBlob(model));
+    return inside && ChatTemplate.compile(inside);
+  };
+  return new Model(
+    client,
+    { ...info, notes },
+    { tokenizer: found?.tokenizer, chatTemplate, hashes, loadMs: performance.now() - start },
+  );
 }
 
 /** The URLs of what lies beside this module; bundlers find them by their literal form. Or in a folder of the caller's. */

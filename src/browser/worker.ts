@@ -10,6 +10,7 @@ import { asInt8 } from "../checkpoint/int8.ts";
 import { open as openCheckpoint } from "../checkpoint/open.ts";
 import { Llama2Error } from "../errors.ts";
 import { modelInfo } from "../modelInfo.ts";
+import { withProgress } from "../run/progress.ts";
 import type { FromWorker, Setup, ToWorker } from "../run/protocol.ts";
 import { type Opened, serve } from "../run/serve.ts";
 import { filesOfBlob } from "./blob.ts";
@@ -43,11 +44,12 @@ serve(
 /** For all sequences together. Pages have less memory than programs, and nobody says how much. */
 const MAX_CACHE_BYTES = 2 ** 29;
 
-async function open({ path, backend: named, threads, context, int8, page }: Setup): Promise<Opened> {
+async function open({ path, progress, backend: named, threads, context, int8, page }: Setup): Promise<Opened> {
   if (!page) throw new Error("a page's worker was started as Node's");
   const checkpoint = await openCheckpoint(filesOfBlob({ name: path, blob: page.model }));
   post({ type: "opened", vocabSize: checkpoint.config.vocabSize });
-  const source = int8 ? asInt8(checkpoint) : checkpoint;
+  const plain = int8 ? asInt8(checkpoint) : checkpoint;
+  const source = progress ? withProgress(plain, (done, of) => post({ type: "progress", done, of })) : plain;
   const { seqLen } = source.config;
   const contextLength = context === 0 ? seqLen : Math.min(context, seqLen);
   checkLimits(source, contextLength);

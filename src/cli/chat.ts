@@ -1,41 +1,51 @@
 /*
- * llama2 -m chat: a conversation, in run.c's manner.
+ * llama2 chat: a conversation whose history the model keeps.
  */
-import { createInterface } from "node:readline";
-import { Conversation } from "../chat.ts";
-import { withoutMark } from "../files/text.ts";
+import type { Chat, ChatOptions, SavedChat } from "../chat.ts";
+import { nearest } from "../check.ts";
+import { Llama2Error } from "../errors.ts";
+import { OutputFile } from "../files/outputFile.ts";
+import { readText } from "../files/text.ts";
 import type { Model } from "../model.ts";
-import { bytesOf } from "../text.ts";
-import { Interrupted, interruptible, print, STDIN, TextOutput, tell } from "./io.ts";
+import { readChat } from "../prompts.ts";
+import { complain, Interrupted, interruptible, TextOutput, tell } from "./io.ts";
+import { Lines } from "./lines.ts";
 import { openModel } from "./model.ts";
-import { type StoryFlags, tellSeed } from "./story.ts";
+import type { MachineFlags } from "./options.ts";
+import { tellSeed } from "./story.ts";
+
+export interface ChatFlags extends MachineFlags {
+  tokenizer?: string;
+  system?: string;
+  temperature: number;
+  topP: number;
+  seed: bigint;
+  steps?: number; // tokens of an answer
+  load?: string;
+}
+
+/** More than any context holds. */
+const MAX_SAVED_BYTES = 1 << 24;
+
+const COMMANDS = ["/reset", "/save", "/load", "/exit"];
+const HELP = "/reset forgets what was said; /save FILE and /load FILE; /exit, or Ctrl-D; Ctrl-C stops an answer";
 
 /**
- * run.c 802: chat, but for the token that run.c prints after the EOS of an answer, and for the input's end, which ends
- * this one. It also ends when all turns together have used up the steps: the last one is cut there, and that is told.
- * Ctrl-C stops an answer, and ends the chat when it is the user's turn.
- * @throws Llama2Error E_CONTEXT for a turn that no context of this model holds, however many steps there are
+ * On a terminal it asks for each turn; otherwise each line is one, and only answers are printed. Ctrl-C stops an answer,
+ * and ends the chat when it is the user's turn.
  */
-export async function chat(path: string | undefined, flags: StoryFlags): Promise<void> {
+export async function chat(path: string | undefined, flags: ChatFlags): Promise<void> {
+  const saved = flags.load === undefined ? undefined : savedIn(flags.load);
   const model = await interruptible((signal) => openModel(path, flags, flags.tokenizer, signal));
-  noteIfNotForChat(path, model);
   const lines = new Lines();
+  const isTerminal = process.stdin.isTTY === true;
   try {
-    const system = flags.system ?? (await lines.ask("Enter system prompt (optional): "));
-    let user = system === undefined ? undefined : (flags.prompt ?? (await lines.ask("User: ")));
-    if (user === undefined) return;
-    const { temperature, topP, seed, steps } = flags;
-    const conversation = new Conversation(model, { system, temperature, topP, seed, steps });
-    tellSeed(seed, conversation.seed);
-    while (user !== undefined) {
-      conversation.say(user);
-      const out = new TextOutput();
-      await out.print("Assistant: ");
-      if (conversation.ended) tellCut(model, conversation);
-      else await printAnswer(conversation, out);
-      await out.end("\n");
-      if (conversation.ended) break;
-      user = await lines.ask("User: ");
+    const talk = new Talk(model, flags);
+    await talk.begin(saved);
+    if (isTerminal) tell(HELP);
+    for (;;) {
+      const line = await lines.ask(isTerminal ? "> " : "");
+      if (line === undefined || !(await talk.hear(new TextDecoder().decode(line), isTerminal))) return;
     }
   } finally {
     lines.close();
@@ -43,60 +53,85 @@ export async function chat(path: string | undefined, flags: StoryFlags): Promise
   }
 }
 
-/** Models that were made for chat have at least a billion weights. */
-const SMALLEST_CHAT_MODEL = 1e9;
+const savedIn = (file: string): SavedChat => readChat(readText(file, MAX_SAVED_BYTES), file);
 
-/** A line for those who expect a conversation from a model that cannot hold one. */
-function noteIfNotForChat(path: string | undefined, { info }: Model): void {
-  if (path === undefined) {
-    tell(
-      "the model that comes with llama2.ts was made for stories, not for chat: expect pieces of stories for answers",
-    );
-  } else if (info.parameters < SMALLEST_CHAT_MODEL) {
-    tell("a model this small was most likely not made for chat: expect pieces of stories for answers");
+class Talk {
+  private readonly model: Model;
+  private readonly flags: ChatFlags;
+  private chat: Chat | undefined;
+
+  constructor(model: Model, flags: ChatFlags) {
+    this.model = model;
+    this.flags = flags;
   }
-}
 
-async function printAnswer(conversation: Conversation, out: TextOutput): Promise<void> {
-  try {
-    await interruptible(async (signal) => {
-      for await (const piece of conversation.answer({ signal })) await out.print(piece);
-    });
-  } catch (error) {
-    if (!(error instanceof Interrupted)) throw error;
+  /** Begin anew, or go on from what was saved. */
+  async begin(saved?: SavedChat): Promise<void> {
+    const { system, temperature, topP, seed, steps } = this.flags;
+    const options: ChatOptions = { temperature, topP, seed, maxTokens: steps };
+    const known = saved ? { messages: saved.messages } : { system };
+    const isFirst = this.chat === undefined;
+    this.chat = await this.model.chat({ ...options, ...known });
+    if (isFirst && this.chat.note) tell(this.chat.note);
+    if (isFirst) tellSeed(seed, this.chat.seed);
   }
-}
 
-function tellCut(model: Model, { tokens, steps }: Conversation): void {
-  const limit = steps < model.config.seqLen ? "-n" : "the context";
-  tell(`the conversation has ${tokens.length} tokens and is cut at ${steps} positions (${limit})`);
-}
+  /**
+   * Answer a line, or do what it says.
+   * @returns whether the chat goes on
+   */
+  async hear(line: string, isTerminal: boolean): Promise<boolean> {
+    const text = line.trim();
+    if (text === "/exit") return false;
+    if (text === "") return true;
+    try {
+      if (text.startsWith("/")) await this.obey(text);
+      else await this.answer(text);
+    } catch (error) {
+      if (!isTerminal || !(error instanceof Llama2Error)) throw error;
+      complain(`llama2: ${error.message} (${error.code})`);
+    }
+    return true;
+  }
 
-/** Standard input, line by line, as bytes: those that are not UTF-8 are kept as they are. */
-class Lines {
-  private readonly input = createInterface({ input: process.stdin.setEncoding("latin1") });
-  private readonly lines = this.input[Symbol.asyncIterator]();
-  private atStart = true;
+  private async obey(line: string): Promise<void> {
+    const [, command, file] = /^(\S+)\s*(.*)$/.exec(line) ?? [];
+    if (command === "/reset") return this.now.reset();
+    if (command === "/save" && file) return writeChat(file, this.now);
+    if (command === "/load" && file) return this.begin(savedIn(file));
+    if (command === "/save" || command === "/load") throw new Llama2Error("E_USAGE", `${command} needs a file`);
+    const meant = nearest(command, COMMANDS);
+    throw new Llama2Error("E_USAGE", `there is no ${command}${meant ? `. Is ${meant} meant?` : `: ${HELP}`}`);
+  }
 
-  /** Ask for a line. Undefined at the end of the input. */
-  async ask(guide: string): Promise<Uint8Array | undefined> {
-    const { value, done } = await interruptible(async (signal) => {
-      await print(guide); // from now on the user may press Ctrl-C
-      signal.throwIfAborted();
-      const interrupted = new Promise<never>((_, reject) => {
-        signal.addEventListener("abort", () => reject(signal.reason));
+  private get now(): Chat {
+    if (!this.chat) throw new Error("the chat has not begun");
+    return this.chat;
+  }
+
+  private async answer(text: string): Promise<void> {
+    const out = new TextOutput();
+    let begun = false;
+    try {
+      await interruptible(async (signal) => {
+        for await (const piece of this.now.say(text, { signal })) {
+          await out.print(begun ? piece : piece.trimStart()); // a model puts a space between the question and its answer
+          begun ||= piece.trim() !== "";
+        }
       });
-      return Promise.race([this.lines.next(), interrupted]);
-    });
-    if (done) await print("\n");
-    if (done) return undefined;
-    const line = bytesOf(value);
-    if (!this.atStart) return line;
-    this.atStart = false;
-    return withoutMark(line, STDIN);
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+    }
+    await out.end("\n");
   }
+}
 
-  close(): void {
-    this.input.close();
+function writeChat(path: string, chat: Chat): void {
+  const file = new OutputFile(path);
+  try {
+    file.write(new TextEncoder().encode(`${JSON.stringify(chat, null, 2)}\n`), 0);
+    file.finish();
+  } finally {
+    file.discard();
   }
 }

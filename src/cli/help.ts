@@ -9,13 +9,16 @@ type Example = readonly [string, string];
 const GROUPS: Record<string, readonly Example[]> = {
   Tell: [
     ['llama2 -i "Once upon a time" -s 42', "a story; bundled without MODEL"],
-    ["llama2 -m chat llama2_7b_chat.bin", "a conversation"],
+    ["llama2 chat llama2_7b_chat.bin", "a conversation"],
+    ["llama2 complete --prompts FILE", "many prompts, as Meta's code does"],
+    ["llama2 serve MODEL", "OpenAI's API, and a page"],
   ],
   Understand: [
     ["llama2 study", "a page: one token's way, live"],
     ['llama2 trace -i "Once upon" --at att', "every value behind a token"],
     ['llama2 tokenize --pieces "Once upon a time"', "text to tokens; detokenize back"],
     ["llama2 logits stories15M.bin --tokens 1 > f32", "the numbers behind the next one"],
+    ["llama2 verify FILE", "a story again, from its receipt"],
   ],
   Measure: [
     ["llama2 perplexity stories15M.bin text.txt", "how well it predicts a text"],

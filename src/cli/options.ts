@@ -8,12 +8,16 @@ import { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, PRECISIONS
 
 /** All commands but the one without a name, which tells stories. */
 export const COMMANDS = [
+  "chat",
+  "complete",
+  "serve",
   "tokenize",
   "detokenize",
   "logits",
   "trace",
   "study",
   "perplexity",
+  "verify",
   "bench",
   "doctor",
   "inspect",
@@ -129,3 +133,6 @@ export function tokenIds(text: string): number[] {
     throw new Llama2Error("E_USAGE", `"${word.slice(0, 40)}" is not a token id: expected whole numbers`);
   });
 }
+
+/** Reads a flag that may be given again: all its values. */
+export const collect = (value: string, before: string[] = []) => [...before, value];

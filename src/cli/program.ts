@@ -11,8 +11,20 @@ import { withoutEscapes } from "./escape.ts";
 import { afterFlags, overview } from "./help.ts";
 import { adviceForArguments, didYouMean } from "./hints.ts";
 import { beQuiet, complain, endWithOutput, endWithSignals, Interrupted, interruptible, print } from "./io.ts";
-import { addMachineFlags, asFlag, COMMANDS, decimal, list, oneOf, seed, twoBackends, whole } from "./options.ts";
+import {
+  addMachineFlags,
+  asFlag,
+  COMMANDS,
+  collect,
+  decimal,
+  list,
+  oneOf,
+  seed,
+  twoBackends,
+  whole,
+} from "./options.ts";
 import type { StoryFlags } from "./story.ts";
+import { addTalkCommands } from "./talkCommands.ts";
 import { printVersion } from "./version.ts";
 
 interface VersionFlags {
@@ -41,6 +53,13 @@ function program(): Command {
     .option("-y, --system <text>", "what the model is told first")
     .optionsGroup("Output:")
     .option("--json", "one JSON object instead of the text")
+    .option("--logprobs <k>", "how each token was chosen, and k alternatives", whole("alternatives", 0, 20))
+    .addOption(
+      new Option(
+        "--receipt [what]",
+        "with --json: what anybody needs to verify the story; logits: and its numbers",
+      ).choices(["tokens", "logits"]),
+    )
     .option("--compat", "exactly run.c's bytes, its 256 positions, and BOS alone as the end")
     .option("--ignore-eos", "go on after the end of the story, up to -n")
     .option("--escape", "in texts, turn \\n, \\t, \\\\ and \\u{...} into characters")
@@ -63,6 +82,7 @@ function program(): Command {
   addMachineFlags(llama2);
 
   addCommands(llama2);
+  addTalkCommands(llama2);
   addHelp(llama2);
   for (const command of [llama2, ...llama2.commands]) command.exitOverride();
   return llama2;
@@ -73,6 +93,8 @@ async function tellOrChat(model: string | undefined, flags: StoryFlags, command:
   const refuse = (why: string) => command.error(`error: ${why}`);
   if (flags.quiet) beQuiet();
   if (flags.compat && (stories > 1 || mode === "chat")) refuse("--compat goes with a single story");
+  if (flags.receipt && !flags.json) refuse("--receipt goes with --json");
+  if (flags.logprobs !== undefined && stories > 1 && !flags.json) refuse("--logprobs with --stories needs --json");
   if (best > 1 && stories > 1) refuse("--best tells one story and does not go with --stories");
   if (flags.escape && flags.prompt && flags.prompt !== "-") flags.prompt = withoutEscapes(flags.prompt);
   if (flags.escape && flags.system) flags.system = withoutEscapes(flags.system);
@@ -85,9 +107,10 @@ async function tellOrChat(model: string | undefined, flags: StoryFlags, command:
   if (flags.json) refuse("--json does not go with -m chat");
   if (stories > 1) refuse("--stories does not go with -m chat");
   if (best > 1) refuse("--best does not go with -m chat");
+  if (flags.logprobs !== undefined) refuse("--logprobs does not go with -m chat");
   if (flags.ignoreEos) refuse("--ignore-eos does not go with -m chat");
-  const { chat } = await import("./chat.ts");
-  return chat(model, flags);
+  const { runcChat } = await import("./conversation.ts");
+  return runcChat(model, flags);
 }
 
 /** More arguments than a model: a command with a typing error, or a prompt without -i. */
@@ -120,6 +143,8 @@ function addCommands(llama2: Command): void {
     .command("logits <model>")
     .description("write the logits after each token: raw little-endian float32, a row for each")
     .requiredOption("--tokens <list>", "token ids, or a file with them")
+    .option("--top <k>", "print the k likeliest words instead; on a terminal: 10", whole("words", 1, 1000))
+    .option("-z, --tokenizer <file>", "for the words; default: the one that fits, beside the model")
     .option("--prefill", "read the tokens in one pass; the bytes are the same")
     .action(async (model, flags) => {
       const { logits } = await import("./logits.ts");
@@ -286,14 +311,12 @@ function asError(text: string): string {
   return [`llama2: ${first.replace(/^error: /, "")} (E_USAGE)`, ...advice].join("\n");
 }
 
-const collect = (value: string, before: string[] = []) => [...before, value];
-
 /** 0, or how it went wrong: 1 errors, 2 arguments that make no sense, 130 Ctrl-C. */
 export async function main(): Promise<number> {
   endWithOutput();
   endWithSignals();
   try {
-    await program().parseAsync();
+    await program().parseAsync(process.argv.map((arg) => (arg === "--receipt" ? "--receipt=tokens" : arg)));
     return Number(process.exitCode ?? 0); // a command may have found something that is not well
   } catch (error) {
     if (error instanceof Interrupted) return Interrupted.exitCode;

@@ -1,14 +1,14 @@
 /*
  * llama2 -N: many stories at once.
  */
-import { type Generation, nextSeed, type Timings } from "../generation.ts";
+import { nextSeed, type Token } from "../generateOptions.ts";
+import { type Generation, type Timings, tokensOf } from "../generation.ts";
 import type { Model } from "../model.ts";
-import { TextStream } from "../text.ts";
 import { endProgress, print, showProgress, TextOutput } from "./io.ts";
-import type { StoryJson } from "./storyJson.ts";
+import type { StoryJson, Told } from "./storyJson.ts";
 
 /** Between two stories. */
-const SEPARATOR = "<|end|>\n";
+export const SEPARATOR = "<|end|>\n";
 
 /**
  * Print `count` stories in order, of which story k has the seed of the generation plus k. The first that is not
@@ -17,38 +17,42 @@ const SEPARATOR = "<|end|>\n";
 export async function printStories(
   model: Model,
   generation: Generation,
-  count: number,
+  { stories: count, receipt }: { stories: number; receipt?: "tokens" | "logits" },
   json?: StoryJson,
 ): Promise<void> {
   const seeds = Array.from({ length: count }, (_, k) => nextSeed(generation.seed, k));
-  const [first, ...prompt] = generation.promptTokens;
   const stories = seeds.map((seed) => {
-    const stream = new TextStream(model.tokenizer, first);
     return {
       seed,
       tokens: [...generation.promptTokens],
-      stream,
-      text: prompt.map((token) => stream.push(token)).join(""),
+      text: "",
+      logprobs: generation.logprobs && ([] as Token[]),
       printed: 0,
       finishReason: undefined as "stop" | "length" | undefined,
       timings: undefined as Timings | undefined,
       ended: false,
     };
   });
+  const withReceipt = async (story: (typeof stories)[number]): Promise<Told> => {
+    if (!receipt) return story;
+    const run = generation.run({ ...story, endedByToken: story.finishReason === "stop" });
+    return { ...story, receipt: await model.receiptOf(run, { logits: receipt === "logits" }) };
+  };
   const silent = !process.stdout.isTTY; // the stories themselves are not seen
   let done = 0;
   const out = new TextOutput();
   let current = 0;
   try {
-    for await (const { sequence: k, tokens, ended, timings } of generation.stories(seeds)) {
+    for await (const part of generation.stories(seeds)) {
+      const { sequence: k, tokens, text, ended, timings } = part;
       const story = stories[k];
+      story.logprobs?.push(...tokensOf(part, story.tokens.length));
       story.tokens.push(...tokens);
-      story.text += tokens.map((token) => story.stream.push(token)).join("");
+      story.text += text;
       if (ended) {
         story.ended = true;
         if (ended !== "failed") story.finishReason = ended;
         if (timings) story.timings = { loadMs: model.loadMs, ...timings };
-        story.text += story.stream.end();
         done++;
         if (silent) showProgress(`${done} of ${count} stories `);
       }
@@ -57,7 +61,7 @@ export async function printStories(
         if (!json) await out.print(text.slice(printed));
         stories[current].printed = text.length;
         if (!ended) break;
-        if (json) await print(json(stories[current]));
+        if (json) await print(json(await withReceipt(stories[current])));
         else await out.end(current + 1 < count ? `\n${SEPARATOR}` : "\n");
       }
     }

@@ -4,12 +4,13 @@
 import { promptText } from "../files/text.ts";
 import type { Generation } from "../generation.ts";
 import type { Model } from "../model.ts";
-import { BOS, RunCStream, TextStream } from "../text.ts";
+import { BOS, RunCStream } from "../text.ts";
 import { endProgress, Interrupted, print, readStdin, STDIN, showProgress, TextOutput, tell } from "./io.ts";
 import { openModel } from "./model.ts";
 import type { MachineFlags } from "./options.ts";
 import { printStories } from "./stories.ts";
 import { type StoryJson, storyJson } from "./storyJson.ts";
+import { tokenTable } from "./tokenTable.ts";
 
 export interface StoryFlags extends MachineFlags {
   temperature: number;
@@ -27,6 +28,8 @@ export interface StoryFlags extends MachineFlags {
   ignoreEos?: boolean;
   escape?: boolean;
   quiet?: boolean;
+  logprobs?: number;
+  receipt?: "tokens" | "logits";
 }
 
 export async function story(path: string | undefined, flags: StoryFlags, signal: AbortSignal): Promise<void> {
@@ -36,14 +39,16 @@ export async function story(path: string | undefined, flags: StoryFlags, signal:
     if (endsInSpace(prompt)) tell(SPACE_NOTE);
     const steps = stepsOf(model, flags.steps ?? (flags.compat ? RUN_C_STEPS : 0));
     const { tokens, maxTokens } = cutPrompt(model, prompt, steps);
-    const { temperature, topP, seed, best, compat } = flags;
-    const stops = flags.ignoreEos ? [] : compat ? [BOS] : undefined;
+    const { temperature, topP, seed, best, compat, logprobs } = flags;
+    const ends = flags.ignoreEos ? { eos: false } : compat ? { eos: false, stop: BOS } : {};
     const onProgress = (ended: number, of: number) => showProgress(`${ended} of ${of} stories `);
-    const generation = model.generate(tokens, { temperature, topP, seed, maxTokens, stops, best, onProgress, signal });
+    const options = { temperature, topP, seed, maxTokens, ...ends, best, logprobs, onProgress, signal };
+    const generation = model.generate(tokens, { ...options, echo: true });
     tellSeed(flags.seed, generation.seed);
     const json = flags.json ? storyJson(model, generation, flags) : undefined;
-    if (flags.stories > 1) await printStories(model, generation, flags.stories, json);
-    else if (json) await printJson(model, generation, json);
+    if (flags.stories > 1) await printStories(model, generation, flags, json);
+    else if (json) await printJson(model, generation, json, flags);
+    else if (logprobs !== undefined) await printTable(model, generation);
     else await printText(model, generation, flags);
     const { candidates } = generation;
     if (candidates) tell(`the best of ${candidates.length}: seed ${generation.seed}`);
@@ -80,44 +85,48 @@ function cutPrompt(model: Model, prompt: string | Uint8Array, steps: number) {
 /** Stream the story, prompt included, and end it with a newline, as run.c does. With --best it comes all at once. */
 async function printText(model: Model, generation: Generation, { compat = false, best }: StoryFlags): Promise<void> {
   const [first, ...prompt] = generation.promptTokens;
-  const text = new TextStream(model.tokenizer, first);
-  const runC = new RunCStream(model.tokenizer, first);
+  const runC = new RunCStream(model.tokenizer.vocabulary, first);
   const out = new TextOutput();
-  const printTokens = (tokens: readonly number[]) =>
-    out.print(
-      compat
-        ? Buffer.concat(tokens.map((token) => runC.push(token)))
-        : tokens.map((token) => text.push(token)).join(""),
-    );
+  const bytesOf = (tokens: readonly number[]) => Buffer.concat(tokens.map((token) => runC.push(token)));
   let begun = best === 1;
   try {
-    if (begun) await printTokens(prompt);
-    for await (const { tokens } of generation.slices()) {
+    if (compat && begun) await out.print(bytesOf(prompt));
+    for await (const { text, tokens } of generation.slices()) {
       if (!begun) endProgress();
-      await printTokens(begun ? tokens : [...prompt, ...tokens]);
+      const isPrompt = !begun; // the prompt comes with the story that was chosen
       begun = true;
+      await out.print(compat ? bytesOf(isPrompt ? [...prompt, ...tokens] : tokens) : text);
     }
   } finally {
-    if (begun) await out.end(compat ? "\n" : `${text.end()}\n`);
+    if (begun) await out.end("\n");
     else endProgress();
   }
 }
 
 /** Print the story as an object, also one that Ctrl-C ends. */
-async function printJson(model: Model, generation: Generation, json: StoryJson): Promise<void> {
-  const printObject = () => {
+async function printJson(model: Model, generation: Generation, json: StoryJson, flags: StoryFlags): Promise<void> {
+  let text = "";
+  const printObject = async () => {
     endProgress();
-    const text = new TextStream(model.tokenizer, generation.tokens[0]);
-    const pieces = generation.tokens.slice(1).map((token) => text.push(token));
-    return print(json({ ...generation, text: pieces.join("") + text.end() }));
+    // what Ctrl-C ends has none: it takes a while
+    const wanted = flags.receipt && generation.finishReason !== "cancelled";
+    const receipt = wanted ? await model.receipt(generation, { logits: flags.receipt === "logits" }) : undefined;
+    await print(json({ ...generation, text, receipt }));
   };
   try {
-    for await (const _ of generation.slices()); // the generation keeps them
+    for await (const part of generation.slices()) text += part.text;
   } catch (error) {
     if (error instanceof Interrupted) await printObject();
     throw error;
   }
   await printObject();
+}
+
+/** Print how each token was chosen, instead of the text. */
+async function printTable(model: Model, generation: Generation): Promise<void> {
+  for await (const _ of generation.slices()); // the generation keeps them
+  endProgress();
+  await print(tokenTable(model.tokenizer, generation.logprobs ?? []));
 }
 
 /** Tell a seed that nobody named, so that the story can be told again. */

@@ -1,9 +1,12 @@
 /*
  * A story as the JSON object that --json prints.
  */
+import type { Token } from "../generateOptions.ts";
 import type { BestCandidate, Generation, Timings } from "../generation.ts";
 import type { Model } from "../model.ts";
+import type { Receipt } from "../receipt.ts";
 import { TextStream } from "../text.ts";
+import { tokenJson } from "./tokenTable.ts";
 import { packageVersion } from "./version.ts";
 
 /** What differs between the stories of one command. */
@@ -12,9 +15,11 @@ export interface Told {
   text: string;
   seed: bigint;
   /** Absent: it was cancelled. */
-  finishReason?: "stop" | "length" | undefined;
+  finishReason?: "stop" | "length" | "cancelled" | undefined;
   timings?: Timings | undefined;
   candidates?: readonly BestCandidate[] | undefined;
+  logprobs?: readonly Token[] | undefined;
+  receipt?: Receipt | undefined;
 }
 
 /** Makes the line that a story is, once it is told. */
@@ -28,10 +33,10 @@ export function storyJson(
 ): StoryJson {
   const version = packageVersion();
   const { info, backend, threads, isa } = model;
-  const stream = new TextStream(model.tokenizer, promptTokens[0]);
+  const stream = new TextStream(model.tokenizer.vocabulary, promptTokens[0]);
   const pieces = promptTokens.slice(1).map((token) => stream.push(token));
   const prompt = pieces.join("") + stream.end();
-  return ({ tokens, text, seed, finishReason = "cancelled", timings, candidates }) => {
+  return ({ tokens, text, seed, finishReason = "cancelled", timings, candidates, logprobs, receipt }) => {
     const story = {
       version,
       model: info,
@@ -49,6 +54,8 @@ export function storyJson(
       timings,
       peakBytes: process.resourceUsage().maxRSS * 1024,
       best: candidates?.map(({ seed, ...candidate }) => ({ seed: `${seed}`, ...candidate })),
+      logprobs: logprobs?.map((token) => tokenJson(model.tokenizer, token)),
+      receipt,
     };
     return `${JSON.stringify(story)}\n`;
   };

@@ -69,23 +69,36 @@ export class Client {
   private death: Error | undefined;
   private closing: Promise<void> | undefined;
 
-  /** Start loading. `onOpened` is told the vocabulary's size as soon as the header has been read. */
+  /**
+   * Start loading.
+   * @param onOpened is told the vocabulary's size as soon as the header has been read
+   * @param onProgress how many numbers of the weights have been read, and of how many
+   */
   static async load(
     channel: Channel,
     setup: Setup,
     onOpened: (vocabSize: number) => Promise<void>,
     signal?: AbortSignal,
+    onProgress?: (done: number, of: number) => void,
   ): Promise<{ client: Client; info: LoadedInfo }> {
     const client = new Client(channel);
     let stopListening = () => {};
     try {
       const info = await new Promise<LoadedInfo>((resolve, reject) => {
         let opened: Promise<void> | undefined;
+        const tellProgress = (done: number, of: number) => {
+          try {
+            onProgress?.(done, of);
+          } catch (error) {
+            reject(error);
+          }
+        };
         channel.onMessage((message) => {
           if (message.type === "opened") {
             opened = onOpened(message.vocabSize);
             opened.catch(reject);
-          } else if (message.type === "loaded") opened?.then(() => resolve(message), reject);
+          } else if (message.type === "progress") tellProgress(message.done, message.of);
+          else if (message.type === "loaded") opened?.then(() => resolve(message), reject);
           else if (message.type === "loadFailed") reject(revive(message.error));
         });
         client.exited.then(reject);

@@ -10,6 +10,7 @@ import type { ModelInfo } from "../modelInfo.ts";
 /** The model that a thread is for. */
 export interface Setup {
   path: string; // in a page: the model's name, for messages
+  progress: boolean; // whether somebody wants to hear how far loading is
   backend: BackendName | "auto";
   threads: number; // 0: the backend's choice
   context: number; // 0: the model's
@@ -122,6 +123,7 @@ export interface Report {
 /** From the model's thread. */
 export type FromWorker =
   | { type: "opened"; vocabSize: number }
+  | { type: "progress"; done: number; of: number } // numbers of the weights that have been read
   | {
       type: "loaded";
       config: Config;

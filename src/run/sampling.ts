@@ -64,6 +64,12 @@ function largest(logits: Float32Array, count: number): Uint32Array {
   return ids.sort((a, b) => logits[b] - logits[a] || a - b).slice(0, count);
 }
 
+/** The likeliest tokens by raw logits, the likeliest first, with their natural log-probabilities. */
+export function likeliest(logits: Float32Array, count: number): Alternative[] {
+  const total = logSumExp(logits);
+  return Array.from(largest(logits, count), (id) => ({ id, logprob: logits[id] - total }));
+}
+
 /** How `token` was chosen, besides what the raw logits say of it. */
 export interface Draw {
   sampler: Sampler; // of which the state is that before the draw
@@ -81,10 +87,7 @@ export function detailsOf(logits: Float32Array, token: number, top: number, draw
   for (let id = 0; id < logits.length; id++) {
     if (logits[id] > logits[token] || (logits[id] === logits[token] && id < token)) rank++;
   }
-  const total = logSumExp(logits);
-  const best = top > 0 ? Array.from(largest(logits, top)) : [];
-  const alternatives = best.map((id): Alternative => ({ id, logprob: logits[id] - total }));
-  const details: TokenDetails = { rank, top: alternatives };
+  const details: TokenDetails = { rank, top: top > 0 ? likeliest(logits, top) : [] };
   if (!draw) return details;
   const { sampler, sampling, tokens } = draw;
   details.nucleus = nucleusOf(sampler, narrow(sampling, tokens, logits).logits);

@@ -10,6 +10,7 @@ import { open as openCheckpoint } from "../checkpoint/open.ts";
 import { filesAt } from "../files/disk.ts";
 import { modelName } from "../files/modelName.ts";
 import { modelInfo } from "../modelInfo.ts";
+import { withProgress } from "./progress.ts";
 import type { FromWorker, Setup } from "./protocol.ts";
 import { type Opened, serve } from "./serve.ts";
 
@@ -27,12 +28,13 @@ serve(
   open,
 );
 
-async function open({ path, backend, threads, context, int8, own }: Setup): Promise<Opened> {
+async function open({ path, progress, backend, threads, context, int8, own }: Setup): Promise<Opened> {
   const checkpoint = await openCheckpoint(filesAt(path));
   try {
     post({ type: "opened", vocabSize: checkpoint.config.vocabSize });
     const name = modelName(path);
-    const source = int8 ? asInt8(checkpoint) : checkpoint;
+    const plain = int8 ? asInt8(checkpoint) : checkpoint;
+    const source = progress ? withProgress(plain, (done, of) => post({ type: "progress", done, of })) : plain;
     const { model, config, memory, ...loaded } = await load(source, backend, context, threads, { name, own });
     const info = modelInfo(source, config, { name, format: checkpoint.format, precision: own.precision });
     return {

@@ -20,7 +20,7 @@ const HELPERS = `
     const maxTokens = steps + 1 - prompt_tokens.length;
     const onToken = ({ id }) => tokens.push(id);
     const sampling = { temperature, topP: topp, seed: BigInt(seed) };
-    for await (const piece of model.generate(prompt, { ...sampling, maxTokens, stops: [1], onToken, ...options })) text += piece;
+    for await (const piece of model.generate(prompt, { ...sampling, maxTokens, eos: false, stop: 1, onToken, ...options })) text += piece;
     return { tokens, text };
   };
   const codeOf = (promise) => promise.then(() => "none", (error) => error instanceof Llama2Error ? error.code : String(error));
@@ -130,7 +130,7 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
   it("dispose resolves while a story is told and when called again, and what was running is E_USAGE", async () => {
     const told = await inPage(
       `const model = await load();
-       const running = codeOf(tell(model, argument, { temperature: 1, stops: [] }));
+       const running = codeOf(tell(model, argument, { temperature: 1, eos: false }));
        await Promise.all([model.dispose(), model.dispose()]);
        await model.dispose();
        return [await running, await codeOf(tell(model, argument))];`,

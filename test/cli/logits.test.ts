@@ -34,6 +34,17 @@ describe("logits", () => {
     expect({ code, bytes: stdout.length }).toEqual({ code: 0, bytes: 4 * 300 * 3 });
   });
 
+  it("with --top prints the likeliest words after each token, with their shares", async () => {
+    const { stdout } = await llama2(["logits", bundled, "--tokens", "1 463 477 261 418", "--top", "3"]);
+    const lines = stdout.toString().trimEnd().split("\n");
+    expect(lines.length).toBe(5 * 4);
+    expect(lines[16]).toBe('position 4, after 418 " time":');
+    expect(lines[17]).toMatch(/^ +\d+\.\d\d% +\d+ {2}","$/);
+    const shares = lines.slice(17).map((line) => Number.parseFloat(line));
+    expect(shares).toEqual([...shares].sort((a, b) => b - a));
+    expect(shares[0]).toBeGreaterThan(50);
+  });
+
   it("refuses more tokens than the context holds: E_CONTEXT", async () => {
     const model = checkpointFile(SHAPES.tiny);
     const { code, stderr } = await llama2(["logits", model, "--tokens", new Array(33).fill(1).join(",")]);

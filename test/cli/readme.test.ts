@@ -43,6 +43,8 @@ describe("of the README's commands", () => {
     // the bundled model stands for all others: here as the folder that Hugging Face would have
     const { code, stderr } = await llama2(["convert", "stories15M.bin", "llama-2-7b", "--to", "safetensors"], { cwd });
     expect({ code }, stderr).toEqual({ code: 0 });
+    writeFileSync(join(cwd, "prompts.json"), '["Once upon a time", "Tom"]');
+    writeFileSync(join(cwd, "story.json"), (await llama2(["--json", "--receipt", "-n", "20"])).stdout);
   });
 
   it.each(

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { nextSeed } from "../../src/generation.ts";
+import { nextSeed } from "../../src/generateOptions.ts";
 import { llama2 } from "../helpers/cli.ts";
 
 describe("-N", () => {

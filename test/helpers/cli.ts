@@ -20,14 +20,20 @@ export interface RunOptions {
   /** Another copy of the package. */
   root?: string;
   env?: NodeJS.ProcessEnv;
+  /** Called once it has been started. */
+  onStart?: (child: ChildProcess) => void;
   /** Called with everything on stdout so far, whenever there is more. */
   onStdout?: (child: ChildProcess, soFar: string) => void;
 }
 
-export function llama2(args: string[], { stdin = "", cwd, root, env, onStdout }: RunOptions = {}): Promise<Finished> {
+export function llama2(
+  args: string[],
+  { stdin = "", cwd, root, env, onStart, onStdout }: RunOptions = {},
+): Promise<Finished> {
   return new Promise((resolve, reject) => {
     const main = root === undefined ? MAIN : join(root, "dist", "cli", "main.js");
     const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, ...env } });
+    onStart?.(child);
     const stdout: Buffer[] = [];
     let stderr = "";
     child.stdout.on("data", (chunk: Buffer) => {

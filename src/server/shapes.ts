@@ -1,0 +1,91 @@
+/*
+ * The answers: objects as OpenAI's API has them, of completions and of chats.
+ */
+import type { Token } from "../generateOptions.ts";
+import type { TextTokenizer } from "../textTokenizer.ts";
+
+/** What one slice brought to one choice. */
+export interface Delta {
+  index: number;
+  text: string;
+  tokens: readonly Token[];
+  finish: "stop" | "length" | null;
+}
+
+/** How one kind of answer is written. */
+export interface Shape {
+  prefix: string; // of ids
+  object: string;
+  chunkObject: string;
+  /** A whole choice. */
+  choice(delta: Delta): object;
+  /** A part of one. @param isFirst of its choice */
+  chunk(delta: Delta, isFirst: boolean): object;
+}
+
+/** @param logprobs whether they were asked for */
+export function completionShape(tokenizer: TextTokenizer, logprobs: boolean): Shape {
+  const offsets = new Map<number, number>(); // of the next token in the text of each choice
+  const told = ({ index, tokens }: Delta) => {
+    if (!logprobs) return null;
+    const start = offsets.get(index) ?? 0;
+    const texts = tokens.map(({ id }) => tokenText(tokenizer, id));
+    let offset = start;
+    const textOffset = texts.map((text) => {
+      const mine = offset;
+      offset += text.length;
+      return mine;
+    });
+    offsets.set(index, offset);
+    return {
+      tokens: texts,
+      token_logprobs: tokens.map(({ logprob }) => logprob),
+      top_logprobs: tokens.map(({ top = [] }) => {
+        return Object.fromEntries(top.map(({ id, logprob }) => [tokenText(tokenizer, id), logprob]));
+      }),
+      text_offset: textOffset,
+    };
+  };
+  const choice = (delta: Delta) => {
+    return { text: delta.text, index: delta.index, logprobs: told(delta), finish_reason: delta.finish };
+  };
+  return { prefix: "cmpl-", object: "text_completion", chunkObject: "text_completion", choice, chunk: choice };
+}
+
+/** @param logprobs whether they were asked for */
+export function chatShape(tokenizer: TextTokenizer, logprobs: boolean): Shape {
+  const told = ({ tokens }: Delta) => {
+    if (!logprobs) return null;
+    const one = (id: number, logprob: number) => {
+      const token = tokenText(tokenizer, id);
+      return { token, logprob, bytes: [...new TextEncoder().encode(token)] };
+    };
+    const content = tokens.map(({ id, logprob, top = [] }) => {
+      return { ...one(id, logprob), top_logprobs: top.map((other) => one(other.id, other.logprob)) };
+    });
+    return { content, refusal: null };
+  };
+  return {
+    prefix: "chatcmpl-",
+    object: "chat.completion",
+    chunkObject: "chat.completion.chunk",
+    choice: (delta) => ({
+      index: delta.index,
+      message: { role: "assistant", content: delta.text, refusal: null },
+      logprobs: told(delta),
+      finish_reason: delta.finish,
+    }),
+    chunk: (delta, isFirst) => ({
+      index: delta.index,
+      delta: { ...(isFirst && { role: "assistant" }), ...(delta.text !== "" && { content: delta.text }) },
+      logprobs: told(delta),
+      finish_reason: delta.finish,
+    }),
+  };
+}
+
+/** A token by itself as text; where that is a part of a character, its piece: "<0xF0>". */
+function tokenText(tokenizer: TextTokenizer, id: number): string {
+  const text = tokenizer.decode([id]);
+  return text.includes("\ufffd") ? tokenizer.piece(id) : text;
+}
