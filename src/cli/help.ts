@@ -10,7 +10,7 @@ const GROUPS: Record<string, readonly Example[]> = {
   Tell: [
     ['llama2 -i "Once upon a time" -s 42', "a story; bundled without MODEL"],
     ["llama2 chat llama2_7b_chat.bin", "a conversation"],
-    ["llama2 complete --prompts FILE", "many prompts, as Meta's code does"],
+    ["llama2 complete --prompts FILE", "many prompts, as Meta does"],
     ["llama2 serve MODEL", "OpenAI's API, and a page"],
   ],
   Understand: [
@@ -38,7 +38,7 @@ const EXAMPLE_WIDTH = 47;
 
 /** All commands, a line each, within 80 columns and 24 lines. */
 export function overview(): string {
-  const lines = ["Little stories, bit for bit as llama2.c tells them."];
+  const lines: string[] = [];
   for (const [group, examples] of Object.entries(GROUPS)) {
     lines.push(group);
     for (const [example, what] of examples) lines.push(`  ${example.padEnd(EXAMPLE_WIDTH)}${what}`);
