@@ -27,13 +27,9 @@ function toggle(part: string): void {
 function drawParts(): void {
   const { nLayers, nHeads } = config();
   const parts = offParts();
-  const button = (part: string, label: string) => {
-    const isOff = parts.includes(part);
-    const made = el("button", {
-      textContent: label,
-      ariaPressed: `${isOff}`,
-      ariaLabel: `Switch ${part} ${isOff ? "on" : "off"}`,
-    });
+  const button = (part: string, label: string, layer: number) => {
+    const made = el("button", { textContent: label, ariaPressed: `${parts.includes(part)}` });
+    made.ariaLabel = `Switch off ${/H/.test(part) ? "head " : ""}${label} of layer ${layer}`;
     made.onclick = () => toggle(part);
     return made;
   };
@@ -42,9 +38,9 @@ function drawParts(): void {
       "tr",
       {},
       el("th", { textContent: `layer ${l}`, scope: "row" }),
-      ...Array.from({ length: nHeads }, (_, h) => el("td", {}, button(`L${l}.H${h}`, `${h}`))),
-      el("td", {}, button(`L${l}.att`, "attention")),
-      el("td", {}, button(`L${l}.ffn`, "feed-forward")),
+      ...Array.from({ length: nHeads }, (_, h) => el("td", {}, button(`L${l}.H${h}`, `${h}`, l))),
+      el("td", {}, button(`L${l}.att`, "attention", l)),
+      el("td", {}, button(`L${l}.ffn`, "feed-forward", l)),
     ),
   );
   $("parts").replaceChildren(el("tbody", {}, ...rows));

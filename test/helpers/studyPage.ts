@@ -2,6 +2,7 @@
  * The study page in headless Chromium, served by `llama2 study`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { CHROMIUM } from "./chromium.ts";
@@ -34,13 +35,11 @@ export interface Page {
   locator(selector: string): Locator;
   keyboard: { press(key: string): Promise<void> };
   evaluate<T>(code: string): Promise<T>;
-  waitForFunction(code: string, argument?: unknown, options?: object): Promise<unknown>;
   waitForEvent(name: "download"): Promise<{ path(): Promise<string>; suggestedFilename(): string }>;
   setViewportSize(size: { width: number; height: number }): Promise<void>;
   emulateMedia(options: object): Promise<void>;
   screenshot(options: object): Promise<Uint8Array>;
   on(name: string, listener: (event: never) => void): void;
-  addScriptTag(options: { path: string }): Promise<unknown>;
   close(): Promise<void>;
 }
 interface Browser {
@@ -48,7 +47,17 @@ interface Browser {
   close(): Promise<void>;
 }
 
-export const AXE = () => require.resolve("axe-core/axe.min.js");
+/** The text of axe-core, to be run in a page. */
+export const axe = (): string => readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+/** Wait until an expression is true in the page. (Playwright's own way is an eval, which the page's policy forbids.) */
+export async function until(page: Page, expression: string): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  while (!(await page.evaluate<boolean>(`Boolean(${expression})`))) {
+    if (Date.now() > deadline) throw new Error(`after a minute this is not so: ${expression}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
 
 export interface Study {
   /** Where it is served. */
@@ -83,7 +92,7 @@ export async function openStudy(...args: string[]): Promise<Study> {
         if (!request.url().startsWith(url) && !/^(blob|data):/.test(request.url())) complaints.push(request.url());
       });
       await page.goto(`${url}${place === "" ? "" : `#${place}`}`);
-      await page.waitForFunction("document.body.matches('.ready:not(.busy)')", undefined, { timeout: 60_000 });
+      await until(page, "document.body.matches('.ready:not(.busy)')");
       return page;
     },
     async close() {

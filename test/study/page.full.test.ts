@@ -7,7 +7,7 @@ import { explain } from "../../src/trace/explain.ts";
 import { openTrace } from "../../src/trace/open.ts";
 import { hasChromium, needsChromium } from "../helpers/chromium.ts";
 import { type GenerateCase, golden, hasShared, needsShared, ROOT, sha256, sharedFile } from "../helpers/golden.ts";
-import { AXE, openStudy, type Page, type Study } from "../helpers/studyPage.ts";
+import { axe, openStudy, type Page, type Study, until } from "../helpers/studyPage.ts";
 
 const PROMPT = "Once upon a time, there was a little";
 const model = await openTrace();
@@ -19,7 +19,7 @@ function story(prompt: string, { temperature = 0.8, topP = 0.9, seed = 42n, more
   return run;
 }
 
-const settled = (page: Page) => page.waitForFunction("document.body.matches('.ready:not(.busy)')");
+const settled = (page: Page) => until(page, "document.body.matches('.ready:not(.busy)')");
 const text = async (page: Page, selector: string) => (await page.locator(selector).textContent()) ?? "";
 const hash = (page: Page) => new URLSearchParams(new URL(page.url()).hash.slice(1));
 const tokens = async (page: Page) => (await page.locator("#tokens button:not(.more)").allTextContents()).length;
@@ -43,7 +43,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.locator("#prompt").fill("One day, Tom saw");
     await page.locator("#prompt").press("Enter");
     const expected = story("One day, Tom saw").tokens;
-    await page.waitForFunction(`document.querySelectorAll("#tokens button:not(.more)").length === ${expected.length}`);
+    await until(page, `document.querySelectorAll("#tokens button:not(.more)").length === ${expected.length}`);
     await settled(page);
     const titles = await page.evaluate<string[]>(
       `[...document.querySelectorAll("#tokens button:not(.more)")].map((b) => b.title)`,
@@ -93,7 +93,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
       await page.evaluate(
         `location.hash = location.hash.replace(/stop=\\d+/, "stop=${stop}").replace(/&cell=\\d+/, "") + "&cell=1"`,
       );
-      await page.waitForFunction(`document.querySelector("#where").textContent.includes("stop ${stop + 1} of")`);
+      await until(page, `document.querySelector("#where").textContent.includes("stop ${stop + 1} of")`);
       kinds.push(await text(page, "#verdict"));
     }
     expect(kinds.filter((verdict) => !verdict.includes("to the last bit what the run stored"))).toEqual([]);
@@ -140,11 +140,9 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
   it("switches a head off and the text changes; the first difference is named", async () => {
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&view=compare&pos=9`);
     expect(await page.locator("#texts").isVisible()).toBe(false);
-    await page.locator('[aria-label="Switch L0.H0 off"]').click();
-    await page.locator('[aria-label="Switch L1.ffn off"]').click();
-    await page.waitForFunction(
-      `!document.querySelector("#texts").hidden && document.querySelector("#textOther .first")`,
-    );
+    await page.locator('[aria-label="Switch off head 0 of layer 0"]').click();
+    await page.locator('[aria-label="Switch off feed-forward of layer 1"]').click();
+    await until(page, `!document.querySelector("#texts").hidden && document.querySelector("#textOther .first")`);
     const [mine, other] = [await text(page, "#textStory"), await text(page, "#textOther")];
     expect(other).not.toBe(mine);
     expect(await text(page, "#verdictOther")).toMatch(
@@ -157,7 +155,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
   it("forks the story at a token, and both go on with the same coins", async () => {
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&view=compare&pos=12`);
     await page.locator("#forks button").first().click();
-    await page.waitForFunction(`document.querySelector("#textOther .first")`);
+    await until(page, `document.querySelector("#textOther .first")`);
     expect(await text(page, "#verdictOther")).toMatch(/^First different token: position 13, /);
     const [pos, token] = (hash(page).get("fork") ?? "").split(":").map(Number);
     const before = await page.evaluate<string>(
@@ -218,11 +216,11 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     });
     const page = await study.open(`${place}`);
     await page.locator("#checkHash").click();
-    await page.waitForFunction(`document.querySelector("#hash").textContent.length === 64`);
+    await until(page, `document.querySelector("#hash").textContent.length === 64`);
     expect(await text(page, "#hash")).toBe(logits_sha256);
     expect(await page.locator("#hashBadge").isVisible()).toBe(true);
     await page.locator("#checkWasm").click();
-    await page.waitForFunction(`!document.querySelector("#wasmWords").textContent.startsWith("reading")`);
+    await until(page, `!document.querySelector("#wasmWords").textContent.startsWith("reading")`);
     expect(await text(page, "#wasmWords")).toMatch(/^The same, bit for bit: .* 11 stops/);
     await page.close();
   });
@@ -231,9 +229,9 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}`);
     const files = ["models/stories260K.bin", "models/tok512.bin"].map(sharedFile);
     await page.locator("#file").setInputFiles([files[0]]);
-    await page.waitForFunction(`document.querySelector("#message").textContent.includes("vocabulary of 512")`);
+    await until(page, `document.querySelector("#message").textContent.includes("vocabulary of 512")`);
     await page.locator("#file").setInputFiles(files);
-    await page.waitForFunction(`document.querySelector("#model").textContent === "stories260K"`);
+    await until(page, `document.querySelector("#model").textContent === "stories260K"`);
     await settled(page);
     expect(await text(page, "#say")).toContain("tokenEmbeddingTable (512 × 64)");
     await page.close();
@@ -242,7 +240,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
   it("says what is wrong with a file, and goes on", async () => {
     const page = await study.open();
     await page.locator("#file").setInputFiles([`${ROOT}/README.md`]);
-    await page.waitForFunction(`/README.md/.test(document.querySelector("#message").textContent)`);
+    await until(page, `/README.md/.test(document.querySelector("#message").textContent)`);
     await page.locator("#next").click();
     expect(hash(page).get("stop")).toBe("1");
     await page.close();
@@ -275,7 +273,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     async (view) => {
       for (const theme of ["light", "dark"]) {
         const page = await study.open(`view=${view}&theme=${theme}&stop=7&cell=1&tour=${view === "step" ? 3 : 0}`);
-        await page.addScriptTag({ path: AXE() });
+        await page.evaluate(`${axe()}; undefined`);
         const violations = await page.evaluate<{ id: string; impact: string; nodes: string[] }[]>(
           `axe.run().then(({ violations }) => violations.map(({ id, impact, nodes }) => ({ id, impact, nodes: nodes.map((n) => n.html.slice(0, 120)) })))`,
         );
