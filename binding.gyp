@@ -46,6 +46,7 @@
         "native/cpu/isa.cpp",
         "native/cpu/matrix.cpp",
         "native/cpu/sampler.cpp",
+        "native/cpu/sweep.cpp",
         "native/cpu/thread_pool.cpp",
         "native/cpu/transformer.cpp"
       ],

@@ -78,17 +78,3 @@ export function achieved({ stderr }) {
   if (tokensPerSecond > 0) return tokensPerSecond;
   throw new Error(`there is no speed in what was reported: ${stderr}`);
 }
-
-/** Build the read-only memory sweep, native/cpu/bench/sweep.cpp, into a folder. @returns {string} the program */
-export function buildSweep(folder) {
-  const source = join(root, "native", "cpu");
-  const program = join(folder, "sweep");
-  const files = [join(source, "bench", "sweep.cpp"), join(source, "thread_pool.cpp")];
-  execute("g++", ["-std=c++17", "-O3", "-march=native", "-pthread", `-I${source}`, ...files, "-o", program]);
-  return program;
-}
-
-/** GB/s */
-export function sweep(program, bytes, threads) {
-  return Number(execute(program, [`${bytes}`, `${threads}`, "0.3"]).stdout);
-}

@@ -2,10 +2,10 @@
  * Engines by their names: functions that tell a story, once, and say how fast that was.
  */
 
+import { bytesRead } from "../dist/bench/bytes.js";
+import { readBandwidth } from "../dist/bench/sweep.js";
 import { openFile } from "../dist/checkpoint/openFile.js";
-import { kvDimOf } from "../dist/llama2/transformer.js";
-import { isVector, shapesOf } from "../dist/llama2/weights.js";
-import { achieved, countTokens, llama2, llama2Json, reference, startNode, sweep, tellRepeatedly } from "./commands.mjs";
+import { achieved, countTokens, llama2, llama2Json, reference, startNode, tellRepeatedly } from "./commands.mjs";
 import { sum } from "./samples.mjs";
 
 /** With this one, seeded models of llama2.c's shapes tell the same story under -Ofast too, in float32 and int8. */
@@ -44,7 +44,7 @@ export function taskOf(group, model) {
 
 /**
  * @param {string} name
- * @param {{ model: object, task: object, references: Record<string, string>, sweepProgram?: string }} setting
+ * @param {{ model: object, task: object, references: Record<string, string> }} setting
  * @returns {() => { value: number, output?: string }} value: tok/s; GB/s of a sweep; ms of a load
  */
 export function engine(name, setting) {
@@ -78,7 +78,7 @@ export function engine(name, setting) {
       return () => loading(words[1], task, references);
     case "sweep":
       return () => ({
-        value: sweep(setting.sweepProgram, words[1] === "int8" ? model.int8Bytes : model.bytes, threads),
+        value: readBandwidth(words[1] === "int8" ? model.int8Bytes : model.bytes, threads),
       });
     default:
       throw new Error(`there is no engine ${name}`);
@@ -162,18 +162,12 @@ function loading(what, task, references) {
   return { value: ms, output: stdout };
 }
 
-/** Bytes of weights that are read for a token: all matrices, the embedding only where it is the classifier too. */
+/** What a token of the model makes a backend read. */
 export async function bytesPerToken(path) {
   const checkpoint = await openFile(path);
   try {
-    const { config, sharedClassifier, header } = checkpoint;
-    const { groupSize } = header;
-    let bytes = 0;
-    for (const [name, { layers, d, n }] of Object.entries(shapesOf(config))) {
-      if (name === (sharedClassifier ? "wcls" : "tokenEmbeddingTable")) continue;
-      bytes += layers * d * n * (groupSize === 0 || isVector(name) ? 4 : 1 + 4 / groupSize);
-    }
-    return { weights: bytes, ofPosition: 8 * config.nLayers * kvDimOf(config), vocabSize: config.vocabSize };
+    const { weights, perPosition } = bytesRead(checkpoint);
+    return { weights, ofPosition: perPosition, vocabSize: checkpoint.config.vocabSize };
   } finally {
     checkpoint.close();
   }

@@ -5,9 +5,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, relative } from "node:path";
 import { parseArgs } from "node:util";
-import { findTokenizer } from "../dist/checkpoint/tokenizer/tokenizerFile.js";
+import { findTokenizer } from "../dist/checkpoint/tokenizer/find.js";
 import { root } from "../scripts/fingerprint.mjs";
-import { buildSweep, quantize } from "./commands.mjs";
+import { quantize } from "./commands.mjs";
 import { bytesPerToken, countPositions, engine, taskOf } from "./engines.mjs";
 import { enginesOf, figuresOf, REFERENCES, ROWS, referenceOf } from "./figures.mjs";
 import { judge } from "./judge.mjs";
@@ -64,30 +64,30 @@ function nothing(names, only) {
 }
 
 /** A model's files, and how many bytes of them a token reads. */
-function openModel(text, tokenizer, folder) {
+async function openModel(text, tokenizer, folder) {
   const at = text.indexOf("=");
   if (at < 1) throw new Error(`--model ${text} is not NAME=CHECKPOINT`);
   const name = text.slice(0, at);
   const path = text.slice(at + 1);
   const int8Path = join(folder, `${name}-int8.bin`);
   quantize(path, int8Path);
-  const { weights, ofPosition, vocabSize } = bytesPerToken(path);
+  const { weights, ofPosition, vocabSize } = await bytesPerToken(path);
   return {
     name,
     path,
     int8Path,
-    tokenizer: tokenizer ?? findTokenizer(path, vocabSize).path,
+    tokenizer: tokenizer ?? (await findTokenizer(path, vocabSize)).path,
     bytes: weights,
-    int8Bytes: bytesPerToken(int8Path).weights,
+    int8Bytes: (await bytesPerToken(int8Path)).weights,
     ofPosition,
   };
 }
 
 /** Measure the figures of one group, in one interleaved run. */
-function measureGroup(group, figures, model, { references, rounds, sweepProgram }) {
+function measureGroup(group, figures, model, { references, rounds }) {
   const task = taskOf(group, model);
   const names = enginesOf(figures, (reference) => references[reference] !== undefined);
-  const setting = { model, task, references, sweepProgram };
+  const setting = { model, task, references };
   const engines = new Map(names.map((name) => [name, engine(name, setting)]));
   const samples = interleave(engines, rounds, (round) => {
     process.stderr.write(`${model.name}, ${group}: ${round === 0 ? "warm-up" : `round ${round} of ${rounds}`}\n`);
@@ -101,19 +101,18 @@ function measureGroup(group, figures, model, { references, rounds, sweepProgram 
   );
 }
 
-function measure({ model: texts, tokenizer, only, rounds, references: built, out, ...paths }) {
+async function measure({ model: texts, tokenizer, only, rounds, references: built, out, ...paths }) {
   const references = Object.fromEntries(REFERENCES.map((name) => [name, paths[name]]));
   const start = performance.now();
   const folder = mkdtempSync(join(tmpdir(), "llama2-bench-"));
   const results = [];
   try {
-    const sweepProgram = buildSweep(folder);
     for (const text of texts) {
-      const model = openModel(text, tokenizer, folder);
+      const model = await openModel(text, tokenizer, folder);
       const figures = measurable(model.name, only, references);
       for (const group of new Set(figures.map(({ group }) => group))) {
         const mine = figures.filter((figure) => figure.group === group);
-        for (const result of measureGroup(group, mine, model, { references, rounds, sweepProgram })) {
+        for (const result of measureGroup(group, mine, model, { references, rounds })) {
           results.push(result);
           console.log(lineOf(result));
         }
@@ -133,7 +132,7 @@ function commandOf(values) {
   return ["npm run bench --", ...references, ...models, ...only, `--rounds ${values.rounds}`].join(" ");
 }
 
-function main() {
+async function main() {
   let values;
   try {
     values = options();
@@ -157,7 +156,7 @@ function main() {
     only: values.only ?? null,
     rounds: values.rounds,
   };
-  const { minutes, results } = measure(values);
+  const { minutes, results } = await measure(values);
   const out = values.out ?? join(root, "bench", "results", `models-${date.slice(0, 19).replaceAll(":", "")}.json`);
   mkdirSync(join(root, "bench", "results"), { recursive: true });
   writeFileSync(
@@ -167,4 +166,4 @@ function main() {
   console.log(`${relative(process.cwd(), out)}, in ${minutes.toFixed(1)} minutes`);
 }
 
-main();
+await main();

@@ -1,6 +1,7 @@
 /*
  * Interleaved samples, and what is made of them.
  */
+import { spreadOf } from "../dist/bench/result.js";
 
 /**
  * Take samples of all engines in turn, A B C A B C ...: what else the machine does meets all of them alike. The first
@@ -22,10 +23,8 @@ export function interleave(engines, rounds, onRound) {
 }
 
 export function summary(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const half = sorted.length >> 1;
-  const median = sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
-  return { median, min: sorted[0], max: sorted[sorted.length - 1] };
+  const { median, min, max } = spreadOf(values);
+  return { median, min, max };
 }
 
 /** Of each round: a machine that slows down slows both. */

@@ -15,6 +15,7 @@ const dist = product("dist", [
   "test/golden/bundled-model.json",
   "scripts/build.mjs",
   "scripts/build-browser.mjs",
+  "scripts/build-charts.mjs",
   "scripts/build-study.mjs",
   "scripts/build-trace.mjs",
   "scripts/build-wasm.mjs",
@@ -37,6 +38,8 @@ async function build() {
   await buildWasm();
   const { buildBrowser } = await import("./build-browser.mjs");
   await buildBrowser();
+  const { buildCharts } = await import("./build-charts.mjs");
+  await buildCharts();
   const { buildWorker } = await import("./build-worker.mjs");
   await buildWorker();
   const { buildStudy } = await import("./build-study.mjs");

@@ -2,12 +2,16 @@
 /*
  * llama2.ts: llama2.c in TypeScript. What the package exports.
  */
+export { type BenchOptions, bench } from "./bench/bench.ts";
+export type { Bandwidth, BenchResult, Row, Spread } from "./bench/result.ts";
 export type { Chat, ChatOptions, SavedChat } from "./chat.ts";
 export type { Message } from "./chatTemplate.ts";
 export type { Header } from "./checkpoint/llama2c/header.ts";
 export type { WriteOptions } from "./checkpoint/llama2c/write.ts";
 export { type Converted, type ConvertOptions, convert, type Proof } from "./convert.ts";
+export { type Check, type DiagnosedBackend, type Diagnosis, doctor } from "./doctor.ts";
 export { type ErrorCode, Llama2Error, type Remedy } from "./errors.ts";
+export { type Fit, type FitOptions, type Fitting, fit, type Need, type Place as FitPlace } from "./fit.ts";
 export type { GenerateAllOptions, Told } from "./generateAll.ts";
 export type { GenerateOptions, Token } from "./generateOptions.ts";
 export type { BestCandidate, Chunk, Generation, Timings, Usage } from "./generation.ts";

@@ -17,6 +17,7 @@
 #include "context.h"
 #include "isa.h"
 #include "model.h"
+#include "sweep.h"
 
 namespace {
 
@@ -42,9 +43,21 @@ Napi::Value estimateMemory(const Napi::CallbackInfo& info) {
   });
 }
 
+/* readBandwidth(bytes, threads, seconds): bytes a second that so many threads read of so much memory */
+Napi::Value readBandwidth(const Napi::CallbackInfo& info) {
+  return guarded<Napi::Value>(info.Env(), [&] {
+    if (info.Length() != 3) throw BadArgument{"readBandwidth"};
+    const int bytes = whole(info[0], "bytes", 1 << 10, 1 << 30);
+    const int threads = whole(info[1], "threads", 1, 1024);
+    const double seconds = number(info[2]);
+    return Napi::Number::New(info.Env(), llama2::readBandwidth(*llama2::chooseKernels(""), bytes, threads, seconds));
+  });
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("isas", Napi::Function::New(env, isas, "isas"));
   exports.Set("estimateMemory", Napi::Function::New(env, estimateMemory, "estimateMemory"));
+  exports.Set("readBandwidth", Napi::Function::New(env, readBandwidth, "readBandwidth"));
   exports.Set("Model", Model::define(env));
   exports.Set("Context", Context::define(env));
   return exports;

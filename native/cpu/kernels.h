@@ -138,6 +138,9 @@ struct Kernels {
 
   /* Their sum. An estimate: it is added up in any order. */
   float (*sumAtLeast)(const float* x, int size, float least);
+
+  /* Reads `lines` cache lines, and does nothing with them: to measure how fast memory is. */
+  void (*sweep)(const char* memory, int lines);
 };
 
 /* One for each instruction set that was compiled in. */

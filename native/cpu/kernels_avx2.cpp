@@ -7,5 +7,5 @@ constexpr int kInt8Columns = 2;
 
 #include "int8_impl.h"
 
-const llama2::Kernels llama2::kAvx2Kernels = {"avx2", matmul,    matmulInt8, quantize, rmsnorm, softmax,   swiglu,
-                                              add,    allFinite, argmax,     find,     atLeast, sumAtLeast};
+const llama2::Kernels llama2::kAvx2Kernels = {"avx2", matmul,    matmulInt8, quantize, rmsnorm, softmax,    swiglu,
+                                              add,    allFinite, argmax,     find,     atLeast, sumAtLeast, sweep};

@@ -8,5 +8,5 @@ constexpr int kInt8Columns = 1;
 
 #include "int8_impl.h"
 
-const llama2::Kernels llama2::kBaseKernels = {"base", matmul,    matmulInt8, quantize, rmsnorm, softmax,   swiglu,
-                                              add,    allFinite, argmax,     find,     atLeast, sumAtLeast};
+const llama2::Kernels llama2::kBaseKernels = {"base", matmul,    matmulInt8, quantize, rmsnorm, softmax,    swiglu,
+                                              add,    allFinite, argmax,     find,     atLeast, sumAtLeast, sweep};

@@ -1,7 +1,7 @@
 /*
  * llama2 bench as a function: the same work on every backend, in turn, again and again.
  */
-import { checkFunction, checkOptions, checkSignal, checkWhole } from "../check.ts";
+import { checkFunction, checkOptions, checkSignal, checkWhole, usage } from "../check.ts";
 import { findTokenizer } from "../checkpoint/tokenizer/find.ts";
 import { encode } from "../encode.ts";
 import { Llama2Error } from "../errors.ts";
@@ -14,6 +14,7 @@ import { baseOf, whyNot } from "./judge.ts";
 import { EFFORTS, type Planned, type PlanOptions, planOf, type Subject } from "./plan.ts";
 import { EngineProcess } from "./process.ts";
 import { type BenchResult, type Row, spreadOf } from "./result.ts";
+import { Sweeps } from "./sweeps.ts";
 import { Track } from "./track.ts";
 
 export interface BenchOptions extends PlanOptions {
@@ -60,7 +61,11 @@ export async function bench(options: BenchOptions): Promise<BenchResult> {
   checkSignal(options.signal);
   checkFunction("onProgress", options.onProgress);
   checkWhole("runs", options.runs ?? 5, 1, 1000);
-  const programs = (options.against ?? []).map((command) => new Program(command));
+  const { against = [] } = options;
+  if (!Array.isArray(against) || !against.every((command) => typeof command === "string")) {
+    usage("against is a list of commands");
+  }
+  const programs = against.map((command) => new Program(command));
   const plan = await planOf(options);
   return new Bench(options, programs).measure(plan.engines, plan.skipped);
 }
@@ -85,6 +90,7 @@ class Bench {
   private readonly skipped: BenchResult["skipped"] = [];
   private readonly rows: Row[] = [];
   private readonly starts = new Map<Subject, { start: number[]; tokenizer?: Tokenizer }>();
+  private readonly sweeps = new Sweeps();
   private isa = "none";
   private apart = false; // not all engines fitted into memory at once
 
@@ -102,6 +108,7 @@ class Bench {
       this.apart ||= waiting.length > 0;
       if (waiting.length === before) break;
     }
+    this.sweeps.end();
     const warnings = this.conditions.after(this.rows);
     if (this.apart) warnings.push("not all models fitted into memory at once: their runs did not alternate");
     return {
@@ -111,7 +118,7 @@ class Bench {
       date: new Date().toISOString(),
       machine: thisMachine(this.isa),
       warnings,
-      bandwidth: [],
+      bandwidth: this.sweeps.bandwidth(),
       rows: withSpeedups(this.rows),
       skipped: this.skipped,
       ...(this.options.signal?.aborted && { interrupted: true }),
@@ -122,10 +129,11 @@ class Bench {
   private async measureTogether(engines: readonly Planned[]): Promise<Planned[]> {
     const processes: EngineProcess[] = [];
     const later: Planned[] = [];
+    const { signal } = this.options;
     const stop = () => {
+      if (signal?.aborted) this.sweeps.end();
       for (const process of processes) process.end();
     };
-    const { signal } = this.options;
     signal?.addEventListener("abort", stop);
     const tracks: Track[] = [];
     const others: Other[] = [];
@@ -198,6 +206,11 @@ class Bench {
         this.progress(0.3 + (0.7 * (run + i / tracks.length)) / runs, track.what);
         await track.run();
       }
+      for (const sweep of this.sweeps.neededBy(tracks)) {
+        signal?.throwIfAborted();
+        this.progress(0.3 + (0.7 * (run + 0.9)) / runs, "reading memory");
+        await this.sweeps.run(sweep, this.options.effort === "quick" ? 0.03 : 0.1);
+      }
       for (const other of others) {
         signal?.throwIfAborted();
         if (other.error === undefined) await this.tell(other);
@@ -266,7 +279,7 @@ class Bench {
       const group = groups.get(track.key) ?? [];
       const tellings = group.map((one) => one.telling());
       const mine = tellings[group.indexOf(track)];
-      this.rows.push(track.row(whyNot(mine, baseOf(tellings))));
+      this.rows.push(track.row(whyNot(mine, baseOf(tellings)), this.sweeps.speed(track.sweep)));
     }
     for (const other of others) if (other.told.length > 0) this.rows.push(rowOf(other, tracks));
   }

@@ -1,10 +1,11 @@
 /*
- * The process that one model lives in while it is measured: its peak memory is its own. Its parent is child's other end,
- * process.ts.
+ * The process that one model lives in while it is measured, so that its peak memory is its own; or one that reads memory.
+ * Its other end is process.ts.
  */
 import { describe } from "../run/failure.ts";
 import { Engine } from "./engine.ts";
 import type { FromChild, ToChild } from "./process.ts";
+import { readBandwidth } from "./sweep.ts";
 
 let engine: Engine | undefined;
 
@@ -15,6 +16,8 @@ process.on("message", async (message: ToChild) => {
     if (message.type === "load") {
       engine = await Engine.load(message.spec);
       send({ type: "loaded", info: engine.info });
+    } else if (message.type === "sweep") {
+      send({ type: "swept", gbPerSecond: readBandwidth(message.bytes, message.threads, message.seconds) });
     } else if (engine) {
       send({ type: "sample", sample: engine.run(message.work) });
     }

@@ -6,7 +6,7 @@ import { PRECISIONS, type Precision } from "../backend/cuda/options.ts";
 import { availableBackends } from "../backend/load.ts";
 import { BACKENDS, type BackendName } from "../backend/names.ts";
 import { processors } from "../backend/processors.ts";
-import { checkOneOf, checkWhole, usage } from "../check.ts";
+import { checkOneOf, checkWhole, show, usage } from "../check.ts";
 import { open } from "../checkpoint/open.ts";
 import { filesAt } from "../files/disk.ts";
 import type { Config } from "../llama2/transformer.ts";
@@ -87,7 +87,26 @@ export async function planOf(options: PlanOptions): Promise<Plan> {
   return plan;
 }
 
+const LISTS = [
+  "models",
+  "shapes",
+  "backends",
+  "precisions",
+  "threads",
+  "batches",
+  "promptTokens",
+  "newTokens",
+] as const;
+
 function checkPlan(options: PlanOptions): void {
+  for (const name of LISTS) {
+    const list = options[name];
+    if (list !== undefined && !Array.isArray(list)) usage(`${name} is ${show(list)}, expected an array`);
+  }
+  for (const name of ["models", "shapes"] as const) {
+    for (const text of options[name] ?? [])
+      if (typeof text !== "string") usage(`${name} has ${show(text)}, expected texts`);
+  }
   const { backends = [], precisions = [], threads = [], batches = [], promptTokens = [], newTokens = [] } = options;
   for (const backend of backends) checkOneOf("backend", backend, BACKENDS);
   for (const precision of precisions) checkOneOf("precision", precision, PRECISIONS);

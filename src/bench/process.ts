@@ -7,10 +7,14 @@ import { revive } from "../run/failure.ts";
 import type { FailureInfo } from "../run/protocol.ts";
 import type { EngineInfo, EngineSpec, Sample, Work } from "./engine.ts";
 
-export type ToChild = { type: "load"; spec: EngineSpec } | { type: "run"; work: Work };
+export type ToChild =
+  | { type: "load"; spec: EngineSpec }
+  | { type: "run"; work: Work }
+  | { type: "sweep"; bytes: number; threads: number; seconds: number };
 export type FromChild =
   | { type: "loaded"; info: EngineInfo }
   | { type: "sample"; sample: Sample }
+  | { type: "swept"; gbPerSecond: number }
   | { type: "failed"; error: FailureInfo };
 
 export class EngineProcess {
@@ -19,10 +23,7 @@ export class EngineProcess {
 
   /** @throws Llama2Error whatever loading it throws */
   static async start(spec: EngineSpec): Promise<EngineProcess> {
-    const options: ForkOptions = { execArgv: [], stdio: ["ignore", "ignore", "inherit", "ipc"] };
-    const child = import.meta.url.endsWith(".ts")
-      ? fork(new URL("./child.ts", import.meta.url), options)
-      : fork(new URL("./child.js", import.meta.url), options);
+    const child = forked();
     try {
       const answer = await ask(child, { type: "load", spec });
       if (answer.type !== "loaded") throw new Error("the process that measures has not loaded its model");
@@ -47,6 +48,29 @@ export class EngineProcess {
   end(): void {
     this.child.kill("SIGKILL");
   }
+}
+
+/** A process that reads memory. */
+export class SweepProcess {
+  private readonly child = forked();
+
+  /** GB/s. @throws Llama2Error E_DEVICE_UNAVAILABLE without the native addon */
+  async run(bytes: number, threads: number, seconds: number): Promise<number> {
+    const answer = await ask(this.child, { type: "sweep", bytes, threads, seconds });
+    if (answer.type !== "swept") throw new Error("the process that reads memory has not read it");
+    return answer.gbPerSecond;
+  }
+
+  end(): void {
+    this.child.kill("SIGKILL");
+  }
+}
+
+function forked(): ChildProcess {
+  const options: ForkOptions = { execArgv: [], stdio: ["ignore", "ignore", "inherit", "ipc"] };
+  return import.meta.url.endsWith(".ts")
+    ? fork(new URL("./child.ts", import.meta.url), options)
+    : fork(new URL("./child.js", import.meta.url), options);
 }
 
 /** One question at a time. @throws Llama2Error what the child says, or E_DEVICE_LOST if it ends */

@@ -7,6 +7,7 @@ import type { Telling } from "./judge.ts";
 import type { Planned, Test } from "./plan.ts";
 import type { EngineProcess } from "./process.ts";
 import { type Row, spreadOf } from "./result.ts";
+import { MOST_SWEPT } from "./sweep.ts";
 
 /** Fewer say nothing. */
 const LEAST = 8;
@@ -74,6 +75,14 @@ export class Track {
     this.samples.push(await this.process.run(this.work));
   }
 
+  /** The sweep that its speed is held against: the bytes of weights that a pass reads, and the threads that do. */
+  get sweep(): { bytes: number; threads: number } | undefined {
+    const { kind } = this.test;
+    const { bytes, threads } = this.process.info;
+    if (kind === "pp" || this.planned.spec.backend === "cuda") return undefined;
+    return { bytes: Math.min(MOST_SWEPT, Math.round(bytes.weights)), threads };
+  }
+
   get hasRuns(): boolean {
     return this.reference !== undefined && this.samples.length > 0;
   }
@@ -89,8 +98,11 @@ export class Track {
     return this.reference?.tokens ?? [];
   }
 
-  /** @param why it does not count */
-  row(why: string | undefined): Row {
+  /**
+   * @param why it does not count
+   * @param sweptGb GB/s of its sweep, where that has been measured
+   */
+  row(why: string | undefined, sweptGb: number | undefined): Row {
     const { planned, test, process, samples, work } = this;
     const { loadMs, threads, bytes } = process.info;
     const { tokens, logitsSha256 } = this.telling().reference;
@@ -103,6 +115,7 @@ export class Track {
     const isStory = test.kind === "tg";
     const positions = promptTokens + work.newTokens / 2;
     const bytesPerToken = isStory ? bytes.weights / test.batch + bytes.perPosition * positions : undefined;
+    const gbPerSecond = bytesPerToken && (bytesPerToken * tokensPerSecond.median) / 1e9;
     return {
       model: planned.subject.name,
       backend: planned.spec.backend,
@@ -119,7 +132,8 @@ export class Track {
       first32: median((sample) => sample.first32),
       last32: median((sample) => sample.last32),
       bytesPerToken: bytesPerToken && Math.round(bytesPerToken),
-      gbPerSecond: bytesPerToken && (bytesPerToken * tokensPerSecond.median) / 1e9,
+      gbPerSecond,
+      percentOfBandwidth: gbPerSecond && sweptGb && (100 * gbPerSecond) / sweptGb,
       peakBytes: Math.max(...samples.map(({ peakBytes }) => peakBytes)),
       tokensSha256: createHash("sha256")
         .update(Buffer.from(Int32Array.from(tokens).buffer))

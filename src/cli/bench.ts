@@ -1,17 +1,17 @@
 /*
  * llama2 bench: how fast models are, on every backend.
  */
-
 import { bench as measure } from "../bench/bench.ts";
 import { compare, readResult } from "../bench/compare.ts";
 import { listDevices } from "../bench/devices.ts";
 import { formatted, number } from "../bench/format.ts";
 import type { Effort } from "../bench/plan.ts";
+import { writeReport } from "../bench/report.ts";
 import type { BenchFormat, BenchResult } from "../bench/result.ts";
 import { Llama2Error } from "../errors.ts";
 import { BUNDLED_MODEL } from "../loadModel.ts";
 import type { BackendName, PRECISIONS } from "../loadOptions.ts";
-import { endProgress, Interrupted, print, showProgress } from "./io.ts";
+import { endProgress, Interrupted, print, showProgress, tell } from "./io.ts";
 import { gigabytes } from "./layout.ts";
 import { advised, findModel } from "./model.ts";
 
@@ -30,6 +30,7 @@ export interface BenchFlags {
   against: string[];
   compare?: boolean;
   listDevices?: boolean;
+  report?: string;
 }
 
 /** Measure, and print; or compare two measurements; or list what could be measured. */
@@ -39,6 +40,10 @@ export async function bench(models: string[], flags: BenchFlags, signal: AbortSi
   const effort: Effort = flags.quick ? "quick" : flags.full ? "full" : "normal";
   const result = await measured(models, effort, flags, signal);
   await print(formatted(result, flags.output));
+  if (flags.report !== undefined) {
+    await writeReport(flags.report, result);
+    tell(`${flags.report}: a page with charts`);
+  }
   if (result.interrupted) throw new Interrupted();
   if (result.rows.length === 0 || result.rows.some(({ counts }) => !counts)) process.exitCode = 1;
 }

@@ -23,6 +23,7 @@ const GROUPS: Record<string, readonly Example[]> = {
   Measure: [
     ["llama2 perplexity stories15M.bin text.txt", "how well it predicts a text"],
     ["llama2 bench stories15M.bin --quick", "how fast, on every backend"],
+    ["llama2 fit --shape 7B --memory 12GB", "whether it fits, and how fast"],
     ["llama2 doctor", "what works on this machine"],
   ],
   Models: [

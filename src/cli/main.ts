@@ -4,7 +4,7 @@
  * read meanwhile.
  */
 const needsNoModel =
-  /^(-h|--help|help|-v|--version|(de)?tokenize|quantize|bench|doctor|inspect|convert|import|pull|models|trace|study)$/;
+  /^(-h|--help|help|-v|--version|(de)?tokenize|quantize|bench|doctor|fit|inspect|convert|import|pull|models|trace|study)$/;
 const loading = [import("./program.ts")] as const;
 if (!process.argv.slice(2).some((arg) => needsNoModel.test(arg))) {
   const { startEarly } = await import("../run/startWorker.ts");

@@ -20,6 +20,7 @@ export const COMMANDS = [
   "verify",
   "bench",
   "doctor",
+  "fit",
   "inspect",
   "pull",
   "models",
@@ -86,6 +87,16 @@ export function whole(what: string, min: number, max: number): (text: string) =>
     if (/^\d+$/.test(text) && value >= min && value <= max) return value;
     throw new InvalidArgumentError(`Expected a whole number of ${what} from ${min} to ${max}.`);
   };
+}
+
+/** Reads a size in bytes: 12GB (10^9), 24GiB (2^30), MB, MiB, or a plain number. */
+export function size(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?) ?([KMGT]i?B|B)?$/i.exec(text) ?? [];
+  const power = "kmgt".indexOf((unit ?? "").charAt(0).toLowerCase()) + 1;
+  const bytes =
+    Number(number) * (/i/i.test(unit ?? "") ? 1024 : 1000) ** (unit === undefined || /^B$/i.test(unit) ? 0 : power);
+  if (bytes >= 1 && bytes < 2 ** 53) return Math.floor(bytes);
+  throw new InvalidArgumentError("Expected a size such as 12GB or 24GiB.");
 }
 
 /** Reads values separated by commas, each as `read` does. */

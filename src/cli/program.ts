@@ -20,6 +20,7 @@ import {
   list,
   oneOf,
   seed,
+  size,
   twoBackends,
   whole,
 } from "./options.ts";
@@ -179,12 +180,26 @@ function addCommands(llama2: Command): void {
     .addOption(new Option("-o, --output <format>", "how it is printed").choices(FORMATS).default("table"))
     .addOption(new Option("--json", "the same as -o json").implies({ output: "json" }))
     .addOption(new Option("--markdown", "the same as -o md").implies({ output: "md" }))
+    .option("--report <file>", "write a page with charts")
     .option("--against <command>", "another program; {model} {prompt} {n} {seed} are replaced", collect, [])
     .option("--compare", "say what differs between two files of --json")
     .option("--list-devices", "list backends and GPUs")
     .action(async (models, flags) => {
       const { bench } = await import("./bench.ts");
       return interruptible((signal) => bench(models, flags, signal));
+    });
+  llama2
+    .command("fit [model]")
+    .description("say whether a model fits into this machine and its GPUs, before anything of it is read")
+    .option("--shape <s>", "in place of a model: 15M, 42M, 110M, 1B, 3B, 7B, or dim,hidden,layers,heads,...")
+    .option("--memory <size>", "of a GPU, in place of what is here: 12GB, 24GiB", size)
+    .option("--context <n>", "positions; default: the model's", whole("positions", 1, 2 ** 31 - 1))
+    .option("--batch <n>", "sequences at once", whole("sequences", 1, 4096), 1)
+    .option("--bandwidth <n>", "GB/s of the memory: says how fast it could be", decimal(0.001, 1e6))
+    .option("--json", "print one JSON object")
+    .action(async (model, flags) => {
+      const { fit } = await import("./fit.ts");
+      return interruptible((signal) => fit(model, flags, signal));
     });
   llama2
     .command("doctor")

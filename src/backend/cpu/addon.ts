@@ -43,6 +43,8 @@ export interface Addon {
     groupSizes: Record<MatrixName, number>,
     threads: number,
   ): { weights: number; perSequence: number; scratch: number };
+  /** Bytes a second that so many threads read of so much memory, 1 KiB to 1 GiB, for so many seconds. */
+  readBandwidth(bytes: number, threads: number, seconds: number): number;
   Model: new (
     config: Config,
     sharedClassifier: boolean,
