@@ -278,15 +278,12 @@ function adviceOn(needs: readonly Need[], places: readonly Place[], context: num
       .map(({ precision }) => `${precision} needs ${need(precision)}`);
     const where = `${name} has ${gigabytes(available)}`;
     const missing = no.length === 0 ? "" : `; ${no.join(", ")}`;
-    const flag =
-      backend === "cuda"
-        ? ` --backend cuda --precision ${best?.precision}`
-        : best?.precision === "int8"
-          ? " --int8"
-          : "";
-    if (best) return `${where}${missing}; ${best.precision} fits with ${need(best.precision)}${flag && `:${flag}`}`;
+    if (best) {
+      const choice = backend === "cuda" ? ` (backend cuda, precision ${best.precision})` : "";
+      return `${where}${missing}; ${best.precision} fits with ${need(best.precision)}${choice}`;
+    }
     const shorter = fits.findLast(({ maxContext }) => maxContext > 0);
     if (!shorter) return `${where}${missing}: it does not fit, whatever the context`;
-    return `${where}${missing}: at context ${context} it does not fit; ${shorter.precision} does with --context ${shorter.maxContext}`;
+    return `${where}${missing}: at context ${context} it does not fit; ${shorter.precision} does at context ${shorter.maxContext}`;
   });
 }

@@ -21,7 +21,7 @@ describe("a model of 7B on a card of 12 GB", () => {
     expect(fitsOf(found)).toEqual({ fp32: false, fp16: false, int8: true });
     expect(found.advice).toEqual([
       expect.stringMatching(
-        /fp32 needs 28\.\d GB, fp16 needs 15\.\d GB; int8 fits with 8\.\d GB: --backend cuda --precision int8$/,
+        /fp32 needs 28\.\d GB, fp16 needs 15\.\d GB; int8 fits with 8\.\d GB \(backend cuda, precision int8\)$/,
       ),
     ]);
     const numbers = 32 * (4 * 4096 ** 2 + 3 * 4096 * 11008) + 2 * 32000 * 4096;
@@ -51,7 +51,7 @@ describe("the largest context and batch", () => {
 
   it("are said where what was asked for does not fit", async () => {
     const { advice } = await at({ batch: 512, memory: 3e9 });
-    expect(advice[0]).toMatch(/does not fit; int8 does with --context \d+$/);
+    expect(advice[0]).toMatch(/does not fit; int8 does at context \d+$/);
   });
 });
 
