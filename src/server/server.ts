@@ -53,7 +53,9 @@ export function checkServeOptions(options: ServeOptions): void {
     usage(`apiKey is ${typeof apiKey === "string" ? "empty" : show(apiKey)}, expected text`);
   }
   if (apiKey !== undefined || isLoopback(host)) return;
-  usage(`${host} can be reached from other machines, so clients need a key: an API key, or LLAMA2_API_KEY`);
+  usage(
+    `${host} can be reached from other machines, so clients need a key: the option api-key, or LLAMA2_API_KEY in the environment`,
+  );
 }
 
 /** A server that listens. */

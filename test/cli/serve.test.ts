@@ -94,7 +94,7 @@ describe.concurrent("serve", () => {
   it("refuses an address that others reach without a key, before it loads anything: 2", async () => {
     const { code, stderr } = await llama2(["serve", "missing.bin", "--host", "0.0.0.0"]);
     expect({ code }).toEqual({ code: 2 });
-    expect(stderr).toMatch(/^llama2: 0.0.0.0 can be reached from other machines.*--api-key.*\(E_USAGE\)\n$/);
+    expect(stderr).toMatch(/^llama2: 0.0.0.0 can be reached from other machines.*api-key.*\(E_USAGE\)\n$/);
   });
 
   it("refuses two models of one name", async () => {
