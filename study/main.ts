@@ -420,6 +420,7 @@ async function start(): Promise<void> {
     );
   }
   document.body.classList.add("ready");
+  requestAnimationFrame(() => performance.mark("first step"));
 }
 
 start().catch((error: Error) => {

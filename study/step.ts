@@ -4,7 +4,6 @@
 
 import { residualBefore } from "../src/trace/explain.ts";
 import { LINES } from "../src/trace/forward.ts";
-import { lensAt, residualsOf } from "../src/trace/lens.ts";
 import { indexOf, nameOf, type StopId, sentenceOf, withNumbers } from "../src/trace/stops.ts";
 import {
   app,
@@ -17,16 +16,15 @@ import {
   number,
   percent,
   places,
-  ranked,
   said,
   saidAt,
-  softmax,
   stopAt,
   valuesAt,
 } from "./app.ts";
 import { $, el } from "./dom.ts";
 import { bars, begin, colorOf, css, type Figure, heat, largest, palette, strip, text } from "./draw.ts";
 import { drawHow } from "./how.ts";
+import { guesses, topTwo } from "./lens.ts";
 import { state } from "./state.ts";
 
 let figure: Figure | undefined;
@@ -161,12 +159,12 @@ function nowWords(): string {
     return `Here: ${values.filter((v) => Math.abs(v) < 0.1).length} of ${values.length} end up smaller than 0.1.`;
   if (id === "k" || id === "v") return `Here: written to row ${state.pos} of layer ${layer}’s cache.`;
   if (id === "logits") {
-    const [best] = ranked(values);
+    const [best] = topTwo(values);
     return `Here: ${said(best)} has the highest score, ${number(values[best], 2)}.`;
   }
   if (id === "res1" || id === "res2") {
     const [before, now] = [readStop("x"), state.stop].map(
-      (index) => ranked(lensAt(app.story.run, state.pos, places()[index]))[0],
+      (at) => guesses().find(({ index }) => index === at)?.tokens[0] ?? 0,
     );
     return before === now
       ? `Here: the best guess stays ${said(now)}.`
@@ -264,43 +262,24 @@ function outline(c: CanvasRenderingContext2D, x: number, y: number, w: number, h
 
 /** What the model would say after each residual. */
 function drawLens(): void {
-  const { run } = app.story;
-  const [final] = ranked(logitsAt(state.pos));
-  const residuals = residualsOf(config().nLayers);
-  const rows = residuals.map((place) => {
-    const logits = lensAt(run, state.pos, place);
-    const probs = softmax(logits);
-    const order = ranked(logits);
-    const index = indexOf(place, config().nLayers);
+  const all = guesses();
+  const last = all.findLast(({ index }) => index <= state.stop);
+  const rows = all.map((guess) => {
+    const { place, index, tokens, shares, rank } = guess;
     const label =
       place.layer < 0 ? "embedding" : `${place.layer} ${place.id === "res1" ? "attention" : "feed-forward"}`;
-    const guess = (token: number) =>
-      el("td", {}, look(token).trim() || "␣", " ", el("em", { textContent: percent(probs[token]) }));
+    const cell = (i: 0 | 1) =>
+      el("td", {}, look(tokens[i]).trim() || "␣", " ", el("em", { textContent: percent(shares[i]) }));
     const open = el("button", { className: "link", textContent: label });
     open.onclick = () => go({ stop: index, cell: -1 });
-    const row = el(
-      "tr",
-      {},
-      el("td", {}, open),
-      guess(order[0]),
-      guess(order[1]),
-      el("td", { textContent: `${order.indexOf(final) + 1}` }),
-    );
-    row.classList.toggle(
-      "lit",
-      index <= state.stop && (residuals.length === 1 || index + 8 > state.stop) && index === lastResidual(),
-    );
+    const row = el("tr", {}, el("td", {}, open), cell(0), cell(1), el("td", { textContent: `${rank}` }));
+    row.classList.toggle("lit", guess === last);
     row.classList.toggle("later", index > state.stop);
     return row;
   });
   const heads = ["after", "likeliest", "second", "rank"].map((text) => el("th", { textContent: text, scope: "col" }));
   $("lens").replaceChildren(el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows));
-  $("lensFor").textContent = `if it stopped here; rank of ${said(final)}`;
-}
-
-function lastResidual(): number {
-  const indices = residualsOf(config().nLayers).map((place) => indexOf(place, config().nLayers));
-  return indices.filter((index) => index <= state.stop).at(-1) ?? 0;
+  $("lensFor").textContent = `if it stopped here; rank of ${said(topTwo(logitsAt(state.pos))[0])}`;
 }
 
 /** Pointer and keys on the figure. */
