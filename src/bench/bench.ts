@@ -8,6 +8,7 @@ import { Llama2Error } from "../errors.ts";
 import { packageCommit, packageVersion, thisMachine } from "../host/facts.ts";
 import { thisWorld } from "../host/world.ts";
 import type { Tokenizer } from "../llama2/tokenizer.ts";
+import { hashModel } from "../modelHash.ts";
 import { differenceOf, Program, type Told, textOf } from "./against.ts";
 import { Conditions } from "./conditions.ts";
 import { baseOf, whyNot } from "./judge.ts";
@@ -24,6 +25,8 @@ export interface BenchOptions extends PlanOptions {
   against?: readonly string[];
   /** How long another program may take. @default two minutes */
   againstTimeoutMs?: number;
+  /** Give rows of models from files, on exact backends, a receipt that `verify` can check. @default false */
+  receipts?: boolean;
   /** Ends it early; what has been measured is returned all the same. */
   signal?: AbortSignal;
   /** Called as it goes on: how much is done, from 0 to 1, and what is at work. */
@@ -43,6 +46,7 @@ const OPTIONS: readonly (keyof BenchOptions)[] = [
   "runs",
   "against",
   "againstTimeoutMs",
+  "receipts",
   "signal",
   "onProgress",
 ];
@@ -89,6 +93,7 @@ class Bench {
   private readonly began = performance.now();
   private readonly skipped: BenchResult["skipped"] = [];
   private readonly rows: Row[] = [];
+  private readonly tracks = new Map<Row, Track>();
   private readonly starts = new Map<Subject, { start: number[]; tokenizer?: Tokenizer }>();
   private readonly sweeps = new Sweeps();
   private isa = "none";
@@ -119,7 +124,7 @@ class Bench {
       machine: thisMachine(this.isa),
       warnings,
       bandwidth: this.sweeps.bandwidth(),
-      rows: withSpeedups(this.rows),
+      rows: withSpeedups(await this.withReceipts()),
       skipped: this.skipped,
       ...(this.options.signal?.aborted && { interrupted: true }),
     };
@@ -279,9 +284,29 @@ class Bench {
       const group = groups.get(track.key) ?? [];
       const tellings = group.map((one) => one.telling());
       const mine = tellings[group.indexOf(track)];
-      this.rows.push(track.row(whyNot(mine, baseOf(tellings)), this.sweeps.speed(track.sweep)));
+      const row = track.row(whyNot(mine, baseOf(tellings)), this.sweeps.speed(track.sweep));
+      this.rows.push(row);
+      this.tracks.set(row, track);
     }
     for (const other of others) if (other.told.length > 0) this.rows.push(rowOf(other, tracks));
+  }
+
+  private async withReceipts(): Promise<Row[]> {
+    if (!this.options.receipts) return this.rows;
+    const hashes = new Map<Subject, string>();
+    const rows: Row[] = [];
+    for (const row of this.rows) {
+      const track = this.tracks.get(row);
+      const subject = track?.planned.subject;
+      if (track && subject && "path" in subject.model) {
+        const hash = hashes.get(subject) ?? (await hashModel(subject.model.path, undefined)).model;
+        hashes.set(subject, hash);
+        rows.push({ ...row, receipt: track.receipt(hash) });
+      } else {
+        rows.push(row);
+      }
+    }
+    return rows;
   }
 
   private budgetMs(): number {

@@ -48,7 +48,19 @@ compared in every run, and on exact backends the bits of the logits.</p></footer
  * @throws Llama2Error E_FILE
  */
 export async function writeReport(path: string, result: BenchResult): Promise<void> {
-  const page = new TextEncoder().encode(await reportOf(result));
+  writeWhole(path, await reportOf(result));
+}
+
+/**
+ * Write a measurement with its receipts to a file, whole or not at all.
+ * @throws Llama2Error E_FILE
+ */
+export function writeShared(path: string, result: BenchResult): void {
+  writeWhole(path, `${JSON.stringify(result)}\n`);
+}
+
+function writeWhole(path: string, text: string): void {
+  const page = new TextEncoder().encode(text);
   const file = new OutputFile(path);
   try {
     file.write(page, 0);

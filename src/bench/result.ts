@@ -4,6 +4,7 @@
 import type { Precision } from "../backend/cuda/options.ts";
 import type { BackendName } from "../backend/names.ts";
 import type { MachineFacts } from "../host/facts.ts";
+import type { Receipt } from "../receipt.ts";
 
 /** How a measurement is printed. */
 export const FORMATS = ["table", "md", "csv", "jsonl", "json"] as const;
@@ -56,6 +57,8 @@ export interface Row {
   /** Whether it told what the others told. */
   counts: boolean;
   why?: string;
+  /** Of the first sequence, where that was asked for: what `verify` needs to do the work again. Exact backends only. */
+  receipt?: Receipt;
 }
 
 /** How fast memory is read, in the same run: a sweep over as many bytes as a token reads, with as many threads. */

@@ -2,6 +2,7 @@
  * One row in the making: a test of an engine, run again and again.
  */
 import { createHash } from "node:crypto";
+import type { Receipt } from "../receipt.ts";
 import type { Work } from "./engine.ts";
 import type { Telling } from "./judge.ts";
 import type { Planned, Test } from "./plan.ts";
@@ -99,6 +100,33 @@ export class Track {
   }
 
   /**
+   * What anybody needs to do the same work again, in one sequence; absent where no bits are promised.
+   * @param model the hash of its file
+   */
+  receipt(model: string): Receipt | undefined {
+    if (!this.process.info.exact) return undefined;
+    const { work, planned } = this;
+    const { tokens, rows, logitsSha256 } = this.telling().reference;
+    // the rows of a longer prompt are those of its last token only, and a receipt has them all
+    const logits = work.prompts[0].length === 1 ? { logitsSha256, logitsRows: rows } : {};
+    return {
+      receipt: 1,
+      model,
+      precision: planned.spec.precision,
+      context: planned.subject.config.seqLen,
+      promptTokens: [...work.prompts[0]],
+      seed: "1",
+      temperature: 0,
+      topP: 0.9,
+      maxTokens: work.newTokens,
+      stops: [],
+      tokens,
+      tokensSha256: hashOf(tokens),
+      ...logits,
+    };
+  }
+
+  /**
    * @param why it does not count
    * @param sweptGb GB/s of its sweep, where that has been measured
    */
@@ -158,3 +186,9 @@ export class Track {
     return { kind, prompts: [this.start, ...others], newTokens: Math.max(1, Math.min(tokens, room)) };
   }
 }
+
+/** Of tokens as little-endian int32. */
+const hashOf = (tokens: readonly number[]): string =>
+  createHash("sha256")
+    .update(Buffer.from(Int32Array.from(tokens).buffer))
+    .digest("hex");

@@ -6,7 +6,7 @@ import { compare, readResult } from "../bench/compare.ts";
 import { listDevices } from "../bench/devices.ts";
 import { formatted, number } from "../bench/format.ts";
 import type { Effort } from "../bench/plan.ts";
-import { writeReport } from "../bench/report.ts";
+import { writeReport, writeShared } from "../bench/report.ts";
 import type { BenchFormat, BenchResult } from "../bench/result.ts";
 import { Llama2Error } from "../errors.ts";
 import { BUNDLED_MODEL } from "../loadModel.ts";
@@ -31,6 +31,7 @@ export interface BenchFlags {
   compare?: boolean;
   listDevices?: boolean;
   report?: string;
+  share?: string;
 }
 
 /** Measure, and print; or compare two measurements; or list what could be measured. */
@@ -39,13 +40,22 @@ export async function bench(models: string[], flags: BenchFlags, signal: AbortSi
   if (flags.compare) return compareFiles(models, flags.output);
   const effort: Effort = flags.quick ? "quick" : flags.full ? "full" : "normal";
   const result = await measured(models, effort, flags, signal);
-  await print(formatted(result, flags.output));
+  await print(formatted(withoutReceipts(result), flags.output));
   if (flags.report !== undefined) {
     await writeReport(flags.report, result);
     tell(`${flags.report}: a page with charts`);
   }
+  if (flags.share !== undefined) {
+    writeShared(flags.share, result);
+    tell(`${flags.share}: the measurement with receipts, for llama2 verify`);
+  }
   if (result.interrupted) throw new Interrupted();
   if (result.rows.length === 0 || result.rows.some(({ counts }) => !counts)) process.exitCode = 1;
+}
+
+/** They are for the file that is shared: all tokens of each row. */
+function withoutReceipts(result: BenchResult): BenchResult {
+  return { ...result, rows: result.rows.map(({ receipt, ...row }) => row) };
 }
 
 async function measured(
@@ -68,6 +78,7 @@ async function measured(
       ...lists,
       effort,
       against,
+      receipts: flags.share !== undefined,
       signal,
       onProgress: (done, what) => showProgress(bar(done, what)),
     });

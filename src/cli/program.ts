@@ -180,6 +180,7 @@ function addCommands(llama2: Command): void {
     .addOption(new Option("-o, --output <format>", "how it is printed").choices(FORMATS).default("table"))
     .addOption(new Option("--json", "the same as -o json").implies({ output: "json" }))
     .addOption(new Option("--markdown", "the same as -o md").implies({ output: "md" }))
+    .option("--share <file>", "write the JSON with a receipt for each row, for llama2 verify")
     .option("--report <file>", "write a page with charts")
     .option("--against <command>", "another program; {model} {prompt} {n} {seed} are replaced", collect, [])
     .option("--compare", "say what differs between two files of --json")

@@ -221,6 +221,25 @@ describe("the command", () => {
     runs: runs.map((run) => 2 * run),
   });
 
+  it("shares receipts by which verify does the same work again, bit for bit", async () => {
+    const cwd = tempDir();
+    const args = ["bench", MODEL, "--backend", "wasm", "--threads", "1", "-p", "9", "-n", "10", "-r", "1"];
+    const { code, stdout } = await llama2([...args, "--share", "shared.json", "--json"], { cwd });
+    expect(code).toBe(0);
+    expect(stdout.toString()).not.toContain('"receipt"');
+    const shared: BenchResult = JSON.parse(readFileSync(join(cwd, "shared.json"), "utf8"));
+    expect(shared.rows.map(({ test, receipt }) => [test, receipt?.tokens.length])).toEqual([
+      ["pp9", 10],
+      ["tg10", 11],
+    ]);
+    const verified = await llama2(["verify", "shared.json", MODEL], { cwd });
+    expect(verified.code, verified.stderr).toBe(0);
+    expect(verified.stdout.toString()).toBe("the same, bit for bit: 10 tokens\nthe same, bit for bit: 11 tokens\n");
+    const forged = JSON.stringify(shared).replace(/"tokens":\[1,(\d+),/, '"tokens":[1,$1$1,');
+    writeFileSync(join(cwd, "forged.json"), forged);
+    expect((await llama2(["verify", "forged.json", MODEL], { cwd })).code).toBe(1);
+  });
+
   it("refuses bad input before anything runs: exit 2 for flags, 1 for files", async () => {
     const codes = async (...args: string[]) => {
       const { code, stdout, stderr } = await llama2(["bench", ...args]);
