@@ -165,7 +165,7 @@ describe("strangers", () => {
     for (const host of ["0.0.0.0", "::", "192.0.2.1", "example.com"]) {
       await expect(StoryServer.listen([serving.model], { host, port: 0 })).rejects.toMatchObject({
         code: "E_USAGE",
-        message: expect.stringContaining("--api-key"),
+        message: expect.stringContaining("api-key"),
       });
     }
   });
