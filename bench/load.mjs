@@ -101,7 +101,7 @@ async function stream(url, seed, random) {
 
 const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
 
-const before = await alone(5 * streams);
+const before = await alone(3 * streams);
 const { server, url } = await startServer();
 const random = seeded(1);
 const streamed = [];
@@ -122,7 +122,7 @@ const last = usageOf(server.pid);
 const { running, waiting } = await (await fetch(`${url}/health`)).json();
 server.kill("SIGTERM");
 const code = await new Promise((resolve) => server.on("close", resolve));
-const after = await alone(5 * streams);
+const after = await alone(3 * streams);
 
 // what each story is by itself, and how many of its tokens a client that left has seen
 const model = await loadModel();

@@ -1,4 +1,4 @@
-import { copyFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openFile } from "../src/checkpoint/openFile.ts";
@@ -189,6 +189,29 @@ describe("llama2 --receipt and llama2 verify", () => {
     const copy = join(tempDir(), "copy.bin");
     copyFileSync(bundled, copy);
     expect((await llama2(["verify", "-", copy], { stdin: await receiptOf("--receipt") })).code).toBe(0);
+  });
+
+  it("finds a model that was pulled by its hash", async () => {
+    const HF_HUB_CACHE = tempDir();
+    const commit = "0123456789abcdef0123456789abcdef01234567";
+    const repository = join(HF_HUB_CACHE, "models--a--b");
+    const snapshot = join(repository, "snapshots", commit);
+    mkdirSync(snapshot, { recursive: true });
+    mkdirSync(join(repository, "refs"));
+    writeFileSync(join(repository, "refs", "main"), commit);
+    const pulled = join(snapshot, "small.bin");
+    await llama2(["quantize", bundled, pulled]);
+    const tokenizer = join(ROOT, "models", "tok2048.bin");
+    const told = await llama2([pulled, "-z", tokenizer, "-s", "3", "-n", "12", "--json", "--receipt"]);
+    const stdin = told.stdout.toString();
+    const { code, stdout, stderr } = await llama2(["verify", "-"], { stdin, env: { HF_HUB_CACHE } });
+    expect({ code, stdout: stdout.toString() }, stderr).toEqual({
+      code: 0,
+      stdout: "the same, bit for bit: 13 tokens\n",
+    });
+    const missing = await llama2(["verify", "-"], { stdin, env: { HF_HUB_CACHE: tempDir() } });
+    expect(missing.code).toBe(1);
+    expect(missing.stderr).toContain("none of those here is that one");
   });
 
   it("what is no receipt: 1. A backend that is not exact: 2", async () => {

@@ -3,12 +3,12 @@
  */
 import { Llama2Error } from "../errors.ts";
 import { readText } from "../files/text.ts";
-import { BUNDLED_MODEL } from "../loadModel.ts";
 import type { Model } from "../model.ts";
 import { hashModel } from "../modelHash.ts";
+import { knownModels } from "../models.ts";
 import { type Difference, type Receipt, receiptsIn, verify as replay, type Verification } from "../receipt.ts";
 import { print, readStdin, STDIN } from "./io.ts";
-import { openModel } from "./model.ts";
+import { findModel, openModel } from "./model.ts";
 import type { MachineFlags } from "./options.ts";
 
 export interface VerifyFlags extends MachineFlags {
@@ -68,23 +68,29 @@ function parsed(text: string): unknown[] | undefined {
   }
 }
 
-/** The model that a receipt names by its hash: the one that was named here, or the bundled one. */
+/** The model of a receipt, as it was loaded. */
 async function modelOf(
   receipt: Receipt,
   named: string | undefined,
   flags: VerifyFlags,
   signal: AbortSignal,
 ): Promise<Model> {
-  const path = named ?? BUNDLED_MODEL;
+  const path = await pathOf(receipt, named, signal);
   const precision = receipt.precision === "int8" ? ("int8" as const) : undefined;
   const open = (backend: MachineFlags["backend"]) =>
-    openModel(named, { ...flags, backend, precision, context: undefined }, null, signal);
-  const model = await (flags.backend === "auto" ? exact(open) : open(flags.backend));
-  const { model: hash } = await hashModel(path, undefined, signal);
-  if (hash === receipt.model) return model;
-  await model.dispose();
-  const what =
-    named === undefined ? "the bundled model is another one. Name the model" : `${named} is another one: ${hash}`;
+    openModel(path, { ...flags, backend, precision, context: undefined }, null, signal);
+  return flags.backend === "auto" ? exact(open) : open(flags.backend);
+}
+
+/** Where the model with the hash of a receipt is: the one that was named here, the bundled one, or one that was pulled. */
+async function pathOf(receipt: Receipt, named: string | undefined, signal: AbortSignal): Promise<string> {
+  const paths = named === undefined ? (await knownModels()).map(({ path }) => path) : [await findModel(named, signal)];
+  let hash = "";
+  for (const path of paths) {
+    ({ model: hash } = await hashModel(path, undefined, signal));
+    if (hash === receipt.model) return path;
+  }
+  const what = named === undefined ? "none of those here is that one. Name it" : `${named} is another one: ${hash}`;
   throw new Llama2Error("E_FILE", `the receipt is of the model ${receipt.model}, and ${what}`);
 }
 
