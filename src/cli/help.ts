@@ -44,7 +44,8 @@ export function overview(): string {
     lines.push(group);
     for (const [example, what] of examples) lines.push(`  ${example.padEnd(EXAMPLE_WIDTH)}${what}`);
   }
-  return [...lines, "All flags: llama2 --help. Of a command: llama2 help COMMAND.", ...calledHere()].join("\n");
+  const more = ["All flags: llama2 --help. Of a command: llama2 help COMMAND.", ...calledHere()];
+  return [...lines, more.join(" ")].join("\n");
 }
 
 /** What stands below the flags of a story. */
