@@ -59,7 +59,8 @@ export async function inspect(
   checkOptions("inspect", options, ["signal"]);
   const { signal } = options;
   checkSignal(signal);
-  if (/^https?:/i.test(String(modelPath))) return inspectRemote(String(modelPath), signal);
+  const url = typeof modelPath === "string" || modelPath instanceof URL ? String(modelPath) : "";
+  if (/^https?:/i.test(url)) return inspectRemote(url, signal);
   const path = pathOf("the model", modelPath);
   return inspectFiles(filesAt(path), modelName(path), (_, vocabSize) => findTokenizer(path, vocabSize));
 }
