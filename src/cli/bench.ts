@@ -12,7 +12,7 @@ import { Llama2Error } from "../errors.ts";
 import { BUNDLED_MODEL } from "../loadModel.ts";
 import type { BackendName, PRECISIONS } from "../loadOptions.ts";
 import { endProgress, Interrupted, print, showProgress, tell } from "./io.ts";
-import { gigabytes } from "./layout.ts";
+import { gigabytes, wrapped } from "./layout.ts";
 import { advised, findModel } from "./model.ts";
 
 export interface BenchFlags {
@@ -40,7 +40,8 @@ export async function bench(models: string[], flags: BenchFlags, signal: AbortSi
   if (flags.compare) return compareFiles(models, flags.output);
   const effort: Effort = flags.quick ? "quick" : flags.full ? "full" : "normal";
   const result = await measured(models, effort, flags, signal);
-  await print(formatted(withoutReceipts(result), flags.output));
+  const text = formatted(withoutReceipts(result), flags.output);
+  await print(flags.output === "table" && process.stdout.isTTY ? folded(text) : text);
   if (flags.report !== undefined) {
     await writeReport(flags.report, result);
     tell(`${flags.report}: a page with charts`);
@@ -51,6 +52,12 @@ export async function bench(models: string[], flags: BenchFlags, signal: AbortSi
   }
   if (result.interrupted) throw new Interrupted();
   if (result.rows.length === 0 || result.rows.some(({ counts }) => !counts)) process.exitCode = 1;
+}
+
+/** On a terminal, remarks break between words; a table's lines, which are indented, are short enough. */
+function folded(text: string): string {
+  const lines = text.split("\n").flatMap((line) => (line.startsWith("  ") ? [line] : wrapped("", line)));
+  return lines.join("\n");
 }
 
 /** They are for the file that is shared: all tokens of each row. */
