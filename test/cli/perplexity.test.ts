@@ -8,6 +8,7 @@ import { forward } from "../../src/llama2/transformer.ts";
 import { loadTransformer } from "../../src/llama2/weights.ts";
 import { toByteString } from "../../src/text.ts";
 import { llama2 } from "../helpers/cli.ts";
+import { FULL } from "../helpers/full.ts";
 import { hasShared, needsShared, ROOT, sharedFile, sharedGolden } from "../helpers/golden.ts";
 import { tempDir } from "../helpers/temp.ts";
 
@@ -70,7 +71,7 @@ describe("perplexity", () => {
     expect(stderr).toContain("E_FORMAT");
   });
 
-  it.skipIf(!hasShared)(
+  it.skipIf(!FULL || !hasShared)(
     `of stories260K on held-out stories is the reference program's${needsShared}`,
     async () => {
       const expected = sharedGolden<Record<string, number>>("perplexity.json");
