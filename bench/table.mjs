@@ -1,18 +1,25 @@
 /*
- * npm run bench:table: puts the newest results of bench/results into the README, each between its two markers. With
- * --check it changes nothing, and fails if they disagree.
+ * npm run bench:table: puts the newest results of bench/results into the README, each between its two markers, and draws
+ * its chart, docs/speeds.svg. With --check it changes nothing, and fails if they disagree.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../scripts/fingerprint.mjs";
-import { withTables } from "./readme.mjs";
+import { chartOf } from "./chart.mjs";
+import { BLOCKS, newestResult, withTables } from "./readme.mjs";
 
-const path = join(root, "README.md");
-const readme = readFileSync(path, "utf8");
-const wanted = withTables(readme, join(root, "bench", "results"));
-if (!process.argv.includes("--check")) {
-  writeFileSync(path, wanted);
-} else if (readme !== wanted) {
-  console.error("README.md does not show the newest results of bench/results: npm run bench:table");
-  process.exitCode = 1;
+const results = join(root, "bench", "results");
+const wanted = {
+  "README.md": (readme) => withTables(readme, results),
+  "docs/speeds.svg": () => chartOf(newestResult(results, BLOCKS[0])),
+};
+for (const [name, from] of Object.entries(wanted)) {
+  const path = join(root, name);
+  const content = readFileSync(path, "utf8");
+  if (!process.argv.includes("--check")) {
+    writeFileSync(path, from(content));
+  } else if (content !== from(content)) {
+    console.error(`${name} does not show the newest results of bench/results: npm run bench:table`);
+    process.exitCode = 1;
+  }
 }
