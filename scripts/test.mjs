@@ -10,7 +10,7 @@ import { root } from "./fingerprint.mjs";
 const [mode, ...args] =
   process.argv[2] === "--full" ? ["full", ...process.argv.slice(3)] : ["", ...process.argv.slice(2)];
 const howLong =
-  mode === "full" ? "half an hour" : "two minutes (npm run test:full, with all that takes long, half an hour)";
+  mode === "full" ? "half an hour" : "three minutes (npm run test:full, with all that takes long, half an hour)";
 console.error(`llama2.ts: the tests take about ${howLong} on two cores`);
 
 const vitest = join(root, "node_modules", "vitest", "vitest.mjs");

@@ -38,11 +38,7 @@ describe("a chat template", () => {
   });
 
   it.each([
-    [
-      "a loop without end",
-      "{% for i in range(1000000) %}{% for j in range(1000000) %}x{% endfor %}{% endfor %}",
-      "steps",
-    ],
+    ["a loop without end", "{% for i in range(10000) %}{% for j in range(10000) %}x{% endfor %}{% endfor %}", "steps"],
     ["a range that is too long", "{% for i in range(1, 10**9) %}x{% endfor %}", "cannot be used"],
     ["a large number", "{{ range(1000000000) }}", "a number above"],
     [
