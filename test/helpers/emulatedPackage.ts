@@ -2,7 +2,7 @@
  * This package as it is on a machine where the cuda backend was built: a copy of dist/ with the emulated addon in its
  * place. Settings of the emulator (native/cuda/emulator/runtime.h) are environment variables, read once in a process.
  */
-import { cpSync, mkdirSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { canEmulateAddon, EMULATED_ADDON } from "../../scripts/cuda-emulator.mjs";
 import { copyPackage } from "./package.ts";
@@ -26,6 +26,13 @@ export function emulatedPackage({ addon, driver = true }: PackageOptions = {}): 
   const place = join(release, "llama2_cuda.node");
   if (addon === undefined) cpSync(EMULATED_ADDON, place);
   else writeFileSync(place, addon);
-  writeFileSync(join(root, "dist", "backend", "cuda", "driver.js"), `export const hasDriver = () => ${driver};\n`);
+  // the module itself, and its copy in the file of the model's thread
+  for (const file of ["backend/cuda/driver.js", "run/worker.js"]) {
+    const path = join(root, "dist", file);
+    const code = readFileSync(path, "utf8");
+    const answered = code.replace(/const hasDriver = .*/, `const hasDriver = () => ${driver};`);
+    if (answered === code) throw new Error(`dist/${file} does not define hasDriver`);
+    writeFileSync(path, answered);
+  }
   return root;
 }
