@@ -66,10 +66,7 @@ export interface Part extends Slice {
   cut?: boolean;
 }
 
-/**
- * What one text was made from, and all its tokens.
- * @internal
- */
+/** What one text was made from, and all its tokens. */
 export interface Run {
   promptTokens: readonly number[];
   tokens: readonly number[];

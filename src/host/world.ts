@@ -14,7 +14,7 @@ export interface Said {
 }
 
 export interface World {
-  readonly platform: NodeJS.Platform;
+  readonly platform: string;
   /** Of the kernel, such as "6.8.0-40-generic". */
   readonly release: string;
   readonly env: Readonly<Record<string, string | undefined>>;
