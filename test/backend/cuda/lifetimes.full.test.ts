@@ -81,7 +81,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
       const tokens = await tell(({ logprob }) => logprobs.push(logprob));
       console.log(tokens.join() === (await tell()).join(), logprobs.length);
       const scored = (await model.score(tokens)).slice(-10);
-      console.log(scored.every((logprob, i) => logprob === logprobs[i]));
+      console.log(scored.every(({ logprob }, i) => logprob === logprobs[i]));
       await model.dispose();`;
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "true 10\ntrue\n" });
   });
