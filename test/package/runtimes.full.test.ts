@@ -23,7 +23,7 @@ const SMOKE = `
     for (const text of await Promise.all([tell(model), tell(model)])) told.add(text);
     const signal = AbortSignal.abort(new Error("enough"));
     const stopped = await tell(model, { signal }).catch(({ message }) => message);
-    const [logprob] = await model.score([1, 403, 407]);
+    const [{ logprob }] = await model.score([1, 403, 407]);
     console.log(model.backend, stopped, logprob < 0);
     await model.dispose();
   }
