@@ -12,7 +12,7 @@ import { hashModel } from "../modelHash.ts";
 import { differenceOf, Program, type Told, textOf } from "./against.ts";
 import { Conditions } from "./conditions.ts";
 import { baseOf, whyNot } from "./judge.ts";
-import { EFFORTS, type Planned, type PlanOptions, planOf, type Subject } from "./plan.ts";
+import { EFFORTS, LISTS, type Planned, type PlanOptions, planOf, type Subject } from "./plan.ts";
 import { EngineProcess } from "./process.ts";
 import { type BenchResult, type Row, spreadOf } from "./result.ts";
 import { Sweeps } from "./sweeps.ts";
@@ -34,14 +34,7 @@ export interface BenchOptions extends PlanOptions {
 }
 
 const OPTIONS: readonly (keyof BenchOptions)[] = [
-  "models",
-  "shapes",
-  "backends",
-  "precisions",
-  "threads",
-  "batches",
-  "promptTokens",
-  "newTokens",
+  ...LISTS,
   "effort",
   "runs",
   "against",

