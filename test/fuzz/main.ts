@@ -1,11 +1,12 @@
 /*
- * npm run fuzz -- FORMAT [--inputs N | --minutes M] [--seed S] [--json]
+ * npm run fuzz -- FORMAT [--inputs N | --minutes M] [--seed S] [--json] [--missed] [--add FILE]
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { Coverage, type FileCoverage } from "./coverage.ts";
 import { fuzz, type Report } from "./fuzz.ts";
+import { add } from "./sum.ts";
 
 // before what is counted is imported
 const coverage = new Coverage();
@@ -19,6 +20,7 @@ const { positionals, values } = parseArgs({
     seed: { type: "string" },
     json: { type: "boolean" },
     missed: { type: "boolean" },
+    add: { type: "string" },
   },
 });
 const names = TARGETS.map(({ name }) => name);
@@ -26,7 +28,7 @@ const [name] = positionals;
 const target = TARGETS.find((some) => some.name === name);
 const numbers = [values.inputs, values.minutes, values.seed];
 if (!target || positionals.length > 1 || numbers.some((n) => n !== undefined && !(Number(n) >= 0))) {
-  console.error(`npm run fuzz -- FORMAT [--inputs N | --minutes M] [--seed S] [--json] [--missed]`);
+  console.error(`npm run fuzz -- FORMAT [--inputs N | --minutes M] [--seed S] [--json] [--missed] [--add FILE]`);
   console.error(`FORMAT: ${names.join(", ")}`);
   process.exit(2);
 }
@@ -43,6 +45,7 @@ const covered = coverage.take(target.files.map((file) => `${file}.js`));
 for (const failure of report.failures) save(failure);
 if (values.json) console.log(JSON.stringify(asJson(report)));
 else print(report);
+if (values.add) add(values.add, { format: target.name, seed, linesCoveredPercent: percent(covered), ...report });
 process.exitCode = report.failures.length > 0 ? 1 : 0;
 
 /** A failing input as files, and how it is made again. */
