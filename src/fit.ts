@@ -1,7 +1,7 @@
 /*
  * Whether a model fits, before anything of it is allocated or read: what it needs, what there is, and how fast it could be.
  */
-import { basename } from "node:path";
+
 import type { Backend } from "./backend/backend.ts";
 import type { Precision } from "./backend/cuda/options.ts";
 import { availableBackends } from "./backend/load.ts";
@@ -16,6 +16,7 @@ import { open } from "./checkpoint/open.ts";
 import { randomModel } from "./checkpoint/random.ts";
 import { Llama2Error } from "./errors.ts";
 import { filesAt } from "./files/disk.ts";
+import { modelName } from "./files/modelName.ts";
 import { pathOf } from "./files/path.ts";
 import { askNvidiaSmi } from "./host/nvidia.ts";
 import { thisWorld, type World } from "./host/world.ts";
@@ -133,7 +134,7 @@ async function sourceOf(model: string | URL | undefined, shape: string | undefin
   }
   const path = pathOf("the model", model as string | URL);
   const opened = await open(filesAt(path));
-  const name = basename(path).replace(/\.(bin|pt|pth|gguf|safetensors)$/, "");
+  const name = modelName(path);
   return { source: opened, name, format: opened.format, close: () => opened.close() };
 }
 

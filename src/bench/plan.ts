@@ -1,7 +1,7 @@
 /*
  * What is measured: every combination that was asked for, or else a choice that says most in the time there is.
  */
-import { basename } from "node:path";
+
 import { PRECISIONS, type Precision } from "../backend/cuda/options.ts";
 import { availableBackends } from "../backend/load.ts";
 import { BACKENDS, type BackendName } from "../backend/names.ts";
@@ -9,6 +9,7 @@ import { processors } from "../backend/processors.ts";
 import { checkOneOf, checkWhole, show, usage } from "../check.ts";
 import { open } from "../checkpoint/open.ts";
 import { filesAt } from "../files/disk.ts";
+import { modelName } from "../files/modelName.ts";
 import type { Config } from "../llama2/transformer.ts";
 import { isVector, tensorsOf } from "../llama2/weights.ts";
 import type { EngineSpec } from "./engine.ts";
@@ -128,7 +129,7 @@ async function subjectsOf({ models = [], shapes = [] }: PlanOptions): Promise<Su
     const isInt8 = tensorsOf(opened).some(({ name }) => !isVector(name) && opened.formatOf(name) !== "float32");
     opened.close();
     subjects.push({
-      name: basename(path).replace(/\.(bin|pt|pth|gguf|safetensors)$/, ""),
+      name: modelName(path),
       model: { path },
       config,
       isInt8,

@@ -69,6 +69,8 @@ export async function findModel(name: string, signal: AbortSignal): Promise<stri
   const path = findModel(name);
   if (path !== undefined) return path;
   if (!canBePulled(name)) return name; // whoever opens it says that it is not there
+  const { offlineError, settingsOf } = await import("../pull/settings.ts");
+  if (settingsOf().offline) throw offlineError(`${name} is not here`);
   if (await confirm(`${name} is not here. Pull it?`, signal)) {
     const { pullWithProgress } = await import("./pull.ts");
     return (await pullWithProgress(name, signal)).path;

@@ -5,7 +5,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { CachedRepository } from "./cache.ts";
 import { isModelFile, isOfFolder } from "./kinds.ts";
-import { parseReference } from "./reference.ts";
+import { parseReference, type Reference } from "./reference.ts";
 import { settingsOf } from "./settings.ts";
 
 /**
@@ -16,7 +16,11 @@ export function findModel(name: string): string | undefined {
   if (existsSync(name)) return name;
   const { cache, endpoint } = settingsOf();
   const reference = parseReference(name, endpoint);
-  if (reference === undefined || reference.kind === "url") return undefined;
+  return reference === undefined || reference.kind === "url" ? undefined : pathOf(reference, cache);
+}
+
+/** Where in the cache a model is: a file, or a folder; undefined if it is not there. */
+export function pathOf(reference: Exclude<Reference, { kind: "url" }>, cache: string): string | undefined {
   const { repository, revision, file } = reference.kind === "listed" ? reference.listed.model : reference;
   const folder = new CachedRepository(cache, repository).find(revision);
   if (folder === undefined) return undefined;

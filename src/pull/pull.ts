@@ -11,9 +11,19 @@ import { type Client, httpClient, webUrl } from "../net/client.ts";
 import { CachedRepository } from "./cache.ts";
 import { choose } from "./choose.ts";
 import { checkRoom, download } from "./download.ts";
-import { isSafePath, type KnownFile, parseReference, type Reference } from "./reference.ts";
+import { type Pulled, pulledBefore } from "./here.ts";
+import {
+  isSafePath,
+  type KnownFile,
+  type ListedModel,
+  parseReference,
+  type Reference,
+  tokenizerPath,
+} from "./reference.ts";
 import { fileUrl, type RemoteFile, type Repository, readRepository } from "./repository.ts";
-import { type Settings, settingsOf, tokenOf } from "./settings.ts";
+import { offlineError, type Settings, settingsOf, tokenOf } from "./settings.ts";
+
+export type { Pulled };
 
 export interface PullOptions extends Waiting {
   /** Called as bytes come. */
@@ -28,14 +38,6 @@ export interface PullProgress {
   total: number;
   /** Bytes that came in this call. */
   downloaded: number;
-}
-
-export interface Pulled {
-  name: string;
-  /** The model: a file, or the folder that it is. */
-  path: string;
-  files: { path: string; bytes: number; sha256: string }[];
-  downloadedBytes: number;
 }
 
 /** A file that is wanted, and where it comes from and goes to. */
@@ -61,6 +63,9 @@ export async function pull(name: string, options: PullOptions = {}): Promise<Pul
   if (!reference) usage(`${show(name)} is no name of a model: expected stories15M, ORG/REPO, ORG/REPO/FILE or a URL`);
   if (reference.kind === "url") webUrl(reference.url);
   const { signal, patience } = options;
+  const here = await pulledBefore(reference, settings, signal);
+  if (here) return here;
+  if (settings.offline) throw offlineError(`${reference.kind === "url" ? shown(name) : name} is not here`);
   const client = await httpClient({ secret: tokenOf(), secretFor: settings.endpoint, signal, patience });
   try {
     if (reference.kind === "url") return await pullUrl(client, reference.url, options);
@@ -139,15 +144,13 @@ async function repositoryFiles(id: string, revision: string, named: string | und
   return { repository, wanted: files.map((file) => ({ from: repository, file })), model: model?.path };
 }
 
-async function listedFiles(
-  { model, tokenizer }: Extract<Reference, { kind: "listed" }>["listed"],
-  read: Read,
-): Promise<Plan> {
+async function listedFiles(listed: ListedModel, read: Read): Promise<Plan> {
+  const { model, tokenizer } = listed;
   const repository = await read(model.repository, model.revision);
   const isElsewhere = tokenizer.repository !== model.repository;
   const from = isElsewhere ? await read(tokenizer.repository, tokenizer.revision) : repository;
   const wanted: Wanted[] = [
-    { from, file: knownFile(from, tokenizer), ...(isElsewhere && { as: beside(model.file, tokenizer.file) }) },
+    { from, file: knownFile(from, tokenizer), as: tokenizerPath(listed) },
     { from: repository, file: knownFile(repository, model) },
   ];
   return { repository, wanted, model: model.file };
@@ -163,8 +166,6 @@ function knownFile({ files, id }: Repository, { file, bytes, sha256 }: KnownFile
     `${id}/${file} should have ${bytes} bytes with the sha256 ${sha256}, and is ${what}`,
   );
 }
-
-const beside = (path: string, name: string) => path.slice(0, path.lastIndexOf("/") + 1) + name;
 
 const isThere = (path: string, bytes: number) => existsSync(path) && sizeAt(path) === bytes;
 

@@ -100,6 +100,12 @@ function repositoryFile(path: string): (Omit<RepositoryFile, "file"> & { file: s
   return file === undefined || isSafePath(file) ? { repository, revision, file } : undefined;
 }
 
+/** The path of a listed model's tokenizer in the model's repository: one from elsewhere lies beside the model. */
+export function tokenizerPath({ model, tokenizer }: ListedModel): string {
+  if (tokenizer.repository === model.repository) return tokenizer.file;
+  return model.file.slice(0, model.file.lastIndexOf("/") + 1) + tokenizer.file;
+}
+
 /** ORG/REPO, as Hugging Face allows it. */
 const isRepository = (text: string) =>
   text.length <= 200 && !/--|\.\./.test(text) && /^[A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*$/.test(text);

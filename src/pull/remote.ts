@@ -3,12 +3,12 @@
  */
 import { Llama2Error } from "../errors.ts";
 import type { Files } from "../files/bytes.ts";
-import { NetError, type Waiting } from "../net/answers.ts";
+import { NetError, shown, type Waiting } from "../net/answers.ts";
 import { type Client, httpClient, webUrl } from "../net/client.ts";
 import { type HttpSource, openHttp } from "../net/source.ts";
 import { parseReference } from "./reference.ts";
 import { fileUrl, readRepository } from "./repository.ts";
-import { settingsOf, tokenOf } from "./settings.ts";
+import { offlineError, settingsOf, tokenOf } from "./settings.ts";
 
 /** A model on a server. */
 export interface RemoteModel {
@@ -25,7 +25,8 @@ export interface RemoteModel {
  */
 export async function openRemote(url: string, waiting: Waiting = {}): Promise<RemoteModel> {
   webUrl(url);
-  const { endpoint } = settingsOf();
+  const { endpoint, offline } = settingsOf();
+  if (offline) throw offlineError(`${shown(url)} is on a server`);
   const client = await httpClient({ secret: tokenOf(), secretFor: endpoint, ...waiting });
   const opened: HttpSource[] = [];
   const open = async (from: string) => {

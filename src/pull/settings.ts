@@ -12,6 +12,8 @@ export interface Settings {
   cache: string;
   /** The URL of the server, without a slash at the end. */
   endpoint: string;
+  /** Nothing may be asked of any server: what is here has to do. */
+  offline: boolean;
 }
 
 /** @throws Llama2Error E_USAGE for an HF_ENDPOINT that is none */
@@ -21,8 +23,13 @@ export function settingsOf(env: NodeJS.ProcessEnv = process.env): Settings {
   if (!/^https?:\/\//.test(endpoint) || !URL.canParse(endpoint)) {
     throw new Llama2Error("E_USAGE", `HF_ENDPOINT is ${JSON.stringify(endpoint.slice(0, 80))}, expected a URL`);
   }
-  return { cache: expanded(cache), endpoint };
+  const offline = /^(1|on|yes|true)$/i.test(env.HF_HUB_OFFLINE || env.TRANSFORMERS_OFFLINE || "");
+  return { cache: expanded(cache), endpoint, offline };
 }
+
+/** The error of what cannot be done without a server. */
+export const offlineError = (what: string): Llama2Error =>
+  new Llama2Error("E_NET", `${what}, and nothing is fetched: HF_HUB_OFFLINE is set`);
 
 /**
  * The token that the user has for the server: HF_TOKEN, or what `hf auth login` wrote.

@@ -1,12 +1,13 @@
 /*
  * Opening a model for tracing where there are files: in Node.
  */
-import { basename } from "node:path";
+
 import { checkOneOf, checkOptions, checkWhole } from "../check.ts";
 import { asInt8 } from "../checkpoint/int8.ts";
 import { open } from "../checkpoint/open.ts";
 import { findTokenizer, namedTokenizer } from "../checkpoint/tokenizer/find.ts";
 import { filesAt } from "../files/disk.ts";
+import { modelName } from "../files/modelName.ts";
 import { packagePath } from "../files/packageFolder.ts";
 import { pathOf } from "../files/path.ts";
 import type { WeightSource } from "../llama2/weights.ts";
@@ -40,7 +41,7 @@ export async function openTrace(path: string | URL = BUNDLED, options: OpenOptio
   const file = pathOf("the model", path);
   return withWeights(file, precision, async (source) => {
     const tokenizer = named === null ? undefined : await tokenizerOf(file, named, source.config.vocabSize);
-    return TracedModel.load(nameOf(file), source, tokenizer, context);
+    return TracedModel.load(modelName(file), source, tokenizer, context);
   });
 }
 
@@ -82,4 +83,3 @@ async function tokenizerOf(model: string, named: string | URL | undefined, vocab
 }
 
 /** The name of a file or folder, without the endings that models have. */
-const nameOf = (path: string) => basename(path).replace(/\.(bin|pt|pth|safetensors|gguf)$/, "");

@@ -84,14 +84,16 @@ function answer(
     response.writeHead(404).end();
   } else if (file === undefined) {
     const siblings = Object.entries(files).map(([name, bytes]) => {
-      const lfs = name.endsWith(".json") ? {} : { lfs: { sha256: digestOf(name, bytes), size: bytes.length } };
+      const lfs = name.endsWith(".json")
+        ? {}
+        : { lfs: { sha256: digestOf(name, bytes), size: bytes.length, pointerSize: 130 } };
       return { rfilename: name, size: bytes.length, blobId: "0".repeat(40), ...lfs };
     });
     for (const sibling of siblings) {
       if (sibling.rfilename.endsWith(".json")) sibling.blobId = digestOf(sibling.rfilename, files[sibling.rfilename]);
     }
     response.setHeader("content-type", "application/json");
-    response.end(JSON.stringify({ sha: commitOf(id), siblings }));
+    response.end(JSON.stringify({ id, sha: commitOf(id), siblings }));
   } else if (file.endsWith(".json")) {
     sendBytes(hub, request, response, [file, files[file]]);
   } else {

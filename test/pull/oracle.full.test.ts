@@ -1,9 +1,11 @@
 /*
- * Hugging Face's own package finds in the cache what we fetched, and we find what it fetched.
+ * Hugging Face's own packages, of JavaScript and of Python, find in the cache what we fetched, and we find what they
+ * fetched. Python's is not installed by anything here: where `import huggingface_hub` works, it is asked.
  */
+import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { makeCheckpoint, SHAPES } from "../helpers/checkpoint.ts";
 import { llama2 } from "../helpers/cli.ts";
@@ -115,5 +117,90 @@ describe("@huggingface/hub", () => {
     expect(models.map(({ name }: { name: string }) => name)).toContain(`${repo}/a.bin`);
     const pulled = await llama2(["pull", repo, "--json"], { env });
     expect(JSON.parse(pulled.stdout.toString())).toMatchObject({ downloadedBytes: 0 });
+  });
+});
+
+const PYTHON = process.env.PYTHON ?? "python3";
+const hasTheirPython = spawnSync(PYTHON, ["-c", "import huggingface_hub"]).status === 0;
+const needsPython = hasTheirPython ? "" : " (skipped: needs Python's huggingface_hub, which is not here)";
+
+describe.skipIf(!hasTheirPython)(`huggingface_hub of Python${needsPython}`, () => {
+  /** What a program of theirs prints as JSON. */
+  const asked = (program: string, env: NodeJS.ProcessEnv): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      const child = spawn(PYTHON, ["-c", `import json\nfrom huggingface_hub import *\n${program}`], {
+        env: { ...process.env, ...env, HF_HUB_DISABLE_TELEMETRY: "1", HF_HUB_DISABLE_XET: "1" },
+      });
+      let [stdout, stderr] = ["", ""];
+      child.stdout.on("data", (chunk) => {
+        stdout += chunk;
+      });
+      child.stderr.on("data", (chunk) => {
+        stderr += chunk;
+      });
+      child.on("close", (code) => (code === 0 ? resolve(JSON.parse(stdout)) : reject(new Error(stderr))));
+    });
+
+  it("finds what we fetched, without a network", async () => {
+    const cache = tempDir();
+    const env = hubEnv(hub, cache);
+    const { stdout } = await llama2(["pull", repo, "--json"], { env });
+    const pulled = JSON.parse(stdout.toString());
+    hub.requests.length = 0;
+    const found = await asked(
+      `scan = scan_cache_dir()
+one, = scan.repos
+revision, = one.revisions
+print(json.dumps({
+  "folder": snapshot_download("${repo}"),
+  "file": hf_hub_download("${repo}", "a.bin"),
+  "warnings": [str(w) for w in scan.warnings],
+  "id": one.repo_id, "type": one.repo_type, "bytes": one.size_on_disk,
+  "commit": revision.commit_hash, "refs": sorted(revision.refs),
+  "files": sorted(str(file.file_path) for file in revision.files),
+}))`,
+      { ...env, HF_HUB_OFFLINE: "1" },
+    );
+    const paths: string[] = pulled.files.map(({ path }: { path: string }) => path);
+    expect(found).toEqual({
+      folder: dirname(pulled.path),
+      file: pulled.path,
+      warnings: [],
+      id: repo,
+      type: "model",
+      bytes: Object.values(files).reduce((sum, { length }) => sum + length, 0),
+      commit,
+      refs: ["main"],
+      files: paths.sort(),
+    });
+    expect(hub.requests).toEqual([]);
+  });
+
+  it("fetches what we then find, and do not fetch again", async () => {
+    const cache = tempDir();
+    const env = hubEnv(hub, cache);
+    hub.behave = (request, response) => {
+      const [, path] = /\/resolve\/[^/]+\/([^?]+)/.exec(request.url ?? "") ?? [];
+      if (path === undefined && !request.url?.includes("/tree/")) return false;
+      response.setHeader("x-repo-commit", commit);
+      if (path === undefined) {
+        const listed = Object.entries(files).map(([path, bytes]) => {
+          const oid = digestOf(path, bytes);
+          const { length: size } = bytes;
+          return { type: "file", path, size, oid: "0".repeat(40), lfs: { oid, size, pointerSize: 130 } };
+        });
+        response.setHeader("content-type", "application/json");
+        return !!response.end(JSON.stringify(listed));
+      }
+      sendBytes(hub, request, response, [path, files[path]]);
+      return true;
+    };
+    const folder = await asked(`print(json.dumps(snapshot_download("${repo}")))`, env);
+    hub.behave = undefined;
+    hub.requests.length = 0;
+    const offline = await llama2([repo, "-t", "0", "-n", "5", "--json"], { env: { ...env, HF_HUB_OFFLINE: "1" } });
+    expect({ code: offline.code }, offline.stderr).toEqual({ code: 0 });
+    const pulled = JSON.parse((await llama2(["pull", repo, "--json"], { env })).stdout.toString());
+    expect(pulled).toMatchObject({ downloadedBytes: 0, path: join(folder as string, "a.bin") });
   });
 });

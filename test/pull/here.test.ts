@@ -1,0 +1,107 @@
+/*
+ * What was pulled once needs no server: not where its bytes are known, and nothing does where HF_HUB_OFFLINE is set.
+ */
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { PATIENCE } from "../../src/net/answers.ts";
+import { pull } from "../../src/pull/pull.ts";
+import { makeCheckpoint, SHAPES } from "../helpers/checkpoint.ts";
+import { llama2 } from "../helpers/cli.ts";
+import { expectRejection } from "../helpers/errors.ts";
+import { hasShared, needsShared, sha256, sharedFile } from "../helpers/golden.ts";
+import { hubEnv, type Repositories, startHub } from "../helpers/hub.ts";
+import { tempDir } from "../helpers/temp.ts";
+import { tokenizerBytes, vocabOf } from "../helpers/tokenizer.ts";
+
+const model = makeCheckpoint(SHAPES["260K"]);
+const tokenizer = tokenizerBytes(vocabOf(512));
+const repositories: Repositories = {
+  "an-org/stories": { "a.bin": model, "tok512.bin": tokenizer },
+  "an-org/meta": { "params.json": Buffer.from("{}"), "consolidated.00.pth": model, "tokenizer.model": tokenizer },
+};
+const hub = await startHub(repositories);
+beforeEach(() => {
+  hub.requests.length = 0;
+});
+afterEach(() => void vi.unstubAllEnvs());
+
+function pulled(cache: string, name: string, more: NodeJS.ProcessEnv = {}) {
+  for (const [key, value] of Object.entries(hubEnv(hub, cache, more))) vi.stubEnv(key, value);
+  return pull(name, { patience: { ...PATIENCE, tries: 1 } });
+}
+
+describe("with HF_HUB_OFFLINE", () => {
+  const offline = { HF_HUB_OFFLINE: "1" };
+
+  it.each(["an-org/stories", "an-org/stories/a.bin", "an-org/meta"])("%s is what was pulled before", async (name) => {
+    const cache = tempDir();
+    const before = await pulled(cache, name);
+    hub.requests.length = 0;
+    const { files, ...found } = await pulled(cache, name, offline);
+    expect(found).toEqual({ name, path: before.path, downloadedBytes: 0 });
+    const byPath = (a: { path: string }, b: { path: string }) => (a.path < b.path ? -1 : 1);
+    expect(files.sort(byPath)).toEqual(before.files.sort(byPath));
+    expect(hub.requests).toEqual([]);
+  });
+
+  it.each([
+    ["an-org/stories", /^an-org\/stories is not here, and nothing is fetched: HF_HUB_OFFLINE is set$/],
+    ["stories15M", /^stories15M is not here/],
+    ["URL", /consolidated\.00\.pth is not here/],
+  ])("%s that was not is refused, and no server is asked", async (name, message) => {
+    const url = `${hub.bytesUrl}/an-org/meta/consolidated.00.pth`;
+    await expectRejection(pulled(tempDir(), name === "URL" ? url : name, offline), "E_NET", message);
+    expect(hub.requests).toEqual([]);
+  });
+
+  it("a model tells its story by its name, and one that is not here is not offered", async () => {
+    const cache = tempDir();
+    await pulled(cache, "an-org/stories");
+    hub.requests.length = 0;
+    const env = hubEnv(hub, cache, offline);
+    const { code, stderr } = await llama2(["an-org/stories", "-t", "0", "-n", "5"], { env });
+    expect({ code }, stderr).toEqual({ code: 0 });
+    for (const args of [["an-org/meta"], ["inspect", `${hub.bytesUrl}/an-org/stories/a.bin`]]) {
+      const refused = await llama2(args, { env });
+      expect(refused.code).toBe(1);
+      expect(refused.stderr).toMatch(/^llama2: .*HF_HUB_OFFLINE is set \(E_NET\)\n$/);
+    }
+    expect(hub.requests).toEqual([]);
+  });
+
+  it.each(["yes", "ON", "true"])("is meant by %s as well, as in Python", async (value) => {
+    await expectRejection(pulled(tempDir(), "an-org/meta", { HF_HUB_OFFLINE: value }), "E_NET", /is not here/);
+    await expectRejection(pulled(tempDir(), "an-org/meta", { TRANSFORMERS_OFFLINE: value }), "E_NET", /is not here/);
+  });
+
+  it("is not meant by 0", async () => {
+    expect((await pulled(tempDir(), "an-org/meta", { HF_HUB_OFFLINE: "0" })).downloadedBytes).toBeGreaterThan(0);
+  });
+});
+
+describe.skipIf(!hasShared)(`a listed model${needsShared}`, () => {
+  const read = (name: string) => (hasShared ? readFileSync(sharedFile(`models/${name}`)) : new Uint8Array(0));
+  const [bin, tok] = [read("stories260K.bin"), read("tok512.bin")];
+
+  it("that is here needs no server, and otherwise it does", async () => {
+    Object.assign(repositories, {
+      "karpathy/tinyllamas": { "stories260K/stories260K.bin": bin, "stories260K/tok512.bin": tok },
+    });
+    const cache = tempDir();
+    const before = await pulled(cache, "stories260K");
+    hub.requests.length = 0;
+    expect(await pulled(cache, "stories260K")).toEqual({ ...before, downloadedBytes: 0 });
+    expect(hub.requests).toEqual([]);
+    // bytes of its name and length that are not its own are not it; nor is it whole without its tokenizer
+    const [{ path: tokenizerPath }] = before.files;
+    rmSync(tokenizerPath);
+    writeFileSync(tokenizerPath, new Uint8Array(tok.length));
+    await pulled(cache, "stories260K");
+    rmSync(tokenizerPath);
+    await pulled(cache, "stories260K");
+    expect(hub.requests.map(({ path }) => path)).toEqual(
+      Array(2).fill("/api/models/karpathy/tinyllamas/revision/main"),
+    );
+    expect(sha256(readFileSync(tokenizerPath))).toBe(sha256(tok));
+  });
+});
