@@ -7,7 +7,10 @@ import { show, usage } from "./check.ts";
 import { type FoundTokenizer, findTokenizer, namedTokenizer, PACKAGE_MODELS } from "./checkpoint/tokenizer/find.ts";
 import type { BytesLike } from "./files/bytes.ts";
 import { filesAt } from "./files/disk.ts";
+import { hashFile } from "./files/hashFile.ts";
 import { pathOf } from "./files/path.ts";
+import { findGuesses, readGuesses } from "./guesses.ts";
+import { guessOwner } from "./guessOwner.ts";
 import { BACKENDS, type Choices, checkLoadOptions, type LoadOptions, PRECISIONS } from "./loadOptions.ts";
 import { Model } from "./model.ts";
 import { Client } from "./run/client.ts";
@@ -27,6 +30,8 @@ const CHOICES: Choices = {
     "precision",
     "kvPrecision",
     "device",
+    "lookahead",
+    "guesses",
     "assets",
   ],
   backends: BACKENDS,
@@ -48,21 +53,32 @@ export async function loadModel(
     usage(`the model's path is ${show(path)}. Options come second: loadModel(undefined, { ... })`);
   }
   const file = pathOf("the model", path);
-  const { setup, tokenizer: named, signal, onProgress } = checkLoadOptions(options, CHOICES);
+  const { setup, tokenizer: named, guesses, signal, onProgress } = checkLoadOptions(options, CHOICES);
   const tokenizerFile = typeof named === "string" || named instanceof URL ? pathOf("the tokenizer", named) : named;
   if (tokenizerFile !== undefined && tokenizerFile !== null && typeof tokenizerFile !== "string") {
     usage(`tokenizer is ${show(named)}, expected a path, a file: URL, or null`);
   }
+  const guessFile = typeof guesses === "string" || guesses instanceof URL ? pathOf("the guesses", guesses) : guesses;
+  if (guessFile !== undefined && guessFile !== null && typeof guessFile !== "string") {
+    usage(`guesses is ${show(guesses)}, expected a path, a file: URL, or null`);
+  }
   signal?.throwIfAborted();
   const start = performance.now();
   let found: FoundTokenizer | undefined;
-  // while the worker reads the weights, read the tokenizer
+  let guessNote: string | undefined;
+  const owner = (vocabSize: number) => guessOwner(vocabSize, found, () => hashFile(found?.path ?? "", signal));
+  // while the worker reads the weights, read the tokenizer and the guesses
   const onOpened = async (vocabSize: number) => {
     if (typeof tokenizerFile === "string") found = await namedTokenizer(tokenizerFile, vocabSize);
     else if (tokenizerFile === undefined) found = await findTokenizer(file, vocabSize);
+    if (typeof guessFile === "string") return readGuesses(guessFile, await owner(vocabSize));
+    if (guessFile === null || setup.lookahead === "off") return undefined;
+    const beside = await findGuesses(file, () => owner(vocabSize));
+    guessNote = beside.note;
+    return beside.guesses;
   };
   const { client, info } = await Client.load(startWorker(), { path: file, ...setup }, onOpened, signal, onProgress);
-  const notes = found?.note === undefined ? info.notes : [...info.notes, found.note];
+  const notes = [...info.notes, found?.note, guessNote].filter((note) => note !== undefined);
   return new Model(
     client,
     { ...info, notes },
@@ -70,6 +86,7 @@ export async function loadModel(
       tokenizer: found?.tokenizer,
       chatTemplate: () => chatTemplateOf(file),
       hashes: async () => (await import("./modelHash.ts")).hashModel(file, found),
+      guessOwner: () => owner(info.config.vocabSize),
       loadMs: performance.now() - start,
     },
   );

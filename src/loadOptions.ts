@@ -5,8 +5,12 @@ import { type CudaOptions, KV_PRECISIONS, misplaced, PRECISIONS } from "./backen
 import { BACKENDS, type BackendName } from "./backend/names.ts";
 import { checkFunction, checkOneOf, checkOptions, checkSignal, checkThat, checkWhole, usage } from "./check.ts";
 import type { BytesLike } from "./files/bytes.ts";
+import type { Lookahead } from "./run/protocol.ts";
 
-export { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, misplaced, PRECISIONS };
+export { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, type Lookahead, misplaced, PRECISIONS };
+
+/** The most tokens that can be guessed ahead: with the one that is known, a pass of sixteen. */
+export const MAX_LOOKAHEAD = 15;
 
 export interface LoadOptions extends CudaOptions {
   /** Which machine computes. A named one never falls back. @default "auto": the best that works here */
@@ -20,6 +24,16 @@ export interface LoadOptions extends CudaOptions {
   threads?: number;
   /** Positions a sequence can have at most, to save memory. @default what the model was trained for */
   context?: number;
+  /**
+   * How many tokens are guessed ahead, 1 to 15, to be checked in one pass. The text is the same with any number of them.
+   * @default "auto": as many as pay
+   */
+  lookahead?: Lookahead;
+  /**
+   * The file of a guess table, in a browser its URL or bytes. null: none. @default the one beside the model,
+   * `STEM.guesses`; in a browser none
+   */
+  guesses?: string | URL | BytesLike | null;
   /** Stops loading. */
   signal?: AbortSignal;
   /** Called as the weights are read: how many numbers of them have been, and of how many. */
@@ -42,13 +56,15 @@ export interface Choices {
 export function checkLoadOptions(options: LoadOptions, { options: known, backends, precisions }: Choices) {
   checkOptions("loadModel", options, known);
   const { backend = "auto", threads = 0, context = 0, signal, onProgress, ...others } = options;
-  const { precision, kvPrecision, device } = options;
+  const { precision, kvPrecision, device, lookahead = "auto" } = options;
   checkOneOf("backend", backend, ["auto", ...backends]);
   checkOneOf("precision", precision ?? "fp32", precisions);
   checkOneOf("kvPrecision", kvPrecision ?? "fp32", KV_PRECISIONS);
   checkWhole("device", device ?? 0, 0, 1023);
   checkWhole("threads", threads, 0, 1024);
   checkWhole("context", context, 0, 2 ** 31 - 1);
+  if (typeof lookahead === "number") checkWhole("lookahead", lookahead, 1, MAX_LOOKAHEAD);
+  else checkOneOf("lookahead", lookahead, ["auto", "off"]);
   checkSignal(signal);
   checkFunction("onProgress", onProgress);
   const { assets } = options;
@@ -61,6 +77,6 @@ export function checkLoadOptions(options: LoadOptions, { options: known, backend
   const isCommon = precision === "int8" || (precision === "fp32" && backend !== "cuda");
   const own: CudaOptions = { precision: isCommon ? undefined : precision, kvPrecision, device };
   const progress = onProgress !== undefined;
-  const setup = { backend, threads, context, progress, int8: precision === "int8", own };
+  const setup = { backend, threads, context, progress, int8: precision === "int8", own, lookahead };
   return { ...others, setup, signal, onProgress };
 }

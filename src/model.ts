@@ -15,6 +15,7 @@ import type { ModelInfo } from "./modelInfo.ts";
 import { type Hashes, makeReceipt, type Receipt } from "./receipt.ts";
 import type { Client, LoadedInfo } from "./run/client.ts";
 import { revive } from "./run/failure.ts";
+import type { GuessOwner } from "./run/guessFile.ts";
 import type { SequenceRequest, Slice } from "./run/protocol.ts";
 import { toByteString } from "./text.ts";
 import { TextTokenizer } from "./textTokenizer.ts";
@@ -42,6 +43,8 @@ export interface Belongings {
   chatTemplate: () => Promise<ChatTemplate | undefined>;
   /** Of its files. */
   hashes: (signal?: AbortSignal) => Promise<Hashes>;
+  /** What its table of guesses says that it is for. */
+  guessOwner: () => Promise<GuessOwner>;
   /** How long loading took. */
   loadMs: number;
 }

@@ -34,6 +34,11 @@ describe("loadModel", () => {
     ["a misspelt backend", [undefined, { backend: "WASM" }], 'Is "wasm" meant?'],
     ["onProgress that is no function", [undefined, { onProgress: 5 }], "onProgress is 5"],
     ["threads as text", [undefined, { threads: "2" }], 'threads is "2"'],
+    ["no tokens ahead", [undefined, { lookahead: 0 }], "lookahead is 0, expected a whole number from 1 to 15"],
+    ["too many tokens ahead", [undefined, { lookahead: 16 }], "lookahead is 16"],
+    ["another word for off", [undefined, { lookahead: "none" }], 'lookahead is "none", expected auto, off'],
+    ["tokens ahead as null", [undefined, { lookahead: null }], "lookahead is null"],
+    ["guesses that are not a path", [undefined, { guesses: 5 }], "guesses is 5"],
     ["a tokenizer that is not a path", [undefined, { tokenizer: 5 }], "tokenizer is 5"],
     [
       "a signal that is not an AbortSignal",

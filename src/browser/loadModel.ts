@@ -13,15 +13,28 @@ import {
 } from "../checkpoint/tokenizer/read.ts";
 import { Llama2Error } from "../errors.ts";
 import type { BytesLike } from "../files/bytes.ts";
+import { guessOwner } from "../guessOwner.ts";
 import { type Choices, checkLoadOptions, type LoadOptions } from "../loadOptions.ts";
 import { Model } from "../model.ts";
 import type { Hashes } from "../receipt.ts";
 import { Client } from "../run/client.ts";
+import { checkGuessSize, parseGuesses } from "../run/guessFile.ts";
 import { blobOf, bytesOf, filesOfBlob, hashBlob, type NamedBlob, urlOf } from "./blob.ts";
 import { startWorker } from "./startWorker.ts";
 
 const CHOICES: Choices = {
-  options: ["backend", "tokenizer", "threads", "context", "signal", "onProgress", "precision", "assets"],
+  options: [
+    "backend",
+    "tokenizer",
+    "threads",
+    "context",
+    "signal",
+    "onProgress",
+    "precision",
+    "lookahead",
+    "guesses",
+    "assets",
+  ],
   backends: ["wasm", "ts"],
   precisions: ["fp32", "int8"],
 };
@@ -33,17 +46,22 @@ const CHOICES: Choices = {
  */
 export async function loadModel(source: string | URL | BytesLike, options: LoadOptions = {}): Promise<Model> {
   if (source === undefined) usage("there is no model to load: in a browser, none comes with the package");
-  const { setup, tokenizer: named, signal, onProgress, assets } = checkLoadOptions(options, CHOICES);
+  const { setup, tokenizer: named, guesses, signal, onProgress, assets } = checkLoadOptions(options, CHOICES);
   const { worker, kernels } = assetsAt(assets);
   signal?.throwIfAborted();
   const start = performance.now();
-  const [model, tokenizerFile] = await Promise.all([
+  const [model, tokenizerFile, guessFile] = await Promise.all([
     blobOf("the model", source, signal),
     named === undefined || named === null ? named : blobOf("the tokenizer", named, signal),
+    guesses === undefined || guesses === null ? guesses : blobOf("the guesses", guesses, signal),
   ]);
   let found: FoundTokenizer | undefined;
+  const owner = (vocabSize: number) => guessOwner(vocabSize, found, () => hashBlob((tokenizerFile ?? model).blob));
   const onOpened = async (vocabSize: number) => {
     if (tokenizerFile !== null) found = await tokenizerFor(model, tokenizerFile, vocabSize);
+    if (!guessFile) return undefined;
+    checkGuessSize(guessFile.blob.size, guessFile.name);
+    return parseGuesses(new Uint8Array(await bytesOf(guessFile)), guessFile.name, await owner(vocabSize));
   };
   const page = { model: model.blob, kernels: kernels.href };
   const whole = { path: model.name, ...setup, page };
@@ -61,7 +79,13 @@ export async function loadModel(source: string | URL | BytesLike, options: LoadO
   return new Model(
     client,
     { ...info, notes },
-    { tokenizer: found?.tokenizer, chatTemplate, hashes, loadMs: performance.now() - start },
+    {
+      tokenizer: found?.tokenizer,
+      chatTemplate,
+      hashes,
+      guessOwner: () => owner(info.config.vocabSize),
+      loadMs: performance.now() - start,
+    },
   );
 }
 

@@ -21,8 +21,8 @@ export function openModel(
 ): Promise<Model> {
   checkBackendFlags(flags);
   return withAdvice(name, signal, async (path) => {
-    const { backend, threads, context, precision, kvPrecision, device } = flags;
-    const options = { backend, threads, context, precision, kvPrecision, device };
+    const { backend, threads, context, precision, kvPrecision, device, lookahead, guesses } = flags;
+    const options = { backend, threads, context, precision, kvPrecision, device, lookahead, guesses };
     const model = await loadModel(path, { ...options, tokenizer, signal });
     for (const note of model.notes) tell(note);
     return model;

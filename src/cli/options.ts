@@ -4,7 +4,15 @@
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { Llama2Error, type Remedy } from "../errors.ts";
-import { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, PRECISIONS } from "../loadOptions.ts";
+import {
+  BACKENDS,
+  type BackendName,
+  type CudaOptions,
+  KV_PRECISIONS,
+  type Lookahead,
+  MAX_LOOKAHEAD,
+  PRECISIONS,
+} from "../loadOptions.ts";
 
 /** All commands but the one without a name, which tells stories. */
 export const COMMANDS = [
@@ -35,6 +43,8 @@ export interface MachineFlags extends CudaOptions {
   backend: BackendName | "auto";
   threads?: number;
   context?: number;
+  lookahead: Lookahead;
+  guesses?: string;
 }
 
 export function addMachineFlags(command: Command): Command {
@@ -51,7 +61,9 @@ export function addMachineFlags(command: Command): Command {
     .addOption(
       new Option("--kv-precision <p>", "cuda: of keys and values; default: by the model's size").choices(KV_PRECISIONS),
     )
-    .option("--device <n>", "cuda: which GPU; default: the first", whole("a GPU", 0, 1023));
+    .option("--device <n>", "cuda: which GPU; default: the first", whole("a GPU", 0, 1023))
+    .option("--lookahead <n>", "tokens guessed ahead, which changes no output; off; auto: what pays", lookahead, "auto")
+    .option("--guesses <file>", "a table of guesses (learn-guesses); default: the one beside the model");
 }
 
 /** What the library calls an option, and its value where one is known, as a flag. */
@@ -71,6 +83,13 @@ const FLAGS = {
 function backendName(text: string): string {
   if (text === "auto" || (BACKENDS as readonly string[]).includes(text)) return text;
   throw new InvalidArgumentError(`Expected auto, ${BACKENDS.join(", ")}.`);
+}
+
+function lookahead(text: string): Lookahead {
+  if (text === "auto" || text === "off") return text;
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= 1 && value <= MAX_LOOKAHEAD) return value;
+  throw new InvalidArgumentError(`Expected auto, off, or a whole number of tokens from 1 to ${MAX_LOOKAHEAD}.`);
 }
 
 /** Reads two backends with a comma between them. */

@@ -4,6 +4,7 @@
 import { Llama2Error } from "../errors.ts";
 import { onAbort } from "./abort.ts";
 import { revive } from "./failure.ts";
+import type { Guesses } from "./guessFile.ts";
 import type { FromWorker, Report, SequenceRequest, Setup, ToWorker } from "./protocol.ts";
 
 /** A thread that serves one model (serve.ts). */
@@ -71,13 +72,14 @@ export class Client {
 
   /**
    * Start loading.
-   * @param onOpened is told the vocabulary's size as soon as the header has been read
+   * @param onOpened is told the vocabulary's size as soon as the header has been read; resolves to the guesses for this
+   *   model, if there are any
    * @param onProgress how many numbers of the weights have been read, and of how many
    */
   static async load(
     channel: Channel,
     setup: Setup,
-    onOpened: (vocabSize: number) => Promise<void>,
+    onOpened: (vocabSize: number) => Promise<Guesses | undefined>,
     signal?: AbortSignal,
     onProgress?: (done: number, of: number) => void,
   ): Promise<{ client: Client; info: LoadedInfo }> {
@@ -95,7 +97,9 @@ export class Client {
         };
         channel.onMessage((message) => {
           if (message.type === "opened") {
-            opened = onOpened(message.vocabSize);
+            opened = onOpened(message.vocabSize).then((guesses) => {
+              if (guesses) client.send({ type: "guesses", ...guesses });
+            });
             opened.catch(reject);
           } else if (message.type === "progress") tellProgress(message.done, message.of);
           else if (message.type === "loaded") opened?.then(() => resolve(message), reject);

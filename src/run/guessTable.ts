@@ -6,8 +6,10 @@
  * lies in one array of integers without objects: a place holds two halves of a context's hash, a token, and how often it
  * was seen.
  */
+import { ENTRY, type Guesses } from "./guessFile.ts";
+
 const START = 4096; // places of a new table, 64 KiB
-const PLACE = 4; // integers: hash low, hash high, token, times; times is 0 where the place is free
+const PLACE = ENTRY; // integers: hash low, hash high, token, times; times is 0 where the place is free
 const REACH = 8; // an entry lies in one of so many places from where its hash points: two cache lines or three
 
 export interface GuessTableOptions {
@@ -16,17 +18,18 @@ export interface GuessTableOptions {
 }
 
 export class GuessTable {
-  readonly longest: number;
+  /** Tokens of the longest context. */
+  longest: number;
   /** Of the last `find`: tokens of the context that was known, and how often its token was seen. */
   matched = 0;
   times = 0;
   private count = 0;
   private places: Int32Array;
   private mask: number; // places to start from - 1
-  private readonly maxPlaces: number;
+  private maxPlaces: number;
   // The hashes of the contexts of 1, 2, ... tokens, of the last walk.
-  private readonly low: Int32Array;
-  private readonly high: Int32Array;
+  private low: Int32Array;
+  private high: Int32Array;
 
   constructor({ longest = 8, maxBytes = 16 * 1024 * 1024 }: GuessTableOptions = {}) {
     this.longest = longest;
@@ -69,6 +72,21 @@ export class GuessTable {
       if (entry >= 0) this.vote(entry, token);
       else if (known) this.put(this.low[length - 1], this.high[length - 1], token, 1);
       known = entry >= 0;
+    }
+  }
+
+  /** Adds those of a file, whose contexts are not in the table; all of them have room. */
+  add({ longest, entries }: Guesses): void {
+    if (longest > this.longest) {
+      this.longest = longest;
+      this.low = new Int32Array(longest);
+      this.high = new Int32Array(longest);
+    }
+    const count = entries.length / ENTRY;
+    while (this.maxPlaces < 4 * count) this.maxPlaces *= 2;
+    while (this.mask + 1 < 2 * count) this.grow(); // so large it will be in any case
+    for (let at = 0; at < entries.length; at += ENTRY) {
+      this.put(entries[at], entries[at + 1], entries[at + 2], entries[at + 3]);
     }
   }
 

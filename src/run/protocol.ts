@@ -6,6 +6,10 @@ import type { BackendName } from "../backend/names.ts";
 import type { ErrorCode, Remedy } from "../errors.ts";
 import type { Config } from "../llama2/transformer.ts";
 import type { ModelInfo } from "../modelInfo.ts";
+import type { Guesses } from "./guessFile.ts";
+
+/** How far a sequence guesses ahead: as far as it pays, never, or up to so many tokens. */
+export type Lookahead = "auto" | "off" | number;
 
 /** The model that a thread is for. */
 export interface Setup {
@@ -16,6 +20,8 @@ export interface Setup {
   context: number; // 0: the model's
   int8: boolean; // round the matrices to int8 while loading
   own: CudaOptions; // what one backend alone understands
+  /** How many tokens are guessed ahead at most; "auto": as many as pay. */
+  lookahead: Lookahead;
   /** In a page, which has no paths: the model, and the URL of the WebAssembly kernels. */
   page?: { model: Blob; kernels: string };
 }
@@ -99,6 +105,7 @@ export type RequestTimings = Omit<Timings, "loadMs">;
 /** To the model's thread. The sequences of one request are started, told and cancelled together. */
 export type ToWorker =
   | { type: "load"; setup: Setup } // once, before all others
+  | ({ type: "guesses" } & Guesses) // what usually comes next, before the first request
   | { type: "start"; id: number; sequences: readonly SequenceRequest[] }
   | { type: "cancel"; id: number } // nothing more comes for this request
   | { type: "end"; id: number; sequence: number } // end this sequence as if it had met a stop

@@ -7,6 +7,7 @@
  */
 import type { LoadedModel } from "../backend/backend.ts";
 import { describe } from "./failure.ts";
+import { GuessTable } from "./guessTable.ts";
 import type { FromWorker, Setup, ToWorker } from "./protocol.ts";
 import { Scheduler } from "./scheduler.ts";
 
@@ -36,6 +37,7 @@ export interface Opened {
 export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Opened): void {
   let model: LoadedModel | undefined;
   let scheduler: Scheduler | undefined;
+  const guesses = new GuessTable();
   let running = false;
 
   async function load(setup: Setup): Promise<void> {
@@ -74,6 +76,9 @@ export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Open
     switch (message.type) {
       case "load":
         load(message.setup);
+        break;
+      case "guesses":
+        guesses.add(message);
         break;
       case "start":
         scheduler?.add(message.id, message.sequences);

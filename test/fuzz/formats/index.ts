@@ -4,6 +4,7 @@
 import type { Target } from "../fuzz.ts";
 import { configJson, indexJson, paramsJson } from "./configs.ts";
 import { gguf, safetensors, torch } from "./containers.ts";
+import { guesses } from "./guesses.ts";
 import { llama2c } from "./llama2c.ts";
 import { tokenizerBin, tokenizerJson, tokenizerModel } from "./tokenizers.ts";
 
@@ -18,4 +19,5 @@ export const TARGETS: readonly Target[] = [
   tokenizerBin,
   tokenizerModel,
   tokenizerJson,
+  guesses,
 ];

@@ -1,0 +1,108 @@
+/*
+ * A table of guesses as a file: what usually came next in the stories that a model told itself.
+ *
+ * Little-endian: "L2GUESS1", the vocabulary's size, the sha256 of the tokenizer, the tokens of the longest context, the
+ * number of entries; then of each entry the 64-bit hash of its context (guessTable.ts), its token, and how often it was
+ * seen, sorted by hash.
+ */
+import { Llama2Error } from "../errors.ts";
+import { bytesText } from "../files/bytes.ts";
+
+/** Entries as they lie in the file and in the table: hash low, hash high, token, times. */
+export const ENTRY = 4; // integers
+const MAGIC = "L2GUESS1";
+const HEAD_BYTES = 8 + 4 + 32 + 4 + 4;
+const ENTRY_BYTES = 4 * ENTRY;
+export const MAX_GUESS_BYTES = 64 * 1024 * 1024;
+/** The longest context that can be chosen: each further token costs a look-up, and beyond eight they bring little. */
+export const MAX_LONGEST = 16;
+
+/** What the model's thread is told of a table. */
+export interface Guesses {
+  longest: number; // tokens of the longest context
+  entries: Int32Array; // (entries, 4)
+}
+
+/** Whose guesses they are. */
+export interface GuessOwner {
+  vocabSize: number;
+  tokenizer?: string; // its sha256, in lower-case hex. Absent: the model has none
+}
+
+/**
+ * The guesses in the bytes of the file `name`, for this model. Without a tokenizer of its own, it takes those of any.
+ * @throws Llama2Error E_FORMAT if they are broken, or another's
+ */
+export function parseGuesses(bytes: Uint8Array, name: string, owner: GuessOwner): Guesses {
+  checkGuessSize(bytes.length, name);
+  const head = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const magic = String.fromCharCode(...bytes.subarray(0, MAGIC.length));
+  if (magic !== MAGIC) refuse(name, `it does not begin with ${MAGIC}`);
+  if (bytes.length < HEAD_BYTES) refuse(name, `its header has ${HEAD_BYTES} bytes, the file ${bytes.length}`);
+  const vocabSize = head.getUint32(8, true);
+  const longest = head.getUint32(44, true);
+  const count = head.getUint32(48, true);
+  const expected = HEAD_BYTES + count * ENTRY_BYTES;
+  if (bytes.length !== expected) {
+    refuse(name, `with ${count} entries it would have ${bytesText(expected)}, and it has ${bytesText(bytes.length)}`);
+  }
+  if (longest < 1 || longest > MAX_LONGEST) {
+    refuse(name, `its longest context has ${longest} tokens, expected 1 to ${MAX_LONGEST}`);
+  }
+  if (vocabSize !== owner.vocabSize) {
+    refuse(name, `it is for a vocabulary of ${vocabSize}, and the model's has ${owner.vocabSize}`);
+  }
+  const tokenizer = hexOf(bytes.subarray(12, 44));
+  if (tokenizer !== (owner.tokenizer ?? tokenizer)) {
+    refuse(name, `it is for another tokenizer: the sha256 of its own is ${tokenizer}, here ${owner.tokenizer}`);
+  }
+  const entries = new Int32Array(bytes.slice(HEAD_BYTES).buffer);
+  checkEntries(entries, vocabSize, name);
+  return { longest, entries };
+}
+
+/** @throws Llama2Error E_FORMAT if a file of this size cannot be one of guesses */
+export function checkGuessSize(bytes: number, name: string): void {
+  if (bytes > MAX_GUESS_BYTES) {
+    refuse(name, `it has ${bytesText(bytes)}, and such tables have at most ${bytesText(MAX_GUESS_BYTES)}`);
+  }
+}
+
+/** The file of these guesses, whose entries are in any order. */
+export function guessFileOf(
+  { longest, entries }: Guesses,
+  { vocabSize, tokenizer = "0".repeat(64) }: GuessOwner,
+): Uint8Array {
+  const bytes = new Uint8Array(HEAD_BYTES + 4 * entries.length);
+  const head = new DataView(bytes.buffer);
+  for (let i = 0; i < MAGIC.length; i++) bytes[i] = MAGIC.charCodeAt(i);
+  head.setUint32(8, vocabSize, true);
+  for (let i = 0; i < 32; i++) bytes[12 + i] = Number.parseInt(tokenizer.slice(2 * i, 2 * i + 2), 16);
+  head.setUint32(44, longest, true);
+  head.setUint32(48, entries.length / ENTRY, true);
+  const sorted = new Int32Array(bytes.buffer, HEAD_BYTES);
+  const order = Array.from({ length: entries.length / ENTRY }, (_, i) => ENTRY * i);
+  order.sort((a, b) => compare(entries, a, entries, b));
+  for (const [i, at] of order.entries()) sorted.set(entries.subarray(at, at + ENTRY), ENTRY * i);
+  return bytes;
+}
+
+function checkEntries(entries: Int32Array, vocabSize: number, name: string): void {
+  for (let at = 0; at < entries.length; at += ENTRY) {
+    const where = () => `at byte ${HEAD_BYTES + 4 * at}`;
+    if (at > 0 && compare(entries, at - ENTRY, entries, at) >= 0) refuse(name, `${where()} it is not sorted by hash`);
+    const token = entries[at + 2] >>> 0;
+    if (token >= vocabSize) refuse(name, `${where()} is token ${token}, out of the range of ${vocabSize} tokens`);
+    if (entries[at + 3] <= 0) refuse(name, `${where()} is an entry that was seen ${entries[at + 3] >>> 0} times`);
+  }
+}
+
+/** Below zero if the hash of the entry at `i` is smaller than that of the one at `j`. */
+const compare = (a: Int32Array, i: number, b: Int32Array, j: number): number =>
+  (a[i + 1] >>> 0) - (b[j + 1] >>> 0) || (a[i] >>> 0) - (b[j] >>> 0);
+
+const hexOf = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+function refuse(name: string, why: string): never {
+  throw new Llama2Error("E_FORMAT", `${name} is no table of guesses for this model: ${why}`);
+}

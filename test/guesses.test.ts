@@ -1,0 +1,78 @@
+/*
+ * The table of guesses that a model is loaded with: beside it, named, or none.
+ */
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { beforeAll, describe, expect, it } from "vitest";
+import { guessPath } from "../src/guesses.ts";
+import { BUNDLED_MODEL, loadModel } from "../src/loadModel.ts";
+import type { LoadOptions } from "../src/loadOptions.ts";
+import { guessFileOf } from "../src/run/guessFile.ts";
+import { rejected } from "./helpers/errors.ts";
+import { ROOT, sha256 } from "./helpers/golden.ts";
+import { tempDir } from "./helpers/temp.ts";
+
+const TOKENIZER = join(ROOT, "models", "tok2048.bin");
+const folder = tempDir();
+const model = join(folder, "some.bin");
+const named = join(folder, "named");
+const good = guessFileOf(
+  { longest: 1, entries: Int32Array.of(1, 1, 5, 9) },
+  { vocabSize: 2048, tokenizer: sha256(readFileSync(TOKENIZER)) },
+);
+const truncated = good.subarray(0, 60);
+const foreign = guessFileOf(
+  { longest: 1, entries: new Int32Array(0) },
+  { vocabSize: 2048, tokenizer: sha256("another") },
+);
+
+/** Load the model, and tell what it has to say. */
+async function notes(options: LoadOptions = {}): Promise<readonly string[]> {
+  await using loaded = await loadModel(model, { backend: "ts", ...options });
+  return loaded.notes;
+}
+
+describe("the guesses of a model", () => {
+  beforeAll(() => {
+    copyFileSync(BUNDLED_MODEL, model);
+    mkdirSync(named);
+    for (const [name, bytes] of Object.entries({ good, truncated, foreign })) {
+      writeFileSync(join(named, `${name}.guesses`), bytes);
+    }
+  });
+  const beside = (name: string) => copyFileSync(join(named, `${name}.guesses`), join(folder, "some.guesses"));
+
+  it("are looked for beside it", () => {
+    expect(guessPath("/a/b.c/model.bin")).toBe("/a/b.c/model.guesses");
+    expect(guessPath("/a/b.c/model")).toBe("/a/b.c/model.guesses");
+    expect(guessPath("model.v1.safetensors")).toBe("model.v1.guesses");
+  });
+
+  it("are taken in silence when they fit, and when there are none", async () => {
+    expect(await notes()).toEqual([]);
+    beside("good");
+    expect(await notes()).toEqual([]);
+    expect(await notes({ tokenizer: null })).toEqual([]);
+  });
+
+  it("are passed over with a line when they are broken or another model's", async () => {
+    const path = join(folder, "some.guesses");
+    beside("truncated");
+    expect(await notes()).toEqual([expect.stringContaining(`without its guesses: ${path} is no table of guesses`)]);
+    beside("foreign");
+    expect(await notes()).toEqual([expect.stringContaining("it is for another tokenizer")]);
+    expect(await notes({ tokenizer: null })).toEqual([]);
+    expect(await notes({ lookahead: "off" })).toEqual([]);
+    expect(await notes({ guesses: null })).toEqual([]);
+    expect(await notes({ guesses: join(named, "good.guesses") })).toEqual([]);
+  });
+
+  it("must be right when they are named", async () => {
+    const refused = (name: string) => rejected("E_FORMAT", notes({ guesses: join(named, `${name}.guesses`) }));
+    expect((await refused("truncated")).message).toContain("truncated.guesses is no table of guesses");
+    expect((await refused("foreign")).message).toContain("foreign.guesses");
+    await rejected("E_FORMAT", notes({ guesses: pathToFileURL(named) }));
+    await rejected("E_FILE", notes({ guesses: join(named, "missing.guesses") }));
+  });
+});
