@@ -19,6 +19,7 @@ export class Request {
   reading = 0;
   decodes = false;
   chooses = false;
+  private begun = false; // its first token has been chosen, and not been told
   private telling: Telling[] = []; // live, or ended and not yet told
   private slices: Slice[] = []; // of sequences that never lived
   private readonly timings: RequestTimings = {
@@ -42,6 +43,11 @@ export class Request {
     return this.live === 0 && this.started === this.sequences.length;
   }
 
+  /** Whether somebody waits for what there is to report: its first token, or its end. */
+  get urgent(): boolean {
+    return this.begun || this.ended;
+  }
+
   /** Its next sequence lives. */
   start(sequence: Telling): void {
     this.started++;
@@ -62,6 +68,7 @@ export class Request {
   report(): Report | undefined {
     const slices = this.slices;
     this.slices = [];
+    this.begun = false;
     let ended = false;
     for (const sequence of this.telling) {
       const slice = sequence.takeSlice();
@@ -96,6 +103,7 @@ export class Request {
     this.timings.sampleMs += end - start;
     this.clockEnd = end;
     if (this.clockStart > 0) return false;
+    this.begun = true;
     this.clockStart = start;
     this.timings.firstTokenMs = end - this.begin;
     return true;

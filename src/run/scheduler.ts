@@ -87,11 +87,17 @@ export class Scheduler {
     }
   }
 
-  /** The reports since the last call. */
-  take(): Report[] {
+  /** How many requests there are. */
+  get requested(): number {
+    return this.requests.size;
+  }
+
+  /** The reports since the last call. @param urgent only those that somebody waits for */
+  take(urgent = false): Report[] {
     this.urgent = false;
     const reports: Report[] = [];
     for (const request of this.requests.values()) {
+      if (urgent && !request.urgent) continue;
       const report = request.report();
       if (report) reports.push(report);
       if (report?.ended) this.requests.delete(request.id);

@@ -12,6 +12,11 @@ import type { FromWorker, Setup, ToWorker } from "./protocol.ts";
 import { Scheduler } from "./scheduler.ts";
 
 const SLICE_MS = 10;
+/**
+ * About what a report costs until its text has been sent. Where there are many requests each is told more seldom: 64
+ * every 32 ms, so that telling does not take the processors from the passes.
+ */
+const REPORT_MS = 0.5;
 
 /** The thread's end of the line to its owner. */
 export interface Port {
@@ -55,18 +60,21 @@ export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Open
   async function run(scheduler: Scheduler): Promise<void> {
     if (running) return;
     running = true;
+    let due = performance.now() + SLICE_MS; // when all are told what has come
     while (scheduler.busy) {
       const end = performance.now() + SLICE_MS;
       do scheduler.step();
       while (scheduler.busy && !scheduler.urgent && performance.now() < end);
-      report(scheduler);
+      const isDue = performance.now() >= due;
+      report(scheduler, !isDue);
+      if (isDue) due = performance.now() + Math.max(SLICE_MS, REPORT_MS * scheduler.requested);
       await port.turn();
     }
     running = false;
   }
 
-  function report(scheduler: Scheduler): void {
-    for (const report of scheduler.take()) {
+  function report(scheduler: Scheduler, urgent = false): void {
+    for (const report of scheduler.take(urgent)) {
       const logits = report.slices.flatMap(({ logits }) => (logits ? [logits.buffer as ArrayBuffer] : []));
       port.post({ type: "report", ...report }, logits);
     }

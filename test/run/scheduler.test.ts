@@ -181,3 +181,23 @@ describe("what goes wrong", () => {
     for (let k = 0; k < 9; k++) expect(scheduler.of(0, k).tokens.length).toBe(4);
   });
 });
+
+describe("reports", () => {
+  it("where only what somebody waits for is taken, the rest comes later and whole", () => {
+    const { scheduler: driver } = driven();
+    const { scheduler } = driver;
+    scheduler.add(0, [request(prompt(5), 40)]);
+    scheduler.step();
+    expect(scheduler.take(true).map(({ id }) => id)).toEqual([0]); // its first token
+    scheduler.step();
+    scheduler.add(1, [request(prompt(6), 40)]);
+    scheduler.step();
+    expect(scheduler.take(true).map(({ id }) => id)).toEqual([1]);
+    scheduler.step();
+    expect(scheduler.take(true)).toEqual([]);
+    expect(scheduler.take().map(({ id, slices }) => [id, slices[0].tokens.length])).toEqual([
+      [0, 3],
+      [1, 1],
+    ]);
+  });
+});
