@@ -43,7 +43,7 @@ export function tell(line: string): void {
   if (!quiet) complain(line);
 }
 
-/** A line that says what went wrong. On a terminal it breaks between words, but never within a command in backticks. */
+/** A line that says what went wrong. On a terminal it breaks between words, but never within a command. */
 export function complain(line: string): void {
   const { isTTY, columns } = process.stderr;
   process.stderr.write(`${isTTY && columns > 0 ? wrapped(line, columns) : line}\n`);
@@ -51,9 +51,12 @@ export function complain(line: string): void {
 
 function wrapped(line: string, columns: number): string {
   const wrap = new WordWrap(() => columns);
-  const glued = line.replace(/`[^`\n]+`/g, (command) => command.replaceAll(" ", NO_BREAK));
+  const glued = line.replace(COMMAND, (command) => command.replaceAll(" ", NO_BREAK));
   return (wrap.push(glued) + wrap.end()).replaceAll(NO_BREAK, " ");
 }
+
+/** What is in backticks, and in a line of advice what is advised. */
+const COMMAND = /`[^`\n]+`|(?<=^ {2}[^:\n]*: ).+|(?<=^ {2}Did you mean ).+/gm;
 
 /** Stands for a space at which no line ends. */
 const NO_BREAK = "\ue000";

@@ -43,7 +43,7 @@ async function tokenizerOf(model: string, named: string | undefined): Promise<st
   const convert = `${invocation()} convert ${quote(model)} model.bin`;
   throw new Llama2Error(
     "E_USAGE",
-    `the page reads a model that is one file, and ${model} is a folder. First: ${convert}`,
+    `the page reads a model that is one file, and ${model} is a folder. First: \`${convert}\``,
   );
 }
 

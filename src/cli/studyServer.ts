@@ -40,7 +40,7 @@ const HEADERS = {
 export async function serveStudy(files: StudyFiles, port: number): Promise<{ server: Server; url: string }> {
   const folder = packagePath("dist", "study");
   if (!existsSync(packagePath("dist", "study", "index.html"))) {
-    throw new Llama2Error("E_FILE", `the study page is not built: there is no ${folder}. Run npm run build`);
+    throw new Llama2Error("E_FILE", `the study page is not built: there is no ${folder}. Run \`npm run build\``);
   }
   const paths = new Map(PAGE.map((name) => [`/${name}`, packagePath("dist", "study", name)]));
   paths.set("/", packagePath("dist", "study", "index.html"));

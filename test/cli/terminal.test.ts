@@ -4,6 +4,7 @@
 import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { llama2, MAIN } from "../helpers/cli.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 const canOpenTerminal = process.platform === "linux" && spawnSync("script", ["--version"]).status === 0;
 const needsScript = canOpenTerminal ? "" : " (skipped: needs script of util-linux, which is not here)";
@@ -59,6 +60,10 @@ describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
     expect(seen.filter((line) => line.length > 40 && /\s/.test(line.trim()))).toEqual([]);
     expect(inWords(seen.join("\n"))).toContain(`llama2: cannot open ${missing}: there is no such file (E_FILE)`);
     expect(onTerminal(20, "--backend cuda")).toMatch(/`(npm run build:cuda|node [^`\n]*)`|no NVIDIA/);
+    const advised = onTerminal(20, "stories15M", "n\r", `TERM=xterm HF_HUB_CACHE=${tempDir()}`);
+    expect(advised).toMatch(/Fetch it:\n?.*\S+ pull stories15M\n/);
+    expect(onTerminal(20, "tokenise")).toMatch(/Did you mean\n.*\S+ tokenize\?\n/);
+    expect(onTerminal(20, '"Once upon a time"')).toMatch(/ -i "Once upon a time"\n/);
     const refused = lines(onTerminal(30, "--temperature warm"));
     expect(Math.max(...refused.map((line) => line.length))).toBeLessThanOrEqual(30);
   });
