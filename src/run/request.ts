@@ -94,6 +94,11 @@ export class Request {
     this.decodes = false;
   }
 
+  /** A position of the pass at hand was read ahead, and rightly. */
+  countGuess(): void {
+    if (this.clockStart > 0) this.positions++;
+  }
+
   /**
    * Tokens were chosen from `start` to `end`, some of them for this request.
    * @returns whether they are its first

@@ -2,7 +2,7 @@
  * The scheduler: all sequences of all requests share the passes over the weights, because a pass takes hardly longer
  * for many tokens than for one.
  *
- *     admit -> batch (at most maxBatch tokens) -> forward -> sample -> emit
+ *     admit -> batch (at most maxBatch tokens) -> guess -> forward -> sample, verify -> emit
  *
  * Each live sequence has a slot and reads what the slot does not hold yet: its prompt, then each token it is given. Its
  * tokens do not depend on who else is there.
@@ -11,11 +11,13 @@
  * first. So a live sequence waits for at most one pass; if more are live than a pass has room for, they take turns.
  */
 import type { Entry, LoadedModel } from "../backend/backend.ts";
+import type { Sampler } from "../llama2/sampler.ts";
 import { describe } from "./failure.ts";
+import type { Guesser } from "./guess.ts";
 import { checkFinite } from "./logits.ts";
 import type { FailureInfo, Report, SequenceRequest } from "./protocol.ts";
 import { Request } from "./request.ts";
-import { firstRow, isEmpty, Sequence } from "./sequence.ts";
+import { advance, firstRow, isEmpty, Sequence } from "./sequence.ts";
 import { Slots } from "./slots.ts";
 
 /** Sequences that the backend decodes by itself, with the states of their generators when it began. */
@@ -32,16 +34,21 @@ export class Scheduler {
   private readonly slots: Slots;
   private readonly maxBatch: number;
   private readonly vocabSize: number;
+  private readonly guesser: Guesser | undefined;
   private readonly requests = new Map<number, Request>(); // the oldest first
   private live: Sequence[] = [];
   private waiting = 0; // sequences that have not been admitted
   private going: Going | undefined;
 
-  /** @param limit how many sequences may be live at once */
-  constructor(model: LoadedModel, vocabSize: number, limit: number) {
+  /**
+   * @param limit how many sequences may be live at once
+   * @param guesser guesses what comes next; absent: nobody does. A backend that decodes by itself is not interrupted
+   */
+  constructor(model: LoadedModel, vocabSize: number, limit: number, guesser?: Guesser) {
     this.slots = new Slots(model, limit);
     this.maxBatch = model.maxBatch;
     this.vocabSize = vocabSize;
+    this.guesser = guesser;
   }
 
   /** Whether there is anything to do. */
@@ -161,8 +168,19 @@ export class Scheduler {
     return batch;
   }
 
+  /** Guess ahead where everybody decodes: a pass that reads a prompt is wide as it is. Returns whether everybody does. */
+  private guess(batch: readonly Sequence[]): boolean {
+    if (!this.guesser) return false;
+    const decoding = batch.every(({ sampler, decodes, unread }) => sampler && decodes && unread === 1);
+    if (decoding) this.guesser.guess(batch, this.maxBatch - batch.length);
+    else for (const { guesses } of batch) guesses.clear();
+    return decoding;
+  }
+
   /** Read what each sequence of the batch takes, and choose the next token of those that have read all they have. */
   private pass(batch: readonly Sequence[]): void {
+    const begin = performance.now();
+    const decoding = this.guess(batch);
     const silent: Entry[] = []; // nobody wants their logits
     const last: Entry[] = []; // the next token is chosen from their logits, by the backend
     const narrowed: Entry[] = []; // the same, but here
@@ -187,6 +205,10 @@ export class Scheduler {
           telling.push(sequence);
         }
       }
+      for (let depth = 0; depth < sequence.guesses.used; depth++) {
+        (sequence.choosesHere ? narrowed : last).push(sequence.guessAt(depth));
+        (sequence.choosesHere ? narrowing : choosing).push(sequence);
+      }
     }
     const others = silent.length + narrowed.length + told.length;
     const entries = others === 0 ? last : [...silent, ...last, ...narrowed, ...told];
@@ -198,8 +220,10 @@ export class Scheduler {
     for (const [i, { pos }] of told.entries()) this.tell(telling[i], pos, this.row(logits, chosen + i));
     const positions = narrowed.length === 0 ? last : [...last, ...narrowed];
     if (chosen > 0) this.sample(choosing, narrowing, positions, logits);
+    if (decoding) this.guesser?.passed(entries.length, performance.now() - begin);
     let ended = false;
     for (const sequence of batch) {
+      if (this.guesser) sequence.teach(this.guesser);
       sequence.finishReading();
       ended ||= sequence.ended;
     }
@@ -220,9 +244,10 @@ export class Scheduler {
   }
 
   /**
-   * Choose the next token of each sequence, from its row of logits.
-   * @param plain by the backend: the first rows
-   * @param narrowing here, after them
+   * Choose the next tokens, one from each row of logits. A sequence that guessed has several rows: the first is for its
+   * next token, the others count as long as what was sampled before them is what was guessed.
+   * @param plain whose rows the first are, chosen from by the backend
+   * @param narrowing and those after them, chosen from here
    */
   private sample(
     plain: readonly Sequence[],
@@ -234,18 +259,36 @@ export class Scheduler {
     const choosing = narrowing.length === 0 ? plain : [...plain, ...narrowing];
     const tokenOnly = choosing.every(({ want }) => want === "tokens");
     const raw = tokenOnly ? logits : logits.slice(0, choosing.length * this.vocabSize); // sampling uses the logits up
-    const samplers = choosing.map(({ sampler }) => sampler as NonNullable<typeof sampler>);
+    const samplers: Sampler[] = [];
+    for (const [row, { sampler }] of plain.entries()) {
+      const isFirst = plain[row] !== plain[row - 1];
+      samplers.push(isFirst ? (sampler as Sampler) : oneDrawLater(samplers[row - 1]));
+    }
     const states = tokenOnly ? undefined : samplers.map(({ rngState }) => rngState);
-    const tokens = plain.length > 0 ? this.slots.context.sample(samplers.slice(0, plain.length)) : [];
-    for (const sequence of narrowing) tokens.push(sequence.choose(this.row(raw, tokens.length)));
-    for (let row = 0; row < choosing.length; row++) {
+    const tokens = plain.length > 0 ? this.slots.context.sample(samplers) : [];
+    for (let row = 0, depth = 0; row < choosing.length; row++) {
       const sequence = choosing[row];
-      if (tokens[row] < 0)
-        this.tell(sequence, entries[row].pos, this.row(raw, row)); // and so it fails
-      else if (sequence.want === "tokens") sequence.accept(tokens[row]);
-      else sequence.accept(tokens[row], this.row(raw, row), states?.[row]);
+      depth = sequence === choosing[row - 1] ? depth + 1 : 0;
+      if (sequence.guesses.right < depth) continue; // what it follows was not sampled
+      const sampler = sequence.sampler as Sampler;
+      const state = row < plain.length ? states?.[row] : sampler.rngState;
+      const token = row < plain.length ? tokens[row] : sequence.choose(this.row(raw, row));
+      if (depth > 0 && row < plain.length) sampler.rngState = samplers[row].rngState;
+      if (token < 0) this.tell(sequence, entries[row].pos, this.row(raw, row)); // and so it fails
+      else this.accept(sequence, token, sequence.want === "tokens" ? undefined : this.row(raw, row), state);
     }
     this.countSampling(choosing, start);
+  }
+
+  /** A token has been sampled. If it was guessed, it has been read as well. */
+  private accept(sequence: Sequence, token: number, logits?: Float32Array, state?: bigint): void {
+    const { guesses, slot, owner } = sequence;
+    this.guesser?.check(guesses, token);
+    sequence.accept(token, logits, state);
+    if (sequence.ended || !guesses.confirms(token)) return;
+    guesses.right++;
+    slot.held++;
+    owner.countGuess();
   }
 
   private countPass(batch: readonly Sequence[], start: number): void {
@@ -335,4 +378,9 @@ export class Scheduler {
     this.retire();
     this.slots.dispose();
   }
+}
+
+/** The sampler as it will be when it has drawn once more. */
+function oneDrawLater(sampler: Sampler): Sampler {
+  return { ...sampler, rngState: advance(sampler, sampler.rngState, 1) };
 }

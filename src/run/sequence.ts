@@ -3,6 +3,7 @@
  */
 import type { Entry, Running } from "../backend/backend.ts";
 import { buildSampler, randomU32, type Sampler } from "../llama2/sampler.ts";
+import { type Guesser, Guesses } from "./guess.ts";
 import { logSumExp } from "./logits.ts";
 import type { FailureInfo, Sampling, SequenceRequest, Slice } from "./protocol.ts";
 import type { Request } from "./request.ts";
@@ -19,8 +20,10 @@ export class Sequence {
   readonly choosesHere: boolean;
   readonly oneByOne: boolean;
   readonly want: SequenceRequest["want"];
-  /** How many tokens the pass at hand reads. */
+  /** How many tokens the pass at hand reads, besides guesses. */
   taking = 0;
+  /** Of the tokens that may come next. */
+  readonly guesses = new Guesses();
   /** The device produced no token (non-finite logits): the next pass here reports why. */
   stuck = false;
   ended = false;
@@ -30,8 +33,9 @@ export class Sequence {
   private readonly goal: number; // how many tokens of the prompt are read
   private readonly promptLength: number;
   private readonly end: number; // how many tokens it may have
-  private readonly stops: readonly number[];
+  readonly stops: readonly number[];
   private nextRow: number; // the first position whose logits have not been told yet
+  private taught: number; // so many tokens are nothing new to the guesser
   private readonly entry: Entry; // reused, for passes that read one token
   private slice: Slice;
   private rows: Float32Array[] = []; // of the slice
@@ -55,6 +59,7 @@ export class Sequence {
     this.end = tokens.length + maxTokens;
     this.stops = stops;
     this.nextRow = firstRow(request);
+    this.taught = slot.held;
     this.entry = { token: 0, pos: 0, sequence: slot.index };
     this.slice = { sequence: index, tokens: [] };
   }
@@ -101,6 +106,11 @@ export class Sequence {
     return pos >= this.nextRow;
   }
 
+  /** The guess that would stand `depth` places after the newest token, as an entry of the pass at hand. */
+  guessAt(depth: number): Entry {
+    return { token: this.guesses.tokens[depth], pos: this.slot.held + depth, sequence: this.slot.index };
+  }
+
   /** The token at `pos`, as an entry of the pass at hand. */
   entryAt(pos: number): Entry {
     const entry = this.taking === 1 ? this.entry : { token: 0, pos: 0, sequence: this.slot.index };
@@ -129,6 +139,12 @@ export class Sequence {
   /** The logits after a token that was read are there. `logits` may be overwritten later. */
   acceptRow(pos: number, logits: Float32Array): void {
     this.tell(this.tokens[pos + 1], logits);
+  }
+
+  /** What it has read and written since the last time. */
+  teach(guesser: Guesser): void {
+    guesser.learn(this.tokens, this.taught);
+    this.taught = this.tokens.length;
   }
 
   /** Everything has been read. */

@@ -3,6 +3,7 @@
  */
 import type { Context, LoadedModel, Running } from "../../src/backend/backend.ts";
 import { Llama2Error } from "../../src/errors.ts";
+import type { Guesser } from "../../src/run/guess.ts";
 import type { Slice, TokenDetails } from "../../src/run/protocol.ts";
 import { Scheduler } from "../../src/run/scheduler.ts";
 
@@ -96,8 +97,8 @@ export class DrivenScheduler {
   private readonly brought = new Map<string, Brought>();
   private readonly cancelled = new Set<number>();
 
-  constructor(model: LoadedModel, vocabSize: number, slots: number) {
-    this.scheduler = new Scheduler(model, vocabSize, slots);
+  constructor(model: LoadedModel, vocabSize: number, slots: number, guesser?: Guesser) {
+    this.scheduler = new Scheduler(model, vocabSize, slots, guesser);
   }
 
   step(): void {

@@ -10,6 +10,7 @@ import type { SequenceRequest } from "../../src/run/protocol.ts";
 import { candidates } from "../helpers/backends.ts";
 import type { Shape } from "../helpers/checkpoint.ts";
 import { Disguised, DrivenScheduler } from "../helpers/drivenScheduler.ts";
+import { KnowingGuesser } from "../helpers/guessers.ts";
 import { type Outcome, plainLoop } from "../helpers/plainLoop.ts";
 import { randomModel } from "../helpers/sources.ts";
 
@@ -80,6 +81,7 @@ const mix = fc.record({
   maxBatch: fc.constantFrom(1, 2, 5, 64),
   copies: fc.boolean(),
   chunk: fc.constantFrom(undefined, undefined, 1, 3, 8),
+  guesses: fc.constantFrom(undefined, { most: 1, hit: 0.5 }, { most: 4, hit: 0.9 }, { most: 15, hit: 0.7 }),
 });
 
 type Mix = typeof mix extends fc.Arbitrary<infer T> ? T : never;
@@ -88,7 +90,8 @@ const bitsOf = (numbers: ArrayLike<number>) => Buffer.from(Float64Array.from(num
 
 /** Run a mix, and compare. */
 function check(model: LoadedModel, m: Mix): void {
-  const driven = new DrivenScheduler(new Disguised(model, m), VOCAB, m.slots);
+  const knowing = m.guesses && new KnowingGuesser(m.guesses.most, m.guesses.hit, VOCAB);
+  const driven = new DrivenScheduler(new Disguised(model, m), VOCAB, m.slots, knowing);
   const requests: { sequences: SequenceRequest[]; outcomes: Outcome[]; aborted: boolean }[] = [];
   const start = (sequences: SequenceRequest[]) => {
     const fitting = sequences.map((request) => {
@@ -96,6 +99,7 @@ function check(model: LoadedModel, m: Mix): void {
     });
     driven.scheduler.add(requests.length, fitting);
     const outcomes = fitting.map((request) => plainLoop(reference, request));
+    for (const [k, { tokens }] of outcomes.entries()) knowing?.know([...fitting[k].tokens, ...tokens]);
     requests.push({ sequences: fitting, outcomes, aborted: false });
   };
   const before = (which: number) => (requests.length > 0 ? which % requests.length : undefined);
