@@ -274,7 +274,8 @@ export class Scheduler {
       const state = row < plain.length ? states?.[row] : sampler.rngState;
       const token = row < plain.length ? tokens[row] : sequence.choose(this.row(raw, row));
       if (depth > 0 && row < plain.length) sampler.rngState = samplers[row].rngState;
-      if (token < 0) this.tell(sequence, entries[row].pos, this.row(raw, row)); // and so it fails
+      if (token < 0)
+        this.tell(sequence, entries[row].pos, this.row(raw, row)); // and so it fails
       else this.accept(sequence, token, sequence.want === "tokens" ? undefined : this.row(raw, row), state);
     }
     this.countSampling(choosing, start);
