@@ -8,6 +8,9 @@ import { ts } from "../dist/backend/ts/ts.js";
 import { wasm } from "../dist/backend/wasm/wasm.js";
 import { buildSampler } from "../dist/llama2/sampler.js";
 import { isVector, shapesOf } from "../dist/llama2/weights.js";
+import { checkedArguments } from "../scripts/usage.mjs";
+
+checkedArguments("npm run bench:kernels", (args) => args.length === 0);
 
 const GROUP_SIZE = 32;
 const LAYER = { dim: 768, hiddenDim: 2048, nLayers: 1, nHeads: 12, nKvHeads: 12, vocabSize: 64, seqLen: 64 };

@@ -5,9 +5,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../scripts/fingerprint.mjs";
+import { checkedArguments } from "../scripts/usage.mjs";
 import { chartOf } from "./chart.mjs";
 import { BLOCKS, newestResult, withTables } from "./readme.mjs";
 
+const isRight = (args) => args.length === 0 || (args.length === 1 && args[0] === "--check");
+const checks = checkedArguments("npm run bench:table [-- --check]", isRight).length > 0;
 const results = join(root, "bench", "results");
 const wanted = {
   "README.md": (readme) => withTables(readme, results),
@@ -16,7 +19,7 @@ const wanted = {
 for (const [name, from] of Object.entries(wanted)) {
   const path = join(root, name);
   const content = readFileSync(path, "utf8");
-  if (!process.argv.includes("--check")) {
+  if (!checks) {
     writeFileSync(path, from(content));
   } else if (content !== from(content)) {
     console.error(`${name} does not show the newest results of bench/results: npm run bench:table`);

@@ -2,11 +2,12 @@
  * The study page. `npm run build` makes dist/study/, which `llama2 study` serves; `npm run build:study [-- FOLDER]` makes a
  * folder that any web host can serve as it is, with the bundled model (default: build-study/).
  */
-import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import prism from "prismjs";
 import { build } from "rolldown";
 import { isMain, root } from "./fingerprint.mjs";
+import { checkedArguments } from "./usage.mjs";
 
 prism.manual = true;
 const { default: loadLanguages } = await import("prismjs/components/index.js");
@@ -68,7 +69,13 @@ export async function buildStudy() {
 
 if (isMain(import.meta.url)) {
   await import("./ready.mjs");
-  const folder = resolve(process.argv[2] ?? join(root, "build-study"));
+  const isRight = (args) => args.length === 0 || (args.length === 1 && !args[0].startsWith("-"));
+  const [named = join(root, "build-study")] = checkedArguments("npm run build:study [-- FOLDER]", isRight);
+  const folder = resolve(named);
+  if (existsSync(folder) && readdirSync(folder).length > 0 && !existsSync(join(folder, "study.js"))) {
+    console.error(`${folder} is not empty and holds no study page: it would be replaced whole`);
+    process.exit(2);
+  }
   rmSync(folder, { recursive: true, force: true });
   cpSync(join(root, "dist", "study"), folder, { recursive: true });
   for (const file of ["stories2M.bin", "tok2048.bin"]) copyFileSync(join(root, "models", file), join(folder, file));

@@ -6,6 +6,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { checkedArguments } from "./usage.mjs";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -216,5 +217,9 @@ async function plantAll(only) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  process.exit((await plantAll(process.argv.slice(2).map(Number))) > 0 ? 1 : 0);
+  const usage = `npm run test:mutants [-- NUMBER ...], each below ${MUTANTS.length}`;
+  const numbers = checkedArguments(usage, (args) => args.every((arg) => /^\d+$/.test(arg) && arg in MUTANTS)).map(
+    Number,
+  );
+  process.exit((await plantAll(numbers)) > 0 ? 1 : 0);
 }

@@ -12,27 +12,38 @@ import { add } from "./sum.ts";
 const coverage = new Coverage();
 const { TARGETS } = await import("./formats/index.ts");
 
-const { positionals, values } = parseArgs({
-  allowPositionals: true,
-  options: {
-    inputs: { type: "string" },
-    minutes: { type: "string" },
-    seed: { type: "string" },
-    json: { type: "boolean" },
-    missed: { type: "boolean" },
-    add: { type: "string" },
-  },
-});
+/** What was asked for; undefined if it makes no sense. */
+function asked() {
+  try {
+    const { positionals, values } = parseArgs({
+      allowPositionals: true,
+      options: {
+        inputs: { type: "string" },
+        minutes: { type: "string" },
+        seed: { type: "string" },
+        json: { type: "boolean" },
+        missed: { type: "boolean" },
+        add: { type: "string" },
+      },
+    });
+    const target = TARGETS.find(({ name }) => name === positionals[0]);
+    const numbers = [values.inputs, values.minutes, values.seed];
+    const areRight = numbers.every((n) => n === undefined || Number(n) >= 0);
+    return target && positionals.length === 1 && areRight ? { target, values } : undefined;
+  } catch {
+    return undefined; // an option that there is not
+  }
+}
+
+const wanted = asked();
 const names = TARGETS.map(({ name }) => name);
-const [name] = positionals;
-const target = TARGETS.find((some) => some.name === name);
-const numbers = [values.inputs, values.minutes, values.seed];
-if (!target || positionals.length > 1 || numbers.some((n) => n !== undefined && !(Number(n) >= 0))) {
-  console.error(`npm run fuzz -- FORMAT [--inputs N | --minutes M] [--seed S] [--json] [--missed] [--add FILE]`);
+if (!wanted) {
+  console.error(`usage: npm run fuzz -- FORMAT [--inputs N | --minutes M] [--seed S] [--json] [--missed] [--add FILE]`);
   console.error(`FORMAT: ${names.join(", ")}`);
   process.exit(2);
 }
 
+const { target, values } = wanted;
 const seed = values.seed === undefined ? Date.now() : Number(values.seed);
 const report = await fuzz(target, {
   seed,
@@ -50,12 +61,12 @@ process.exitCode = report.failures.length > 0 ? 1 : 0;
 
 /** A failing input as files, and how it is made again. */
 function save({ seed, input, why }: Report["failures"][number]): void {
-  const folder = join("build", "fuzz", `${target?.name}-${seed}`);
+  const folder = join("build", "fuzz", `${target.name}-${seed}`);
   for (const [file, bytes] of Object.entries(input)) {
     mkdirSync(dirname(join(folder, file)), { recursive: true });
     writeFileSync(join(folder, file), bytes);
   }
-  console.error(`${folder}: ${why}\n  again: npm run fuzz -- ${target?.name} --inputs 1 --seed ${seed}`);
+  console.error(`${folder}: ${why}\n  again: npm run fuzz -- ${target.name} --inputs 1 --seed ${seed}`);
 }
 
 function percent(files: readonly FileCoverage[]): number {
@@ -67,7 +78,7 @@ function percent(files: readonly FileCoverage[]): number {
 function asJson({ inputs, outcomes, failures, seconds, slowest, peakBytes }: Report): object {
   const rate = Math.round(inputs / seconds);
   return {
-    format: target?.name,
+    format: target.name,
     seed,
     inputs,
     inputsPerSecond: rate,
@@ -82,7 +93,7 @@ function asJson({ inputs, outcomes, failures, seconds, slowest, peakBytes }: Rep
 
 function print({ inputs, outcomes, failures, seconds, slowest, peakBytes }: Report): void {
   const list = Object.entries(outcomes).map(([outcome, count]) => `${count} ${outcome}`);
-  console.log(`${target?.name}: ${inputs} inputs from seed ${seed}, ${Math.round(inputs / seconds)} a second`);
+  console.log(`${target.name}: ${inputs} inputs from seed ${seed}, ${Math.round(inputs / seconds)} a second`);
   console.log(`  outcomes: ${list.join(", ")}; failures: ${failures.length}`);
   console.log(
     `  slowest: ${slowest.ms.toFixed(1)} ms (seed ${slowest.seed}); memory: ${(peakBytes / 2 ** 20).toFixed(0)} MiB`,
