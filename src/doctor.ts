@@ -1,23 +1,20 @@
 /*
  * What works on this machine, what does not, why, and the one next step.
  */
-import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Backend } from "./backend/backend.ts";
 import { buildCommand } from "./backend/buildCommand.ts";
 import { BACKENDS, type BackendName } from "./backend/names.ts";
-import { openBackend } from "./backend/openers.ts";
-import { mostThreads } from "./backend/processors.ts";
-import { randomModel } from "./checkpoint/random.ts";
+import { type Check, type Checked, checkApart } from "./doctorCheck.ts";
+import { Llama2Error } from "./errors.ts";
 import { driverProblem, isTooOld, seesGpu } from "./host/driver.ts";
 import { type MachineFacts, packageVersion, thisMachine } from "./host/facts.ts";
 import { askNvidiaSmi, type Gpu, type NvidiaSmi } from "./host/nvidia.ts";
 import { installing, type Problem } from "./host/system.ts";
 import { buildProblem } from "./host/toolkit.ts";
 import { thisWorld, type World } from "./host/world.ts";
-import { type Config, forward } from "./llama2/transformer.ts";
-import { loadTransformer, type WeightSource } from "./llama2/weights.ts";
+
+export type { Check };
 
 /** A backend, and whether it works here. */
 export interface DiagnosedBackend {
@@ -29,16 +26,6 @@ export interface DiagnosedBackend {
   /** Why it does not work, and the one next step: a command, where there is one. */
   reason?: string;
   next?: string;
-}
-
-/** A tiny forward pass, held against the reference. */
-export interface Check {
-  backend: BackendName;
-  precision: "fp32" | "int8";
-  /** Of the logits, as little-endian float32. */
-  logitsSha256: string;
-  /** Whether they are the reference's: bit for bit, or, where a backend is not exact, within 1e-4. */
-  same: boolean;
 }
 
 export interface Diagnosis {
@@ -55,26 +42,25 @@ export interface Diagnosis {
   well: boolean;
 }
 
-/** How a backend is opened. @throws Llama2Error E_DEVICE_UNAVAILABLE with the reason */
-type Open = (name: BackendName) => Promise<Backend>;
+/** How a backend is tried. @throws Llama2Error with the reason why it does not work */
+type CheckBackend = (name: BackendName) => Promise<Checked>;
 
 /**
  * Look at this machine: its processors and GPUs, which backends work, and whether they compute what the reference does.
  * Takes a second or two; nothing is changed.
  */
-export const doctor = (): Promise<Diagnosis> => diagnose(thisWorld, openBackend);
+export const doctor = (): Promise<Diagnosis> => diagnose(thisWorld, checkApart);
 
 /**
  * The same for any machine.
  * @internal
  */
-export async function diagnose(world: World, open: Open): Promise<Diagnosis> {
+export async function diagnose(world: World, checkBackend: CheckBackend): Promise<Diagnosis> {
   const smi = await askNvidiaSmi(world);
-  const references = [await referenceFor("fp32"), await referenceFor("int8")];
   const backends: DiagnosedBackend[] = [];
   const checks: Check[] = [];
   for (const name of BACKENDS) {
-    const found = await examine(name, references, world, smi, open);
+    const found = await examine(name, world, smi, checkBackend);
     backends.push(found.diagnosed);
     checks.push(...found.checks);
   }
@@ -93,28 +79,27 @@ export async function diagnose(world: World, open: Open): Promise<Diagnosis> {
   };
 }
 
-async function examine(name: BackendName, references: readonly Reference[], world: World, smi: NvidiaSmi, open: Open) {
-  const checks: Check[] = [];
+async function examine(name: BackendName, world: World, smi: NvidiaSmi, checkBackend: CheckBackend) {
   const exact = name !== "cuda";
   try {
-    const backend = await open(name);
-    for (const reference of references) checks.push(await check(backend, reference));
+    const { isa, checks } = await checkBackend(name);
     const wrong = checks.filter(({ same }) => !same).map(({ precision }) => precision);
-    if (wrong.length === 0) return { diagnosed: { name, works: true, exact, isa: backend.isa }, checks };
+    if (wrong.length === 0) return { diagnosed: { name, works: true, exact, isa }, checks };
     const reason = `it computes other logits than the reference (${wrong.join(", ")})`;
-    const diagnosed = { name, works: false, exact, isa: backend.isa, reason, next: rebuilding(name) };
-    return { diagnosed, checks };
+    return { diagnosed: { name, works: false, exact, isa, reason, next: rebuilding(name) }, checks };
   } catch (error) {
-    const problem = await problemOf(name, (error as Error).message, world, smi);
-    return { diagnosed: { name, works: false, exact, ...problem }, checks };
+    const problem = await problemOf(name, error as Error, world, smi);
+    return { diagnosed: { name, works: false, exact, ...problem }, checks: [] };
   }
 }
 
 const rebuilding = (name: BackendName): string | undefined =>
   name === "cpu" ? buildCommand("native") : name === "cuda" ? buildCommand("cuda") : undefined;
 
-/** @param said why it does not open, in its own words */
-async function problemOf(name: BackendName, said: string, world: World, smi: NvidiaSmi): Promise<Problem> {
+/** @param error why it does not work, in its own words */
+async function problemOf(name: BackendName, error: Error, world: World, smi: NvidiaSmi): Promise<Problem> {
+  const said = error.message;
+  if (error instanceof Llama2Error && error.code === "E_DEVICE_LOST") return { reason: said, next: rebuilding(name) };
   if (name === "cpu") return nativeProblem(said, world);
   if (name !== "cuda") return { reason: said };
   const driver = await driverProblem(world, smi);
@@ -160,69 +145,3 @@ async function hasNccl(world: World): Promise<boolean> {
     world.exists(`${folder}/libnccl.so.2`),
   );
 }
-
-// ----------------------------------------------------------------------------
-// the check
-
-const SHAPE = { dim: 64, hiddenDim: 176, nLayers: 2, nHeads: 4, nKvHeads: 2, vocabSize: 512, seqLen: 32 };
-const CONFIG: Config = { ...SHAPE, normEps: 1e-5, ropeTheta: 10000 };
-/** A prompt in one pass, as far as the backend can, and two tokens after it. */
-const TOKENS = [1, 300, 7, 42, 511, 260, 9, 128];
-const PROMPT = TOKENS.length - 2;
-/** Of the largest logit: how far a backend that adds in another order may be away. */
-const TOLERANCE = 1e-4;
-
-/** A model, and what the reference computes with it. */
-interface Reference {
-  precision: Check["precision"];
-  source: WeightSource;
-  logits: Float32Array; // (TOKENS.length, vocabSize)
-}
-
-async function referenceFor(precision: Check["precision"]): Promise<Reference> {
-  const source = randomModel(CONFIG, { int8: precision === "int8" });
-  const transformer = await loadTransformer(source);
-  const logits = joined(TOKENS.map((token, pos) => forward(transformer, token, pos).slice()));
-  return { precision, source, logits };
-}
-
-async function check(backend: Backend, { precision, source, logits: expected }: Reference): Promise<Check> {
-  const model = await backend.load(source, CONFIG.seqLen, { threads: Math.min(2, mostThreads()) });
-  try {
-    const context = model.openContext(1);
-    const read = (from: number, to: number) => {
-      const entries = TOKENS.slice(from, to).map((token, i) => ({ token, pos: from + i, sequence: 0 }));
-      return context.forward(entries, entries.length).slice();
-    };
-    const steps = Math.min(model.maxBatch, PROMPT);
-    const rows: Float32Array[] = [];
-    for (let pos = 0; pos < PROMPT; pos += steps) rows.push(read(pos, Math.min(PROMPT, pos + steps)));
-    for (let pos = PROMPT; pos < TOKENS.length; pos++) rows.push(read(pos, pos + 1));
-    context.dispose();
-    const logits = joined(rows);
-    return { backend: backend.name, precision, logitsSha256: sha256(logits), same: isSame(backend, logits, expected) };
-  } finally {
-    model.dispose();
-  }
-}
-
-function isSame({ exact }: Backend, logits: Float32Array, expected: Float32Array): boolean {
-  if (exact) return sha256(logits) === sha256(expected);
-  const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-  return logits.every((value, i) => Math.abs(value - expected[i]) <= TOLERANCE * largest);
-}
-
-function joined(rows: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(rows.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const row of rows) {
-    all.set(row, at);
-    at += row.length;
-  }
-  return all;
-}
-
-const sha256 = (numbers: Float32Array): string =>
-  createHash("sha256")
-    .update(new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength))
-    .digest("hex");

@@ -3,13 +3,14 @@
  */
 
 import type { Backend } from "./backend/backend.ts";
-import type { Precision } from "./backend/cuda/options.ts";
+import { countMemory, nativeOptionsOf, needsOf } from "./backend/cuda/memory.ts";
+import { PRECISIONS, type Precision } from "./backend/cuda/options.ts";
 import { availableBackends } from "./backend/load.ts";
 import { availableMemory } from "./backend/memory.ts";
 import { processors } from "./backend/processors.ts";
 import { bytesRead } from "./bench/bytes.ts";
 import { shapeOf } from "./bench/shapes.ts";
-import { readBandwidth } from "./bench/sweep.ts";
+import { sweep } from "./bench/sweep.ts";
 import { checkOptions, checkThat, checkWhole, show, usage } from "./check.ts";
 import { asInt8 } from "./checkpoint/int8.ts";
 import { open } from "./checkpoint/open.ts";
@@ -20,8 +21,6 @@ import { modelName } from "./files/modelName.ts";
 import { pathOf } from "./files/path.ts";
 import { askNvidiaSmi } from "./host/nvidia.ts";
 import { thisWorld, type World } from "./host/world.ts";
-import { defaultGroupSize } from "./llama2/quantize.ts";
-import { kvDimOf } from "./llama2/transformer.ts";
 import { groupSizeOf, isVector, tensorsOf, type WeightSource } from "./llama2/weights.ts";
 import { type ModelInfo, modelInfo } from "./modelInfo.ts";
 
@@ -110,16 +109,24 @@ export async function fitInto(world: World, model: string | URL | undefined, opt
     const counts = countsOf(source, await backendOfMachine());
     const needs = counts.map((count) => needOf(count, context, batch));
     const found = memory === undefined ? await placesOf(world) : [stated(memory)];
-    const places = found.map((place): Place => {
-      const fits = counts
-        .filter(({ backend }) => backend === place.backend)
-        .map((count) =>
-          fitOf(count, place.available, source.config.seqLen, context, batch, bandwidth ?? measured(count)),
-        );
-      return { ...place, fits };
-    });
+    const places: Place[] = [];
+    for (const place of found) {
+      const fits: Fit[] = [];
+      for (const count of counts.filter(({ backend }) => backend === place.backend)) {
+        const speed = bandwidth ?? (await measured(count));
+        fits.push(fitOf(count, place.available, seqLen, context, batch, speed));
+      }
+      places.push({ ...place, fits });
+    }
     const info = modelInfo(source, { ...source.config, seqLen: context }, { name, format });
-    return { model: info, context, batch, needs, places, advice: adviceOn(needs, places, context) };
+    return {
+      model: info,
+      context,
+      batch,
+      needs,
+      places,
+      advice: adviceOn(needs, places, context, cudaRefusal(source)),
+    };
   } finally {
     close();
   }
@@ -142,15 +149,11 @@ async function sourceOf(model: string | URL | undefined, shape: string | undefin
 const SWEPT = 2 ** 28;
 const SWEEP_SECONDS = 0.1;
 
-/** GB/s at which so many bytes are read, in this machine's memory, where that can be measured. */
-function measured({ backend, readPerToken }: Count): number | undefined {
+/** GB/s at which so many bytes are read, in this machine's memory. */
+async function measured({ backend, readPerToken }: Count): Promise<number | undefined> {
   if (backend !== "cpu") return undefined;
-  try {
-    return readBandwidth(Math.min(SWEPT, readPerToken(0)), processors(), SWEEP_SECONDS);
-  } catch (error) {
-    if (error instanceof Llama2Error) return undefined; // the native addon has not been built
-    throw error;
-  }
+  const bytes = Math.min(SWEPT, readPerToken(0));
+  return (await sweep({ device: "cpu", bytes, threads: processors() }, SWEEP_SECONDS)).gbPerSecond;
 }
 
 /** How a model is counted on a backend, in a precision, for any context. */
@@ -182,39 +185,33 @@ function countsOf(source: WeightSource, machine: Backend): Count[] {
     const at = (context: number) => machine.estimate(of, context, { threads: 0 });
     counts.push({ backend: "cpu", precision, at, readPerToken: reads(of, {}) });
   }
-  for (const precision of isInt8 ? (["int8"] as const) : (["fp32", "fp16", "int8"] as const)) {
+  const onGpu = cudaRefusal(source) ? [] : isInt8 ? (["int8"] as const) : PRECISIONS;
+  for (const precision of onGpu) {
     const of = precision === "int8" ? asInt8(source) : source;
-    const halves = { weights: precision === "fp16", kv: isLarge(source) };
-    const at = (context: number) => onGpu(source, precision, context);
+    const own = nativeOptionsOf(source, { precision });
+    const halves = { weights: precision === "fp16", kv: own.kvPrecision === "fp16" };
+    const at = (context: number) => {
+      const needs = needsOf((slots) => countMemory({ ...source.config, seqLen: context }, own, slots));
+      return { ...needs, scratch: needs.scratch + CUDA_BYTES };
+    };
     counts.push({ backend: "cuda", precision, at, readPerToken: reads(of, halves) });
   }
   return counts;
 }
 
-/** From so many weights on, the cuda backend keeps keys and values as fp16. */
-const LARGE = 1e9;
-const isLarge = (source: WeightSource): boolean => countWeights(source) >= LARGE;
-const countWeights = (source: WeightSource): number =>
-  tensorsOf(source).reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
+/** Why the cuda backend does not take a model, if so. */
+function cudaRefusal(source: WeightSource): string | undefined {
+  try {
+    nativeOptionsOf(source);
+    return undefined;
+  } catch (error) {
+    if (error instanceof Llama2Error) return error.message;
+    throw error;
+  }
+}
 
-/** The cuda backend makes room for passes of so many tokens (native/cuda/context.cu). */
-const PASS = 32;
 /** What CUDA itself takes on a card for a process: 300 to 500 MB are common. */
 const CUDA_BYTES = 450e6;
-
-/** As the cuda backend counts, for cards that are not here: its addon can only be asked beside a driver. */
-function onGpu(source: WeightSource, precision: Precision, context: number): ReturnType<Count["at"]> {
-  const p = source.config;
-  let weights = 0;
-  for (const { name, layers, d, n } of tensorsOf(source)) {
-    const groupSize = isVector(name) ? 0 : groupSizeOf(source.formatOf(name)) || defaultGroupSize(p);
-    const each = isVector(name) || precision === "fp32" ? 4 : precision === "fp16" ? 2 : 1 + 4 / groupSize;
-    weights += layers * d * n * each;
-  }
-  const perPosition = 2 * p.nLayers * kvDimOf(p) * (isLarge(source) ? 2 : 4);
-  const entry = 4 * (2 * p.dim + p.hiddenDim + p.vocabSize);
-  return { weights, perSequence: perPosition * context + 16 * p.vocabSize, scratch: PASS * entry + CUDA_BYTES };
-}
 
 function needOf({ backend, precision, at }: Count, context: number, batch: number): Need {
   const { weights, perSequence, scratch } = at(context);
@@ -269,8 +266,14 @@ async function placesOf(world: World): Promise<Room[]> {
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1)} GB`;
 
 /** For each place, what the owner of the model should know. */
-function adviceOn(needs: readonly Need[], places: readonly Place[], context: number): string[] {
+function adviceOn(
+  needs: readonly Need[],
+  places: readonly Place[],
+  context: number,
+  refusal: string | undefined,
+): string[] {
   return places.map(({ name, backend, available, fits }) => {
+    if (backend === "cuda" && refusal) return `${name}: ${refusal}`;
     const mine = needs.filter((need) => need.backend === backend);
     const need = (precision: Precision) => gigabytes(mine.find((one) => one.precision === precision)?.total ?? 0);
     const best = fits.find((one) => one.fits);

@@ -1,12 +1,16 @@
 /*
  * What is wrong with a machine, and the one next step. The machines are described: helpers/nvidia.ts says from what.
  */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 import type { Backend } from "../src/backend/backend.ts";
 import type { BackendName } from "../src/backend/names.ts";
 import { openBackend } from "../src/backend/openers.ts";
 import { ts } from "../src/backend/ts/ts.ts";
 import { type Diagnosis, diagnose, doctor } from "../src/doctor.ts";
+import { checkApart, checkBackend } from "../src/doctorCheck.ts";
 import { Llama2Error } from "../src/errors.ts";
 import { hasAddon, needsAddon } from "./helpers/backends.ts";
 import { llama2 } from "./helpers/cli.ts";
@@ -22,6 +26,7 @@ import {
   smi,
   UBUNTU,
 } from "./helpers/nvidia.ts";
+import { tempDir } from "./helpers/temp.ts";
 import { type Described, worldOf } from "./helpers/world.ts";
 
 const unavailable = (message: string) => new Llama2Error("E_DEVICE_UNAVAILABLE", message);
@@ -33,8 +38,13 @@ const openers = (cuda: string) => async (name: BackendName) => {
   return { ...ts, name };
 };
 
+/** Tried in this process. */
+const here = (open: (name: BackendName) => Promise<Backend>) => async (name: BackendName) => {
+  return checkBackend(await open(name));
+};
+
 async function cudaOf(described: Described[], cuda = NOT_BUILT) {
-  const found = await diagnose(worldOf(...described), openers(cuda));
+  const found = await diagnose(worldOf(...described), here(openers(cuda)));
   const { works, reason, next } = found.backends[0];
   return { works, reason, next, well: found.well, advice: found.advice };
 }
@@ -278,7 +288,7 @@ describe("the cpu backend", () => {
   };
 
   it("that is not built leaves a machine unwell, and the next step is to build it", async () => {
-    const found = await diagnose(worldOf(UBUNTU, TOOLS), withoutCpu);
+    const found = await diagnose(worldOf(UBUNTU, TOOLS), here(withoutCpu));
     expect(found.well).toBe(false);
     expect(found.backends[1]).toMatchObject({
       name: "cpu",
@@ -289,7 +299,7 @@ describe("the cpu backend", () => {
   });
 
   it("that is not built, without a compiler, needs that first", async () => {
-    const found = await diagnose(worldOf(UBUNTU), withoutCpu);
+    const found = await diagnose(worldOf(UBUNTU), here(withoutCpu));
     expect(found.backends[1].next).toBe("sudo apt install build-essential python3");
     expect(found.advice).toEqual(["for the cpu backend: sudo apt install build-essential python3"]);
   });
@@ -318,7 +328,7 @@ describe("the check", () => {
       },
     };
     const open = async (name: BackendName) => (name === "cpu" ? off : { ...ts, name });
-    const { backends, checks, well } = await diagnose(worldOf(UBUNTU), open);
+    const { backends, checks, well } = await diagnose(worldOf(UBUNTU), here(open));
     expect(backends[1]).toMatchObject({
       works: false,
       reason: "it computes other logits than the reference (int8)",
@@ -327,6 +337,32 @@ describe("the check", () => {
     expect(checks.filter(({ same }) => !same).map(({ backend, precision }) => [backend, precision])).toEqual([
       ["cpu", "int8"],
     ]);
+    expect(well).toBe(false);
+  });
+});
+
+describe("a backend that takes its process down", () => {
+  const script = (body: string) => {
+    const path = join(tempDir(), "child.mjs");
+    writeFileSync(path, body);
+    return pathToFileURL(path);
+  };
+
+  it.each([
+    ["crashes", 'process.kill(process.pid, "SIGSEGV"); setInterval(() => {}, 1000)', "ended with SIGSEGV"],
+    ["ends", "process.exit(7)", "ended with status 7"],
+    ["hangs", "for (;;);", "was not done after 0.5 s"],
+  ])("and %s does not take doctor with it", async (_, body, how) => {
+    const crashing = async (name: BackendName) => {
+      return name === "cpu" ? checkApart(name, script(body), 500) : checkBackend({ ...ts, name });
+    };
+    const { backends, well } = await diagnose(worldOf(UBUNTU), crashing);
+    expect(backends[1]).toMatchObject({
+      works: false,
+      reason: `the process that tried it ${how}`,
+      next: "npm run build:native",
+    });
+    expect(backends[2].works).toBe(true);
     expect(well).toBe(false);
   });
 });

@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <algorithm>
+#include <chrono>
 #include <fstream>
 
 #include "host.h"
@@ -120,6 +122,30 @@ size_t freeMemory(int device) {
   size_t available = 0, total = 0;
   check(cudaMemGetInfo(&available, &total), "cudaMemGetInfo");
   return available;
+}
+
+double copyBandwidth(int device, size_t bytes, double seconds) {
+  constexpr int kCopies = 5;  // between two looks at the clock
+  const size_t size = std::max(size_t{4096}, std::min(bytes, freeMemory(device) / 4));
+  const Buffer<uint8_t> from(size), to(size);
+  const Stream stream;
+  check(cudaMemsetAsync(from.get(), 0x5a, size, stream.get()), "cudaMemsetAsync");
+  const auto copy = [&] {
+    for (int i = 0; i < kCopies; i++) {
+      check(cudaMemcpyAsync(to.get(), from.get(), size, cudaMemcpyDeviceToDevice, stream.get()), "cudaMemcpyAsync");
+    }
+    stream.wait();
+  };
+  copy();
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  double copied = 0, elapsed = 0;
+  do {
+    copy();
+    copied += 2.0 * size * kCopies;
+    elapsed = std::chrono::duration<double>(Clock::now() - start).count();
+  } while (elapsed < seconds);
+  return copied / elapsed;
 }
 
 void requireFree(size_t bytes, const char* what) {

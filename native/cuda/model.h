@@ -44,6 +44,12 @@ std::vector<Device> devices();
 /* Free memory of a device in bytes. Creates this process's context on the device. Throws kDeviceUnavailable. */
 size_t freeMemory(int device);
 
+/*
+ * Bytes a second that are read and written while memory of a device is copied to itself, again and again for so many
+ * seconds. `bytes` are copied at a time, or what a quarter of its free memory allows. Throws kDeviceUnavailable.
+ */
+double copyBandwidth(int device, size_t bytes, double seconds);
+
 /* The CUDA version of this build and of the driver, such as "13.0"; "none" without a driver. */
 std::string runtimeVersion();
 std::string driverVersion();

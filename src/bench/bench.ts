@@ -107,7 +107,7 @@ class Bench {
       if (waiting.length === before) break;
     }
     this.sweeps.end();
-    const warnings = this.conditions.after(this.rows);
+    const warnings = [...this.conditions.after(this.rows), ...this.sweeps.warnings()];
     if (this.apart) warnings.push("not all models fitted into memory at once: their runs did not alternate");
     return {
       bench: 1,

@@ -5,7 +5,7 @@
 import { describe } from "../run/failure.ts";
 import { Engine } from "./engine.ts";
 import type { FromChild, ToChild } from "./process.ts";
-import { readBandwidth } from "./sweep.ts";
+import { sweep } from "./sweep.ts";
 
 let engine: Engine | undefined;
 
@@ -17,7 +17,7 @@ process.on("message", async (message: ToChild) => {
       engine = await Engine.load(message.spec);
       send({ type: "loaded", info: engine.info });
     } else if (message.type === "sweep") {
-      send({ type: "swept", gbPerSecond: readBandwidth(message.bytes, message.threads, message.seconds) });
+      send({ type: "swept", swept: await sweep(message.sweep, message.seconds) });
     } else if (engine) {
       send({ type: "sample", sample: engine.run(message.work) });
     }

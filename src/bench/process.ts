@@ -6,15 +6,16 @@ import { Llama2Error } from "../errors.ts";
 import { revive } from "../run/failure.ts";
 import type { FailureInfo } from "../run/protocol.ts";
 import type { EngineInfo, EngineSpec, Sample, Work } from "./engine.ts";
+import type { Sweep, Swept } from "./sweep.ts";
 
 export type ToChild =
   | { type: "load"; spec: EngineSpec }
   | { type: "run"; work: Work }
-  | { type: "sweep"; bytes: number; threads: number; seconds: number };
+  | { type: "sweep"; sweep: Sweep; seconds: number };
 export type FromChild =
   | { type: "loaded"; info: EngineInfo }
   | { type: "sample"; sample: Sample }
-  | { type: "swept"; gbPerSecond: number }
+  | { type: "swept"; swept: Swept }
   | { type: "failed"; error: FailureInfo };
 
 export class EngineProcess {
@@ -54,11 +55,11 @@ export class EngineProcess {
 export class SweepProcess {
   private readonly child = forked();
 
-  /** GB/s. @throws Llama2Error E_DEVICE_UNAVAILABLE without the native addon */
-  async run(bytes: number, threads: number, seconds: number): Promise<number> {
-    const answer = await ask(this.child, { type: "sweep", bytes, threads, seconds });
+  /** @throws Llama2Error E_DEVICE_UNAVAILABLE where the device's memory cannot be measured */
+  async run(sweep: Sweep, seconds: number): Promise<Swept> {
+    const answer = await ask(this.child, { type: "sweep", sweep, seconds });
     if (answer.type !== "swept") throw new Error("the process that reads memory has not read it");
-    return answer.gbPerSecond;
+    return answer.swept;
   }
 
   end(): void {

@@ -5,6 +5,7 @@ import type { Precision } from "../backend/cuda/options.ts";
 import type { BackendName } from "../backend/names.ts";
 import type { MachineFacts } from "../host/facts.ts";
 import type { Receipt } from "../receipt.ts";
+import type { Swept } from "./sweep.ts";
 
 /** How a measurement is printed. */
 export const FORMATS = ["table", "md", "csv", "jsonl", "json"] as const;
@@ -63,10 +64,13 @@ export interface Row {
 
 /** How fast memory is read, in the same run: a sweep over as many bytes as a token reads, with as many threads. */
 export interface Bandwidth {
+  /** "cpu", "cuda", or of several GPUs "cuda 1". */
   device: string;
   threads: number;
   bytes: number;
   gbPerSecond: number;
+  /** How it was measured; of a GPU what was copied counts twice, as read and as written. */
+  by: Swept["by"];
 }
 
 export interface BenchResult {

@@ -4,35 +4,31 @@
 import { Llama2Error } from "../errors.ts";
 import { SweepProcess } from "./process.ts";
 import { type Bandwidth, spreadOf } from "./result.ts";
-
-export interface Sweep {
-  bytes: number;
-  threads: number;
-}
+import type { Sweep, Swept } from "./sweep.ts";
 
 export class Sweeps {
   private process: SweepProcess | undefined;
-  private available = true;
-  private readonly runs = new Map<string, { sweep: Sweep; speeds: number[] }>();
+  private readonly unavailable = new Set<Sweep["device"]>();
+  private readonly runs = new Map<string, { sweep: Sweep; by: Swept["by"]; speeds: number[] }>();
 
   /** All that differ. */
   neededBy(rows: readonly { sweep: Sweep | undefined }[]): Sweep[] {
     const needed = new Map<string, Sweep>();
     for (const { sweep } of rows) if (sweep) needed.set(keyOf(sweep), sweep);
-    return this.available ? [...needed.values()] : [];
+    return [...needed.values()].filter(({ device }) => !this.unavailable.has(device));
   }
 
-  /** Without the native addon nothing is measured. */
+  /** Of a device whose memory cannot be measured, nothing is. */
   async run(sweep: Sweep, seconds: number): Promise<void> {
     try {
       this.process ??= new SweepProcess();
-      const speed = await this.process.run(sweep.bytes, sweep.threads, seconds);
-      const known = this.runs.get(keyOf(sweep)) ?? { sweep, speeds: [] };
-      known.speeds.push(speed);
+      const { gbPerSecond, by } = await this.process.run(sweep, seconds);
+      const known = this.runs.get(keyOf(sweep)) ?? { sweep, by, speeds: [] };
+      known.speeds.push(gbPerSecond);
       this.runs.set(keyOf(sweep), known);
     } catch (error) {
       if (!(error instanceof Llama2Error) || error.code === "E_DEVICE_LOST") throw error;
-      this.available = false;
+      this.unavailable.add(sweep.device);
     }
   }
 
@@ -43,9 +39,17 @@ export class Sweeps {
   }
 
   bandwidth(): Bandwidth[] {
-    return [...this.runs.values()].map(({ sweep: { bytes, threads }, speeds }) => {
-      return { device: "cpu", threads, bytes, gbPerSecond: spreadOf(speeds).median };
+    return [...this.runs.values()].map(({ sweep: { device, index, bytes, threads }, by, speeds }) => {
+      const name = index ? `${device} ${index}` : device;
+      return { device: name, threads, bytes, gbPerSecond: spreadOf(speeds).median, by };
     });
+  }
+
+  /** What must be said about them. */
+  warnings(): string[] {
+    const searched = [...this.runs.values()].some(({ by }) => by === "searching");
+    const instead = "the limit is how fast JavaScript searches memory, since the native addon does not work here";
+    return searched ? [`${instead}: it may be higher`] : [];
   }
 
   end(): void {
@@ -53,4 +57,4 @@ export class Sweeps {
   }
 }
 
-const keyOf = ({ bytes, threads }: Sweep): string => `${bytes} ${threads}`;
+const keyOf = ({ device, index = 0, bytes, threads }: Sweep): string => [device, index, bytes, threads].join(" ");

@@ -8,7 +8,7 @@ import type { Telling } from "./judge.ts";
 import type { Planned, Test } from "./plan.ts";
 import type { EngineProcess } from "./process.ts";
 import { type Row, spreadOf } from "./result.ts";
-import { MOST_SWEPT } from "./sweep.ts";
+import { MOST_SWEPT, type Sweep } from "./sweep.ts";
 
 /** Fewer say nothing. */
 const LEAST = 8;
@@ -77,11 +77,12 @@ export class Track {
   }
 
   /** The sweep that its speed is held against: the bytes of weights that a pass reads, and the threads that do. */
-  get sweep(): { bytes: number; threads: number } | undefined {
-    const { kind } = this.test;
+  get sweep(): Sweep | undefined {
+    if (this.test.kind === "pp") return undefined;
     const { bytes, threads } = this.process.info;
-    if (kind === "pp" || this.planned.spec.backend === "cuda") return undefined;
-    return { bytes: Math.min(MOST_SWEPT, Math.round(bytes.weights)), threads };
+    const { backend, device } = this.planned.spec;
+    const swept = { bytes: Math.min(MOST_SWEPT, Math.round(bytes.weights)), threads };
+    return backend === "cuda" ? { device: "cuda", index: device, ...swept } : { device: "cpu", ...swept };
   }
 
   get hasRuns(): boolean {

@@ -49,6 +49,34 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
     return stderr.trimEnd();
   };
 
+  it("bench holds its rows against copying the device's memory", async () => {
+    const args = [
+      "--shape",
+      "32,88,2,4,2,300,64",
+      "-p",
+      "0",
+      "-n",
+      "8",
+      "-r",
+      "1",
+      "--precision",
+      "fp32",
+      "--batch",
+      "1",
+    ];
+    const { code, stdout, stderr } = await run(["bench", "--backend", "cuda,ts", ...args, "--json"]);
+    expect({ code }, stderr + stdout).toEqual({ code: 0 });
+    const { bandwidth, rows } = JSON.parse(stdout.toString());
+    expect(bandwidth).toContainEqual({
+      device: "cuda",
+      threads: 1,
+      bytes: expect.any(Number),
+      gbPerSecond: expect.any(Number),
+      by: "copying",
+    });
+    for (const row of rows) expect(row.percentOfBandwidth).toBeGreaterThan(0);
+  });
+
   describe("tells stories", () => {
     const goldens = golden<{ cases: GenerateCase[] }>("bundled-model.json").cases;
 

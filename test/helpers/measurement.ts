@@ -44,7 +44,7 @@ export function measurement(changes: Partial<Row> = {}): BenchResult {
       os: "linux",
     },
     warnings: ["the machine is busy"],
-    bandwidth: [{ device: "cpu", threads: 1, bytes: 60e6, gbPerSecond: 20 }],
+    bandwidth: [{ device: "cpu", threads: 1, bytes: 60e6, gbPerSecond: 20, by: "reading" }],
     rows: [
       row("ts", "fp32", 1, 68),
       row("wasm", "fp32", 1, 416),

@@ -53,10 +53,21 @@ Napi::Value estimateMemory(const Napi::CallbackInfo& info) {
   });
 }
 
+/* copyBandwidth(device, bytes, seconds): bytes a second */
+Napi::Value copyBandwidth(const Napi::CallbackInfo& info) {
+  return guarded<Napi::Value>(info.Env(), [&] {
+    const int device = whole(info[0], "device", 0, 0x7fffffff);
+    const int bytes = whole(info[1], "bytes", 1, 0x7fffffff);
+    const double seconds = number(info[2]);
+    return Napi::Number::New(info.Env(), llama2::cuda::copyBandwidth(device, static_cast<size_t>(bytes), seconds));
+  });
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("devices", Napi::Function::New(env, devices, "devices"));
   exports.Set("freeMemory", Napi::Function::New(env, freeMemory, "freeMemory"));
   exports.Set("estimateMemory", Napi::Function::New(env, estimateMemory, "estimateMemory"));
+  exports.Set("copyBandwidth", Napi::Function::New(env, copyBandwidth, "copyBandwidth"));
   exports.Set("Model", Model::define(env));
   exports.Set("Context", Context::define(env));
   return exports;

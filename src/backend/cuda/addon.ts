@@ -63,6 +63,8 @@ export interface CudaAddon {
   freeMemory(device: number): number;
   /** Bytes that a model and a context with so many slots take. */
   estimateMemory(config: Config, options: NativeOptions, slots: number): { weights: number; context: number };
+  /** Bytes a second that are read and written while so many are copied on a device, again and again. */
+  copyBandwidth(device: number, bytes: number, seconds: number): number;
   Model: new (
     config: Config,
     options: NativeOptions,

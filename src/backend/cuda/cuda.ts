@@ -7,17 +7,16 @@
 import { Llama2Error } from "../../errors.ts";
 import { defaultGroupSize } from "../../llama2/quantize.ts";
 import { type Config, ropeFrequencies } from "../../llama2/transformer.ts";
-import { type Holdings, tensorsOf, type WeightSource } from "../../llama2/weights.ts";
+import type { WeightSource } from "../../llama2/weights.ts";
 import type { Backend, LoadedModel, LoadOptions, Memory } from "../backend.ts";
-import { calling, commonGroupSize, fill, typedError } from "../native.ts";
+import { calling, fill, typedError } from "../native.ts";
 import { type CudaAddon, loadCudaAddon, type NativeOptions } from "./addon.ts";
 import { openContext } from "./context.ts";
-import { type CudaOptions, PRECISIONS, type Precision } from "./options.ts";
+import { nativeOptionsOf, needsOf } from "./memory.ts";
+import { PRECISIONS } from "./options.ts";
 
 /** The most sequences that are live at once, and tokens of a prompt that are read at once. */
 const MAX_BATCH = 512;
-/** From so many weights on, keys and values are fp16. */
-const LARGE = 1e9;
 
 /**
  * The cuda backend.
@@ -32,7 +31,7 @@ export function openCuda(path?: string): Backend {
     exact: false,
     estimate: (source, contextLength, { own }) => {
       const config = { ...source.config, seqLen: contextLength };
-      return calling(() => memoryOf(addon, config, optionsOf(source, own)));
+      return calling(() => memoryOf(addon, config, nativeOptionsOf(source, own)));
     },
     load: (source, contextLength, options) => loadModel(addon, source, contextLength, options),
   };
@@ -45,7 +44,7 @@ async function loadModel(
   options: LoadOptions,
 ): Promise<LoadedModel> {
   const config = { ...source.config, seqLen: contextLength };
-  const wanted = optionsOf(source, options.own);
+  const wanted = nativeOptionsOf(source, options.own);
   const model = calling(() => {
     requireMemory(addon, config, wanted, options.name ?? "the model");
     return new addon.Model(config, wanted, ropeFrequencies(config));
@@ -67,29 +66,10 @@ async function loadModel(
   };
 }
 
-function optionsOf(source: Holdings, { precision, kvPrecision, device = 0 }: CudaOptions = {}): NativeOptions {
-  const { config, sharedClassifier } = source;
-  const groupSize = commonGroupSize(source, "cuda");
-  const own: Precision = groupSize > 0 ? "int8" : "fp32";
-  const chosen = precision ?? own;
-  return {
-    precision: chosen,
-    groupSize: chosen === "int8" && groupSize === 0 ? defaultGroupSize(config) : groupSize,
-    kvPrecision: kvPrecision ?? (countWeights(source) < LARGE ? "fp32" : "fp16"),
-    sharedClassifier,
-    device,
-  };
-}
-
-const countWeights = (source: Holdings): number =>
-  tensorsOf(source).reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
-
-/** What a model takes, and what of its device nobody uses. The scratch is that of up to 32 sequences. */
+/** What a model takes, and what of its device nobody uses. */
 function memoryOf(addon: CudaAddon, config: Config, options: NativeOptions): Memory {
   const available = addon.freeMemory(options.device);
-  const { weights, context } = addon.estimateMemory(config, options, 1);
-  const perSequence = addon.estimateMemory(config, options, 2).context - context;
-  return { weights, perSequence, scratch: context - perSequence, available };
+  return { ...needsOf((slots) => addon.estimateMemory(config, options, slots)), available };
 }
 
 /**
