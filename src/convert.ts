@@ -1,7 +1,6 @@
 /*
  * From any model that can be opened to a checkpoint of llama2.c, or to a folder of Hugging Face's.
  */
-import { copyFileSync, existsSync, realpathSync } from "node:fs";
 import { extname, join } from "node:path";
 import { checkFunction, checkOneOf, checkOptions, checkSignal, checkWhole, show, usage } from "./check.ts";
 import { checkGroupSize } from "./checkpoint/groupSize.ts";
@@ -13,7 +12,8 @@ import { formatTokenizer } from "./checkpoint/tokenizer/bin.ts";
 import { type FoundTokenizer, findTokenizer, namedTokenizer } from "./checkpoint/tokenizer/find.ts";
 import { Llama2Error } from "./errors.ts";
 import { filesAt } from "./files/disk.ts";
-import { OutputFile } from "./files/outputFile.ts";
+import { InputFile } from "./files/inputFile.ts";
+import { checkReplacesNone, writeWhole } from "./files/outputFile.ts";
 import { pathOf } from "./files/path.ts";
 import { f32 } from "./llama2/math.ts";
 import { defaultGroupSize } from "./llama2/quantize.ts";
@@ -75,9 +75,7 @@ export async function convert(
   checkConvertOptions(options);
   const { to = "v1", groupSize, context, normEps, ropeTheta, tokenizer: chosen, prove, onProof, ...writing } = options;
   const named = chosen === undefined ? undefined : pathOf("the tokenizer", chosen);
-  if (existsSync(out) && existsSync(source) && realpathSync(out) === realpathSync(source)) {
-    throw new Llama2Error("E_USAGE", `${out} would replace the model that it is made from`);
-  }
+  checkReplacesNone(out, [source]);
   const model = await recognise(filesAt(source));
   const proofOf = async (weights: WeightSource, config: Config) =>
     prove ? proveIt(model, weights, config, out, { onProgress: onProof, signal: writing.signal }) : undefined;
@@ -92,6 +90,7 @@ export async function convert(
     const { sharedClassifier } = weights;
     const notes: string[] = [];
     const tokenizer = await tokenizerFor(source, named, config.vocabSize, notes);
+    checkReplacesNone(out, [...model.files.map(({ name }) => name), ...(tokenizer ? [tokenizer.path] : [])]);
     if (to === "safetensors") {
       await writeHuggingFace(out, weightsWith(weights, config), numberType(model), writing);
       const written = tokenizer && writeTokenizer(join(out, "tokenizer"), tokenizer, notes);
@@ -190,14 +189,7 @@ function writeTokenizer(
   notes: string[],
 ): string | undefined {
   if (!tokenizer.prepare) {
-    const file = new OutputFile(`${name}.bin`);
-    try {
-      file.write(formatTokenizer(tokenizer, pieces), 0);
-      file.finish();
-    } catch (error) {
-      file.discard();
-      throw error;
-    }
+    writeWhole(`${name}.bin`, formatTokenizer(tokenizer, pieces));
     return `${name}.bin`;
   }
   if (kind === "gguf") {
@@ -205,6 +197,17 @@ function writeTokenizer(
     return undefined;
   }
   const copy = name + extname(path);
-  copyFileSync(path, copy);
+  writeWhole(copy, bytesOf(path));
   return copy;
+}
+
+function bytesOf(path: string): Uint8Array {
+  const file = new InputFile(path);
+  try {
+    const bytes = new Uint8Array(file.size);
+    file.read(bytes, 0);
+    return bytes;
+  } finally {
+    file.close();
+  }
 }

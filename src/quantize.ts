@@ -1,14 +1,14 @@
 /*
  * From a float32 model to an int8 checkpoint, a quarter of its size.
  */
-import { existsSync, realpathSync } from "node:fs";
 import { checkFunction, checkOptions, checkSignal } from "./check.ts";
 import { checkGroupSize } from "./checkpoint/groupSize.ts";
 import type { Header } from "./checkpoint/llama2c/header.ts";
 import { type WriteOptions, writeCheckpoint } from "./checkpoint/llama2c/write.ts";
-import { open } from "./checkpoint/open.ts";
+import { recognise } from "./checkpoint/open.ts";
 import { Llama2Error } from "./errors.ts";
 import { filesAt } from "./files/disk.ts";
+import { checkReplacesNone } from "./files/outputFile.ts";
 import { pathOf } from "./files/path.ts";
 import { defaultGroupSize } from "./llama2/quantize.ts";
 import { isVector, tensorsOf } from "./llama2/weights.ts";
@@ -32,19 +32,18 @@ export async function quantize(from: string | URL, to: string | URL, options: Qu
   checkSignal(options.signal);
   checkFunction("onProgress", options.onProgress);
   const { groupSize, ...writing } = options;
-  const model = await open(filesAt(inPath));
+  const { files, weights, close } = await recognise(filesAt(inPath));
   try {
+    const model = weights();
     const { config, sharedClassifier } = model;
     const isInt8 = tensorsOf(model).some(({ name }) => !isVector(name) && model.formatOf(name) !== "float32");
     if (isInt8) throw new Llama2Error("E_USAGE", `${inPath} is int8 already`);
-    if (existsSync(outPath) && realpathSync(outPath) === realpathSync(inPath)) {
-      throw new Llama2Error("E_USAGE", `${outPath} would replace the float32 model that it is made from`);
-    }
+    checkReplacesNone(outPath, [inPath, ...files.map(({ name }) => name)]);
     if (groupSize !== undefined) checkGroupSize(groupSize, model, inPath);
     const header: Header = { version: 2, config, sharedClassifier, groupSize: groupSize ?? defaultGroupSize(config) };
     await writeCheckpoint(outPath, header, model, writing);
     return header;
   } finally {
-    model.close();
+    close();
   }
 }

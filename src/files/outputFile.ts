@@ -2,7 +2,17 @@
  * Files that are there as a whole or not at all.
  */
 import { randomUUID } from "node:crypto";
-import { closeSync, fsyncSync, openSync, realpathSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { Llama2Error } from "../errors.ts";
 import { reasonOf } from "./reasons.ts";
 
@@ -53,6 +63,30 @@ export class OutputFile {
   private close(): void {
     if (this.open) closeSync(this.fd);
     this.open = false;
+  }
+}
+
+/** Write a file of these bytes, whole or not at all. */
+export function writeWhole(path: string, bytes: Uint8Array): void {
+  const file = new OutputFile(path);
+  try {
+    file.write(bytes, 0);
+    file.finish();
+  } catch (error) {
+    file.discard();
+    throw error;
+  }
+}
+
+/**
+ * @param sources the files that `out` is made from
+ * @throws Llama2Error E_USAGE if it is one of them, by whatever path
+ */
+export function checkReplacesNone(out: string, sources: readonly string[]): void {
+  const placeOf = (path: string) => (existsSync(path) ? realpathSync(path) : undefined);
+  const place = placeOf(out);
+  if (place !== undefined && sources.some((source) => placeOf(source) === place)) {
+    throw new Llama2Error("E_USAGE", `${out} would replace what it is made from`);
   }
 }
 

@@ -106,6 +106,25 @@ describe("a Hugging Face folder converted", () => {
     const source = folder();
     await rejected("E_USAGE", convert(source, source));
   });
+
+  it.each(["config.json", "model.safetensors", "tokenizer.model"])("is not written over its %s", async (name) => {
+    const source = folder();
+    const path = join(source, name);
+    const before = readFileSync(path);
+    for (const to of ["v1", "v2"] as const) {
+      expect((await rejected("E_USAGE", convert(source, path, { to }))).message).toContain("would replace");
+    }
+    if (name !== "tokenizer.model") await rejected("E_USAGE", quantize(source, path));
+    expect(readFileSync(path)).toEqual(before);
+  });
+
+  it("whose tokenizer's place is taken by a folder fails with a typed error", async () => {
+    const path = out();
+    mkdirSync(path.replace(".bin", ".tokenizer.model"));
+    const added = folder({}, [[3, 0]]);
+    const { message } = await rejected("E_FILE", convert(added, path));
+    expect(message).toMatch(/tokenizer\.model: it is a directory/);
+  });
 });
 
 describe("Q8_0 of GGUF converted", () => {
