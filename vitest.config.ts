@@ -10,6 +10,7 @@ export default defineConfig({
     env: { LLAMA2_TESTS: full ? "full" : "" },
     globalSetup: ["test/helpers/setup.ts"],
     maxWorkers: "100%", // all cores, where vitest would keep one for itself
+    isolate: full, // a process for each file costs 0.12 s of CPU: fast tests share one for each core
     testTimeout: 120_000,
     hookTimeout: 120_000,
     // Tests are written against src/ and run against what was built from it: the code that a user has, at its speed.

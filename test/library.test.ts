@@ -3,8 +3,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadModel, type Model, type Token } from "../src/index.ts";
-import { checkpointFile, type Shape } from "./helpers/checkpoint.ts";
 import { runScript } from "./helpers/child.ts";
+import { slowFile } from "./helpers/sparse.ts";
 
 let model: Model;
 beforeAll(async () => {
@@ -12,8 +12,6 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
-/** About 15 ms a token on the ts backend. */
-const SLOW: Shape = [384, 1024, 8, 8, 8, 2048, 1024];
 const greedy = { temperature: 0 };
 
 describe("the tokenizer", () => {
@@ -118,7 +116,7 @@ describe("a generation", () => {
   });
 
   it("has timings and a reason also after a cancel", async () => {
-    const slow = await loadModel(checkpointFile(SLOW), { backend: "ts", tokenizer: null });
+    const slow = await loadModel(slowFile(), { backend: "ts", tokenizer: null });
     const controller = new AbortController();
     const story = slow.generate([1, 5], { ...greedy, eos: false, signal: controller.signal });
     const reading = (async () => {

@@ -3,9 +3,10 @@ import { openFile } from "../src/checkpoint/openFile.ts";
 import { loadModel, type Model, type Token } from "../src/index.ts";
 import { forward } from "../src/llama2/transformer.ts";
 import { loadTransformer } from "../src/llama2/weights.ts";
-import { checkpointFile, SHAPES, type Shape } from "./helpers/checkpoint.ts";
+import { checkpointFile, SHAPES } from "./helpers/checkpoint.ts";
 import { runScript } from "./helpers/child.ts";
 import { type GenerateCase, golden, ROOT } from "./helpers/golden.ts";
+import { slowFile, sparseFile } from "./helpers/sparse.ts";
 
 const { cases } = golden<{ cases: GenerateCase[] }>("bundled-model.json");
 
@@ -142,11 +143,9 @@ describe("generate", () => {
 });
 
 describe("the caller's event loop", () => {
-  // about 15 ms a token on the ts backend, longer than the worker's slices
-  const slow: Shape = [384, 1024, 8, 8, 8, 512, 64];
-
   it("turns between any two tokens", async () => {
-    const model = await loadModel(checkpointFile(slow), { tokenizer: null, backend: "ts" });
+    // a token takes longer than the worker's slices
+    const model = await loadModel(slowFile(), { tokenizer: null, backend: "ts" });
     const events: string[] = [];
     let timer = setImmediate(function tick() {
       events.push("tick");
@@ -197,7 +196,7 @@ describe("loading", () => {
     const reason = new Error("never mind");
     await expect(loadModel(undefined, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     const controller = new AbortController();
-    const loading = loadModel(checkpointFile(SHAPES["15M"]), { tokenizer: null, signal: controller.signal });
+    const loading = loadModel(sparseFile(SHAPES["15M"]), { tokenizer: null, signal: controller.signal });
     controller.abort(reason);
     await expect(loading).rejects.toBe(reason);
   });

@@ -33,9 +33,9 @@ export async function print(text: string | Uint8Array): Promise<void> {
 
 let quiet = false;
 
-/** --quiet: from now on `tell` and `showProgress` say nothing. */
-export function beQuiet(): void {
-  quiet = true;
+/** --quiet: whether `tell` and `showProgress` say nothing from now on. */
+export function beQuiet(value: boolean): void {
+  quiet = value;
 }
 
 /** A line for people, beside the output. */

@@ -92,7 +92,7 @@ function program(): Command {
 async function tellOrChat(model: string | undefined, flags: StoryFlags, command: Command): Promise<void> {
   const { mode, stories, best } = flags;
   const refuse = (why: string) => command.error(`error: ${why}`);
-  if (flags.quiet) beQuiet();
+  beQuiet(flags.quiet ?? false);
   if (flags.compat && (stories > 1 || mode === "chat")) refuse("--compat goes with a single story");
   if (flags.receipt && !flags.json) refuse("--receipt goes with --json");
   if (flags.logprobs !== undefined && stories > 1 && !flags.json) refuse("--logprobs with --stories needs --json");

@@ -5,9 +5,9 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadModel } from "../../src/index.ts";
-import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
 import { llama2 } from "../helpers/cli.ts";
 import { ROOT } from "../helpers/golden.ts";
+import { slowFile } from "../helpers/sparse.ts";
 import { tempDir } from "../helpers/temp.ts";
 
 const flags = ["-s", "6", "-n", "12"];
@@ -82,10 +82,9 @@ describe("from a pipe", () => {
 });
 
 it("Ctrl-C stops the answer and not the program", async () => {
-  const slow: Shape = [384, 1024, 8, 8, 8, 2048, 1024];
   const tokenizer = join(ROOT, "models", "tok2048.bin");
   let interrupted = false;
-  const { code, stdout } = await llama2(["chat", checkpointFile(slow), "-z", tokenizer, "-s", "1", "--backend", "ts"], {
+  const { code, stdout } = await llama2(["chat", slowFile(), "-z", tokenizer, "-s", "1", "--backend", "ts"], {
     stdin: null,
     onStdout(child, soFar) {
       if (!interrupted && soFar.length > 20) {

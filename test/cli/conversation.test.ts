@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { checkpointFile, makeCheckpoint, type Shape } from "../helpers/checkpoint.ts";
 import { llama2 } from "../helpers/cli.ts";
 import { golden, ROOT, sha256 } from "../helpers/golden.ts";
+import { slowFile } from "../helpers/sparse.ts";
 import { tempDir } from "../helpers/temp.ts";
 import { BYTE_VOCAB, type Piece, tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";
 
@@ -115,11 +116,10 @@ describe("chat", () => {
   });
 
   it("Ctrl-C stops the answer only; at the user's turn it ends the chat with 130", async () => {
-    const slow: Shape = [384, 1024, 8, 8, 8, 2048, 1024];
     const tokenizer = join(ROOT, "models", "tok2048.bin");
     const flags = ["-z", tokenizer, "-m", "chat", "-y", "", "-i", "Hello", "-t", "1", "-s", "1", "-n", "0"];
     let interrupts = 0;
-    const { code, stdout } = await llama2([checkpointFile(slow), ...flags, "--backend", "ts"], {
+    const { code, stdout } = await llama2([slowFile(), ...flags, "--backend", "ts"], {
       stdin: null,
       onStdout(child, soFar) {
         const answering = soFar.length > "Assistant: ".length + 20;

@@ -4,7 +4,8 @@
 import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { MAIN } from "../helpers/cli.ts";
+import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
+import { llama2Here, llama2Process, MAIN } from "../helpers/cli.ts";
 import { tempDir } from "../helpers/temp.ts";
 
 const STORY = ["-s", "1", "-n", "5", "--backend", "wasm"];
@@ -56,6 +57,25 @@ describe.skipIf(!isPosix)("llama2 ends well", () => {
       expect(await ended).toBe(143);
     },
   );
+});
+
+describe("a command in a process of its own ends and prints as main() does, which the fast tests call:", () => {
+  const model = checkpointFile(SHAPES.tiny);
+  it.each([
+    ["--version"],
+    ["help"],
+    ["tokenize", "Once upon a time"],
+    ["detokenize", "-"],
+    ["logits", model, "--tokens", "1 5 9"],
+    ["perplexity", "missing.bin", "missing.txt"],
+    ["complete", "--prompts", "-", "-t", "0", "--max-tokens", "4"],
+    ["inspect", model],
+    ["verify", "-"],
+    ["chat", "--quietly"],
+  ])("%s", async (...args) => {
+    const options = { stdin: "1 463", cwd: tempDir() };
+    expect(await llama2Process(args, options)).toEqual(await llama2Here(args, options));
+  });
 });
 
 async function childOf(pid: number): Promise<number> {

@@ -1,17 +1,16 @@
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
 import { llama2 } from "../helpers/cli.ts";
 import { ROOT } from "../helpers/golden.ts";
 import { type ServeCommand, startServe } from "../helpers/serveCommand.ts";
+import { slowFile } from "../helpers/sparse.ts";
 import type { Parsed } from "../helpers/storyServer.ts";
 import { eventsOf } from "../helpers/storyServer.ts";
 import { tempDir } from "../helpers/temp.ts";
 
 const bundled = join(ROOT, "models", "stories2M.bin");
 const tokenizer = join(ROOT, "models", "tok2048.bin");
-const SLOW: Shape = [384, 1024, 8, 8, 8, 2048, 1024];
 
 const jsonOf = async (response: Response | Promise<Response>): Promise<Parsed> => (await response).json();
 
@@ -66,7 +65,7 @@ describe.concurrent("serve", () => {
   });
 
   it("a second Ctrl-C ends it at once, with 130", async () => {
-    const serving = await startServe([checkpointFile(SLOW), "-z", tokenizer, "--backend", "ts"]);
+    const serving = await startServe([slowFile(), "-z", tokenizer, "--backend", "ts"]);
     const { told } = await begin(serving, { max_tokens: 1000, temperature: 0 });
     told.catch(() => {});
     serving.child.kill("SIGINT");

@@ -2,9 +2,10 @@ import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
-import { llama2, MAIN } from "../helpers/cli.ts";
+import { checkpointFile } from "../helpers/checkpoint.ts";
+import { llama2, llama2Process, MAIN } from "../helpers/cli.ts";
 import { type GenerateCase, golden, ROOT, sha256 } from "../helpers/golden.ts";
+import { slowFile } from "../helpers/sparse.ts";
 import { tempDir } from "../helpers/temp.ts";
 import { tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";
 
@@ -13,7 +14,7 @@ const goldens = golden<Record<string, string>>("command.json");
 
 describe("a story", () => {
   it("is told without any argument, with its seed and its speed beside it", async () => {
-    const { code, stdout, stderr } = await llama2([]);
+    const { code, stdout, stderr } = await llama2Process([]);
     expect(code).toBe(0);
     expect(stdout.toString()).toMatch(/^\w[\s\S]{100,}\n$/);
     expect(stderr).toMatch(/^seed: \d+\nachieved tok\/s: \d+\.\d{6}\n$/);
@@ -79,7 +80,7 @@ describe("a story", () => {
   });
 
   it("with --compat has exactly run.c's bytes", async () => {
-    const { stdout } = await llama2(["--compat", "-i", "café 😀", "-t", "0", "-n", "64", "-s", "1"]);
+    const { stdout } = await llama2Process(["--compat", "-i", "café 😀", "-t", "0", "-n", "64", "-s", "1"]);
     expect(sha256(stdout)).toBe(goldens.compatStory);
   });
 
@@ -198,9 +199,16 @@ describe("--json", () => {
   });
 
   it("of a story that Ctrl-C ends is an object as well", async () => {
-    const slow = checkpointFile([384, 1024, 8, 8, 8, 2048, 1024]);
     const tokenizer = ["-z", join(ROOT, "models", "tok2048.bin")];
-    const child = spawn(process.execPath, [MAIN, slow, ...tokenizer, "--backend", "ts", "--json", "--ignore-eos"]);
+    const child = spawn(process.execPath, [
+      MAIN,
+      slowFile(),
+      ...tokenizer,
+      "--backend",
+      "ts",
+      "--json",
+      "--ignore-eos",
+    ]);
     let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (chunk) => {
       stdout += chunk;
@@ -225,10 +233,8 @@ describe("--json", () => {
 });
 
 describe("an end before the end", () => {
-  // about 15 ms a token on ts, so that a thousand tokens are not over soon
-  const slow: Shape = [384, 1024, 8, 8, 8, 2048, 1024];
   const tokenizer = ["-z", join(ROOT, "models", "tok2048.bin")];
-  const endless = () => [checkpointFile(slow), ...tokenizer, "--backend", "ts", "-n", "0", "-s", "1", "-i", "A dog"];
+  const endless = () => [slowFile(), ...tokenizer, "--backend", "ts", "-n", "0", "-s", "1", "-i", "A dog"];
 
   it("Ctrl-C stops within a token, keeps what was told, and exits with 130", async () => {
     let atInterrupt = "";
@@ -264,7 +270,7 @@ describe("an end before the end", () => {
 
 describe("a model that cannot be told from", () => {
   it("no file: says what can be done", async () => {
-    const { code, stdout, stderr } = await llama2(["stories15M.bin"], { cwd: tempDir() });
+    const { code, stdout, stderr } = await llama2Process(["stories15M.bin"], { cwd: tempDir() });
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toContain("cannot open stories15M.bin: there is no such file (E_FILE)");
     expect(stderr).toContain("Without a model, llama2 tells a story");
@@ -279,7 +285,7 @@ describe("a model that cannot be told from", () => {
   });
 
   it("a backend that cannot run here: never another in its place", async () => {
-    const { code, stdout, stderr } = await llama2(["--backend", "cpu"], { env: { LLAMA2_ISA: "avx1024" } });
+    const { code, stdout, stderr } = await llama2Process(["--backend", "cpu"], { env: { LLAMA2_ISA: "avx1024" } });
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(/\(E_DEVICE_UNAVAILABLE\)/);
   });

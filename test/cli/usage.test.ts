@@ -4,25 +4,24 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { answerTo } from "../helpers/arguments.ts";
-import { llama2 } from "../helpers/cli.ts";
+import { llama2, llama2Here, llama2Process } from "../helpers/cli.ts";
 import { shortOrLong } from "../helpers/full.ts";
 import { tempDir } from "../helpers/temp.ts";
 
 const MISSING = join(tempDir(), "missing.bin");
 
 async function expectUsage(args: string[], ...parts: (string | RegExp)[]): Promise<void> {
-  const { code, stdout, stderr } = await answerTo(args);
+  const { code, stdout, stderr } = await llama2Here(args);
   for (const part of [...parts, /^llama2: .*\(E_USAGE\)/]) expect(stderr).toMatch(part);
   expect(stderr).not.toMatch(/cannot open|^ {4}at /m);
-  expect(stdout).toBe("");
+  expect(stdout.length).toBe(0);
   expect(code).toBe(2);
 }
 
 it("a process ends with the code and says what is wrong", async () => {
-  const { code, stdout, stderr } = await llama2([MISSING, "-n", "x"]);
-  expect({ code, stdout: stdout.toString(), stderr }).toEqual(await answerTo([MISSING, "-n", "x"]));
-  expect(code).toBe(2);
+  const ended = await llama2Process([MISSING, "-n", "x"]);
+  expect(ended).toEqual(await llama2Here([MISSING, "-n", "x"]));
+  expect(ended.code).toBe(2);
 });
 
 describe("a value that makes no sense ends with exit code 2:", () => {

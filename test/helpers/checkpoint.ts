@@ -30,26 +30,27 @@ export function makeCheckpoint(shape: Shape, { seed = 1, untied = false }: Check
   const kvDim = headSize * nKvHeads;
   const random = normalish(seed);
   const parts: Float32Array[] = [];
-  const tensor = (count: number, value: () => number) => parts.push(Float32Array.from({ length: count }, value));
-  // Scaled by powers of two, so that every weight is exact: about 1 / sqrt(fan-in)
-  const matrix = (fanIn: number) => {
-    const scale = 2 ** (-16 - Math.ceil(Math.log2(Math.sqrt(fanIn))));
-    return () => random() * scale;
+  const tensor = (count: number, scale: number, mean = 0) => {
+    const values = new Float32Array(count);
+    if (scale > 0) for (let i = 0; i < count; i++) values[i] = mean + random() * scale;
+    parts.push(values);
   };
-  const gain = () => 1 + random() * 2 ** -20;
+  // Scaled by powers of two, so that every weight is exact: about 1 / sqrt(fan-in)
+  const matrix = (fanIn: number) => 2 ** (-16 - Math.ceil(Math.log2(Math.sqrt(fanIn))));
+  const gain = [2 ** -20, 1] as const;
 
   tensor(vocabSize * dim, matrix(64)); // token embedding
-  tensor(nLayers * dim, gain); // attention norms
+  tensor(nLayers * dim, ...gain); // attention norms
   tensor(nLayers * dim * dim, matrix(dim)); // wq
   tensor(nLayers * dim * kvDim, matrix(dim)); // wk
   tensor(nLayers * dim * kvDim, matrix(dim)); // wv
   tensor(nLayers * dim * dim, matrix(dim)); // wo
-  tensor(nLayers * dim, gain); // ffn norms
+  tensor(nLayers * dim, ...gain); // ffn norms
   tensor(nLayers * dim * hiddenDim, matrix(dim)); // w1
   tensor(nLayers * hiddenDim * dim, matrix(hiddenDim)); // w2
   tensor(nLayers * dim * hiddenDim, matrix(dim)); // w3
-  tensor(dim, gain); // final norm
-  tensor(seqLen * headSize, () => 0); // RoPE tables, which readers skip
+  tensor(dim, ...gain); // final norm
+  tensor(seqLen * headSize, 0); // RoPE tables, which readers skip
   if (untied) tensor(vocabSize * dim, matrix(dim)); // classifier
 
   const header = [dim, hiddenDim, nLayers, nHeads, nKvHeads, untied ? -vocabSize : vocabSize, seqLen];

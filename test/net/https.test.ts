@@ -8,7 +8,7 @@ import { createServer } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { llama2 } from "../helpers/cli.ts";
+import { llama2Process } from "../helpers/cli.ts";
 import { listen } from "../helpers/hub.ts";
 import { tempDir } from "../helpers/temp.ts";
 
@@ -42,7 +42,7 @@ describe.skipIf(!canMake)(`a server with a certificate${needsOpenssl}`, async ()
     asked.length = 0;
     const cwd = tempDir();
     const without = { HTTPS_PROXY: "", https_proxy: "", HF_HOME: cwd };
-    return llama2(["pull", `${url}/${path}`], { cwd, env: { ...without, ...env } }).then((finished) => ({
+    return llama2Process(["pull", `${url}/${path}`], { cwd, env: { ...without, ...env } }).then((finished) => ({
       ...finished,
       files: readdirSync(cwd),
     }));
