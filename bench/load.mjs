@@ -78,7 +78,7 @@ async function startServer() {
  * chunks. Plain http, since the clients share the server's cores: fetch takes several times as much of them.
  */
 function stream(url, seed, random) {
-  const leavesAfter = random() < 0.5 ? Math.floor(random() * 60) : Infinity; // chunks
+  const leavesAfter = random() < 0.5 ? Math.floor(random() * 30) : Infinity; // chunks
   const body = JSON.stringify({ prompt: "", seed, top_p: 0.9, stream: true });
   const headers = { "Content-Type": "application/json", "Content-Length": body.length };
   const told = { seed, text: "", stayed: false, left: false, gaps: [] };

@@ -136,7 +136,6 @@ const variables = (colors: typeof LIGHT) =>
 const STYLE = `
 :root{${variables(LIGHT)}}
 @media (prefers-color-scheme: dark){:root{${variables(DARK)}}}
-@media print{:root{${variables(LIGHT)}} figure,tr{break-inside:avoid} a[download]{display:none}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:54rem;margin:0 auto;padding:1.5rem 1rem}
@@ -154,4 +153,6 @@ figure{margin:1.5rem 0}
 figcaption{font-size:.9rem}
 svg{max-width:100%;height:auto;color:var(--ink)}
 a{color:var(--a)}
+@media print{:root{${variables(LIGHT)};--paper:#fff} figure,tr{break-inside:avoid} h2{break-after:avoid} a[download]{display:none}
+.wide{overflow:visible} table{font-size:.7rem} th,td{padding:.1rem .3rem} main{max-width:none;padding:0}}
 `;

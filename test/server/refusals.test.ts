@@ -218,7 +218,7 @@ describe("more than there is room for", () => {
     return { leave: () => controller.abort(), ended };
   }
 
-  it("waits in a queue, and what the queue has no room for is 503; who leaves makes room, running or waiting", async () => {
+  it("waits in a queue, and what the queue has no room for is 503; who leaves makes room", async () => {
     const serving = await start({ slots: 2, queue: 2 });
     const running = [await begin(serving), await begin(serving)];
     expect((await serving.get("/health")).json).toMatchObject({ status: "ok", running: 2, waiting: 0 });
@@ -235,6 +235,28 @@ describe("more than there is room for", () => {
     for (const answered of await Promise.all(waiting)) expect(answered.status).toBe(200);
     running[1].leave();
     while ((await serving.get("/health")).json.running > 0);
+    await serving.end();
+  });
+
+  it("who leaves while it waits makes room in the queue, and is never run", async () => {
+    const serving = await start({ slots: 1, queue: 1 });
+    const { leave } = await begin(serving);
+    const controller = new AbortController();
+    const impatient = fetch(`${serving.server.url}/v1/completions`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(endless),
+      signal: controller.signal,
+    });
+    while ((await serving.get("/health")).json.waiting < 1);
+    controller.abort();
+    await expect(impatient).rejects.toThrow();
+    while ((await serving.get("/health")).json.waiting > 0);
+    const patient = serving.post("/v1/completions", { prompt: "a", max_tokens: 1, temperature: 0 });
+    while ((await serving.get("/health")).json.waiting < 1);
+    leave();
+    expect((await patient).status).toBe(200);
+    expect((await serving.get("/health")).json).toMatchObject({ running: 0, waiting: 0 });
     await serving.end();
   });
 
