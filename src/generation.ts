@@ -372,6 +372,7 @@ function partOf(slice: Slice, text: SequenceText | undefined): Part {
   part.tokens = slice.tokens.slice(0, used);
   part.logprobs = slice.logprobs?.slice(0, used);
   part.details = slice.details?.slice(0, used);
+  part.guessed = slice.guessed?.filter((index) => index < used);
   return part;
 }
 

@@ -15,6 +15,7 @@ import { mostThreads } from "./processors.ts";
 export interface Loaded {
   backend: BackendName;
   isa: string; // the instruction set in use
+  exact: boolean; // its logits are run.c's, bit for bit
   model: LoadedModel;
   config: Config; // seqLen is the context
   memory: Memory; // what was available, and what the model takes of it
@@ -62,7 +63,7 @@ export async function load(
       }
       if (useful > model.threads) notes.push(`the ${backend} backend runs on one thread`);
       else if (threads > useful) notes.push(tooMany(threads, useful));
-      return { backend, isa: opened.isa, model, config, memory, notes };
+      return { backend, isa: opened.isa, exact: opened.exact, model, config, memory, notes };
     } catch (error) {
       if (backend === candidates.at(-1)?.name || !cannotRun(error)) throw error;
       reasons.push(error.message);

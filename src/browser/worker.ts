@@ -62,6 +62,7 @@ async function open({ path, progress, backend: named, threads, context, int8, pa
   const { name, isa } = backend;
   return {
     model,
+    exact: backend.exact,
     loaded: { type: "loaded", config, info, backend: name, isa, threads: model.threads, notes },
     slots: Math.max(1, Math.min(2 * model.maxBatch, Math.floor(MAX_CACHE_BYTES / perSequence))),
   };

@@ -8,7 +8,7 @@
  * worth a wider pass follows from how often such guesses were right, and from what passes have cost so far.
  */
 import type { GuessTable } from "./guessTable.ts";
-import { PassCosts } from "./passCosts.ts";
+import { PassCosts, steadied } from "./passCosts.ts";
 
 /** The most tokens that are guessed ahead of one sequence. */
 export const MOST_GUESSES = 15;
@@ -74,7 +74,7 @@ const IDLE_SHARE = 0.01;
 /** A record forgets: what it holds of so many guesses counts half from then on. */
 const RECORD_LENGTH = 256;
 
-export class Lookahead implements Guesser {
+export class TableGuesser implements Guesser {
   private readonly table: GuessTable;
   private readonly most: number; // guesses
   private readonly fixed: boolean; // use all of them, whatever they cost
@@ -99,7 +99,7 @@ export class Lookahead implements Guesser {
     const start = performance.now();
     for (const sequence of batch) this.propose(sequence, Math.min(this.most, sequence.left - 1));
     const used = this.fixed ? useAll(batch, room) : this.choose(batch, room);
-    this.guessMs += (performance.now() - start - this.guessMs) / 8;
+    this.guessMs = steadied(this.guessMs, performance.now() - start);
     const passMs = this.costs.of(batch.length);
     if (used === 0 && passMs > 0) this.rest = Math.ceil(this.guessMs / (IDLE_SHARE * passMs));
   }
@@ -141,7 +141,7 @@ export class Lookahead implements Guesser {
       }
       if (token < 0 || stops.includes(token)) return;
       chance *= this.chanceOf(kind);
-      if (chance < LEAST_CHANCE && !this.fixed) return;
+      if (chance < LEAST_CHANCE && guesses.count > 0 && !this.fixed) return; // the first is checked in any case
       guesses.tokens[guesses.count] = token;
       guesses.chances[guesses.count] = chance;
       guesses.kinds[guesses.count] = kind;

@@ -9,21 +9,31 @@ const AGEING = 0.0005;
 const MOST_AGED = 0.5;
 /** A pass twice as wide as any known is thought to cost so much more: little, so that it is tried. */
 const UNKNOWN = 0.15;
-/** One pass that the machine held up says little. */
-const HELD_UP = 1.5;
+/** The machine may have held up a pass: at most so many times what was thought is believed. */
+const HELD_UP = 2;
+
+/**
+ * A duration as it was known after `samples`, and with one more: what is shorter counts for half, what is longer for
+ * less the more is known. 0: unknown.
+ */
+export function steadied(known: number, ms: number, samples = 8): number {
+  if (known === 0) return ms;
+  if (ms < known) return (known + ms) / 2;
+  return known + (Math.min(ms, HELD_UP * known) - known) / Math.min(8, samples + 1);
+}
 
 export class PassCosts {
   private readonly ms = new Float64Array(WIDTHS.length); // 0: unknown
+  private readonly samples = new Float64Array(WIDTHS.length);
   private readonly when = new Float64Array(WIDTHS.length); // the last time, in passes
   private passes = 0;
 
   /** A pass of `rows` tokens took `ms`. */
   note(rows: number, ms: number): void {
     const width = widthOf(rows);
-    const known = this.ms[width];
+    this.ms[width] = steadied(this.ms[width] || this.of(rows), ms, this.samples[width]++);
     this.passes++;
     this.when[width] = this.passes;
-    this.ms[width] = known === 0 ? ms : known + (Math.min(ms, HELD_UP * known) - known) / 4;
   }
 
   /** What one of `rows` tokens would cost, in milliseconds; 0 as long as nothing is known. */

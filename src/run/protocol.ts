@@ -69,6 +69,18 @@ export interface Slice {
   state?: bigint; // of the generator, once it has ended
   error?: FailureInfo; // why it failed
   timings?: RequestTimings; // of its request so far, once it has ended
+  guessed?: number[]; // which of `tokens`, by index, were guessed and read ahead
+  ahead?: GuessCounts; // since it began; absent where nothing is guessed
+}
+
+/** How well the tokens of a sequence were guessed. */
+export interface GuessCounts {
+  /** That read its newest token and what was guessed to follow. Each brought one token, and one for each right guess. */
+  passes: number;
+  /** Tokens that were read ahead. */
+  guessed: number;
+  /** Of these, the right ones. */
+  accepted: number;
 }
 
 /** A token that could have been chosen. */

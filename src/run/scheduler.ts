@@ -173,7 +173,10 @@ export class Scheduler {
     if (!this.guesser) return false;
     const decoding = batch.every(({ sampler, decodes, unread }) => sampler && decodes && unread === 1);
     if (decoding) this.guesser.guess(batch, this.maxBatch - batch.length);
-    else for (const { guesses } of batch) guesses.clear();
+    for (const sequence of batch) {
+      if (decoding) sequence.countGuesses();
+      else sequence.guesses.clear();
+    }
     return decoding;
   }
 
@@ -283,13 +286,9 @@ export class Scheduler {
 
   /** A token has been sampled. If it was guessed, it has been read as well. */
   private accept(sequence: Sequence, token: number, logits?: Float32Array, state?: bigint): void {
-    const { guesses, slot, owner } = sequence;
-    this.guesser?.check(guesses, token);
+    this.guesser?.check(sequence.guesses, token);
     sequence.accept(token, logits, state);
-    if (sequence.ended || !guesses.confirms(token)) return;
-    guesses.right++;
-    slot.held++;
-    owner.countGuess();
+    if (!sequence.ended && sequence.guesses.confirms(token)) sequence.confirmGuess();
   }
 
   private countPass(batch: readonly Sequence[], start: number): void {

@@ -5,7 +5,7 @@ import type { Entry, Running } from "../backend/backend.ts";
 import { buildSampler, randomU32, type Sampler } from "../llama2/sampler.ts";
 import { type Guesser, Guesses } from "./guess.ts";
 import { logSumExp } from "./logits.ts";
-import type { FailureInfo, Sampling, SequenceRequest, Slice } from "./protocol.ts";
+import type { FailureInfo, GuessCounts, Sampling, SequenceRequest, Slice } from "./protocol.ts";
 import type { Request } from "./request.ts";
 import { asksForMore, choose, type Draw, detailsOf } from "./sampling.ts";
 import type { Slot } from "./slots.ts";
@@ -39,6 +39,7 @@ export class Sequence {
   private readonly entry: Entry; // reused, for passes that read one token
   private slice: Slice;
   private rows: Float32Array[] = []; // of the slice
+  private ahead: GuessCounts | undefined; // once guesses have been asked for
 
   /** @param index of the sequence in its request */
   constructor(owner: Request, index: number, slot: Slot, tokens: number[], vocabSize: number) {
@@ -141,6 +142,23 @@ export class Sequence {
     this.tell(this.tokens[pos + 1], logits);
   }
 
+  /** The pass at hand reads its newest token, and the guesses in use. */
+  countGuesses(): void {
+    this.ahead ??= { passes: 0, guessed: 0, accepted: 0 };
+    this.ahead.passes++;
+    this.ahead.guessed += this.guesses.used;
+  }
+
+  /** Its newest token had been guessed: it has been read as well. */
+  confirmGuess(): void {
+    this.guesses.right++;
+    this.slot.held++;
+    this.owner.countGuess();
+    if (this.ahead) this.ahead.accepted++;
+    this.slice.guessed ??= [];
+    this.slice.guessed.push(this.slice.tokens.length - 1);
+  }
+
   /** What it has read and written since the last time. */
   teach(guesser: Guesser): void {
     guesser.learn(this.tokens, this.taught);
@@ -175,6 +193,7 @@ export class Sequence {
     const { slice, rows } = this;
     if (slice.tokens.length === 0 && !slice.logprobs && rows.length === 0 && !slice.ended) return undefined;
     if (rows.length > 0) slice.logits = joined(rows);
+    if (this.ahead) slice.ahead = { ...this.ahead };
     this.slice = { sequence: slice.sequence, tokens: [] };
     this.rows = [];
     return slice;

@@ -7,6 +7,7 @@
  */
 import type { LoadedModel } from "../backend/backend.ts";
 import { describe } from "./failure.ts";
+import { TableGuesser } from "./guess.ts";
 import { GuessTable } from "./guessTable.ts";
 import type { FromWorker, Setup, ToWorker } from "./protocol.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -31,6 +32,7 @@ export interface Port {
 /** A model that is ready, what is said of it, and how many sequences may be live at once. */
 export interface Opened {
   model: LoadedModel;
+  exact: boolean; // its bits do not depend on how many tokens share a pass
   loaded: Extract<FromWorker, { type: "loaded" }>;
   slots: number;
 }
@@ -49,7 +51,9 @@ export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Open
     try {
       const opened = await open(setup);
       model = opened.model;
-      scheduler = new Scheduler(model, opened.loaded.config.vocabSize, opened.slots);
+      const { lookahead } = setup;
+      const guesser = opened.exact && lookahead !== "off" ? new TableGuesser(guesses, lookahead) : undefined;
+      scheduler = new Scheduler(model, opened.loaded.config.vocabSize, opened.slots, guesser);
       port.post(opened.loaded);
     } catch (error) {
       port.post({ type: "loadFailed", error: describe(error) });

@@ -35,10 +35,11 @@ async function open({ path, progress, backend, threads, context, int8, own }: Se
     const name = modelName(path);
     const plain = int8 ? asInt8(checkpoint) : checkpoint;
     const source = progress ? withProgress(plain, (done, of) => post({ type: "progress", done, of })) : plain;
-    const { model, config, memory, ...loaded } = await load(source, backend, context, threads, { name, own });
+    const { model, config, memory, exact, ...loaded } = await load(source, backend, context, threads, { name, own });
     const info = modelInfo(source, config, { name, format: checkpoint.format, precision: own.precision });
     return {
       model,
+      exact,
       loaded: { type: "loaded", config, info, threads: model.threads, ...loaded },
       slots: Math.min(Math.max(MIN_SLOTS, 2 * model.maxBatch), sequencesThatFit(memory, model)),
     };

@@ -1,0 +1,124 @@
+import { describe, expect, it } from "vitest";
+import { type Continuing, Guesses, TableGuesser } from "../../src/run/guess.ts";
+import { GuessTable } from "../../src/run/guessTable.ts";
+
+const sequence = (tokens: number[], { left = 100, stops = [] as number[] } = {}): Continuing => {
+  return { tokens, left, stops, guesses: new Guesses() };
+};
+const used = ({ guesses }: Continuing) => Array.from(guesses.tokens.subarray(0, guesses.used));
+/** A text that no context of two tokens stands in twice. */
+const text = (length: number) => Array.from({ length }, (_, i) => 100 + i);
+const taught = (lookahead: "auto" | number, times = 3) => {
+  const guesser = new TableGuesser(new GuessTable(), lookahead);
+  for (let i = 0; i < times; i++) guesser.learn(text(50), 0);
+  return guesser;
+};
+/** Tell it what passes cost, until it knows. */
+function passes(guesser: TableGuesser, costs: Record<number, number>): void {
+  for (let i = 0; i < 8; i++) for (const [rows, ms] of Object.entries(costs)) guesser.passed(Number(rows), ms);
+}
+/** Guess, and tell it that this was right, or wrong, so many times. */
+function experience(guesser: TableGuesser, isRight: boolean, times: number): void {
+  for (let i = 0; i < times; i++) {
+    const some = sequence(text(20));
+    do guesser.guess([some], 15);
+    while (some.guesses.count === 0);
+    guesser.check(some.guesses, isRight ? 120 : 7);
+  }
+}
+
+describe("what is guessed", () => {
+  it("what came after the last tokens in a text that was read", () => {
+    const guesser = taught(4);
+    const some = sequence([1, 2, 105, 106, 107]);
+    guesser.guess([some], 15);
+    expect(used(some)).toEqual([108, 109, 110, 111]);
+  });
+
+  it("what the sequence itself repeats, though nothing was learned of it", () => {
+    const guesser = new TableGuesser(new GuessTable(), 3);
+    const some = sequence([1, 5, 6, 7, 8, 9, 4, 5, 6]);
+    guesser.guess([some], 15);
+    expect(used(some)).toEqual([7, 8, 9]);
+  });
+
+  it("no token that would end the sequence, and none after it", () => {
+    const some = sequence([1, 2, 105, 106, 107], { stops: [110] });
+    taught(4).guess([some], 15);
+    expect(used(some)).toEqual([108, 109]);
+  });
+
+  it("one token less than the sequence may have, since sampling brings one itself", () => {
+    const some = sequence([1, 2, 105, 106, 107], { left: 3 });
+    taught(4).guess([some], 15);
+    expect(used(some)).toEqual([108, 109]);
+  });
+
+  it("no more than the pass has room for, shared among its sequences", () => {
+    const both = [sequence([104, 105]), sequence([120, 121])];
+    taught(4).guess(both, 5);
+    expect(both.map(used)).toEqual([
+      [106, 107, 108],
+      [122, 123],
+    ]);
+  });
+
+  it("nothing after tokens that were never seen", () => {
+    const some = sequence([3, 4]);
+    taught(4).guess([some], 15);
+    expect(used(some)).toEqual([]);
+  });
+});
+
+describe("how much is guessed", () => {
+  const cheap = { 1: 10, 2: 10.2, 4: 10.6, 8: 11, 16: 12 };
+  const dear = { 1: 10, 2: 20, 4: 40, 8: 80, 16: 160 };
+
+  it("much where wider passes are cheap and such guesses were right", () => {
+    const guesser = taught("auto");
+    passes(guesser, cheap);
+    experience(guesser, true, 200);
+    const some = sequence(text(20));
+    guesser.guess([some], 15);
+    expect(some.guesses.used).toBeGreaterThan(7);
+  });
+
+  it("nothing where a pass of two costs two passes, however right", () => {
+    const guesser = taught("auto");
+    passes(guesser, dear);
+    experience(guesser, true, 200);
+    for (let i = 0; i < 20; i++) {
+      const some = sequence(text(20));
+      guesser.guess([some], 15);
+      expect(some.guesses.used).toBe(0);
+    }
+  });
+
+  it("nothing where such guesses were wrong", () => {
+    const guesser = taught("auto");
+    passes(guesser, cheap);
+    experience(guesser, false, 400);
+    const some = sequence(text(20));
+    guesser.guess([some], 15);
+    expect(some.guesses.used).toBe(0);
+  });
+
+  it("in a pass of several sequences, those guesses that are the likeliest", () => {
+    const guesser = taught("auto", 20);
+    passes(guesser, { 1: 10, 2: 10, 3: 12, 4: 14, 8: 28 });
+    experience(guesser, true, 200);
+    const sure = sequence(text(20));
+    const unsure = sequence([7, 8, 9, 7, 8, 4, 7, 8]); // 9 or 4?
+    guesser.guess([unsure, sure], 1);
+    expect([unsure.guesses.used, sure.guesses.used]).toEqual([0, 1]);
+  });
+
+  it("always so many as were asked for", () => {
+    const guesser = taught(5);
+    passes(guesser, dear);
+    experience(guesser, false, 200);
+    const some = sequence(text(20));
+    guesser.guess([some], 15);
+    expect(some.guesses.used).toBe(5);
+  });
+});

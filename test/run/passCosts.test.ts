@@ -1,0 +1,61 @@
+import { describe, expect, it } from "vitest";
+import { PassCosts, steadied } from "../../src/run/passCosts.ts";
+
+describe("what a pass costs", () => {
+  it("is what it was measured to cost, and between two widths lies between them", () => {
+    const costs = new PassCosts();
+    costs.note(2, 10);
+    costs.note(4, 14);
+    expect(costs.of(2)).toBeCloseTo(10, 1);
+    expect(costs.of(3)).toBeCloseTo(12, 1);
+    expect(costs.of(4)).toBeCloseTo(14, 1);
+  });
+
+  it("is thought to grow little beyond what was tried, so that it is tried", () => {
+    const costs = new PassCosts();
+    costs.note(1, 10);
+    expect(costs.of(2)).toBeGreaterThan(10);
+    expect(costs.of(2)).toBeLessThan(12);
+  });
+
+  it("seems to fall while it is not measured again, so that it is tried again, but not to nothing", () => {
+    const costs = new PassCosts();
+    costs.note(4, 40);
+    for (let i = 0; i < 200; i++) costs.note(1, 10);
+    expect(costs.of(4)).toBeLessThan(39);
+    for (let i = 0; i < 100_000; i++) costs.note(1, 10);
+    expect(costs.of(4)).toBe(20);
+  });
+
+  it("is little moved by a pass that the machine held up", () => {
+    const costs = new PassCosts();
+    for (let i = 0; i < 20; i++) costs.note(1, 10);
+    costs.note(1, 1000);
+    expect(costs.of(1)).toBeLessThan(12);
+    for (let i = 0; i < 20; i++) costs.note(1, 10);
+    expect(costs.of(1)).toBeCloseTo(10, 1);
+  });
+
+  it("follows when passes have become slower or faster for good", () => {
+    let known = 10;
+    for (let i = 0; i < 60; i++) known = steadied(known, 30);
+    expect(known).toBeCloseTo(30, 0);
+    for (let i = 0; i < 10; i++) known = steadied(known, 5);
+    expect(known).toBeCloseTo(5, 0);
+  });
+
+  it("is unknown before the first pass", () => {
+    expect(new PassCosts().of(1)).toBe(0);
+  });
+});
+
+describe("how wide a pass may be", () => {
+  it("one more than must be, then twice what has been tried", () => {
+    const costs = new PassCosts();
+    costs.note(1, 10);
+    expect(costs.widestToTry(1)).toBe(2);
+    costs.note(2, 11);
+    expect(costs.widestToTry(1)).toBe(4);
+    expect(costs.widestToTry(6)).toBe(7);
+  });
+});
