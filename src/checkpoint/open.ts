@@ -88,7 +88,8 @@ type From = (place: Files) => (name: string) => Promise<ByteSource>;
 
 async function openAny(files: Files, from: From): Promise<Model> {
   const names = await files.list();
-  if (files.folder === undefined && names.length !== 1) return openFolder(files, names, from);
+  const isFolder = names.length !== 1 || /^(config|params)\.json$/.test(names[0]);
+  if (files.folder === undefined && isFolder) return openFolder(files, names, from);
   const [name] = names;
   const file = await from(files)(name);
   switch (await kindOf(file)) {

@@ -28,8 +28,21 @@ export async function readStdin(signal: AbortSignal): Promise<Uint8Array> {
 
 /** Write to standard output, and wait if the reader is slower than we are. */
 export async function print(text: string | Uint8Array): Promise<void> {
-  if (text.length > 0 && !process.stdout.write(text)) await once(process.stdout, "drain");
+  const shown = typeof text === "string" && process.stdout.isTTY ? harmless(text) : text;
+  if (shown.length > 0 && !process.stdout.write(shown)) await once(process.stdout, "drain");
 }
+
+/**
+ * A text without what a terminal obeys, which names of files and pieces of tokenizers may bring: titles, the clipboard,
+ * the cursor. Colours, which are ours as well, stay.
+ */
+const harmless = (text: string): string =>
+  text.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, (found, at: number) => {
+    const after = text.slice(at + 1, at + 20);
+    const stays = "\n\t".includes(found) || (found === "\r" && after[0] === "\n") || isColour(found, after);
+    return stays ? found : "\ufffd";
+  });
+const isColour = (found: string, after: string) => found === "\x1b" && /^\[[\d;]*m/.test(after);
 
 let quiet = false;
 
@@ -46,7 +59,8 @@ export function tell(line: string): void {
 /** A line that says what went wrong. On a terminal it breaks between words, but never within a command. */
 export function complain(line: string): void {
   const { isTTY, columns } = process.stderr;
-  process.stderr.write(`${isTTY && columns > 0 ? wrapped(line, columns) : line}\n`);
+  const text = harmless(line);
+  process.stderr.write(`${isTTY && columns > 0 ? wrapped(text, columns) : text}\n`);
 }
 
 function wrapped(line: string, columns: number): string {
@@ -66,7 +80,7 @@ export const canShowProgress = (): boolean => process.stderr.isTTY && process.en
 
 /** How far a command is, in place of what was said before. Ends with `endProgress`. */
 export function showProgress(text: string): void {
-  if (canShowProgress()) process.stderr.write(`\r\x1b[K${text}`);
+  if (canShowProgress()) process.stderr.write(`\r\x1b[K${harmless(text)}`);
 }
 
 /** Take the last progress away. */

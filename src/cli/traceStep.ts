@@ -100,7 +100,9 @@ export async function step(stepper: Stepper, signal: AbortSignal): Promise<void>
     for await (const key of onTerminal ? keys(signal) : letters()) {
       const shown = stepper.press(key);
       if (shown === null) return;
-      if (shown !== undefined) await print(onTerminal ? `\x1b[H\x1b[2J${shown}` : `\n${shown}`);
+      if (shown === undefined) continue;
+      if (onTerminal) process.stdout.write("\x1b[H\x1b[2J");
+      await print(onTerminal ? shown : `\n${shown}`);
     }
   } finally {
     if (onTerminal) stdin.setRawMode(false);

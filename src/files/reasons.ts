@@ -17,6 +17,10 @@ export function whyNotRead({ code, message }: SystemError): string {
     case "EACCES":
     case "EPERM":
       return "no permission to read it";
+    case "ELOOP":
+      return "it is a link that leads round in a circle";
+    case "ENAMETOOLONG":
+      return "the name is too long";
     default:
       return message;
   }
@@ -35,6 +39,10 @@ export function reasonOf({ code, message }: SystemError): string {
     case "ENOSPC":
     case "EDQUOT":
       return "the disk is full";
+    case "ELOOP":
+      return "it is a link that leads round in a circle";
+    case "ENAMETOOLONG":
+      return "the name is too long";
     default:
       return message;
   }

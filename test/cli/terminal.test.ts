@@ -2,9 +2,12 @@
  * What somebody at a terminal sees: lines that break between words. A pseudo-terminal comes from util-linux's script.
  */
 import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { llama2, MAIN } from "../helpers/cli.ts";
 import { tempDir } from "../helpers/temp.ts";
+import { tokenizerBytes, vocabOf } from "../helpers/tokenizer.ts";
 
 const canOpenTerminal = process.platform === "linux" && spawnSync("script", ["--version"]).status === 0;
 const needsScript = canOpenTerminal ? "" : " (skipped: needs script of util-linux, which is not here)";
@@ -67,6 +70,32 @@ describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
     const refused = lines(onTerminal(30, "--temperature warm"));
     expect(Math.max(...refused.map((line) => line.length))).toBeLessThanOrEqual(30);
   });
+
+  it.skipIf(process.platform === "win32")(
+    "nothing that a file brings is obeyed: titles, the cursor, the clipboard",
+    async () => {
+      const evil = "\x1b]0;title\x07\x1b[2J\r\x1b[1A";
+      const folder = tempDir();
+      for (const name of ["a", "b"]) writeFileSync(join(folder, `${name}${evil}\x9b1A\u202e.gguf`), "GGUF");
+      expect((await llama2([folder])).stderr).toMatch(/several models in it: a\ufffd\]0;title\ufffd/);
+      const vocabulary = vocabOf(300);
+      vocabulary[270] = [`a${evil}\tb\x1b[31mred\x1b[0m`, 0];
+      const file = join(folder, "tok.bin");
+      writeFileSync(file, tokenizerBytes(vocabulary));
+      const seen = onTerminal(80, `detokenize -z ${file} 1,270`);
+      const colours = /\[(?:31|0)m/;
+      expect(
+        seen
+          .split("\x1b")
+          .slice(1)
+          .every((after) => colours.test(after.slice(0, 4))),
+      ).toBe(true);
+      expect(seen.replaceAll(/\s/g, "").replaceAll("\x1b", "")).not.toMatch(/\p{Cc}/u);
+      expect(seen).toContain("\tb\x1b[31mred");
+      const piped = (await llama2(["detokenize", "-z", file, "1,270"])).stdout.toString();
+      expect(piped).toContain(evil); // bytes for programs are as they are
+    },
+  );
 
   it("progress is shown, but not where lines cannot be taken back", () => {
     const best = "--best 2 -s 1 -n 8";

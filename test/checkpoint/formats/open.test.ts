@@ -117,6 +117,11 @@ describe("a model is known", () => {
   it.each<[string, () => string, RegExp]>([
     ["an empty folder", () => folderOf({}), /no model in it/],
     [
+      "a folder whose weights did not come",
+      () => folderOf({ "config.json": huggingFaceConfig(hf) }),
+      /config.json, and no model.safetensors/,
+    ],
+    [
       "a folder with several models",
       () => folderOf({ "a.gguf": ggufFile, "b.gguf": ggufFile, "tokenizer.bin": "" }),
       /a\.gguf, b\.gguf\. Name one/,
