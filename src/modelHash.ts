@@ -6,7 +6,8 @@ import { recognise } from "./checkpoint/open.ts";
 import type { FoundTokenizer } from "./checkpoint/tokenizer/read.ts";
 import { filesAt } from "./files/disk.ts";
 import { hashFile } from "./files/hashFile.ts";
-import { type Hashes, modelHash } from "./receipt.ts";
+import type { Hashes } from "./receipt.ts";
+import { modelHash } from "./sha256.ts";
 
 /**
  * The hashes of the model at `path` and of its tokenizer, as receipts have them.

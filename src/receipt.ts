@@ -56,13 +56,6 @@ export interface Hashes {
   tokenizer?: string;
 }
 
-/** A model's hash, from those of its files. */
-export function modelHash(files: readonly (readonly [name: string, sha256: string])[]): string {
-  if (files.length === 1) return files[0][1];
-  const lines = files.map(([name, hash]) => `${name} ${hash}\n`).sort();
-  return sha256(new TextEncoder().encode(lines.join("")));
-}
-
 /** Where a text that was made again first differs. */
 export interface Difference {
   position: number;

@@ -98,3 +98,10 @@ function fraction(prime: number, degree: bigint): number {
   for (let bit = 1n << 36n; bit > 0n; bit >>= 1n) if ((low + bit) ** degree <= target) low += bit;
   return Number(low & 0xffffffffn);
 }
+
+/** A model's hash, from those of its files. */
+export function modelHash(files: readonly (readonly [name: string, sha256: string])[]): string {
+  if (files.length === 1) return files[0][1];
+  const lines = files.map(([name, hash]) => `${name} ${hash}\n`).sort();
+  return sha256(new TextEncoder().encode(lines.join("")));
+}

@@ -5,7 +5,7 @@ import { BOS, EOS } from "../src/llama2/tokenizer.ts";
 import type { Config } from "../src/llama2/transformer.ts";
 import type { Ref } from "../src/trace/explain.ts";
 import type { Stop } from "../src/trace/run.ts";
-import { indexOf, type Place, placesOf, type StopKind, stopOf } from "../src/trace/stops.ts";
+import { indexOf, type Place, type StopKind, stopOf } from "../src/trace/stops.ts";
 import { fixed } from "./draw.ts";
 import type { Session, Story } from "./session.ts";
 import { type State, state } from "./state.ts";
@@ -29,7 +29,8 @@ export const onGo = (handler: typeof show): void => {
 export const go = (change: Partial<State>): void => show(change);
 
 export const config = (): Config => app.session.model.config;
-export const places = (): Place[] => placesOf(config().nLayers);
+/** All stops of a pass. */
+export const places = (): Place[] => app.session.places;
 export const here = (): Place => places()[state.stop];
 export const kind = (): StopKind => stopOf(here().id);
 export const stopAt = (index = state.stop, pos = state.pos, story = app.story): Stop => story.run.at(pos).stops[index];

@@ -5,7 +5,7 @@
 import { indexOf, type StopId } from "../src/trace/stops.ts";
 import { app, config, go, look, percent, said, valuesAt } from "./app.ts";
 import { $, el } from "./dom.ts";
-import { colorOf, css, type Figure, heat, inkOn } from "./draw.ts";
+import { colorOf, css, type Figure, heat, inkOn, largest, writeScale } from "./draw.ts";
 import { state } from "./state.ts";
 
 const figures: Partial<Record<string, Figure>> = {};
@@ -45,32 +45,49 @@ export function drawAttention(): void {
     cellHeight: 32,
     row: state.head,
   };
-  figures.attScores = heat($<HTMLCanvasElement>("attScores"), valuesAt(stopIn("scores")), shared);
-  const share = { ...shared, isShare: true, max: 1, log: state.log };
-  figures.attProbs = heat($<HTMLCanvasElement>("attProbs"), valuesAt(stopIn("probs")), share);
-  const probs = valuesAt(stopIn("probs")).subarray(state.head * n, (state.head + 1) * n);
+  const [scores, shares] = [valuesAt(stopIn("scores")), valuesAt(stopIn("probs"))];
+  writeScale($("scoresScale"), "signed", largest(scores));
+  writeScale($("probsScale"), state.log ? "log" : "share", largest(shares));
+  figures.attScores = heat($<HTMLCanvasElement>("attScores"), scores, shared);
+  figures.attProbs = heat($<HTMLCanvasElement>("attProbs"), shares, { ...shared, isShare: true, log: state.log });
+  const probs = shares.subarray(state.head * n, (state.head + 1) * n);
   $("attScores").ariaLabel = `Scores of ${nHeads} heads at ${n} positions. Arrow keys choose a head.`;
   $("attProbs").ariaLabel = `Attention weights of ${nHeads} heads at ${n} positions. Arrow keys choose a head.`;
   drawSentence(tokens, probs);
 }
 
+/** From so many tokens on, the sentence is a text, coloured by the largest share. */
+const LONG = 48;
+
 function drawSentence(tokens: number[], probs: Float32Array): void {
   const best = probs.indexOf(Math.max(...probs));
   $("looksAt").textContent = `Where head ${state.head} looks`;
+  const isLong = tokens.length > LONG;
+  $("sentence").classList.toggle("long", isLong);
+  const most = isLong ? probs[best] : 1;
   $("sentence").replaceChildren(
     ...tokens.map((token, pos) => {
-      const color = colorOf(probs[pos], 1, true);
+      const color = colorOf(probs[pos], most, true);
       const word = el("span", { textContent: look(token).trim() || "␣" });
       word.style.background = css(color);
       word.style.color = inkOn(color);
+      if (isLong) {
+        word.title = `position ${pos}: ${percent(probs[pos])}`;
+        return word;
+      }
       return el("div", {}, word, el("small", { textContent: percent(probs[pos]) }));
     }),
   );
+  const next = Array.from(probs.keys())
+    .sort((a, b) => probs[b] - probs[a])
+    .slice(1, 5)
+    .map((pos) => `${said(tokens[pos])} ${percent(probs[pos])}`)
+    .join(", ");
   const self = best === state.pos ? "itself" : said(tokens[best]);
   $("looksWords").textContent =
     tokens.length === 1
       ? "At the first position there is nothing else to look at."
-      : `Head ${state.head} takes ${percent(probs[best])} of what it mixes from ${self}. Tokens that come later have no key yet: a decoder cannot look ahead.`;
+      : `Head ${state.head} takes ${percent(probs[best])} of what it mixes from ${self}${isLong ? `, then ${next}` : ""}. Tokens that come later have no key yet: a decoder cannot look ahead.`;
 }
 
 export function listenToAttention(): void {

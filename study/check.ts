@@ -5,16 +5,18 @@
 import pinned from "virtual:pinned";
 import { fill, prepare } from "../src/backend/wasm/load.ts";
 import { open } from "../src/checkpoint/open.ts";
-import { filesOf } from "../src/files/bytes.ts";
+import { Llama2Error } from "../src/errors.ts";
 import { kvDimOf } from "../src/llama2/transformer.ts";
 import { diff } from "../src/trace/diff.ts";
+import type { TraceFile } from "../src/trace/readTrace.ts";
 import type { Stop } from "../src/trace/run.ts";
-import { app, config } from "./app.ts";
-import { $, breathe } from "./dom.ts";
+import { nameOf, shapeOf } from "../src/trace/stops.ts";
+import { app, config, go } from "./app.ts";
+import { $, breathe, el } from "./dom.ts";
 import { sha256 } from "./session.ts";
 
 /** The sha256 of the logits after each token of the story, as `llama2 logits` writes them. */
-export async function hashOfLogits(): Promise<string> {
+async function hashOfLogits(): Promise<string> {
   const { model } = app.session;
   const { tokens } = app.story.run;
   const { vocabSize } = config();
@@ -32,7 +34,7 @@ export async function hashOfLogits(): Promise<string> {
 }
 
 /** Compute the sum and show it. */
-export async function checkHash(): Promise<void> {
+async function checkHash(): Promise<void> {
   const { story } = app;
   $("hash").textContent = "computing …";
   const hash = await hashOfLogits();
@@ -49,13 +51,13 @@ export async function checkHash(): Promise<void> {
 }
 
 /** Read the story with the WebAssembly backend and compare what both have at its last position. */
-export async function checkWasm(): Promise<void> {
+async function checkWasm(): Promise<void> {
   const words = $("wasmWords");
   words.textContent = "reading …";
   const { story, session } = app;
   const response = await fetch("kernels.wasm");
   const module = await WebAssembly.compile(await response.arrayBuffer());
-  const source = await open(filesOf(session.model.name, session.bytes));
+  const source = await open(session.files);
   const loaded = await fill(prepare(module, source, config().seqLen, 1, 0), source, config().seqLen);
   const context = loaded.openContext(1);
   const { tokens } = story.run;
@@ -82,9 +84,67 @@ export async function checkWasm(): Promise<void> {
   context.dispose();
   loaded.dispose();
   if (story !== app.story) return;
-  const { firstDivergent, stops: compared } = diff(stops, story.run.at(last).stops, 0);
-  const most = Math.max(...compared.map(({ maxAbs }) => maxAbs));
-  words.textContent = firstDivergent
-    ? `They differ first at ${firstDivergent}, by up to ${most}.`
-    : `The same, bit for bit: keys, values and logits of position ${last}, ${compared.length} stops that both have. In between, WebAssembly fuses lines and has no values to compare.`;
+  words.textContent = showDiff("WebAssembly", story.run.at(last).stops, stops, last);
+}
+
+/** Compare a trace that was dropped in, of any backend, with this page's run of the same tokens. */
+export async function compareTrace({ model, backend, tokens, position, stops }: TraceFile): Promise<void> {
+  go({ view: "compare" });
+  const words = $("traceWords");
+  words.textContent = "reading …";
+  await breathe();
+  const { nLayers, vocabSize, seqLen } = config();
+  const isOf = (stop: Stop) =>
+    stop.layer < nLayers &&
+    stop.tensors.every(({ name, values }) => size(shapeOf(name, config(), position)) === values.length);
+  const read = tokens.slice(0, position + 1);
+  if (read.length > seqLen || read.some((token) => token >= vocabSize) || !stops.every(isOf)) {
+    words.textContent = "";
+    throw new Llama2Error("E_FORMAT", `the trace is of ${model}, another shape than ${app.session.model.name}`);
+  }
+  const run = app.session.model.run(read);
+  words.textContent = `${model} on ${backend}. ${showDiff(backend, run.at(position).stops, stops, position)}`;
+}
+
+const size = (shape: number[]) => shape.reduce((a, b) => a * b, 1);
+
+/** The table of what differs, and the words for it. */
+function showDiff(name: string, mine: Stop[], others: Stop[], position: number): string {
+  const { firstDivergent, stops } = diff(mine, others, 0);
+  const rows = stops.map((stop) => {
+    const row = el(
+      "tr",
+      {},
+      el("th", { textContent: nameOf(stop), scope: "row" }),
+      ...[small(stop.maxAbs), `${stop.maxUlp}`, small(stop.scale)].map((textContent) => el("td", { textContent })),
+    );
+    row.classList.toggle("lit", nameOf(stop) === firstDivergent);
+    return row;
+  });
+  const heads = ["stop", "max abs", "max ulp", "largest value"].map((textContent) =>
+    el("th", { textContent, scope: "col" }),
+  );
+  $("diffTable").replaceChildren(el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows));
+  $("diffTitle").textContent = `The page's TypeScript beside ${name}, position ${position}`;
+  $("diffBox").hidden = false;
+  const most = Math.max(...stops.map(({ maxAbs }) => maxAbs));
+  const fused =
+    mine.length > stops.length ? ` The other ${mine.length - stops.length} it does not have: it fuses lines.` : "";
+  return firstDivergent
+    ? `They differ first at ${firstDivergent}, by up to ${small(most)} in ${stops.length} stops that both have.${fused}`
+    : `The same, bit for bit, at all ${stops.length} stops that both have.${fused}`;
+}
+
+const small = (value: number): string => (value === 0 ? "0" : value.toPrecision(3));
+
+/** What was said of another story is said no longer. */
+export function forgetChecks(): void {
+  for (const id of ["hash", "hashWords", "hashCommand", "wasmWords", "traceWords"]) $(id).textContent = "";
+  $("hashBadge").hidden = true;
+  $("diffBox").hidden = true;
+}
+
+export function listenToChecks(): void {
+  $("checkHash").onclick = () => void checkHash();
+  $("checkWasm").onclick = () => void checkWasm();
 }

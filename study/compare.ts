@@ -2,20 +2,89 @@
  * The screen Compare: the story beside another run that has a part switched off, or another token; and this forward pass
  * beside WebAssembly's and run.c's.
  */
+
+import { Llama2Error } from "../src/errors.ts";
 import { BOS } from "../src/llama2/tokenizer.ts";
 import { diff } from "../src/trace/diff.ts";
 import { divergence } from "../src/trace/lens.ts";
-import { app, config, go, logitsAt, look, number, percent, ranked, said, softmax } from "./app.ts";
+import { weightNamed } from "../src/trace/patch.ts";
+import { nameOf } from "../src/trace/stops.ts";
+import { app, config, exactly, go, here, logitsAt, look, number, percent, ranked, said, softmax } from "./app.ts";
 import { $, el } from "./dom.ts";
+import { NO_OTHER, offParts, patchOf, weightOf } from "./other.ts";
 import { firstDifference, type Story } from "./session.ts";
 import { state } from "./state.ts";
-
-const offParts = (): string[] => state.off.split(",").filter((part) => part !== "");
 
 export function drawCompare(): void {
   drawParts();
   drawForks();
+  drawWeight();
+  drawPatch();
+  for (const name of ["temp2", "seed2"] as const) {
+    const input = $<HTMLInputElement>(name);
+    if (document.activeElement !== input) input.value = state[name] > 0 || state.temp2 === 0 ? `${state[name]}` : "";
+  }
   drawTexts();
+}
+
+/** The weight that is changed, beside what it is in the model. */
+function drawWeight(): void {
+  const changed = weightOf(state.weight);
+  const [name, value] = [$<HTMLInputElement>("weightName"), $<HTMLInputElement>("weightValue")];
+  if (changed && document.activeElement !== name && document.activeElement !== value) {
+    name.value = changed.name;
+    value.value = `${changed.value}`;
+  }
+  $("weightWords").textContent = changed
+    ? `It is changed to ${changed.value} in the other run.`
+    : wordsOfWeight(name.value);
+}
+
+function wordsOfWeight(name: string): string {
+  if (name === "") return "In Step, choose a number: each weight of its sum leads here.";
+  try {
+    return `It is ${exactly(weightNamed(app.session.model.weights, name))} in the model.`;
+  } catch (error) {
+    if (!(error instanceof Llama2Error)) throw error;
+    return error.message;
+  }
+}
+
+/** Fill in the form for a weight, as from the sum that it stands in. */
+export function changeWeight(name: string): void {
+  go({ view: "compare" });
+  const value = $<HTMLInputElement>("weightValue");
+  $<HTMLInputElement>("weightName").value = name;
+  value.value = `${weightNamed(app.session.model.weights, name)}`;
+  $("weightWords").textContent = wordsOfWeight(name);
+  value.scrollIntoView({ block: "center" });
+  value.focus();
+  value.select();
+}
+
+/** Where an activation is taken from, and where it goes: the stop and the position that are looked at. */
+function drawPatch(): void {
+  const source = $<HTMLInputElement>("pasteFrom");
+  if (document.activeElement !== source) source.value = state.source;
+  const { model } = app.session;
+  const tokens = model.encode(state.source).slice(0, model.config.seqLen);
+  const select = $<HTMLSelectElement>("from");
+  const pasted = patchOf(state.patch);
+  const from =
+    pasted?.from ?? Math.min(select.selectedIndex < 0 ? tokens.length - 1 : select.selectedIndex, tokens.length - 1);
+  const labels = tokens.map((token, pos) => `${pos} ${look(token).trim() || "␣"}`);
+  if (labels.join("\n") !== Array.from(select.options, ({ text }) => text).join("\n")) {
+    select.replaceChildren(...labels.map((textContent) => el("option", { textContent })));
+  }
+  select.selectedIndex = from;
+  const place = pasted
+    ? `${pasted.stop} of position ${pasted.pos}`
+    : `${nameOf(here())} of ${said(app.story.run.tokens[state.pos])}, position ${state.pos}`;
+  const fits = here().id !== "scores" && here().id !== "probs";
+  $("patchWhere").textContent =
+    pasted || fits ? `into ${place}` : `${nameOf(here())} does not fit another position: choose another stop below`;
+  $<HTMLButtonElement>("paste").disabled = !pasted && !fits;
+  $("paste").textContent = pasted ? "Take it out" : "Paste";
 }
 
 function toggle(part: string): void {
@@ -121,5 +190,27 @@ function stopWords(at: number, other: Story): string {
 }
 
 export function listenToCompare(): void {
-  $("clearOther").onclick = () => go({ off: "", fork: "" });
+  $("clearOther").onclick = () => go(NO_OTHER);
+  const value = (id: string) => $<HTMLInputElement>(id).value.trim();
+  $("weightForm").onsubmit = (event) => {
+    event.preventDefault();
+    go({ weight: `${value("weightName")}=${value("weightValue").replace("−", "-")}` });
+  };
+  $("weightName").oninput = () => {
+    $("weightWords").textContent = wordsOfWeight(value("weightName"));
+  };
+  $("pasteFrom").onchange = () => go({ source: value("pasteFrom"), patch: "" });
+  $("patchForm").onsubmit = (event) => {
+    event.preventDefault();
+    const from = $<HTMLSelectElement>("from").selectedIndex;
+    go({ source: value("pasteFrom"), patch: state.patch ? "" : `${nameOf(here())}@${state.pos}<${from}` });
+  };
+  $("settingsForm").onsubmit = (event) => event.preventDefault();
+  $("settingsForm").onchange = () => {
+    const [temp, seed] = [value("temp2"), value("seed2")];
+    go({
+      temp2: temp === "" || !Number.isFinite(Number(temp)) ? -1 : Math.max(0, Math.min(5, Number(temp))),
+      seed2: Math.max(0, Math.min(2 ** 31 - 1, Math.floor(Number(seed)) || 0)),
+    });
+  };
 }

@@ -2,6 +2,8 @@
  * Pictures on Canvas 2D. Colours come from the style sheet. A picture of cells is asked where a cell lies and which cell
  * lies at a point.
  */
+import { el } from "./dom.ts";
+
 export interface Box {
   x: number;
   y: number;
@@ -30,11 +32,20 @@ interface Palette {
   on: string;
   sans: string;
   mono: string;
-  signed: Rgb[];
-  share: Rgb[];
 }
 
+/** The colours of a scale in small steps, as numbers and as style sheets write them. The last is for what is no number. */
+interface Scale {
+  rgb: Rgb[];
+  css: string[];
+  /** As ImageData has them. */
+  rgba: Uint32Array;
+}
+const STEPS = 512;
+
 export let palette: Palette;
+let signed: Scale;
+let share: Scale;
 
 /** Read the colours again, as after a change of theme. */
 export function readPalette(): void {
@@ -44,11 +55,16 @@ export function readPalette(): void {
   const named = Object.fromEntries(
     ["ink", "soft", "line", "paper", "accent", "wash", "on", "sans", "mono"].map((name) => [name, get(name)]),
   );
-  palette = {
-    ...(named as unknown as Palette),
-    signed: ["d0", "d1", "d2", "d3", "d4"].map(rgb),
-    share: ["s0", "s1", "s2", "s3"].map(rgb),
-  };
+  palette = named as unknown as Palette;
+  signed = scaleOf(["d0", "d1", "d2", "d3", "d4"].map(rgb));
+  share = scaleOf(["s0", "s1", "s2", "s3"].map(rgb));
+}
+
+function scaleOf(stops: Rgb[]): Scale {
+  const rgb = Array.from({ length: STEPS + 1 }, (_, i) => mix(stops, i / STEPS));
+  rgb.push([128, 128, 128]);
+  const rgba = new Uint8Array(rgb.flatMap((color) => [...color, 255]));
+  return { rgb, css: rgb.map(css), rgba: new Uint32Array(rgba.buffer) };
 }
 
 function mix(stops: Rgb[], t: number): Rgb {
@@ -57,12 +73,32 @@ function mix(stops: Rgb[], t: number): Rgb {
   return stops[i].map((a, j) => Math.round(a + (stops[i + 1][j] - a) * (f - i))) as Rgb;
 }
 
-/** The colour of a value: signed ones from -max to max, shares from 0 to max. */
-export function colorOf(value: number, max: number, isShare = false): Rgb {
-  if (!Number.isFinite(value)) return [128, 128, 128];
-  return isShare ? mix(palette.share, value / max) : mix(palette.signed, 0.5 + (0.5 * value) / (max || 1));
+function stepOf(value: number, max: number, isShare: boolean): number {
+  if (!Number.isFinite(value)) return STEPS + 1;
+  const t = isShare ? value / (max || 1) : 0.5 + (0.5 * value) / (max || 1);
+  return Math.round(Math.max(0, Math.min(1, t)) * STEPS);
 }
+
+/** The colour of a value: signed ones from -max to max, shares from 0 to max. */
+export const colorOf = (value: number, max: number, isShare = false): Rgb =>
+  (isShare ? share : signed).rgb[stepOf(value, max, isShare)];
+/** The same as a style sheet writes it. */
+export const cssOf = (value: number, max: number, isShare = false): string =>
+  (isShare ? share : signed).css[stepOf(value, max, isShare)];
+
 export const css = (color: Rgb): string => `rgb(${color})`;
+
+/** Where thousands of cells are made into a picture: `cols` by `rows` pixels, to be drawn from at once. */
+const scratch = el("canvas");
+
+export function image(values: ArrayLike<number>, cols: number, rows: number, max: number): HTMLCanvasElement {
+  const picture = new ImageData(cols, rows);
+  const pixels = new Uint32Array(picture.data.buffer);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = signed.rgba[stepOf(values[i], max, false)];
+  if (scratch.width < cols || scratch.height < rows) Object.assign(scratch, { width: cols, height: rows });
+  scratch.getContext("2d", { willReadFrequently: true })?.putImageData(picture, 0, 0);
+  return scratch;
+}
 
 /** Black or white, whichever can be read on a colour. */
 export function inkOn(color: Rgb): string {
@@ -83,14 +119,16 @@ export function largest(values: ArrayLike<number>): number {
   return max;
 }
 
-/** Make a canvas as large as it is shown, `height` CSS pixels high, and empty. */
+/** Make a canvas as large as it is shown, `height` CSS pixels high, and empty. What has its size already is not laid out again. */
 export function begin(canvas: HTMLCanvasElement, height: number): [CanvasRenderingContext2D, number] {
-  const width = canvas.clientWidth;
   const ratio = devicePixelRatio || 1;
-  canvas.width = width * ratio;
-  canvas.height = height * ratio;
-  canvas.style.height = `${height}px`;
+  const style = `${height}px`;
+  if (canvas.style.height !== style) canvas.style.height = style;
+  const width = canvas.clientWidth;
+  const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
   const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+  if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
+  else context.reset();
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   return [context, width];
 }
@@ -172,11 +210,11 @@ export function heat(canvas: HTMLCanvasElement, values: ArrayLike<number>, o: He
   for (let i = 0; i < values.length; i++) {
     const { x, y, w, h } = box(i);
     const shown = o.log ? Math.max(0, 1 + Math.log10(Math.max(values[i], 1e-4)) / 4) : values[i];
-    const color = colorOf(shown, o.log ? 1 : max, o.isShare);
-    c.fillStyle = css(color);
+    c.fillStyle = cssOf(shown, o.log ? 1 : max, o.isShare);
     c.fillRect(x, y, w - air, h - air);
     if (digits > 0) {
-      text(c, fixed(values[i], digits), x + w / 2 - 0.5, y + h / 2, { color: inkOn(color), align: "center", size });
+      const color = inkOn(colorOf(shown, o.log ? 1 : max, o.isShare));
+      text(c, fixed(values[i], digits), x + w / 2 - 0.5, y + h / 2, { color, align: "center", size });
     }
   }
   drawRowLabels(c, o, { left, isSlim, cellHeight, top, brackets });
@@ -261,7 +299,7 @@ export function bars(
   { chosen = -1, before }: { chosen?: number; before?: ArrayLike<number> } = {},
 ): Figure {
   const left = 46;
-  const room = canvas.clientWidth - left;
+  const room = Math.max(canvas.clientWidth - left, 80); // a hidden canvas has no width
   const n = values.length;
   let lines = 1;
   while (room / Math.ceil(n / lines) < 4) lines++;
@@ -295,7 +333,7 @@ export function bars(
     const { x } = box(i);
     const y = middle(Math.floor(i / per));
     const height = scale(values[i]);
-    c.fillStyle = css(colorOf(values[i] < 0 ? -0.8 : 0.8, 1));
+    c.fillStyle = cssOf(values[i] < 0 ? -0.8 : 0.8, 1);
     c.fillRect(x + 0.5, Math.min(y, y - height), Math.max(1, bw - (bw > 5 ? 1.5 : 0.75)), Math.abs(height) || 1);
     if (before) {
       c.fillStyle = palette.ink;
@@ -316,7 +354,15 @@ export function strip(canvas: HTMLCanvasElement, values: ArrayLike<number>, isSh
   const [c, w] = begin(canvas, 14);
   const max = isShare ? 1 : largest(values);
   for (let i = 0; i < values.length; i++) {
-    c.fillStyle = css(colorOf(values[i], max, isShare));
+    c.fillStyle = cssOf(values[i], max, isShare);
     c.fillRect((i * w) / values.length, 0, w / values.length + 0.5, 14);
   }
+}
+
+/** What the colours of a picture mean. */
+export function writeScale(box: HTMLElement, kind: "signed" | "share" | "log", max: number): void {
+  const bar = el("i", { className: kind === "signed" ? kind : "share" });
+  const digits = max < 0.1 ? 3 : 2;
+  const lowest = { signed: `−${max.toFixed(digits)}`, share: "0", log: "0.0001" }[kind];
+  box.replaceChildren(lowest, bar, kind === "log" ? "1, in tenfold steps" : max.toFixed(digits));
 }

@@ -1,30 +1,32 @@
 /*
  * How one number was made, and why: its terms and their running sum, and the way back through the largest of them.
  */
-import { type Explanation, explain, type Ref } from "../src/trace/explain.ts";
+import { type Explanation, explain, type Ref, type Term } from "../src/trace/explain.ts";
 import { nameOf } from "../src/trace/stops.ts";
 import { leadsTo, why } from "../src/trace/why.ts";
 import { app, exactly, go, here, number, placeOf, refOf, said, valuesAt } from "./app.ts";
+import { changeWeight } from "./compare.ts";
 import { $, el } from "./dom.ts";
-import { begin, colorOf, css, largest, palette, text } from "./draw.ts";
+import { begin, cssOf, largest, palette, text } from "./draw.ts";
 import { state } from "./state.ts";
 
-export function drawHow(): void {
+/** The words of the chosen number, if there is one. Its picture is for `drawSum`, when all words stand. */
+export function writeHow(): Explanation | undefined {
   const isOpen = state.cell >= 0 && state.cell < valuesAt().length;
   $("how").hidden = !isOpen;
   $("hint").hidden = isOpen;
-  if (!isOpen) return;
+  if (!isOpen) return undefined;
   const ref = refOf(state.cell);
   const made = explain(app.story.run, ref);
   $("formula").textContent = made.formula;
-  drawSum(made);
   drawTerms(made);
   drawVerdict(made);
   drawTrail(ref);
+  return made;
 }
 
 /** Factors as rows of colours, terms as bars, and the running sum. */
-function drawSum({ terms, sums }: Explanation): void {
+export function drawSum({ terms, sums }: Explanation): void {
   const canvas = $<HTMLCanvasElement>("sum");
   canvas.hidden = terms.length < 3;
   if (canvas.hidden) return;
@@ -39,7 +41,7 @@ function drawSum({ terms, sums }: Explanation): void {
     const max = largest(values);
     text(c, names[r].length * 7 > left ? names[r].replace(/^.*?(\w+\[)/, "$1").slice(0, 15) : names[r], 0, r * 24 + 9);
     for (const [j, value] of values.entries()) {
-      c.fillStyle = css(colorOf(value, max));
+      c.fillStyle = cssOf(value, max);
       c.fillRect(left + j * cw, r * 24, Math.max(cw - (cw > 5 ? 1 : 0), 0.5), 18);
     }
   }
@@ -48,7 +50,7 @@ function drawSum({ terms, sums }: Explanation): void {
   text(c, rows > 1 ? "products" : "terms", 0, y);
   for (const [j, { value }] of terms.entries()) {
     const height = (value / max) * 22;
-    c.fillStyle = css(colorOf(value < 0 ? -0.8 : 0.8, 1));
+    c.fillStyle = cssOf(value < 0 ? -0.8 : 0.8, 1);
     c.fillRect(left + j * cw, Math.min(y, y - height), Math.max(cw - (cw > 5 ? 1 : 0), 0.5), Math.abs(height) || 0.5);
   }
   const base = rows * 24 + 84;
@@ -78,13 +80,12 @@ function drawTerms({ terms, carries }: Explanation): void {
   const all = [...(carries ?? terms)].sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, 6);
   $("terms").replaceChildren(
     ...all.map((term) => {
-      const product = term.factors.map(({ name, value }) => `${name} ${number(value)}`).join("  ×  ");
       const onward = leadsTo(term);
-      const go = el("button", { className: "link", textContent: onward ? "why?" : "" });
-      go.hidden = !onward;
-      if (onward) go.ariaLabel = `Why is ${term.factors.at(-1)?.name} ${number(term.factors.at(-1)?.value ?? 0)}?`;
-      go.onclick = () => onward && follow(onward);
-      return el("li", {}, el("b", { textContent: number(term.value) }), el("span", { textContent: product }), go);
+      const why = el("button", { className: "link", textContent: onward ? "why?" : "" });
+      why.hidden = !onward;
+      if (onward) why.ariaLabel = `Why is ${term.factors.at(-1)?.name} ${number(term.factors.at(-1)?.value ?? 0)}?`;
+      why.onclick = () => onward && follow(onward);
+      return el("li", {}, el("b", { textContent: number(term.value) }), el("span", {}, ...product(term)), why);
     }),
   );
   $("termsTitle").textContent =
@@ -93,6 +94,20 @@ function drawTerms({ terms, carries }: Explanation): void {
       : carries
         ? "What it carries on"
         : "Its terms";
+}
+
+/** The factors of a term. A weight leads to the form that changes it. */
+function product({ factors }: Term): (Node | string)[] {
+  return factors.flatMap(({ name, value, ref }, i) => {
+    const parts: (Node | string)[] = i > 0 ? ["  ×  "] : [];
+    const isWeight = !ref && /^(w|rms|token)\w+(\[\d+\])+$/.test(name);
+    if (isWeight) {
+      const change = el("button", { className: "link", textContent: name, title: "Change this weight" });
+      change.onclick = () => changeWeight(name);
+      parts.push(change);
+    } else parts.push(name);
+    return [...parts, ` ${number(value)}`];
+  });
 }
 
 function drawVerdict({ exact, terms, value, result, note }: Explanation): void {

@@ -20,25 +20,25 @@ export interface Guess {
 
 const known = new WeakMap<TracedRun, Map<number, Guess[]>>();
 
-/** The guesses at the current position, after each residual. */
-export function guesses(): Guess[] {
+/** The guesses at a position, after each residual. */
+export function guesses(pos = state.pos): Guess[] {
   const { run } = app.story;
   const ofRun = known.get(run) ?? new Map<number, Guess[]>();
   known.set(run, ofRun);
-  const found = ofRun.get(state.pos) ?? compute(run);
-  ofRun.set(state.pos, found);
+  const found = ofRun.get(pos) ?? compute(run, pos);
+  ofRun.set(pos, found);
   return found;
 }
 
-function compute(run: TracedRun): Guess[] {
-  const [final] = topTwo(logitsAt(state.pos));
+function compute(run: TracedRun, pos: number): Guess[] {
+  const final = topTwo(logitsAt(pos))[0];
   return residualsOf(config().nLayers).map((place) => {
-    const logits = lensAt(run, state.pos, place);
+    const logits = lensAt(run, pos, place);
     const probs = softmax(logits);
     const tokens = topTwo(logits);
     let rank = 1;
-    for (const [token, logit] of logits.entries()) {
-      if (logit > logits[final] || (logit === logits[final] && token < final)) rank++;
+    for (let token = 0; token < logits.length; token++) {
+      if (logits[token] > logits[final] || (logits[token] === logits[final] && token < final)) rank++;
     }
     const index = indexOf(place, config().nLayers);
     return { place, index, tokens, shares: [probs[tokens[0]], probs[tokens[1]]], rank };

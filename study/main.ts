@@ -2,21 +2,33 @@
  * The study page: one token's way through a Llama, line by line. Everything it shows is computed by this run.
  */
 import { Llama2Error } from "../src/errors.ts";
-import { npz, stopJson } from "../src/trace/export.ts";
-import { nameOf } from "../src/trace/stops.ts";
-import { app, config, go, here, kind, look, onGo, places, saidAt } from "./app.ts";
+import { app, config, go, onGo, places } from "./app.ts";
 import { drawAttention, listenToAttention } from "./attention.ts";
-import { checkHash, checkWasm } from "./check.ts";
+import { forgetChecks, listenToChecks } from "./check.ts";
 import { drawCompare, listenToCompare } from "./compare.ts";
-import { $, download, el } from "./dom.ts";
-import { begin, palette, readPalette, text } from "./draw.ts";
+import { $ } from "./dom.ts";
+import { readPalette } from "./draw.ts";
+import { dropped, listenToExports, receive, say } from "./files.ts";
+import { listenToGlossary } from "./glossary.ts";
 import { whyAll } from "./how.ts";
+import { guesses } from "./lens.ts";
+import { NO_OTHER, OTHER, otherTelling } from "./other.ts";
+import { drawPredict, forgetAnswers, listenToPredict, togglePredict } from "./predict.ts";
 import { drawRope, listenToRope } from "./rope.ts";
 import { drawSampler, listenToSampler, resetBench } from "./sampler.ts";
-import { MissingTokenizer, openModel, type Session, tell } from "./session.ts";
-import { drawSource, hasBreakpoint, listenToSource, showRunC, untilBreakpoint, writeSource } from "./source.ts";
-import { fromHash, type State, state, toHash, VIEWS } from "./state.ts";
+import { type NamedBytes, openModel, type Session, type Story, tell } from "./session.ts";
+import {
+  breakAtLayer,
+  breakHere,
+  centerSource,
+  drawSource,
+  listenToSource,
+  untilBreakpoint,
+  writeSource,
+} from "./source.ts";
+import { addressOf, fromHash, type State, state, toHash, VIEWS } from "./state.ts";
 import { drawStep, listenToFigure } from "./step.ts";
+import { centerTokens, drawTokens, drawTrack, listenToTrack } from "./strip.ts";
 import { drawTour, listenToTour } from "./tour.ts";
 
 const SCREENS = {
@@ -32,43 +44,47 @@ const SCREENS = {
 
 let telling = 0;
 
-/** Tell the story that the state asks for, and the other run if there is one. */
+/** Tell the story that the state asks for, and the other run if there is one. It is shown as soon as it has got here. */
 async function retell(): Promise<void> {
   const ticket = ++telling;
   const isWanted = () => ticket === telling;
   document.body.classList.add("busy");
-  const story = await tell(app.session, state, {}, isWanted);
+  let since = 0;
+  const show = (story: Story) => {
+    if (app.story !== story) {
+      if (story.run.tokens.length <= state.pos) return; // not there yet
+      Object.assign(app, { story, other: undefined, trail: [] });
+      forgetAnswers();
+      forgetChecks();
+      resetBench();
+      clamp();
+      draw();
+    } else if (performance.now() - since > 100) {
+      drawTokens();
+      drawTrack();
+    } else return;
+    since = performance.now();
+  };
+  const story = await tell({ ...state, model: app.session.model, fork: undefined }, isWanted, show);
   if (!story) return;
-  app.story = story;
-  app.trail = [];
+  if (app.story !== story) Object.assign(app, { story, other: undefined, trail: [] });
   await retellOther(isWanted);
   if (!isWanted()) return;
   document.body.classList.remove("busy");
   resetBench();
-  $("hash").textContent = "";
-  $("hashWords").textContent = "";
-  $("hashCommand").textContent = "";
-  $("hashBadge").hidden = true;
-  $("wasmWords").textContent = "";
   clamp();
   draw();
 }
 
 async function retellOther(isWanted: () => boolean): Promise<void> {
-  const off = state.off.split(",").filter((part) => part !== "");
-  const [pos, token] = state.fork.split(":").map(Number);
-  const isFork =
-    Number.isInteger(pos) && Number.isInteger(token) && pos > 0 && token >= 0 && token < config().vocabSize;
-  if (off.length === 0 && !isFork) {
-    app.other = undefined;
-    return;
-  }
   try {
-    app.other = await tell(app.session, state, { off, fork: isFork ? { pos, token } : undefined }, isWanted);
+    const telling = otherTelling();
+    const other = telling && (await tell(telling, isWanted));
+    if (isWanted()) app.other = other;
   } catch (error) {
     if (!(error instanceof Llama2Error)) throw error;
     app.other = undefined;
-    Object.assign(state, { off: "" });
+    Object.assign(state, NO_OTHER);
     say(error.message);
   }
 }
@@ -83,13 +99,14 @@ function clamp(): void {
 // ----------------------------------------------------------------------------
 // moving and drawing
 
+/** What makes another story. */
+const STORY = ["prompt", "seed", "temp", "topp", "more"] as const;
+
 onGo((change) => {
-  const isRerun = ["prompt", "seed", "temp", "topp", "more"].some(
-    (name) => name in change && change[name as keyof State] !== state[name as keyof State],
-  );
-  const isOther = ["off", "fork"].some(
-    (name) => name in change && change[name as keyof State] !== state[name as keyof State],
-  );
+  if (app.story?.run.transformer.config !== config()) return; // another model has just been opened
+  const differs = (names: readonly (keyof State)[]) =>
+    names.some((name) => name in change && change[name] !== state[name]);
+  const [isRerun, isOther] = [differs(STORY), differs(OTHER)];
   const from = { pos: state.pos, stop: state.stop };
   Object.assign(state, change);
   if (isRerun) {
@@ -105,106 +122,68 @@ onGo((change) => {
   draw();
   if (isOther) {
     const ticket = ++telling;
-    void retellOther(() => ticket === telling).then(() => draw());
+    document.body.classList.add("busy");
+    void retellOther(() => ticket === telling).then(() => {
+      if (ticket !== telling) return;
+      document.body.classList.remove("busy");
+      draw();
+    });
   }
 });
 
 function draw(): void {
   const root = document.documentElement;
-  root.dataset.theme = state.theme;
-  readPalette();
+  if (root.dataset.theme !== state.theme || (root.dataset.contrast ?? "") !== state.contrast || !isPainted) {
+    Object.assign(root.dataset, { theme: state.theme, contrast: state.contrast });
+    readPalette();
+    isPainted = true;
+  }
+  document.body.classList.toggle("embed", state.embed);
   $("theme").textContent = state.theme === "dark" ? "Light" : "Dark";
+  $("contrast").ariaPressed = `${state.contrast === "more"}`;
+  $<HTMLAnchorElement>("whole").href = addressOf({ embed: false });
   for (const view of VIEWS) {
     $(view).hidden = view !== state.view;
     const tab = document.querySelector<HTMLElement>(`[data-view="${view}"]`);
     if (tab) tab.ariaCurrent = view === state.view ? "page" : null;
   }
-  for (const name of ["prompt", "seed", "temp", "topp", "more"] as const) {
+  for (const name of STORY) {
     const input = $<HTMLInputElement>(name);
     if (document.activeElement !== input) input.value = `${state[name]}`;
   }
   toHash();
   drawTokens();
-  drawTrack();
-  if (state.view === "step") drawSource();
+  if (state.view === "step") {
+    drawSource();
+    drawPredict();
+  } else document.body.classList.remove("asking");
   SCREENS[state.view]();
+  drawTrack();
+  centerTokens();
+  centerSource();
   drawTour();
-}
-
-function drawTokens(): void {
-  const { run, prompt, ended } = app.story;
-  const buttons = run.tokens.flatMap((token, pos) => {
-    const button = el("button", { textContent: look(token), title: `position ${pos}, token ${token}` });
-    button.classList.toggle("made", pos >= prompt);
-    if (pos === state.pos) button.ariaCurrent = "true";
-    button.onclick = () => go({ pos });
-    return pos === prompt ? [el("span", { className: "seam" }), button] : [button];
-  });
-  const more = el("button", {
-    className: "more",
-    textContent: ended ? "the end" : "more",
-    disabled: ended || run.tokens.length >= config().seqLen,
-  });
-  more.onclick = () => go({ more: state.more + 32 });
-  const strip = $("tokens");
-  strip.replaceChildren(...buttons, more);
-  const now = strip.querySelector<HTMLElement>("[aria-current=true]");
-  if (now) strip.scrollLeft = now.offsetLeft - strip.clientWidth / 2;
-}
-
-/** All stops of this pass, and all positions above them. */
-let trackAt: (x: number, y: number) => Partial<State> = () => ({});
-
-function drawTrack(): void {
-  const canvas = $<HTMLCanvasElement>("track");
-  const [c, w] = begin(canvas, 50);
-  const { nLayers } = config();
-  const all = places();
-  const gap = nLayers > 8 ? 3 : 8;
-  const unit = (w - gap * (nLayers + 1) - 2) / all.length;
-  const xs = all.map(({ layer }, i) => 1 + i * unit + gap * (layer < 0 ? (i === 0 ? 0 : nLayers + 1) : layer + 1));
-  const count = app.story.run.tokens.length;
-  const width = w / count;
-  for (let pos = 0; pos < count; pos++) {
-    c.fillStyle = pos === state.pos ? palette.accent : pos < state.pos ? palette.soft : palette.line;
-    c.fillRect(pos * width, 0, Math.max(1, width - (width > 4 ? 2 : 0.5)), 5);
+  if (!document.body.classList.contains("ready")) {
+    document.body.classList.add("ready");
+    requestAnimationFrame(() => performance.mark("first step"));
   }
-  for (const [i, x] of xs.entries()) {
-    // past, now and to come differ in height as well as in colour
-    const isNow = i === state.stop;
-    c.fillStyle = isNow ? palette.accent : i < state.stop ? palette.soft : palette.line;
-    c.globalAlpha = i < state.stop ? 0.6 : 1;
-    const [y, h] = isNow ? [11, 22] : i < state.stop ? [16, 12] : [20, 4];
-    c.fillRect(x, y, Math.max(1, unit - 1), h);
-    c.globalAlpha = 1;
-    if (hasBreakpoint(i)) {
-      c.fillStyle = palette.ink;
-      c.fillRect(x, 34, Math.max(2, unit - 1), 2);
-    }
-  }
-  for (let l = 0; l < nLayers; l++) {
-    const isHere = l === here().layer;
-    const label = w > 700 && nLayers <= 8 ? `layer ${l}` : `${l}`;
-    text(c, label, xs[1 + l * 16], 44, {
-      size: 11,
-      mono: false,
-      color: isHere ? palette.ink : palette.soft,
-      bold: isHere,
-    });
-  }
-  trackAt = (x, y) => {
-    if (y < 9) return { pos: Math.floor(x / width) };
-    const distance = (i: number) => Math.abs(xs[i] + unit / 2 - x);
-    return { stop: xs.reduce((best, _, i) => (distance(i) < distance(best) ? i : best), 0) };
-  };
-  const { layer } = here();
-  const where = layer < 0 ? (state.stop === 0 ? "before the layers" : "after the layers") : `layer ${layer}`;
-  $("where").textContent =
-    `Token ${state.pos} ${saidAt(state.pos)} · ${where} · ${kind().name} · stop ${state.stop + 1} of ${all.length}`;
-  canvas.ariaValueMax = `${all.length}`;
-  canvas.ariaValueNow = `${state.stop + 1}`;
-  canvas.ariaValueText = $("where").textContent;
+  prepare();
 }
+let isPainted = false;
+
+/** While nobody asks for anything, compute what the next token needs. */
+function prepare(): void {
+  const { story } = app;
+  const pos = state.pos + 1;
+  if (pos >= story.run.tokens.length || preparing) return;
+  preparing = true;
+  setTimeout(() => {
+    preparing = false;
+    if (story !== app.story || pos !== state.pos + 1) return;
+    story.run.at(pos);
+    guesses(pos);
+  }, 100);
+}
+let preparing = false;
 
 const KEYS: Record<string, () => void> = {
   n: () => next(1),
@@ -217,9 +196,12 @@ const KEYS: Record<string, () => void> = {
   o: () => go({ cell: -1 }),
   c: () => go({ stop: untilBreakpoint(), cell: -1 }),
   w: () => whyAll(),
+  p: togglePredict,
+  ".": breakHere,
+  l: breakAtLayer,
   Escape: () => {
     $("source").classList.remove("open");
-    go({ tour: 0, cell: -1 });
+    go({ tour: 0, ask: false, cell: -1 });
   },
 };
 
@@ -233,76 +215,6 @@ function next(by: number): void {
 }
 
 // ----------------------------------------------------------------------------
-// files, in and out
-
-function say(message: string): void {
-  $("message").textContent = message;
-  $("message").hidden = message === "";
-}
-
-async function receive(files: FileList | File[]): Promise<void> {
-  const all = [...files];
-  const source = all.find(({ name }) => name.endsWith(".c"));
-  if (source) {
-    say(await showRunC(await source.text()));
-    draw();
-  }
-  const binaries = all.filter(({ name }) => !name.endsWith(".c")).sort((a, b) => b.size - a.size);
-  if (binaries.length === 0) return;
-  const [model, tokenizer] = binaries;
-  try {
-    say(`opening ${model.name} …`);
-    const bytesOf = async (file: File) => new Uint8Array(await file.arrayBuffer());
-    const session = await openModel(
-      model.name,
-      await bytesOf(model),
-      tokenizer && { name: tokenizer.name, bytes: await bytesOf(tokenizer) },
-    );
-    say("");
-    await begun(session, { fork: "", off: "", cell: -1, stop: 0 });
-  } catch (error) {
-    if (!(error instanceof Llama2Error || error instanceof MissingTokenizer)) throw error;
-    say(error.message);
-  }
-}
-
-function exportAs(kind: string): void {
-  const { model } = app.session;
-  const name = `${model.name}-${state.pos}-${nameOf(here())}`;
-  if (kind === "png") {
-    const canvas =
-      document.querySelector<HTMLCanvasElement>(`#${state.view} canvas.main`) ?? $<HTMLCanvasElement>("figure");
-    const copy = el("canvas", { width: canvas.width + 48, height: canvas.height + 48 });
-    const context = copy.getContext("2d") as CanvasRenderingContext2D;
-    context.fillStyle = palette.paper;
-    context.fillRect(0, 0, copy.width, copy.height);
-    context.drawImage(canvas, 24, 24);
-    copy.toBlob((blob) => blob && download(`${name}.png`, blob));
-  }
-  const { stops } = app.story.run.at(state.pos);
-  if (kind === "json") {
-    const object = {
-      model: model.name,
-      backend: "ts",
-      prompt: state.prompt,
-      tokens: app.story.run.tokens,
-      position: state.pos,
-      stops: stops.map(stopJson),
-    };
-    download(`${model.name}-${state.pos}.json`, new Blob([JSON.stringify(object)], { type: "application/json" }));
-  }
-  if (kind === "npz")
-    download(
-      `${model.name}-${state.pos}.npz`,
-      new Blob([npz(stops, config().dim / config().nHeads) as Uint8Array<ArrayBuffer>]),
-    );
-  if (kind === "link") {
-    void navigator.clipboard?.writeText(location.href);
-    say("The address of this page brings you back here; it is in the clipboard.");
-  }
-}
-
-// ----------------------------------------------------------------------------
 // the start
 
 function listen(): void {
@@ -311,8 +223,14 @@ function listen(): void {
   listenToRope();
   listenToSampler();
   listenToCompare();
+  listenToChecks();
   listenToSource();
+  listenToTrack(next);
+  listenToPredict();
+  listenToGlossary();
+  listenToExports();
   listenToTour();
+  listenToFiles();
   for (const tab of document.querySelectorAll<HTMLElement>("[data-view]")) {
     tab.onclick = () => go({ view: tab.dataset.view as State["view"], tour: 0 });
   }
@@ -321,6 +239,7 @@ function listen(): void {
   $("closeHow").onclick = KEYS.o;
   $("whyAll").onclick = whyAll;
   $("theme").onclick = () => go({ theme: state.theme === "dark" ? "light" : "dark" });
+  $("contrast").onclick = () => go({ contrast: state.contrast === "more" ? "" : "more" });
   $("showSettings").onclick = () => {
     $("showSettings").ariaExpanded = `${$("settings").classList.toggle("open")}`;
   };
@@ -329,41 +248,45 @@ function listen(): void {
     settle();
   };
   $("settings").onchange = settle;
-  $("checkHash").onclick = () => void checkHash();
-  $("checkWasm").onclick = () => void checkWasm();
-  $<HTMLInputElement>("file").onchange = () => void receive($<HTMLInputElement>("file").files ?? []);
-  $("choose").onclick = () => $("file").click();
-  for (const button of document.querySelectorAll<HTMLElement>("[data-export]"))
-    button.onclick = () => exportAs(button.dataset.export ?? "");
-  const track = $("track");
-  track.addEventListener("click", (event) => go({ ...trackAt(event.offsetX, event.offsetY), cell: -1 }));
-  track.addEventListener("keydown", (event) => {
-    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    next(by);
-  });
   addEventListener("keydown", (event) => {
     const { target, key, ctrlKey, metaKey, altKey } = event;
+    if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return;
     if (target instanceof HTMLInputElement && target.type !== "range") return;
     if (ctrlKey || metaKey || altKey || !(key in KEYS)) return;
     event.preventDefault();
     KEYS[key]();
   });
-  addEventListener("dragover", (event) => event.preventDefault());
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    void receive(event.dataTransfer?.files ?? []);
-  });
   addEventListener("resize", () => draw());
   addEventListener("hashchange", () => {
     const before = { ...state };
     fromHash();
-    const changed = (["prompt", "seed", "temp", "topp", "more", "off", "fork"] as const).some(
-      (name) => before[name] !== state[name],
-    );
-    if (changed) void retell();
+    if ([...STORY, ...OTHER].some((name) => before[name] !== state[name])) void retell();
     else go({});
+  });
+}
+
+function listenToFiles(): void {
+  const opened = (session: Session) => begun(session, { ...NO_OTHER, cell: -1, stop: 0 });
+  for (const id of ["file", "folder"]) {
+    const input = $<HTMLInputElement>(id);
+    input.onchange = () => {
+      const files = [...(input.files ?? [])];
+      const folder = id === "folder" ? (files[0]?.webkitRelativePath.split("/")[0] ?? "") : "";
+      // of a folder what lies in it, not what lies in folders below
+      const own = files.filter((file) => folder === "" || file.webkitRelativePath.split("/").length === 2);
+      $("modelBox").hidePopover();
+      void receive(own, folder, opened);
+      input.value = "";
+    };
+  }
+  $("choose").onclick = () => $("file").click();
+  $("chooseFolder").onclick = () => $("folder").click();
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", async (event) => {
+    event.preventDefault();
+    if (!event.dataTransfer) return;
+    const [files, folder] = await dropped(event.dataTransfer.items);
+    await receive(files, folder, opened);
   });
 }
 
@@ -401,26 +324,27 @@ interface Page {
   prompt?: string;
 }
 
+async function fetched(path: string): Promise<NamedBytes> {
+  const bytes = new Uint8Array(await (await fetch(path)).arrayBuffer());
+  return { name: decodeURIComponent(path.split("/").at(-1) ?? path), bytes };
+}
+
 async function start(): Promise<void> {
+  const asked = fetch("page.json"); // the model is large: it is asked for before anything else is done
   fromHash();
-  document.documentElement.dataset.theme = state.theme;
+  Object.assign(document.documentElement.dataset, { theme: state.theme, contrast: state.contrast });
   const wanted = state.model;
+  const page = (await (await asked).json()) as Page;
+  const files = Promise.all([fetched(page.model), page.tokenizer === undefined ? undefined : fetched(page.tokenizer)]);
+  if (page.prompt !== undefined && !location.hash.includes("prompt=")) state.prompt = page.prompt;
   listen();
   writeSource();
-  const page = (await (await fetch("page.json")).json()) as Page;
-  if (page.prompt !== undefined && !location.hash.includes("prompt=")) state.prompt = page.prompt;
-  const bytes = async (path: string) => new Uint8Array(await (await fetch(path)).arrayBuffer());
-  const [model, tokenizer] = await Promise.all([bytes(page.model), page.tokenizer ? bytes(page.tokenizer) : undefined]);
-  const nameOfFile = (path: string) => path.split("/").at(-1) ?? path;
-  const named = page.tokenizer && tokenizer ? { name: nameOfFile(page.tokenizer), bytes: tokenizer } : undefined;
-  await begun(await openModel(nameOfFile(page.model), model, named), {});
+  await begun(await openModel(...(await files)), {});
   if (wanted && app.session.sha256 && !app.session.sha256.startsWith(wanted)) {
     say(
       `This link was made with another model (sha256 ${wanted}…). Drop that model and its tokenizer here to see the same.`,
     );
   }
-  document.body.classList.add("ready");
-  requestAnimationFrame(() => performance.mark("first step"));
 }
 
 start().catch((error: Error) => {

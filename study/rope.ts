@@ -117,8 +117,9 @@ function drawScores(head: number, query: Float32Array): void {
   const right = valuesAt(stopIn("scores")).subarray(head * n, (head + 1) * n);
   const wrongQuery = turned(query, state.pos, true);
   const wrong = Float32Array.from({ length: n }, (_, t) => {
-    const key = app.story.run.values(t, { id: "k", layer: layer() }).subarray(group, group + size);
-    const wrongKey = turned(key, t, true);
+    // back from the cache, where keys lie rotated, so that no pass need be computed again
+    const key = app.story.run.values(t, { id: "rope", layer: layer() }, "k").subarray(group, group + size);
+    const wrongKey = turned(turned(key, -t, false), t, true);
     return wrongQuery.reduce((sum, value, i) => sum + value * wrongKey[i], 0) / Math.sqrt(size);
   });
   const tokens = app.story.run.tokens.slice(0, n);

@@ -2,22 +2,25 @@
  * The model, and the two runs that the page looks at: the story, and another one that differs from it by choice.
  */
 import { open } from "../src/checkpoint/open.ts";
-import { fitted, parseAnyTokenizer, tokenizerInside } from "../src/checkpoint/tokenizer/read.ts";
-import { filesOf } from "../src/files/bytes.ts";
+import { fitted, parseAnyTokenizer, tokenizerInside, tokenizerOfFiles } from "../src/checkpoint/tokenizer/read.ts";
+import { Llama2Error } from "../src/errors.ts";
+import { type ByteSource, type Files, filesOf, shortened } from "../src/files/bytes.ts";
 import { randomF32, type Sampler } from "../src/llama2/sampler.ts";
 import { BOS, EOS } from "../src/llama2/tokenizer.ts";
-import { ablation } from "../src/trace/ablate.ts";
+import { modelHash } from "../src/sha256.ts";
 import { TracedModel } from "../src/trace/model.ts";
 import type { Hooks, TracedRun } from "../src/trace/run.ts";
+import { type Place, placesOf } from "../src/trace/stops.ts";
 import { breathe } from "./dom.ts";
-import type { State } from "./state.ts";
 
 /** A model in the page. */
 export interface Session {
   model: TracedModel;
-  /** Of its file: all 64 digits, or "" where the browser has no way to hash. */
+  /** Of its file, or of its files' names and hashes: 64 digits, or "" where the browser has no way to hash. */
   sha256: string;
-  bytes: Uint8Array<ArrayBuffer>;
+  files: Files;
+  /** All stops of a pass. */
+  places: Place[];
 }
 
 /** sha256 in hex; "" in a page without a secure context, which has no crypto. */
@@ -27,16 +30,40 @@ export async function sha256(bytes: BufferSource): Promise<string> {
   return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** A file that was dropped, or fetched. */
+export interface NamedBytes {
+  name: string;
+  bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** Files in memory, as a folder. */
+function folderOf(name: string, files: readonly NamedBytes[]): Files {
+  const open = async (wanted: string) => {
+    const found = files.find((file) => file.name === wanted);
+    if (!found) throw new Llama2Error("E_FILE", `${name} has no ${wanted}`);
+    return sourceOf(found);
+  };
+  return { name, list: async () => files.map((file) => file.name), open };
+}
+
+const sourceOf = ({ name, bytes }: NamedBytes): ByteSource => ({
+  name,
+  size: bytes.length,
+  async read(into, offset) {
+    const found = bytes.subarray(offset, offset + into.length);
+    if (found.length < into.length) throw shortened(name, bytes.length, bytes.length);
+    into.set(found);
+  },
+  close() {},
+});
+
 /**
  * Open a model from its bytes and those of its tokenizer.
  * @throws Llama2Error E_FORMAT for bytes that are none, or do not fit each other; E_LIMIT
  */
-export async function openModel(
-  name: string,
-  bytes: Uint8Array<ArrayBuffer>,
-  tokenizer: { name: string; bytes: Uint8Array } | undefined,
-): Promise<Session> {
-  const files = filesOf(name, bytes);
+export async function openModel(model: NamedBytes, tokenizer: NamedBytes | undefined): Promise<Session> {
+  const { name } = model;
+  const files = filesOf(name, model.bytes);
   const source = await open(files);
   const { vocabSize } = source.config;
   const found = tokenizer
@@ -44,8 +71,24 @@ export async function openModel(
     : await tokenizerInside(await files.open(name));
   if (!found) throw new MissingTokenizer(name, vocabSize);
   const { tokenizer: fitting } = fitted(tokenizer?.name ?? name, found, vocabSize);
-  const model = await TracedModel.load(name.replace(/\.\w+$/, ""), source, fitting);
-  return { model, bytes, sha256: await sha256(bytes) };
+  const traced = await TracedModel.load(name.replace(/\.\w+$/, ""), source, fitting);
+  return { model: traced, files, sha256: await sha256(model.bytes), places: placesOf(traced.config.nLayers) };
+}
+
+/**
+ * Open a model that is a folder, with its tokenizer in it, as Hugging Face has them.
+ * @throws Llama2Error E_FORMAT, E_LIMIT
+ */
+export async function openFolder(name: string, all: readonly NamedBytes[]): Promise<Session> {
+  const files = folderOf(name, all);
+  const source = await open(files);
+  const found = await tokenizerOfFiles(files, undefined, source.config.vocabSize);
+  if (!found) throw new MissingTokenizer(name, source.config.vocabSize);
+  const model = await TracedModel.load(name, source, found.tokenizer);
+  const weights = all.filter((file) => /\.(safetensors|bin|pth?|gguf)$/.test(file.name));
+  const hashes = await Promise.all(weights.map(async (file) => [file.name, await sha256(file.bytes)] as const));
+  const hash = hashes.every(([, hash]) => hash) ? modelHash(hashes) : "";
+  return { model, files, sha256: hash, places: placesOf(model.config.nLayers) };
 }
 
 /** A model without a tokenizer was dropped. */
@@ -66,23 +109,29 @@ export interface Story {
   ended: boolean;
 }
 
-/** How a run differs from the story. */
-export interface Difference {
-  off?: string[];
+/** How a run is told: its model, and what is changed in it. */
+export interface Telling {
+  model: TracedModel;
+  prompt: string;
+  seed: number;
+  temp: number;
+  topp: number;
+  more: number;
+  hooks?: Hooks;
+  /** The token at a position, whatever would have been chosen. */
   fork?: { pos: number; token: number };
 }
 
 /**
  * Tell a story, in pieces of some milliseconds so that the page stays alive.
  * @param isWanted is asked between pieces; false stops it, and the result is undefined
+ * @param onPiece gets what there is after each piece
  */
 export async function tell(
-  { model }: Session,
-  { prompt, seed, temp, topp, more }: State,
-  { off = [], fork }: Difference,
+  { model, prompt, seed, temp, topp, more, hooks, fork }: Telling,
   isWanted: () => boolean,
+  onPiece: (story: Story) => void = () => {},
 ): Promise<Story | undefined> {
-  const hooks: Hooks = ablation(off, model.config);
   const tokens = model.encode(prompt).slice(0, model.config.seqLen);
   const run = model.run([], hooks);
   const sampler = model.sampler({ temperature: temp, topP: topp, seed: BigInt(seed) });
@@ -98,6 +147,7 @@ export async function tell(
     }
     run.read(token);
     if (performance.now() - since < 12) continue;
+    onPiece(story);
     await breathe();
     if (!isWanted()) return undefined;
     since = performance.now();

@@ -4,16 +4,27 @@
 import source from "virtual:source";
 import { LINES } from "../src/trace/forward.ts";
 import { partsOf } from "../src/trace/runc.ts";
-import { STOPS, stopOf } from "../src/trace/stops.ts";
+import { STOPS, type StopId, stopOf } from "../src/trace/stops.ts";
 import { go, here, places } from "./app.ts";
 import { $, el } from "./dom.ts";
 import { sha256 } from "./session.ts";
 import { state } from "./state.ts";
 
-/** Lines at which `c` stops. */
-const breakpoints = new Set<number>();
+/** Where `c` stops: stops by their ids, and layers as "L2". */
+const breaks = (): string[] => state.breaks.split(",").filter((name) => name !== "");
+function toggleBreak(name: string): void {
+  const all = breaks();
+  go({ breaks: (all.includes(name) ? all.filter((each) => each !== name) : [...all, name]).join() });
+}
+export const breakHere = (): void => toggleBreak(here().id);
+export const breakAtLayer = (): void => {
+  if (here().layer >= 0) toggleBreak(`L${here().layer}`);
+};
+/** run.c's lines, once it is there, and what is shown: both, one under the other, or one. */
 let runC: string[] | undefined;
-let showsRunC = false;
+let shown: "both" | "ts" | "c" = "ts";
+
+const gutters = new Map<StopId, HTMLButtonElement>();
 
 /** Write the lines of transformer.ts, once. */
 export function writeSource(): void {
@@ -37,11 +48,10 @@ export function writeSource(): void {
     if (id === undefined) return item;
     item.className = "stop";
     gutter.ariaPressed = "false";
+    gutters.set(id, gutter);
     gutter.onclick = (event) => {
       event.stopPropagation();
-      if (!breakpoints.delete(line)) breakpoints.add(line);
-      gutter.ariaPressed = `${breakpoints.has(line)}`;
-      go({});
+      toggleBreak(id);
     };
     item.onclick = () => {
       const layer = Math.max(0, here().layer);
@@ -54,17 +64,32 @@ export function writeSource(): void {
 }
 
 export function drawSource(): void {
+  const all = breaks();
+  for (const [id, gutter] of gutters) {
+    const pressed = `${all.includes(id)}`;
+    if (gutter.ariaPressed !== pressed) gutter.ariaPressed = pressed;
+  }
   const { line } = LINES[here().id];
+  $("code").hidden = shown === "c";
+  $("runc").hidden = shown === "ts";
+  for (const [id, what] of Object.entries(CHOICES)) $(id).ariaPressed = `${shown === what}`;
   light($("code"), line);
-  $("code").hidden = showsRunC;
-  $("runc").hidden = !showsRunC;
-  $("showTs").ariaPressed = `${!showsRunC}`;
-  $("showC").ariaPressed = `${showsRunC}`;
-  if (runC && showsRunC) light($("runc"), stopOf(here().id).runc);
+  if (runC) light($("runc"), stopOf(here().id).runc);
+}
+const CHOICES = { showBoth: "both", showTs: "ts", showC: "c" } as const;
+
+/** Sources whose lit line is to be brought into view. */
+const moved = new Set<HTMLElement>();
+
+/** Bring the lit lines into view. Apart from drawing, since it asks for the layout. */
+export function centerSource(): void {
+  for (const list of moved) center(list);
+  moved.clear();
 }
 
-/** Light a line and bring it into view. */
+/** Light a line. */
 function light(list: HTMLElement, line: number): void {
+  if (list.hidden || list.querySelector(".lit") === list.children[line - 1]) return;
   for (const lit of list.querySelectorAll(".lit")) {
     lit.classList.remove("lit");
     lit.removeAttribute("aria-current");
@@ -73,7 +98,29 @@ function light(list: HTMLElement, line: number): void {
   if (!item) return;
   item.classList.add("lit");
   item.setAttribute("aria-current", "step");
-  list.scrollTop = item.offsetTop - list.clientHeight * 0.42;
+  moved.add(list);
+}
+
+function center(list: HTMLElement): void {
+  const lit = list.querySelector<HTMLElement>(".lit");
+  if (lit) list.scrollTop = lit.offsetTop - list.clientHeight * 0.42;
+}
+
+/** The lines of the stops in both sources, in order, with the beginnings. */
+const PAIRS = [[1, 1], ...STOPS.map(({ id, runc }) => [LINES[id].line, runc])].sort(([a], [b]) => a - b);
+
+/** Scroll one source to where the other one is: between two stops in proportion. */
+function follow(from: HTMLElement, to: HTMLElement, [a, b]: [number, number]): void {
+  if (to.hidden || !from.matches(":hover, :focus")) return;
+  const middle = (list: HTMLElement) => list.clientHeight * 0.42;
+  const lineHeight = 20;
+  const line = (from.scrollTop + middle(from)) / lineHeight + 1;
+  const next = PAIRS.findIndex((pair) => pair[a] > line);
+  const [before, after] = [PAIRS.at(next < 0 ? -1 : Math.max(0, next - 1)), PAIRS[next]];
+  if (!before) return;
+  const part = after ? (line - before[a]) / (after[a] - before[a]) : 0;
+  const there = after ? before[b] + part * (after[b] - before[b]) : before[b] + line - before[a];
+  to.scrollTop = (there - 1) * lineHeight - middle(to);
 }
 
 /** Show a run.c that was dropped in, and say whether it is the version whose lines we name. */
@@ -83,7 +130,7 @@ export async function showRunC(text: string): Promise<string> {
     el("li", {}, el("span", { className: "gutter", textContent: `${i + 1}` }), el("code", { textContent: line })),
   );
   $("runc").replaceChildren(...items);
-  showsRunC = true;
+  shown = "both";
   $("sources").hidden = false;
   for (const { what, text: part, sha256: expected } of partsOf(text)) {
     const found = await sha256(new TextEncoder().encode(part));
@@ -96,24 +143,34 @@ export async function showRunC(text: string): Promise<string> {
 /** The next stop with a breakpoint, in this pass; else the last. */
 export function untilBreakpoint(): number {
   const all = places();
-  const next = all.findIndex(({ id }, i) => i > state.stop && breakpoints.has(LINES[id].line));
+  const next = all.findIndex((_, i) => i > state.stop && hasBreakpoint(i));
   return next < 0 ? all.length - 1 : next;
 }
 
-export const hasBreakpoint = (index: number): boolean => breakpoints.has(LINES[places()[index].id].line);
+/** At its line, or because its layer begins. */
+export function hasBreakpoint(index: number): boolean {
+  if (state.breaks === "") return false;
+  const { id, layer } = places()[index];
+  return breaks().includes(id) || (id === "norm1" && breaks().includes(`L${layer}`));
+}
 
 export function listenToSource(): void {
-  $("showTs").onclick = () => {
-    showsRunC = false;
-    go({});
-  };
-  $("showC").onclick = () => {
-    showsRunC = true;
-    go({});
-  };
+  for (const [id, what] of Object.entries(CHOICES)) {
+    $(id).onclick = () => {
+      shown = what;
+      go({});
+      for (const list of [$("code"), $("runc")]) center(list);
+    };
+  }
+  $("code").onscroll = () => follow($("code"), $("runc"), [0, 1]);
+  $("runc").onscroll = () => follow($("runc"), $("code"), [1, 0]);
   $("openSource").onclick = () => {
     $("source").classList.add("open");
-    go({});
+    for (const list of [$("code"), $("runc")]) center(list);
+    $("closeSource").focus();
   };
-  $("closeSource").onclick = () => $("source").classList.remove("open");
+  $("closeSource").onclick = () => {
+    $("source").classList.remove("open");
+    $("openSource").focus();
+  };
 }

@@ -22,8 +22,24 @@ export interface State {
   off: string;
   /** The token that the other run has in the place of the story's: "12:345", position and token. */
   fork: string;
+  /** A number that the other run has in the place of a weight: "wq[1][44][176]=0.5". */
+  weight: string;
+  /** What the other run goes on with at a stop: "L2.res1@5<4", position 5 with the source's position 4. */
+  patch: string;
+  /** The prompt of the run that `patch` takes it from. */
+  source: string;
+  /** The other run's temperature, or -1, and its seed, or 0: the story's. */
+  temp2: number;
+  seed2: number;
+  /** Where `c` stops: lines by their stops, and layers: "scores,L2". */
+  breaks: string;
   tour: number;
+  /** The stop is asked about before it is shown. */
+  ask: boolean;
+  /** Only the screen, as part of another page. */
+  embed: boolean;
   theme: "light" | "dark";
+  contrast: "" | "more";
   /** The first digits of the model's sha256. */
   model: string;
 }
@@ -42,8 +58,17 @@ export const state: State = {
   log: false,
   off: "",
   fork: "",
+  weight: "",
+  patch: "",
+  source: "The dog ran to the park",
+  temp2: -1,
+  seed2: 0,
+  breaks: "",
   tour: 0,
+  ask: false,
+  embed: false,
   theme: "light",
+  contrast: "",
   model: "",
 };
 
@@ -51,8 +76,9 @@ const defaults: State = { ...state };
 
 /** Take what the address says. Nonsense in it is passed over. */
 export function fromHash(): void {
-  const dark = typeof matchMedia === "function" && matchMedia("(prefers-color-scheme: dark)").matches;
-  Object.assign(state, defaults, { theme: dark ? "dark" : "light" });
+  const prefers = (what: string) => matchMedia(`(prefers-${what})`).matches;
+  const [dark, contrast] = [prefers("color-scheme: dark"), prefers("contrast: more")];
+  Object.assign(state, defaults, { theme: dark ? "dark" : "light", contrast: contrast ? "more" : "" });
   for (const [name, text] of new URLSearchParams(location.hash.slice(1))) {
     const now = state[name as keyof State];
     if (typeof now === "number" && text !== "" && Number.isFinite(Number(text))) set(name, Number(text));
@@ -61,6 +87,7 @@ export function fromHash(): void {
   }
   if (!VIEWS.includes(state.view)) state.view = "step";
   if (state.theme !== "dark") state.theme = "light";
+  if (state.contrast !== "more") state.contrast = "";
   state.seed = Math.max(1, Math.floor(Math.min(state.seed, 2 ** 31 - 1)));
   state.temp = Math.max(0, Math.min(5, state.temp));
   state.topp = Math.max(0, Math.min(1, state.topp));
@@ -71,13 +98,22 @@ function set(name: string, value: string | number | boolean): void {
   Object.assign(state, { [name]: value });
 }
 
-/** Write the state into the address: what differs from the start, and always the place. */
-export function toHash(): void {
+/** The address of the state: what differs from the start, and always the place. */
+export function addressOf(change: Partial<State> = {}): string {
   const params = new URLSearchParams();
-  for (const [name, value] of Object.entries(state)) {
+  for (const [name, value] of Object.entries({ ...state, ...change })) {
     const isPlace = ["view", "prompt", "pos", "stop", "model"].includes(name);
     if (!isPlace && value === defaults[name as keyof State]) continue;
     if (value !== "") params.set(name, typeof value === "boolean" ? (value ? "1" : "0") : `${value}`);
   }
-  history.replaceState(null, "", `#${params}`);
+  const [page] = location.href.split("#");
+  return `${page}#${params}`;
+}
+
+let writing: ReturnType<typeof setTimeout> | undefined;
+
+/** Write the state into the address, soon: browsers are slow at it, and allow it a few times a second only. */
+export function toHash(): void {
+  clearTimeout(writing);
+  writing = setTimeout(() => history.replaceState(null, "", addressOf()), 150);
 }

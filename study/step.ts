@@ -21,10 +21,12 @@ import {
   stopAt,
   valuesAt,
 } from "./app.ts";
+import { drawCache } from "./cache.ts";
 import { $, el } from "./dom.ts";
-import { bars, begin, colorOf, css, type Figure, heat, largest, palette, strip, text } from "./draw.ts";
-import { drawHow } from "./how.ts";
-import { guesses, topTwo } from "./lens.ts";
+import { bars, type Figure, heat, largest, strip, writeScale } from "./draw.ts";
+import { explained } from "./glossary.ts";
+import { drawSum, writeHow } from "./how.ts";
+import { type Guess, guesses, topTwo } from "./lens.ts";
 import { state } from "./state.ts";
 
 let figure: Figure | undefined;
@@ -34,33 +36,36 @@ export function drawStep(): void {
   const place = here();
   const { name, words, tensors } = kind();
   const values = valuesAt();
+  // first all words, then all pictures: a picture asks for its width, and that lays the page out
   $("name").textContent = name;
   $("shape").textContent = stopAt()
     .tensors.map((tensor) => `${tensor.name} (${tensor.shape.join(" × ")})`)
     .join(", ");
   $("say").textContent = sentenceOf(place, config(), state.pos);
-  $("why").textContent = withNumbers(words, config());
+  const text = withNumbers(words, config());
+  if ($("why").dataset.text !== text) $("why").replaceChildren(...explained(text));
+  $("why").dataset.text = text;
   $("now").textContent = nowWords();
   $("openSource").textContent = `${LINES[place.id].line}  ${LINES[place.id].text}`;
-  drawReads();
-  figure = drawFigure($<HTMLCanvasElement>("figure"));
-  const [min, max] = [Math.min(...values), Math.max(...values)];
+  const [min, max] = [smallest(values), -smallest(values.map((value) => -value))];
   $("figure").ariaLabel =
     `${tensors.join(" and ")}, ${values.length} values from ${number(min, 3)} to ${number(max, 3)}. Arrow keys choose one.`;
-  drawLegend();
+  drawLegend(values);
   readout(state.cell);
-  drawHow();
-  drawCache();
   drawLens();
+  const made = writeHow();
+  const strips = writeReads();
+  for (const { canvas, values, isShare } of strips) strip(canvas, values, isShare);
+  figure = drawFigure($<HTMLCanvasElement>("figure"));
+  if (made) drawSum(made);
+  drawCache();
 }
 
-function drawLegend(): void {
-  const legend = $("legend");
-  const isShare = here().id === "probs";
-  legend.hidden = isBars();
-  const max = largest(valuesAt());
-  const scale = el("i", { className: isShare ? "share" : "signed" });
-  legend.replaceChildren(isShare ? "0" : `−${max.toFixed(2)}`, scale, isShare ? "1" : max.toFixed(2));
+const smallest = (values: Float32Array): number => values.reduce((a, b) => Math.min(a, b));
+
+function drawLegend(values: Float32Array): void {
+  $("legend").hidden = isBars();
+  writeScale($("legend"), here().id === "probs" ? "share" : "signed", largest(values));
 }
 
 const isBars = (): boolean => !["q", "k", "v", "rope", "scores", "probs", "mix", "logits"].includes(here().id);
@@ -72,26 +77,31 @@ function readStop(id: StopId | "x"): number {
   return indexOf({ id, layer: place.layer }, config().nLayers);
 }
 
+interface Strip {
+  canvas: HTMLCanvasElement;
+  values: Float32Array;
+  isShare: boolean;
+}
+
 /** What the line reads, as strips that lead there. */
-function drawReads(): void {
-  const { reads } = kind();
+function writeReads(): Strip[] {
+  const strips: Strip[] = [];
   const parts: HTMLElement[] = [];
-  for (const [i, id] of reads.entries()) {
+  for (const [i, id] of kind().reads.entries()) {
     const index = readStop(id);
-    const { tensors } = stopAt(index);
-    const tensor = id === "rope" ? "q, k" : tensors[0].name;
-    parts.push(el("span", { textContent: `${i ? "and" : "reads"} ${tensor} (${valuesAt(index).length})` }));
+    const values = valuesAt(index);
+    const tensor = id === "rope" ? "q, k" : stopAt(index).tensors[0].name;
     const canvas = el("canvas");
     const button = el("button", { className: "strip", ariaLabel: `Go to ${nameOf(places()[index])}` }, canvas);
     button.onclick = () => go({ stop: index, cell: -1 });
-    parts.push(button);
+    parts.push(el("span", { textContent: `${i ? "and" : "reads"} ${tensor} (${values.length})` }), button);
+    strips.push({ canvas, values, isShare: id === "probs" });
   }
   if (parts.length === 0) {
     parts.push(el("span", { className: "all", textContent: `reads token ${app.story.run.tokens[state.pos]}` }));
   }
   $("reads").replaceChildren(...parts);
-  const canvases = $("reads").querySelectorAll("canvas");
-  for (const [i, id] of reads.entries()) strip(canvases[i], valuesAt(readStop(id)), id === "probs");
+  return strips;
 }
 
 function drawFigure(canvas: HTMLCanvasElement): Figure {
@@ -119,14 +129,12 @@ function drawFigure(canvas: HTMLCanvasElement): Figure {
   if (id === "scores" || id === "probs") {
     const tokens = app.story.run.tokens.slice(0, state.pos + 1);
     const colLabels = tokens.map((token) => look(token).trim() || "␣");
-    const isShare = id === "probs";
     const common = { rowLabels: names(nHeads, "head"), colLabels, cellHeight: 30, joined: nHeads / nKvHeads, chosen };
     return heat(canvas, values, {
       ...common,
       rows: nHeads,
       cols: tokens.length,
-      isShare,
-      max: isShare ? 1 : undefined,
+      isShare: id === "probs",
     });
   }
   if (id === "rope") {
@@ -205,80 +213,34 @@ export function cellName(cell: number): string {
   return `${kind().tensors[0]}[${cell}]`;
 }
 
-/** The KV cache as memory: what is filled, the row that this position has, and the bytes. */
-function drawCache(): void {
-  const { nLayers, nKvHeads, nHeads, dim, seqLen } = config();
-  const kvDim = (dim / nHeads) * nKvHeads;
-  const canvas = $<HTMLCanvasElement>("cache");
-  const [c, w] = begin(canvas, 116);
-  const { id, layer } = here();
-  const gap = 8;
-  const width = (w - gap * (nLayers - 1)) / nLayers;
-  const rows = Math.min(seqLen, Math.max(32, app.story.run.tokens.length));
-  const rowHeight = 92 / rows;
-  const { keyCache, valueCache } = app.story.run.transformer.state;
-  for (let l = 0; l < nLayers; l++) {
-    for (const [which, cache] of [keyCache, valueCache].entries()) {
-      const x = l * (width + gap) + which * (width / 2);
-      const half = width / 2 - 2;
-      c.fillStyle = palette.wash;
-      c.fillRect(x, 0, half, 92);
-      const at = (l * seqLen + state.pos) * kvDim;
-      const isWritten =
-        l < layer || (l === layer && stopOrder(id) >= (which === 0 ? 2 : 3)) || (layer < 0 && state.stop > 0);
-      const filled = state.pos + (isWritten ? 1 : 0);
-      const max = largest(cache.subarray(l * seqLen * kvDim, at + kvDim)) || 1;
-      const columns = Math.min(kvDim, 24);
-      for (let row = 0; row < filled; row++) {
-        for (let j = 0; j < columns; j++) {
-          const value = cache[(l * seqLen + row) * kvDim + Math.floor((j * kvDim) / columns)];
-          c.fillStyle = css(colorOf(value, max));
-          c.fillRect(x + (j * half) / columns, row * rowHeight, half / columns + 0.3, rowHeight + 0.3);
-        }
-      }
-      if (layer === l && (id === "k" || id === "rope") && which === 0)
-        outline(c, x, state.pos * rowHeight, half, rowHeight);
-      if (layer === l && id === "v" && which === 1) outline(c, x, state.pos * rowHeight, half, rowHeight);
-    }
-    const isHere = l === layer;
-    text(c, `${l}`, l * (width + gap), 106, { size: 11, bold: isHere, color: isHere ? palette.ink : palette.soft });
-    if (width > 48) text(c, "k", l * (width + gap) + 16, 106, { size: 11 });
-    if (width > 48) text(c, "v", l * (width + gap) + width / 2, 106, { size: 11 });
-  }
-  const row = 2 * nLayers * kvDim * 4;
-  const bytes = (count: number) => count.toLocaleString("en-US");
-  $("bytes").textContent = `${bytes((state.pos + 1) * row)} of ${bytes(seqLen * row)} bytes`;
-  canvas.ariaLabel = `Keys and values of ${nLayers} layers, ${state.pos + 1} of ${seqLen} positions filled`;
-}
-
-const stopOrder = (id: StopId): number =>
-  ["norm1", "q", "k", "v"].indexOf(id) === -1 ? 9 : ["norm1", "q", "k", "v"].indexOf(id);
-
-function outline(c: CanvasRenderingContext2D, x: number, y: number, w: number, h: number): void {
-  c.strokeStyle = palette.accent;
-  c.lineWidth = 2;
-  c.strokeRect(x - 1, y - 2, w + 2, h + 4);
-}
+/** The rows of the lens, which are made once for each position. */
+let lensRows: HTMLTableRowElement[] = [];
+let lensOf: Guess[] | undefined;
 
 /** What the model would say after each residual. */
 function drawLens(): void {
   const all = guesses();
-  const last = all.findLast(({ index }) => index <= state.stop);
-  const rows = all.map((guess) => {
-    const { place, index, tokens, shares, rank } = guess;
+  if (lensOf !== all) writeLens(all);
+  lensOf = all;
+  const last = all.findLastIndex(({ index }) => index <= state.stop);
+  for (const [i, row] of lensRows.entries()) {
+    row.classList.toggle("lit", i === last);
+    row.classList.toggle("later", all[i].index > state.stop);
+  }
+}
+
+function writeLens(all: Guess[]): void {
+  lensRows = all.map(({ place, index, tokens, shares, rank }) => {
     const label =
       place.layer < 0 ? "embedding" : `${place.layer} ${place.id === "res1" ? "attention" : "feed-forward"}`;
     const cell = (i: 0 | 1) =>
       el("td", {}, look(tokens[i]).trim() || "␣", " ", el("em", { textContent: percent(shares[i]) }));
     const open = el("button", { className: "link", textContent: label });
     open.onclick = () => go({ stop: index, cell: -1 });
-    const row = el("tr", {}, el("td", {}, open), cell(0), cell(1), el("td", { textContent: `${rank}` }));
-    row.classList.toggle("lit", guess === last);
-    row.classList.toggle("later", index > state.stop);
-    return row;
+    return el("tr", {}, el("td", {}, open), cell(0), cell(1), el("td", { textContent: `${rank}` }));
   });
   const heads = ["after", "likeliest", "second", "rank"].map((text) => el("th", { textContent: text, scope: "col" }));
-  $("lens").replaceChildren(el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows));
+  $("lens").replaceChildren(el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...lensRows));
   $("lensFor").textContent = `if it stopped here; rank of ${said(topTwo(logitsAt(state.pos))[0])}`;
 }
 

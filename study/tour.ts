@@ -5,18 +5,10 @@
 import { lensAt } from "../src/trace/lens.ts";
 import { indexOf, type StopId } from "../src/trace/stops.ts";
 import { app, config, go, logitsAt, look, number, percent, ranked, said, saidAt, valuesAt } from "./app.ts";
-import { $, el } from "./dom.ts";
+import { $ } from "./dom.ts";
+import { type Answer, drawQuestion, type Question } from "./question.ts";
 import { bench, drawFrom } from "./sampler.ts";
 import { type State, state, type View } from "./state.ts";
-
-interface Question {
-  text: string;
-  /** What can be chosen; without them a number is typed. */
-  options?: string[];
-  answer: string;
-  /** What the live values say, once it is answered. */
-  reveal: string;
-}
 
 interface TourStop {
   view?: View;
@@ -266,7 +258,9 @@ export const TOUR: TourStop[] = [
 ];
 
 /** What was answered at each stop, and whether it was right. */
-const answers = new Map<number, { given: string; right: boolean }>();
+const answers = new Map<number, Answer>();
+/** The stop whose card is shown; 0: none. */
+let drawn = 0;
 
 /** The state of a tour stop. */
 export function toTourStop(index: number): Partial<State> {
@@ -282,7 +276,11 @@ export function drawTour(): void {
   const stop = TOUR[state.tour - 1];
   $("tour").hidden = !stop;
   document.body.classList.toggle("touring", Boolean(stop));
-  if (!stop) return;
+  if (!stop) {
+    if (drawn > 0) $("startTour").focus({ preventScroll: true });
+    drawn = 0;
+    return;
+  }
   $(stop.at).classList.add("toured");
   $("tour").classList.toggle("aside", $("explain").contains($(stop.at)));
   $("tourCount").textContent = `${state.tour} of ${TOUR.length}`;
@@ -292,42 +290,20 @@ export function drawTour(): void {
   const missed = [...answers].filter(([, { right }]) => !right).map(([index]) => index);
   const isLast = state.tour === TOUR.length;
   $("tourNext").textContent = isLast ? (missed.length > 0 ? `Again: ${missed.length} missed` : "Done") : "Next";
-  drawQuestion(stop.ask());
-}
-
-function drawQuestion({ text, options, answer, reveal }: Question): void {
-  const box = $("tourAsk");
-  const answered = answers.get(state.tour);
-  const question = el("p", { textContent: text, className: "question" });
-  if (answered) {
-    const verdict = answered.right ? "Right." : `You said ${answered.given}.`;
-    box.replaceChildren(question, el("p", { className: "answer", textContent: `${verdict} ${reveal}` }));
-    return;
-  }
-  const reply = (given: string) => {
-    const isNumber = options === undefined;
-    const right = isNumber ? Math.abs(Number(given.replace(",", ".")) - Number(answer)) < 1e-9 : given === answer;
-    answers.set(state.tour, { given, right });
+  drawQuestion($("tourAsk"), stop.ask(), answers.get(state.tour), (answer) => {
+    answers.set(state.tour, answer);
     drawTour();
     $("tourNext").focus();
-  };
-  if (options) {
-    const buttons = options.map((option) => {
-      const button = el("button", { textContent: option });
-      button.onclick = () => reply(option);
-      return button;
-    });
-    box.replaceChildren(question, el("div", { className: "options" }, ...buttons));
-    return;
-  }
-  const input = el("input", { inputMode: "decimal", size: 8, ariaLabel: text });
-  const send = el("button", { textContent: "See" });
-  const form = el("form", { className: "options" }, input, send);
-  form.onsubmit = (event) => {
-    event.preventDefault();
-    if (input.value.trim() !== "") reply(input.value.trim());
-  };
-  box.replaceChildren(question, form);
+  });
+  if (drawn !== state.tour) show($(stop.at));
+  drawn = state.tour;
+}
+
+/** Bring what is meant into view, on a phone above the card, and let the keyboard go on in the card. */
+function show(meant: HTMLElement): void {
+  $("tour").focus({ preventScroll: true });
+  meant.scrollIntoView({ block: "nearest" });
+  if (getComputedStyle(document.body).display === "block") meant.scrollIntoView({ block: "start" });
 }
 
 export function listenToTour(): void {

@@ -22,11 +22,14 @@ export interface StopJson {
   fused?: true;
 }
 
-/** A stop as JSON has it. What is not finite is a string, since JSON has no number for it. */
+/** A stop as JSON has it. What is not finite is a string, since JSON has no number for it, and so is -0, which it loses. */
 export function stopJson(stop: Stop): StopJson {
   checkStops([stop]);
   const { id, layer, tensors, fused } = stop;
-  const asNumber = (value: number) => (Number.isFinite(value) ? value : `${value}`);
+  const asNumber = (value: number) => {
+    if (Object.is(value, -0)) return "-0";
+    return Number.isFinite(value) ? value : `${value}`;
+  };
   return {
     id,
     ...(layer < 0 ? {} : { layer }),

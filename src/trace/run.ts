@@ -3,7 +3,7 @@
  */
 import { checkThat, show } from "../check.ts";
 import { Llama2Error } from "../errors.ts";
-import { forward, mallocRunState, type Transformer, type TransformerWeights } from "../llama2/transformer.ts";
+import { forward, kvDimOf, mallocRunState, type Transformer, type TransformerWeights } from "../llama2/transformer.ts";
 import { tracedForward } from "./forward.ts";
 import { type Place, type StopId, shapeOf, stopOf, type TensorName } from "./stops.ts";
 
@@ -56,8 +56,11 @@ export function checkPlace(place: unknown): void {
   checkThat("the place", place, typeof place === "object" && place !== null, "an object such as { id, layer }");
 }
 
-/** How many passes are kept. Others are computed again when they are asked for. */
-const KEPT = 64;
+/** Bytes of passes that are kept: all of the bundled model's context. Others are computed again when they are asked for. */
+const KEPT_BYTES = 100e6;
+
+const bytesOf = ({ stops }: Pass): number =>
+  stops.reduce((sum, { tensors }) => tensors.reduce((sum, { values }) => sum + values.byteLength, sum), 0);
 
 /**
  * One sequence of one model. Its tokens are read one by one by the reference's forward; any position that was read can
@@ -72,6 +75,7 @@ export class TracedRun {
   readonly logits: Float32Array;
   private readonly hooks: Hooks;
   private readonly passes = new Map<number, Pass>();
+  private keptBytes = 0;
 
   constructor({ config, weights }: { config: Transformer["config"]; weights: TransformerWeights }, hooks: Hooks = {}) {
     this.transformer = { config, weights, state: mallocRunState(config) };
@@ -99,16 +103,23 @@ export class TracedRun {
     if (!Number.isInteger(pos) || !(pos in this.tokens)) {
       throw new Llama2Error("E_USAGE", `position ${show(pos)} was not read: there are 0 to ${this.tokens.length - 1}`);
     }
-    const pass = this.passes.get(pos) ?? this.trace(pos);
+    const known = this.passes.get(pos);
+    const pass = known ?? this.trace(pos);
+    if (!known) this.keptBytes += bytesOf(pass);
     this.passes.delete(pos); // the one that was used last is kept longest
     this.passes.set(pos, pass);
-    const [oldest] = this.passes.keys();
-    if (this.passes.size > KEPT) this.passes.delete(oldest);
+    for (const [old, each] of this.passes) {
+      if (this.keptBytes <= KEPT_BYTES || old === pos) break;
+      this.passes.delete(old);
+      this.keptBytes -= bytesOf(each);
+    }
     return pass;
   }
 
   /** A tensor of a stop, (shape), as `at` has it. @throws Llama2Error E_USAGE */
   values(pos: number, { id, layer }: Place, tensor: TensorName = stopOf(id).tensors[0]): Float32Array {
+    const cached = this.passes.has(pos) ? undefined : this.cached(pos, id, layer, tensor);
+    if (cached) return cached;
     const stop = this.at(pos).stops.find((stop) => stop.id === id && stop.layer === layer);
     const found = stop?.tensors.find(({ name }) => name === tensor);
     if (!found) throw new Llama2Error("E_USAGE", `there is no ${tensor} at ${id} of layer ${layer}`);
@@ -118,6 +129,18 @@ export class TracedRun {
   /** Whether a hook may change what this stop has. */
   isHooked(id: StopId): boolean {
     return this.hooks[id] !== undefined;
+  }
+
+  /** Keys and values lie in the KV cache as their last stop has left them: a sum over all positions needs no passes. */
+  private cached(pos: number, id: StopId, layer: number, tensor: TensorName): Float32Array | undefined {
+    const { config, state } = this.transformer;
+    const name = `${id}.${tensor}`;
+    const cache = name === "v.v" ? state.valueCache : name === "rope.k" ? state.keyCache : undefined;
+    const isThere = Number.isInteger(pos) && pos in this.tokens && layer >= 0 && layer < config.nLayers;
+    if (!cache || !isThere) return undefined;
+    const kvDim = kvDimOf(config);
+    const at = (layer * config.seqLen + pos) * kvDim;
+    return cache.slice(at, at + kvDim);
   }
 
   private forward(token: number, pos: number): Float32Array {

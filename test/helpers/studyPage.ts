@@ -33,7 +33,9 @@ export interface Page {
   goto(url: string): Promise<unknown>;
   url(): string;
   locator(selector: string): Locator;
-  keyboard: { press(key: string): Promise<void> };
+  keyboard: { press(key: string): Promise<void>; type(text: string): Promise<void> };
+  setContent(html: string): Promise<void>;
+  frames(): { evaluate<T>(code: string): Promise<T> }[];
   evaluate<T>(code: string): Promise<T>;
   waitForEvent(name: "download"): Promise<{ path(): Promise<string>; suggestedFilename(): string }>;
   setViewportSize(size: { width: number; height: number }): Promise<void>;
@@ -59,11 +61,26 @@ export async function until(page: Page, expression: string): Promise<void> {
   }
 }
 
+/** Wait until the page has told what it was asked for. */
+export const settled = (page: Page): Promise<void> => until(page, "document.body.matches('.ready:not(.busy)')");
+
+/** What an element says. */
+export const text = async (page: Page, selector: string): Promise<string> =>
+  (await page.locator(selector).textContent()) ?? "";
+
+/** What the address says, once it has been written. */
+export async function hash(page: Page): Promise<URLSearchParams> {
+  await page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))");
+  return new URLSearchParams(await page.evaluate<string>("location.hash.slice(1)"));
+}
+
 export interface Study {
   /** Where it is served. */
   url: string;
   /** A new page at a place in it, once it is ready, that has complained of nothing. */
   open(place?: string): Promise<Page>;
+  /** A page of somebody else. */
+  elsewhere(html: string): Promise<Page>;
   /** What pages have said on their consoles, and what they have asked of others than their server. */
   complaints: string[];
   close(): Promise<void>;
@@ -93,6 +110,11 @@ export async function openStudy(...args: string[]): Promise<Study> {
       });
       await page.goto(`${url}${place === "" ? "" : `#${place}`}`);
       await until(page, "document.body.matches('.ready:not(.busy)')");
+      return page;
+    },
+    async elsewhere(html) {
+      const page = await browser.newPage({ viewport: { width: 1280, height: 860 } });
+      await page.setContent(html);
       return page;
     },
     async close() {

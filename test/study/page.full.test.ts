@@ -7,7 +7,7 @@ import { explain } from "../../src/trace/explain.ts";
 import { openTrace } from "../../src/trace/open.ts";
 import { hasChromium, needsChromium } from "../helpers/chromium.ts";
 import { type GenerateCase, golden, hasShared, needsShared, ROOT, sha256, sharedFile } from "../helpers/golden.ts";
-import { axe, openStudy, type Page, type Study, until } from "../helpers/studyPage.ts";
+import { axe, hash, openStudy, type Page, type Study, settled, text, until } from "../helpers/studyPage.ts";
 
 const PROMPT = "Once upon a time, there was a little";
 const model = await openTrace();
@@ -19,9 +19,6 @@ function story(prompt: string, { temperature = 0.8, topP = 0.9, seed = 42n, more
   return run;
 }
 
-const settled = (page: Page) => until(page, "document.body.matches('.ready:not(.busy)')");
-const text = async (page: Page, selector: string) => (await page.locator(selector).textContent()) ?? "";
-const hash = (page: Page) => new URLSearchParams(new URL(page.url()).hash.slice(1));
 const tokens = async (page: Page) => (await page.locator("#tokens button:not(.more)").allTextContents()).length;
 
 /** Click a cell of the figure by keys: the figure has focus, and arrows move. */
@@ -61,15 +58,15 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.keyboard.press("}");
     await page.keyboard.press("n");
     expect(await line()).toBe("matmul(s.q, s.xb, w.wq[l]);");
-    expect(hash(page).get("stop")).toBe("18");
+    expect((await hash(page)).get("stop")).toBe("18");
     await page.keyboard.press("b");
     await page.keyboard.press("{");
     await page.keyboard.press("b");
-    expect(hash(page).get("stop")).toBe("0");
+    expect((await hash(page)).get("stop")).toBe("0");
     await page.keyboard.press("b");
-    expect([hash(page).get("pos"), hash(page).get("stop")]).toEqual(["2", "82"]);
+    expect([(await hash(page)).get("pos"), (await hash(page)).get("stop")]).toEqual(["2", "82"]);
     await page.keyboard.press("]");
-    expect(hash(page).get("pos")).toBe("3");
+    expect((await hash(page)).get("pos")).toBe("3");
     await page.close();
   });
 
@@ -103,7 +100,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
 
   it("says why, term by term and all the way down to a weight and a token", async () => {
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&pos=5&stop=82&cell=100`);
-    await page.locator("#terms button.link").first().click();
+    await page.locator("#terms button[aria-label]").first().click();
     expect(await text(page, "#name")).toBe("final norm");
     expect(await page.locator("#trail li").count()).toBe(2);
     await page.locator("#whyAll").click();
@@ -148,7 +145,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     expect(await text(page, "#verdictOther")).toMatch(
       /First different token: position \d+, .* first stop that differs is L0\.mix/,
     );
-    expect(hash(page).get("off")).toBe("L0.H0,L1.ffn");
+    expect((await hash(page)).get("off")).toBe("L0.H0,L1.ffn");
     await page.close();
   });
 
@@ -157,7 +154,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.locator("#forks button").first().click();
     await until(page, `document.querySelector("#textOther .first")`);
     expect(await text(page, "#verdictOther")).toMatch(/^First different token: position 13, /);
-    const [pos, token] = (hash(page).get("fork") ?? "").split(":").map(Number);
+    const [pos, token] = ((await hash(page)).get("fork") ?? "").split(":").map(Number);
     const before = await page.evaluate<string>(
       `[...document.querySelectorAll("#textOther span")].slice(0, 13).map((s) => s.textContent).join("")`,
     );
@@ -169,10 +166,11 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
   it("the address brings one back to the same place, and names the model by its hash", async () => {
     const place = "view=attention&prompt=Lily+and+Tom&seed=7&temp=0.5&more=8&pos=2&stop=40&head=3&theme=dark";
     const page = await study.open(place);
+    await hash(page); // it is written
     const address = page.url();
     for (const [name, value] of new URLSearchParams(place))
-      expect({ name, value: hash(page).get(name) }).toEqual({ name, value });
-    expect(hash(page).get("model")).toBe(sha256(readFileSync(`${ROOT}/models/stories2M.bin`)).slice(0, 16));
+      expect({ name, value: (await hash(page)).get(name) }).toEqual({ name, value });
+    expect((await hash(page)).get("model")).toBe(sha256(readFileSync(`${ROOT}/models/stories2M.bin`)).slice(0, 16));
     const shown = async (each: Page) => [
       await text(each, "#attWhere"),
       await text(each, "#sentence"),
@@ -186,7 +184,8 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
   });
 
   it("exports a PNG, JSON and .npz", async () => {
-    const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&view=compare&pos=3&stop=7`);
+    const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&pos=3&stop=7`);
+    await page.locator("#share").click();
     for (const [kind, start] of [
       ["png", "\x89PNG"],
       ["json", '{"model":"stories2M"'],
@@ -221,7 +220,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     expect(await page.locator("#hashBadge").isVisible()).toBe(true);
     await page.locator("#checkWasm").click();
     await until(page, `!document.querySelector("#wasmWords").textContent.startsWith("reading")`);
-    expect(await text(page, "#wasmWords")).toMatch(/^The same, bit for bit: .* 11 stops/);
+    expect(await text(page, "#wasmWords")).toMatch(/^The same, bit for bit, at all 11 stops/);
     await page.close();
   });
 
@@ -242,7 +241,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.locator("#file").setInputFiles([`${ROOT}/README.md`]);
     await until(page, `/README.md/.test(document.querySelector("#message").textContent)`);
     await page.locator("#next").click();
-    expect(hash(page).get("stop")).toBe("1");
+    expect((await hash(page)).get("stop")).toBe("1");
     await page.close();
   });
 

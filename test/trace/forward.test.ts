@@ -9,6 +9,7 @@ import { forward } from "../../src/llama2/transformer.ts";
 import { loadTransformer } from "../../src/llama2/weights.ts";
 import { LINES } from "../../src/trace/forward.ts";
 import { TracedModel } from "../../src/trace/model.ts";
+import type { Hooks } from "../../src/trace/run.ts";
 import { placesOf, STOPS } from "../../src/trace/stops.ts";
 import { checkpointFile, SHAPES } from "../helpers/checkpoint.ts";
 
@@ -86,5 +87,22 @@ describe.each(["gqa", "mqa", "tiny"])("a traced run of the shape %s", (shape) =>
     const values = places.map((id) => run.values(2, { id, layer: 1 }));
     for (const [i, value] of values.entries()) expect(values.indexOf(value)).toBe(i);
     expect(new Set(values.map((value) => value.join())).size).toBe(places.length);
+  });
+
+  it("has keys and values of a position without its pass, the same as with it, also where a hook has changed them", async () => {
+    const model = await TracedModel.load("model", await openFile(path), undefined);
+    const hooks: Hooks = { v: (values) => values.fill(0.5, 0, 1), rope: (values) => values.fill(0.25, 1, 2) };
+    for (const run of [model.run(tokens), model.run(tokens, hooks)]) {
+      const places = [
+        [{ id: "rope", layer: 1 }, "k"],
+        [{ id: "v", layer: 1 }, "v"],
+      ] as const;
+      const early = places.map(([place, tensor]) => run.values(2, place, tensor));
+      run.at(2);
+      expect(early).toEqual(places.map(([place, tensor]) => run.values(2, place, tensor)));
+      expect(() => run.values(9, { id: "v", layer: 1 })).toThrow(/position 9/);
+      expect(() => run.values(1, { id: "v", layer: 9 })).toThrow(/layer 9/);
+      expect(() => run.values(1, { id: "v", layer: 1 }, "q")).toThrow(/no q/);
+    }
   });
 });
