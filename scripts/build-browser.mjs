@@ -15,6 +15,7 @@ export async function buildBrowser({ dir = join(root, "dist", "browser"), write 
   for (const name of ENTRIES) {
     made.push(
       await build({
+        tsconfig: false, // its paths are of types
         input: { [name]: join(root, "src", "browser", `${name}.ts`) },
         platform: "browser",
         plugins,

@@ -7,6 +7,7 @@ import { isMain, root } from "./fingerprint.mjs";
 
 export async function buildCharts() {
   await build({
+    tsconfig: false, // its paths are of types
     input: join(root, "src", "bench", "charts.ts"),
     platform: "node",
     output: { file: join(root, "dist", "bench", "charts.js"), format: "esm", codeSplitting: false, minify: true },

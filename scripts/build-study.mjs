@@ -58,6 +58,7 @@ export async function buildStudy() {
   const dir = join(root, "dist", "study");
   mkdirSync(dir, { recursive: true });
   await build({
+    tsconfig: false, // its paths are of types
     input: { study: join(root, "study", "main.ts") },
     platform: "browser",
     plugins: [virtual],

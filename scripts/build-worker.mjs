@@ -8,6 +8,7 @@ import { isMain, root } from "./fingerprint.mjs";
 
 export async function buildWorker() {
   await build({
+    tsconfig: false, // its paths are of types
     input: { worker: join(root, "src", "run", "worker.ts") },
     platform: "node",
     output: {

@@ -21,6 +21,7 @@ const dist = product("dist", [
   "scripts/build-wasm.mjs",
   "scripts/build-worker.mjs",
   "tsconfig.json",
+  "types",
 ]);
 
 /** Whether `npm run build` would change nothing. */

@@ -12,18 +12,6 @@ export interface Message {
   content: string;
 }
 
-/** What is used of @huggingface/jinja, whose own declarations TypeScript does not find under Node's rules. */
-interface Jinja {
-  Template: new (source: string) => { parsed: unknown };
-  Environment: new () => { set(name: string, value: unknown): void };
-  Interpreter: new (
-    environment: object,
-  ) => {
-    run(program: unknown): { value: unknown };
-    evaluate(statement: unknown, environment: unknown): { value?: unknown } | undefined;
-  };
-}
-
 /** What templates for a real model stay far below. */
 const MAX_SOURCE = 1 << 18;
 const MAX_STEPS = 50_000; // under a second; chats of two thousand messages pass
@@ -51,7 +39,7 @@ export class ChatTemplate {
   /** @throws Llama2Error E_FORMAT if it is no template */
   static async compile({ path, source }: { path: string; source: string }): Promise<ChatTemplate> {
     if (source.length > MAX_SOURCE) throw refused(path, `it has more than ${MAX_SOURCE} characters`);
-    const jinja: Jinja = await import("@huggingface/jinja");
+    const jinja = await import("@huggingface/jinja");
     const program = trying(path, () => new jinja.Template(source).parsed);
 
     class Capped extends jinja.Interpreter {

@@ -1,7 +1,7 @@
 /*
  * A measurement as one page: tables and charts, no script, nothing fetched; legible in light, in dark and on paper.
  */
-import { OutputFile } from "../files/outputFile.ts";
+import { writeWhole } from "../files/outputFile.ts";
 import type { Chart } from "./charts.ts";
 import { machineLine, number, remarksOf, spreadPercent } from "./format.ts";
 import type { BenchResult, Row } from "./result.ts";
@@ -57,18 +57,6 @@ export async function writeReport(path: string, result: BenchResult): Promise<vo
  */
 export function writeShared(path: string, result: BenchResult): void {
   writeWhole(path, `${JSON.stringify(result)}\n`);
-}
-
-function writeWhole(path: string, text: string): void {
-  const page = new TextEncoder().encode(text);
-  const file = new OutputFile(path);
-  try {
-    file.write(page, 0);
-    file.finish();
-  } catch (error) {
-    file.discard();
-    throw error;
-  }
 }
 
 const runsOf = ({ rows }: BenchResult) => Math.min(...rows.map(({ tokensPerSecond: { runs } }) => runs.length));

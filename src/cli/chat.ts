@@ -4,7 +4,7 @@
 import type { Chat, ChatOptions, SavedChat } from "../chat.ts";
 import { nearest } from "../check.ts";
 import { Llama2Error } from "../errors.ts";
-import { OutputFile } from "../files/outputFile.ts";
+import { writeWhole } from "../files/outputFile.ts";
 import { readText } from "../files/text.ts";
 import type { Model } from "../model.ts";
 import { readChat } from "../prompts.ts";
@@ -126,12 +126,4 @@ class Talk {
   }
 }
 
-function writeChat(path: string, chat: Chat): void {
-  const file = new OutputFile(path);
-  try {
-    file.write(new TextEncoder().encode(`${JSON.stringify(chat, null, 2)}\n`), 0);
-    file.finish();
-  } finally {
-    file.discard();
-  }
-}
+const writeChat = (path: string, chat: Chat) => writeWhole(path, `${JSON.stringify(chat, null, 2)}\n`);

@@ -3,7 +3,7 @@
  */
 
 import { Llama2Error } from "../errors.ts";
-import { OutputFile } from "../files/outputFile.ts";
+import { writeWhole } from "../files/outputFile.ts";
 import { promptText } from "../files/text.ts";
 import type { BackendName } from "../loadOptions.ts";
 import { ablation } from "../trace/ablate.ts";
@@ -77,7 +77,7 @@ export async function trace(name: string | undefined, flags: TraceFlags, signal:
   const next = run.tokens[pos + 1] ?? model.next(run, sampler);
   const backend = flags.backend === "auto" ? "ts" : flags.backend;
   const look = { model, run, pos, backend, next, stops: await stopsOf(backend, path, run, pos, flags) };
-  if (flags.npz) write(flags.npz, npz(chosen(look.stops, flags), model.config.dim / model.config.nHeads));
+  if (flags.npz) writeWhole(flags.npz, npz(chosen(look.stops, flags), model.config.dim / model.config.nHeads));
   if (flags.open) return openStudy(look, path, flags, signal);
   if (flags.step) {
     const { Stepper, step } = await import("./traceStep.ts");
@@ -303,15 +303,4 @@ function refOf(text: string, pos: number): Ref {
   }
   const found = tensors.find((name) => name === tensor) ?? tensors[0];
   return { id, layer: layer === undefined ? -1 : Number(layer), pos, tensor: found, index: Number(index) };
-}
-
-function write(path: string, bytes: Uint8Array): void {
-  const file = new OutputFile(path);
-  try {
-    file.write(bytes, 0);
-    file.finish();
-  } catch (error) {
-    file.discard();
-    throw error;
-  }
 }

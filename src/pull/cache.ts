@@ -20,8 +20,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join, relative } from "node:path";
-import { Llama2Error } from "../errors.ts";
-import { reasonOf } from "../files/reasons.ts";
+import { writing } from "../files/partFile.ts";
 
 export class CachedRepository {
   readonly id: string; // ORG/REPO
@@ -134,18 +133,4 @@ export function makeFolder(path: string): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error; // another process has made it
   }
-}
-
-/** @throws Llama2Error E_FILE */
-export function writing<T>(path: string, action: () => T): T {
-  try {
-    return action();
-  } catch (error) {
-    throw cannotWrite(path, error);
-  }
-}
-
-export function cannotWrite(path: string, error: unknown): Llama2Error {
-  if (error instanceof Llama2Error) return error;
-  return new Llama2Error("E_FILE", `cannot write ${path}: ${reasonOf(error as NodeJS.ErrnoException)}`);
 }

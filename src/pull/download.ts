@@ -5,11 +5,12 @@ import { readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { Llama2Error } from "../errors.ts";
 import { bytesText } from "../files/bytes.ts";
+import { writing } from "../files/partFile.ts";
 import { discard, type Get, NetError, retrying, shown, type Waiting } from "../net/answers.ts";
 import { bodyOf } from "../net/body.ts";
-import { makeFolder, writing } from "./cache.ts";
+import { makeFolder } from "./cache.ts";
+import { FetchedFile } from "./fetchedFile.ts";
 import { takeLock } from "./lock.ts";
-import { PartFile } from "./part.ts";
 
 /** A file to fetch. */
 export interface Download {
@@ -42,9 +43,9 @@ export interface DownloadOptions extends Waiting {
 export async function download(get: Get, job: Download, options: DownloadOptions): Promise<Downloaded> {
   writing(job.path, () => makeFolder(dirname(job.path)));
   const lock = takeLock(`${job.path}.lock`, job.name);
-  let part: PartFile | undefined;
+  let part: FetchedFile | undefined;
   try {
-    part = await PartFile.open(job.path, job.bytes, options.signal);
+    part = await FetchedFile.open(job.path, job.bytes, options.signal);
     return await new Transfer(get, job, part, options).run();
   } finally {
     part?.close();
@@ -74,7 +75,7 @@ const MAX_RESTARTS = 3;
 class Transfer {
   private readonly get: Get;
   private readonly job: Download;
-  private readonly part: PartFile;
+  private readonly part: FetchedFile;
   private readonly options: DownloadOptions;
   private readonly etagPath: string;
   private total: number | undefined;
@@ -85,7 +86,7 @@ class Transfer {
   private farthest = 0;
   private restarts = 0;
 
-  constructor(get: Get, job: Download, part: PartFile, options: DownloadOptions) {
+  constructor(get: Get, job: Download, part: FetchedFile, options: DownloadOptions) {
     this.get = get;
     this.job = job;
     this.part = part;

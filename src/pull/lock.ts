@@ -4,7 +4,7 @@
 import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { Llama2Error } from "../errors.ts";
-import { writing } from "./cache.ts";
+import { writing } from "../files/partFile.ts";
 
 /** A lock that nobody has touched for so long belongs to nobody any more. */
 const STALE_MS = 60_000;

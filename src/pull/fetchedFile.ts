@@ -3,49 +3,29 @@
  * right. What has come so far is kept, whatever happens.
  */
 import { createHash, type Hash } from "node:crypto";
-import {
-  closeSync,
-  createReadStream,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { createReadStream, fstatSync, ftruncateSync } from "node:fs";
 import { Llama2Error } from "../errors.ts";
 import { bytesText } from "../files/bytes.ts";
-import { cannotWrite, writing } from "./cache.ts";
+import { cannotWrite, PartFile, writing } from "../files/partFile.ts";
 
-export class PartFile {
-  readonly path: string; // where it will be
-  readonly partPath: string; // where it is
+export class FetchedFile extends PartFile {
   size = 0;
-  private readonly fd: number;
   private sha256 = createHash("sha256");
   private git: Hash | undefined; // sha1, begun when the length is known
-  private open = true;
 
   /**
    * Open what is there of the file, and hash it.
    * @throws Llama2Error E_FILE; the signal's reason
    */
-  static async open(path: string, expectedBytes: number | undefined, signal?: AbortSignal): Promise<PartFile> {
-    const part = new PartFile(path);
+  static async open(path: string, expectedBytes: number | undefined, signal?: AbortSignal): Promise<FetchedFile> {
+    const file = new FetchedFile(path, `${path}.part`, "a+");
     try {
-      await part.hashWhatIsThere(expectedBytes, signal);
-      return part;
+      await file.hashWhatIsThere(expectedBytes, signal);
+      return file;
     } catch (error) {
-      part.close();
+      file.close();
       throw error;
     }
-  }
-
-  private constructor(path: string) {
-    this.path = path;
-    this.partPath = `${path}.part`;
-    this.fd = writing(path, () => openSync(this.partPath, "a+"));
   }
 
   private async hashWhatIsThere(expectedBytes: number | undefined, signal?: AbortSignal): Promise<void> {
@@ -79,11 +59,7 @@ export class PartFile {
   /** @throws Llama2Error E_FILE, for one if the disk is full. What was written stays */
   append(chunk: Uint8Array): void {
     try {
-      for (let done = 0; done < chunk.length; ) {
-        const n = writeSync(this.fd, chunk, done, chunk.length - done);
-        this.hash(chunk.subarray(done, done + n));
-        done += n;
-      }
+      this.writeAll(chunk, null, (part) => this.hash(part));
     } catch (error) {
       const { code, message } = cannotWrite(this.partPath, error);
       throw new Llama2Error(code, `${message}. ${bytesText(this.size)} of it are kept: what comes next begins there`);
@@ -99,29 +75,5 @@ export class PartFile {
   /** The digests of what is there. It is complete: nothing can be added after this. */
   digests(): { sha256: string; git: string | undefined } {
     return { sha256: this.sha256.digest("hex"), git: this.git?.digest("hex") };
-  }
-
-  /**
-   * Give it its name.
-   * @throws Llama2Error E_FILE
-   */
-  finish(): void {
-    writing(this.path, () => {
-      fsyncSync(this.fd);
-      this.close();
-      renameSync(this.partPath, this.path);
-    });
-  }
-
-  /** It is of no use. */
-  discard(): void {
-    this.close();
-    rmSync(this.partPath, { force: true });
-  }
-
-  /** May be called twice. */
-  close(): void {
-    if (this.open) closeSync(this.fd);
-    this.open = false;
   }
 }
