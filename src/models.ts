@@ -1,12 +1,13 @@
 /*
  * The models that are here: the bundled one, and those in the cache that can be opened.
  */
-import { readdirSync, statSync } from "node:fs";
-import { join, sep } from "node:path";
+import { type Dirent, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { Llama2Error } from "./errors.ts";
 import { inspect } from "./inspect.ts";
 import { BUNDLED_MODEL } from "./loadModel.ts";
 import { type CachedRepository, cachedRepositories } from "./pull/cache.ts";
+import { isFile } from "./pull/find.ts";
 import { isModelFile, isOfFolder } from "./pull/kinds.ts";
 import { listedModels } from "./pull/reference.ts";
 import { settingsOf } from "./pull/settings.ts";
@@ -59,9 +60,19 @@ async function describe(name: string, path: string, bundled = false): Promise<Kn
   }
 }
 
-/** The paths of the files in a folder and below, with slashes. Links to folders are not followed. */
-const filesBelow = (folder: string): string[] =>
-  readdirSync(folder, { recursive: true, encoding: "utf8" })
-    .filter((path) => statSync(join(folder, path), { throwIfNoEntry: false })?.isFile())
-    .map((path) => path.replaceAll(sep, "/"))
-    .sort();
+/** The paths of the files in a folder and below, with slashes. Links to folders are not followed: they may lead anywhere. */
+function filesBelow(folder: string, below = ""): string[] {
+  const paths = entriesOf(join(folder, below)).flatMap((entry) => {
+    const path = below + entry.name;
+    return entry.isDirectory() ? filesBelow(folder, `${path}/`) : isFile(join(folder, path)) ? [path] : [];
+  });
+  return paths.sort();
+}
+
+function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch {
+    return []; // it may not be read, or has gone
+  }
+}

@@ -1,7 +1,7 @@
 /*
  * What the name of a model means: a path, or something that has been fetched.
  */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { CachedRepository } from "./cache.ts";
 import { isModelFile, isOfFolder } from "./kinds.ts";
@@ -25,7 +25,16 @@ export function pathOf(reference: Exclude<Reference, { kind: "url" }>, cache: st
   const folder = new CachedRepository(cache, repository).find(revision);
   if (folder === undefined) return undefined;
   const path = file === undefined ? modelIn(folder) : join(folder, file);
-  return path !== undefined && existsSync(path) ? path : undefined;
+  return path !== undefined && (path === folder || isFile(path)) ? path : undefined;
+}
+
+/** Whether a path leads to a file, not to a folder or a device; a link that leads nowhere, or in a circle, does not. */
+export function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /** Whether `name` is more likely something to pull than the path of a file: no folder begins like it. */

@@ -5,7 +5,7 @@ import { readdirSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { hashFile } from "../files/hashFile.ts";
 import { CachedRepository } from "./cache.ts";
-import { pathOf } from "./find.ts";
+import { isFile, pathOf } from "./find.ts";
 import { isCompanion, isOfFolder } from "./kinds.ts";
 import { type KnownFile, type ListedModel, type Reference, tokenizerPath } from "./reference.ts";
 import type { Settings } from "./settings.ts";
@@ -44,7 +44,7 @@ async function isListed(listed: ListedModel, cache: string, signal: AbortSignal 
   const { model, tokenizer } = listed;
   const folder = new CachedRepository(cache, model.repository).find(model.revision) ?? "";
   const isIt = async (path: string, { bytes, sha256 }: KnownFile) =>
-    statSync(path, { throwIfNoEntry: false })?.size === bytes && (await digestOf(path, signal)) === sha256;
+    isFile(path) && statSync(path).size === bytes && (await digestOf(path, signal)) === sha256;
   return (await isIt(join(folder, model.file), model)) && (await isIt(join(folder, tokenizerPath(listed)), tokenizer));
 }
 
@@ -56,8 +56,6 @@ function filesOf(path: string): string[] {
   const files = names.map((name) => join(folder, name)).filter((file) => file !== path && isFile(file));
   return isFolder ? files : [...files, path];
 }
-
-const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 
 /** The sha256 of a file in the cache: the name of the bytes that it is a link to, for large ones. */
 function digestOf(path: string, signal: AbortSignal | undefined): Promise<string> | string {

@@ -1,7 +1,8 @@
 /*
  * What was pulled once needs no server: not where its bytes are known, and nothing does where HF_HUB_OFFLINE is set.
  */
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { PATIENCE } from "../../src/net/answers.ts";
 import { pull } from "../../src/pull/pull.ts";
@@ -9,7 +10,7 @@ import { makeCheckpoint, SHAPES } from "../helpers/checkpoint.ts";
 import { llama2 } from "../helpers/cli.ts";
 import { expectRejection } from "../helpers/errors.ts";
 import { hasShared, needsShared, sha256, sharedFile } from "../helpers/golden.ts";
-import { hubEnv, type Repositories, startHub } from "../helpers/hub.ts";
+import { commitOf, hubEnv, type Repositories, startHub } from "../helpers/hub.ts";
 import { tempDir } from "../helpers/temp.ts";
 import { tokenizerBytes, vocabOf } from "../helpers/tokenizer.ts";
 
@@ -103,5 +104,38 @@ describe.skipIf(!hasShared)(`a listed model${needsShared}`, () => {
       Array(2).fill("/api/models/karpathy/tinyllamas/revision/main"),
     );
     expect(sha256(readFileSync(tokenizerPath))).toBe(sha256(tok));
+  });
+});
+
+describe.skipIf(process.platform === "win32")("a cache with anything in it", () => {
+  const commit = commitOf("an-org/stories");
+  /** A pulled model, and beside it what no tool puts there. */
+  async function odd(): Promise<{ cache: string; env: NodeJS.ProcessEnv }> {
+    const cache = tempDir();
+    await pulled(cache, "an-org/stories");
+    const repository = join(cache, "models--an-org--stories");
+    const snapshot = join(repository, "snapshots", commit);
+    const links = { up: "..", root: "/", "circle.bin": "circle.bin", "gone.bin": "nowhere", "zero.gguf": "/dev/zero" };
+    for (const [name, to] of Object.entries(links)) symlinkSync(to, join(snapshot, name));
+    for (const path of [join(snapshot, "folder.bin"), join(repository, "refs", "folder"), join(cache, "models--x")]) {
+      mkdirSync(path);
+    }
+    writeFileSync(join(cache, "models--a--b"), "a file");
+    writeFileSync(join(repository, "refs", "evil"), "../../../..");
+    return { cache, env: hubEnv(hub, cache, { HF_HUB_OFFLINE: "1" }) };
+  }
+
+  it("lists the models in it, and looks nowhere else", async () => {
+    const { env } = await odd();
+    const { code, stdout, stderr } = await llama2(["models", "--json"], { env });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const names = JSON.parse(stdout.toString()).models.map(({ name }: { name: string }) => name);
+    expect(names).toEqual(["stories2M", "an-org/stories/a.bin"]);
+  });
+
+  it.each(["zero.gguf", "circle.bin", "gone.bin", "folder.bin", "up"])("has no model called %s", async (file) => {
+    const { cache } = await odd();
+    const refused = pulled(cache, `an-org/stories/${file}`, { HF_HUB_OFFLINE: "1" });
+    await expectRejection(refused, "E_NET", /is not here/);
   });
 });
