@@ -156,10 +156,18 @@ export class Answer {
   }
 }
 
-/** Resolves once the client has taken what was written, or has left. */
-function drained(response: ServerResponse): Promise<void> {
+/** Who takes nothing of a stream for so long has left. */
+const STALLED_MS = 60_000;
+
+/**
+ * Resolves once the client has taken what was written, or has left.
+ * @internal
+ */
+export function drained(response: ServerResponse, stalledMs = STALLED_MS): Promise<void> {
   return new Promise((resolve) => {
+    const timer = setTimeout(() => response.destroy(), stalledMs);
     const done = () => {
+      clearTimeout(timer);
       response.off("drain", done).off("close", done);
       resolve();
     };

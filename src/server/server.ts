@@ -10,6 +10,7 @@ import type { AddressInfo } from "node:net";
 import { checkOptions, checkWhole, show, usage } from "../check.ts";
 import { Llama2Error } from "../errors.ts";
 import type { Model } from "../model.ts";
+import { onAbort } from "../run/abort.ts";
 import { Admission } from "./admission.ts";
 import { readBody } from "./body.ts";
 import { chatJob, completionJob, type Job } from "./completions.ts";
@@ -68,7 +69,7 @@ export class StoryServer {
   private readonly key: Buffer | undefined;
   private readonly cancel = new AbortController();
   private draining = false;
-  private busy = 0; // requests that have come and are not answered
+  private busy = 0; // requests that have come, and whose answers have not been sent
 
   /**
    * @param models with different names, which stay the caller's
@@ -107,7 +108,7 @@ export class StoryServer {
   async drain(limitMs = 10_000): Promise<void> {
     this.draining = true;
     const closed = new Promise((resolve) => this.http.close(resolve));
-    this.http.closeIdleConnections();
+    this.endConnections();
     const timer = setTimeout(() => {
       this.cancel.abort(new HttpError(503, "the server ends"));
       this.http.closeAllConnections();
@@ -120,8 +121,13 @@ export class StoryServer {
     this.busy++;
     const gone = new AbortController();
     const leave = () => gone.abort(this.cancel.signal.reason ?? new Error("the client has left"));
-    this.cancel.signal.addEventListener("abort", leave, { once: true });
-    response.on("close", leave);
+    const stopListening = onAbort(this.cancel.signal, leave);
+    response.on("close", () => {
+      stopListening();
+      leave();
+      this.busy--;
+      if (this.draining) this.endConnections();
+    });
     if (this.draining) response.setHeader("Connection", "close");
     response.setHeader("X-Content-Type-Options", "nosniff");
     try {
@@ -138,11 +144,13 @@ export class StoryServer {
       } else {
         response.end();
       }
-    } finally {
-      this.busy--;
-      this.cancel.signal.removeEventListener("abort", leave);
-      if (this.draining && this.busy === 0) this.http.closeIdleConnections();
     }
+  }
+
+  /** End those that nobody is answered on: once nobody is at all, also those on which half a request has come. */
+  private endConnections(): void {
+    if (this.busy === 0) this.http.closeAllConnections();
+    else this.http.closeIdleConnections();
   }
 
   private async route(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {

@@ -1,9 +1,13 @@
 /*
  * What a server refuses: values that make no sense, strangers, and more than it has room for.
  */
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadModel } from "../../src/index.ts";
+import { drained } from "../../src/server/answer.ts";
 import { StoryServer } from "../../src/server/server.ts";
 import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
 import { Serving } from "../helpers/storyServer.ts";
@@ -261,6 +265,9 @@ describe("more than there is room for", () => {
   });
 
   it("100 requests at once: those that are admitted are answered in full, the others with 503", async () => {
+    const warnings: Error[] = [];
+    const warn = (warning: Error) => warnings.push(warning);
+    process.on("warning", warn);
     const serving = await Serving.start({ slots: 4, queue: 16 });
     const body = { prompt: "Once upon a time", temperature: 0, max_tokens: 4 };
     const all = await Promise.all(Array.from({ length: 100 }, () => serving.post("/v1/completions", body)));
@@ -269,6 +276,25 @@ describe("more than there is room for", () => {
     expect(done.length).toBeGreaterThanOrEqual(20);
     expect(done.every(({ json }) => json.choices[0].text === ", there was a")).toBe(true);
     await serving.end();
+    process.off("warning", warn);
+    expect(warnings).toEqual([]);
+  });
+
+  it("a client that takes nothing of a stream is dropped in the end, and its slot is free", async () => {
+    const idle = createServer((_, response) => {
+      response.write(Buffer.alloc(1 << 26)); // more than any socket holds
+      drained(response, 50).then(() => response.emit("given up"));
+      response.on("given up", () => idle.close());
+    });
+    const ended = once(idle, "close");
+    idle.listen(0, "127.0.0.1");
+    await once(idle, "listening");
+    const client = connect((idle.address() as AddressInfo).port, "127.0.0.1")
+      .pause()
+      .on("error", () => {});
+    client.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await ended;
+    client.destroy();
   });
 
   it("a request for more texts than there are slots runs alone", async () => {
@@ -301,11 +327,20 @@ describe("more than there is room for", () => {
     const expected = (await serving.post("/v1/completions", body)).json.choices;
     const running = serving.post("/v1/completions", body);
     while ((await serving.get("/health")).json.running === 0);
-    const drained = serving.server.drain();
+    const draining = serving.server.drain();
     expect((await running).json.choices).toEqual(expected);
-    await drained;
+    await draining;
     await expect(serving.get("/health")).rejects.toThrow();
     await serving.model.dispose();
+
+    const half = await Serving.start();
+    const client = connect(Number(new URL(half.server.url).port), "127.0.0.1").on("error", () => {});
+    client.write("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n");
+    await once(client, "connect");
+    const hung = new Promise((resolve) => client.on("close", resolve));
+    await half.server.drain(60_000); // half a request is not waited for
+    await hung;
+    await half.model.dispose();
 
     const slowly = await start({});
     const { ended } = await begin(slowly);
