@@ -74,8 +74,14 @@ export class TracedModel {
    * @throws Llama2Error E_CONTEXT if the context does not hold it
    */
   run(prompt: string | readonly number[], hooks: Hooks = {}): TracedRun {
+    const tokens = typeof prompt === "string" ? this.encode(prompt) : prompt;
+    const { seqLen } = this.config;
+    if (tokens.length > seqLen) {
+      const message = `there are ${tokens.length} tokens to read, and the context holds ${seqLen}. Shorten the text`;
+      throw new Llama2Error("E_CONTEXT", message);
+    }
     const run = new TracedRun(this, hooks);
-    for (const token of typeof prompt === "string" ? this.encode(prompt) : prompt) run.read(token);
+    for (const token of tokens) run.read(token);
     return run;
   }
 

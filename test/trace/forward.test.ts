@@ -106,3 +106,13 @@ describe.each(["gqa", "mqa", "tiny"])("a traced run of the shape %s", (shape) =>
     }
   });
 });
+
+it("more tokens than the context holds are refused before the first is read", async () => {
+  const model = await TracedModel.load("model", await openFile(checkpointFile(SHAPES.tiny)), undefined);
+  let read = 0;
+  const count: Hooks = { embed: () => void read++ };
+  const tokens = Array(model.config.seqLen + 1).fill(1);
+  expect(() => model.run(tokens, count)).toThrow(`the context holds ${model.config.seqLen}`);
+  expect(read).toBe(0);
+  expect(model.run(tokens.slice(1), count).tokens.length).toBe(read);
+});
