@@ -182,8 +182,9 @@ class Bench {
     for (const [i, track] of tracks.entries()) {
       this.progress((0.3 * i) / tracks.length, track.what);
       const left = this.budgetMs() - (performance.now() - this.began);
-      // each test that is to come is run so often, and twice before: to be timed and to be hashed
-      const samples = ready.length * runs + (tracks.length - i) * (runs + 2);
+      // each test is run so often, and those that are to come twice before: to be timed and to be hashed
+      const timed = (some: readonly Track[]) => some.reduce((sum, { weight }) => sum + weight * runs, 0);
+      const samples = timed(ready) + timed(tracks.slice(i)) + 2 * (tracks.length - i);
       try {
         const reason = await track.prepare(Math.max(20, left / samples));
         if (reason === undefined) ready.push(track);

@@ -9,11 +9,18 @@ import { openBackend } from "../backend/openers.ts";
 import { asInt8 } from "../checkpoint/int8.ts";
 import { open } from "../checkpoint/open.ts";
 import { randomModel } from "../checkpoint/random.ts";
+import { findTokenizer } from "../checkpoint/tokenizer/find.ts";
 import { filesAt } from "../files/disk.ts";
+import { hashFile } from "../files/hashFile.ts";
+import { findGuesses } from "../guesses.ts";
+import { guessOwner } from "../guessOwner.ts";
 import type { Config } from "../llama2/transformer.ts";
 import type { Holdings, WeightSource } from "../llama2/weights.ts";
 import { revive } from "../run/failure.ts";
-import type { SequenceRequest } from "../run/protocol.ts";
+import { TableGuesser } from "../run/guess.ts";
+import type { Guesses } from "../run/guessFile.ts";
+import { GuessTable } from "../run/guessTable.ts";
+import type { GuessCounts, SequenceRequest } from "../run/protocol.ts";
 import { Scheduler } from "../run/scheduler.ts";
 import { type BytesRead, bytesRead } from "./bytes.ts";
 import type { ModelShape } from "./shapes.ts";
@@ -44,6 +51,8 @@ export interface Work {
   newTokens: number;
   /** Hash the logits: this takes time, so such a run does not count. */
   hash?: boolean;
+  /** Guess ahead, as stories do, from what belongs to the model and this run alone. */
+  lookahead?: boolean;
 }
 
 /** How that went. */
@@ -56,6 +65,8 @@ export interface Sample {
   rows?: string[]; // the first 16 digits of each row's sha256
   logitsSha256?: string;
   peakBytes: number;
+  /** How well was guessed ahead, where that was. */
+  ahead?: GuessCounts;
 }
 
 const STRETCH = 32;
@@ -63,6 +74,7 @@ const STRETCH = 32;
 export class Engine {
   readonly info: EngineInfo;
   private readonly loaded: Awaited<ReturnType<typeof load>>;
+  private readonly guesses: Guesses | undefined;
 
   static async load(spec: EngineSpec): Promise<Engine> {
     const start = performance.now();
@@ -74,7 +86,8 @@ export class Engine {
       const loaded = await load(source, backend, 0, threads, { own });
       const loadMs = performance.now() - start;
       const { exact } = await openBackend(backend);
-      return new Engine(spec, source, loaded, { loadMs, exact });
+      const guesses = "path" in spec.model ? await guessesOf(spec.model.path, source.config.vocabSize) : undefined;
+      return new Engine(spec, source, loaded, { loadMs, exact }, guesses);
     } finally {
       close();
     }
@@ -85,21 +98,26 @@ export class Engine {
     source: Holdings,
     loaded: Engine["loaded"],
     known: Pick<EngineInfo, "loadMs" | "exact">,
+    guesses: Guesses | undefined,
   ) {
     this.loaded = loaded;
+    this.guesses = guesses;
     const { config, isa, model } = loaded;
     const halves = { weights: spec.precision === "fp16", kv: false };
     this.info = { config, isa, threads: model.threads, bytes: bytesRead(source, halves), ...known };
   }
 
   /** @throws Llama2Error whatever the backend throws, E_NUMERIC */
-  run({ kind, prompts, newTokens, hash = false }: Work): Sample {
+  run({ kind, prompts, newTokens, hash = false, lookahead = false }: Work): Sample {
     const { model, config } = this.loaded;
-    const scheduler = new Scheduler(model, config.vocabSize, prompts.length); // a new one has read nothing yet
+    // new ones have read nothing yet
+    const guesser = lookahead ? this.newGuesser() : undefined;
+    const scheduler = new Scheduler(model, config.vocabSize, prompts.length, guesser);
     try {
       const tokens = [...prompts[0]];
       const hashes = hash ? new RowHashes() : undefined;
       const times: number[] = []; // when each token of the first sequence came
+      let counts: GuessCounts | undefined;
       const start = performance.now();
       scheduler.add(
         1,
@@ -109,10 +127,11 @@ export class Engine {
         scheduler.step();
         const now = performance.now();
         for (const { slices } of scheduler.take()) {
-          for (const { sequence, tokens: some, logits, error } of slices) {
+          for (const { sequence, tokens: some, logits, error, ahead } of slices) {
             if (error) throw revive(error);
             if (sequence !== 0) continue;
             tokens.push(...some);
+            counts = ahead ?? counts;
             for (const _ of some) times.push(now);
             if (logits) hashes?.add(logits, config.vocabSize);
           }
@@ -129,11 +148,27 @@ export class Engine {
         rows: hashes?.rows,
         logitsSha256: hashes?.sum(),
         peakBytes: process.resourceUsage().maxRSS * 1024,
+        ahead: counts,
       };
     } finally {
       scheduler.dispose();
     }
   }
+
+  private newGuesser(): TableGuesser {
+    const table = new GuessTable();
+    if (this.guesses) table.add(this.guesses);
+    return new TableGuesser(table, "auto");
+  }
+}
+
+/** The guesses that lie beside a model. */
+async function guessesOf(path: string, vocabSize: number): Promise<Guesses | undefined> {
+  const owner = async () => {
+    const found = await findTokenizer(path, vocabSize);
+    return guessOwner(vocabSize, found, () => hashFile(found.path));
+  };
+  return (await findGuesses(path, owner)).guesses;
 }
 
 async function sourceOf({ model, precision, backend }: EngineSpec): Promise<{ source: WeightSource; close(): void }> {

@@ -59,6 +59,7 @@ const COLUMNS: readonly [head: string, of: (row: Row) => string][] = [
   ["vs ts", ({ speedupOverTs }) => times(speedupOverTs)],
   ["GB/s", ({ gbPerSecond }) => (gbPerSecond === undefined ? "" : number(gbPerSecond))],
   ["limit", ({ percentOfBandwidth }) => percent(percentOfBandwidth)],
+  ["ahead", ({ lookahead }) => times(lookahead && lookahead.tokensPerSecond.on / lookahead.tokensPerSecond.off)],
   ["peak MB", ({ peakBytes }) => megabytes(peakBytes)],
   ["", ({ counts }) => (counts ? "" : "!")],
 ];
@@ -106,9 +107,10 @@ function markdownOf(result: BenchResult): string {
     "vs ts",
     "GB/s",
     "of the limit",
+    "guessing ahead",
     "peak MB",
   ];
-  const of = COLUMNS.slice(0, 9).map(([, of]) => of);
+  const of = COLUMNS.slice(0, 10).map(([, of]) => of);
   const lines = result.rows.map((row) => {
     const cells = [row.model, ...of.map((cell) => cell(row))];
     return `| ${cells.join(" | ")} |${row.counts ? "" : ` does not count: ${row.why}`}`;
@@ -128,7 +130,7 @@ function factsOf({ version, commit, date, machine }: BenchResult) {
 
 function csvOf(result: BenchResult): string {
   const lines = result.rows.map((row) => {
-    const { tokensPerSecond, ...plain } = row;
+    const { tokensPerSecond, lookahead, ...plain } = row;
     const { median, min, max } = tokensPerSecond;
     return {
       ...factsOf(result),
@@ -136,6 +138,9 @@ function csvOf(result: BenchResult): string {
       medianTokensPerSecond: median,
       minTokensPerSecond: min,
       maxTokensPerSecond: max,
+      aheadTokensPerSecond: lookahead?.tokensPerSecond.on,
+      aheadTokensPerPass: lookahead?.tokensPerPass,
+      aheadHitRate: lookahead?.hitRate,
     };
   });
   const names = [...new Set(lines.flatMap((line) => Object.keys(line)))];

@@ -70,6 +70,10 @@ const CELLS: readonly [head: string, of: (row: Row) => string][] = [
   ["vs ts", ({ speedupOverTs }) => (speedupOverTs === undefined ? "" : `${number(speedupOverTs)}x`)],
   ["GB/s", ({ gbPerSecond }) => (gbPerSecond === undefined ? "" : number(gbPerSecond))],
   ["limit", ({ percentOfBandwidth }) => (percentOfBandwidth === undefined ? "" : `${percentOfBandwidth.toFixed(0)} %`)],
+  [
+    "ahead",
+    ({ lookahead: ahead }) => (ahead ? `${number(ahead.tokensPerSecond.on / ahead.tokensPerSecond.off)}x` : ""),
+  ],
   ["load ms", ({ loadMs }) => (loadMs === undefined ? "" : loadMs.toFixed(0))],
   ["first token ms", ({ firstTokenMs }) => (firstTokenMs === undefined ? "" : number(firstTokenMs))],
   ["peak MB", ({ peakBytes }) => (peakBytes === undefined ? "" : (peakBytes / 1e6).toFixed(0))],

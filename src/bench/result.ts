@@ -58,6 +58,16 @@ export interface Row {
   /** Whether it told what the others told. */
   counts: boolean;
   why?: string;
+  /**
+   * tg of one sequence, of a model from a file, on exact backends: the same story guessed ahead, as `llama2 MODEL` tells
+   * it. Each run knows what lies beside the model and what it has told itself.
+   */
+  lookahead?: {
+    /** Of the tokens that were guessed. */
+    hitRate: number;
+    tokensPerPass: number;
+    tokensPerSecond: { off: number; on: number };
+  };
   /** Of the first sequence, where that was asked for: what `verify` needs to do the work again. Exact backends only. */
   receipt?: Receipt;
 }

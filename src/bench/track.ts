@@ -27,6 +27,7 @@ export class Track {
   private work: Work;
   private reference: Telling["reference"] | undefined;
   private readonly samples: Telling["samples"][number][] = [];
+  private readonly ahead: Telling["samples"][number][] = []; // the same, guessing ahead
 
   /** @param start the tokens that a story begins with */
   constructor(planned: Planned, test: Test, process: Runner, start: readonly number[]) {
@@ -74,6 +75,18 @@ export class Track {
 
   async run(): Promise<void> {
     this.samples.push(await this.process.run(this.work));
+    if (this.guesses) this.ahead.push(await this.process.run({ ...this.work, lookahead: true }));
+  }
+
+  /** How often it is run in each turn. */
+  get weight(): number {
+    return this.guesses ? 2 : 1;
+  }
+
+  /** A story of random weights repeats itself, so guessing its end is no figure; nor is one that cannot be told alone. */
+  private get guesses(): boolean {
+    const { kind, batch } = this.test;
+    return kind === "tg" && batch === 1 && this.process.info.exact && "path" in this.planned.subject.model;
   }
 
   /** The sweep that its speed is held against: the bytes of weights that a pass reads, and the threads that do. */
@@ -91,8 +104,9 @@ export class Track {
 
   telling(): Telling {
     if (!this.reference) throw new Error("it has not been prepared");
-    const { name, process, reference, samples } = this;
-    return { name, exact: process.info.exact, reference, samples, promptTokens: this.work.prompts[0].length };
+    const { name, process, reference, samples, ahead } = this;
+    const all = [...samples, ...ahead]; // guessing ahead changes no token
+    return { name, exact: process.info.exact, reference, samples: all, promptTokens: this.work.prompts[0].length };
   }
 
   /** The tokens of the first sequence. */
@@ -170,6 +184,7 @@ export class Track {
       logitsSha256,
       counts: why === undefined,
       why,
+      lookahead: aheadOf(this.ahead, tokensPerSecond.median),
     };
   }
 
@@ -186,6 +201,19 @@ export class Track {
     const room = seqLen + 1 - this.start.length - (batch > 1 ? 1 : 0);
     return { kind, prompts: [this.start, ...others], newTokens: Math.max(1, Math.min(tokens, room)) };
   }
+}
+
+/** What guessing ahead brought, beside the speed without. */
+function aheadOf(samples: Telling["samples"], off: number): Row["lookahead"] {
+  const sum = (of: "passes" | "guessed" | "accepted") =>
+    samples.reduce((all, { ahead }) => all + (ahead?.[of] ?? 0), 0);
+  const [passes, guessed, accepted] = [sum("passes"), sum("guessed"), sum("accepted")];
+  if (passes === 0) return undefined;
+  return {
+    hitRate: guessed === 0 ? 0 : accepted / guessed,
+    tokensPerPass: (passes + accepted) / passes,
+    tokensPerSecond: { off, on: spreadOf(samples.map(({ tokensPerSecond }) => tokensPerSecond)).median },
+  };
 }
 
 /** Of tokens as little-endian int32. */

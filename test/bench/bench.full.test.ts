@@ -87,6 +87,24 @@ describe("a measurement", () => {
     expect(rows[0].tokensSha256).toBe(rows[1].tokensSha256);
   });
 
+  it("of a file's model is told guessing ahead as well: the same tokens, in fewer passes", async () => {
+    const { rows } = await bench({
+      ...short,
+      models: [MODEL],
+      newTokens: [400],
+      backends: ["wasm"],
+      precisions: ["fp32"],
+    });
+    const [{ lookahead, tokensPerSecond, counts }] = rows;
+    expect(counts).toBe(true);
+    expect(lookahead?.tokensPerSecond.off).toBe(tokensPerSecond.median);
+    expect(lookahead?.tokensPerSecond.on).toBeGreaterThan(0);
+    expect(lookahead?.hitRate).toBeLessThanOrEqual(1);
+    expect(lookahead?.tokensPerPass).toBeGreaterThanOrEqual(1);
+    const random = await bench({ ...short, shapes: [SHAPE], backends: ["wasm"], precisions: ["fp32"], threads: [1] });
+    expect(random.rows[0].lookahead).toBeUndefined();
+  });
+
   it("counts the bytes that a token reads: weights, and half of the keys and values", async () => {
     const { rows } = await bench({ ...short, shapes: [SHAPE], backends: ["ts"], precisions: ["fp32"] });
     const [{ dim, hiddenDim, vocabSize }, kv] = [CONFIG, 16];
@@ -335,6 +353,11 @@ describe("formats", () => {
     expect(head.split(",")).toContain("medianTokensPerSecond");
     expect(first).toContain('"A ""fast"", CPU"');
     expect(formatted(result, "csv").trimEnd().split("\n").length).toBe(3);
+    const tokensPerSecond = { off: 100, on: 130 };
+    const ahead = { ...result, rows: [row({ lookahead: { hitRate: 0.5, tokensPerPass: 1.4, tokensPerSecond } })] };
+    expect(formatted(ahead, "csv")).not.toContain("[object");
+    expect(formatted(ahead, "csv")).toMatch(/,130,1.4,0.5\n$/);
+    expect(formatted(ahead, "table")).toContain("1.30x");
   });
 
   it("JSON lines say the machine in every line", () => {
