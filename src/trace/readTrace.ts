@@ -29,21 +29,22 @@ export function readTrace(text: string, name: string): TraceFile {
     return refuse("it is not JSON");
   }
   const { model, backend, tokens, position, stops } = found ?? {};
+  if (typeof model !== "string" || typeof backend !== "string") return refuse("it names no model or no backend");
   if (!Array.isArray(tokens) || !Array.isArray(stops)) return refuse("it has no tokens or no stops");
-  if (!tokens.every((token) => Number.isInteger(token) && token >= 0)) refuse("its tokens are not whole numbers");
-  if (!Number.isInteger(position) || !((position as number) in tokens)) refuse("its position is not among its tokens");
+  if (!tokens.every((token) => isIndex(token, 0))) refuse("its tokens are not whole numbers");
+  if (!isIndex(position, 0) || position >= tokens.length) return refuse("its position is not among its tokens");
   return {
-    model: `${model}`,
-    backend: `${backend}`,
+    model,
+    backend,
     tokens,
-    position: position as number,
+    position,
     stops: stops.map((stop) => stopOfJson(stop) ?? refuse("a stop of it has no name, shape or values")),
   };
 }
 
 function stopOfJson(stop: unknown): Stop | undefined {
   const { id, layer = -1, tensors, fused } = (stop ?? {}) as Record<string, unknown>;
-  if (typeof id !== "string" || !isStopId(id) || typeof layer !== "number" || !Array.isArray(tensors)) return undefined;
+  if (typeof id !== "string" || !isStopId(id) || !isIndex(layer, -1) || !Array.isArray(tensors)) return undefined;
   const read = tensors.map((tensor) => tensorOfJson(id, tensor));
   if (read.includes(undefined)) return undefined;
   return { id, layer, tensors: read as Tensor[], ...(fused ? { fused: true } : {}) };
@@ -52,6 +53,12 @@ function stopOfJson(stop: unknown): Stop | undefined {
 function tensorOfJson(id: StopId, tensor: unknown): Tensor | undefined {
   const { name, shape, values } = (tensor ?? {}) as Record<string, unknown>;
   if (!stopOf(id).tensors.includes(name as TensorName) || !Array.isArray(shape) || !Array.isArray(values)) return;
-  const isWhole = shape.reduce((a, b) => a * b, 1) === values.length;
-  return isWhole ? { name: name as TensorName, shape, values: Float32Array.from(values, Number) } : undefined;
+  const isWhole = shape.every((size) => isIndex(size, 0)) && shape.reduce((a, b) => a * b, 1) === values.length;
+  if (!isWhole || !values.every((value) => typeof value === "number" || UNWRITTEN.includes(value))) return;
+  return { name: name as TensorName, shape, values: Float32Array.from(values, Number) };
 }
+
+/** What JSON has no numbers for. */
+const UNWRITTEN: readonly unknown[] = ["-0", "NaN", "Infinity", "-Infinity"];
+
+const isIndex = (value: unknown, least: number): value is number => Number.isInteger(value) && Number(value) >= least;

@@ -31,7 +31,13 @@ describe("a trace that is read again", () => {
     const [tensor] = first.tensors;
     for (const [change, why] of [
       [{ stops: undefined }, "no tokens or no stops"],
+      [{ model: { toString: 1 } }, "no model"],
+      [{ backend: undefined }, "no backend"],
       [{ tokens: ["a"] }, "not whole numbers"],
+      [{ stops: [{ ...first, layer: 0.5 }] }, "a stop of it"],
+      [{ stops: [{ ...first, tensors: [{ ...tensor, shape: [1, { valueOf: 1, toString: 1 }] }] }] }, "a stop of it"],
+      [{ stops: [{ ...first, tensors: [{ ...tensor, values: tensor.values.map(() => ({})) }] }] }, "a stop of it"],
+      [{ stops: [{ ...first, tensors: [{ ...tensor, values: tensor.values.map(() => null) }] }] }, "a stop of it"],
       [{ position: 99 }, "its position"],
       [{ stops: [{}] }, "a stop of it"],
       [{ stops: [null] }, "a stop of it"],

@@ -7,6 +7,7 @@ import { gguf, safetensors, torch } from "./containers.ts";
 import { guesses } from "./guesses.ts";
 import { llama2c } from "./llama2c.ts";
 import { tokenizerBin, tokenizerJson, tokenizerModel } from "./tokenizers.ts";
+import { traceJson } from "./traces.ts";
 
 export const TARGETS: readonly Target[] = [
   ...llama2c,
@@ -20,4 +21,5 @@ export const TARGETS: readonly Target[] = [
   tokenizerModel,
   tokenizerJson,
   guesses,
+  traceJson,
 ];
