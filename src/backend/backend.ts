@@ -98,10 +98,11 @@ export interface Context {
    */
   forward(batch: readonly Entry[], wanted: number): Float32Array;
   /**
-   * Choose a token from each row of the last logits, the first row by the first sampler, as `sample` of sampler.ts
-   * does, which uses them up. A row that is not all finite stays as it is, and has no token: -1.
+   * Choose a token from each row of the last logits, beginning with the row `first`, by the first sampler, as `sample`
+   * of sampler.ts does, which uses them up. A row that is not all finite stays as it is, and has no token: -1.
+   * @param first @default 0
    */
-  sample(samplers: readonly Sampler[]): number[];
+  sample(samplers: readonly Sampler[], first?: number): number[];
   /**
    * Where a backend can: let sequences, all distinct, go on by themselves for some tokens, at most `most`,
    * as calls of `forward` and `sample` would. Yields what was chosen at each step, a token for each of `running`, in

@@ -17,7 +17,7 @@ import type { Guesser } from "./guess.ts";
 import { checkFinite } from "./logits.ts";
 import type { FailureInfo, Report, SequenceRequest } from "./protocol.ts";
 import { Request } from "./request.ts";
-import { advance, firstRow, isEmpty, Sequence } from "./sequence.ts";
+import { firstRow, isEmpty, Sequence } from "./sequence.ts";
 import { Slots } from "./slots.ts";
 
 /** Sequences that the backend decodes by itself, with the states of their generators when it began. */
@@ -26,6 +26,13 @@ interface Going {
   sequences: readonly Sequence[];
   states: readonly bigint[];
   draws: number; // so far
+}
+
+/** A row of logits that somebody wants. */
+interface Row {
+  sequence: Sequence;
+  entry: Entry; // the token that was read
+  depth: number; // so many guesses stand before it, this token included
 }
 
 export class Scheduler {
@@ -185,45 +192,45 @@ export class Scheduler {
     const begin = performance.now();
     const decoding = this.guess(batch);
     const silent: Entry[] = []; // nobody wants their logits
-    const last: Entry[] = []; // the next token is chosen from their logits, by the backend
-    const narrowed: Entry[] = []; // the same, but here
-    const told: Entry[] = []; // their logits are wanted as they are
-    const choosing: Sequence[] = [];
-    const narrowing: Sequence[] = [];
-    const telling: Sequence[] = [];
+    const plain: Row[] = []; // tokens are chosen from these by the backend
+    const narrowed: Row[] = []; // and from these here
+    const told: Row[] = []; // these are wanted as they are
+    let deepest = 0;
     for (const sequence of batch) {
-      const { slot, owner, sampler } = sequence;
+      const { slot, owner, sampler, choosesHere, guesses } = sequence;
       owner.reading += sequence.taking;
       owner.decodes ||= sequence.decodes;
       for (const end = slot.held + sequence.taking; slot.held < end; slot.held++) {
         const entry = sequence.entryAt(slot.held);
         if (!sequence.wants(entry.pos)) {
           silent.push(entry);
-        } else if (sampler) {
-          (sequence.choosesHere ? narrowed : last).push(entry);
-          (sequence.choosesHere ? narrowing : choosing).push(sequence);
-          owner.chooses = true;
-        } else {
-          told.push(entry);
-          telling.push(sequence);
+          continue;
         }
+        (sampler ? (choosesHere ? narrowed : plain) : told).push({ sequence, entry, depth: 0 });
+        owner.chooses ||= sampler !== undefined;
       }
-      for (let depth = 0; depth < sequence.guesses.used; depth++) {
-        (sequence.choosesHere ? narrowed : last).push(sequence.guessAt(depth));
-        (sequence.choosesHere ? narrowing : choosing).push(sequence);
+      if (guesses.used > deepest) deepest = guesses.used;
+    }
+    for (let depth = 1; depth <= deepest; depth++) {
+      for (const sequence of batch) {
+        if (sequence.guesses.used < depth) continue;
+        (sequence.choosesHere ? narrowed : plain).push({ sequence, entry: sequence.guessAt(depth - 1), depth });
       }
     }
-    const others = silent.length + narrowed.length + told.length;
-    const entries = others === 0 ? last : [...silent, ...last, ...narrowed, ...told];
+    const rows = narrowed.length + told.length === 0 ? plain : [...plain, ...narrowed, ...told];
+    const entries = rows.map(({ entry }) => entry);
     const start = performance.now();
-    const chosen = last.length + narrowed.length;
-    const logits = this.slots.context.forward(entries, chosen + told.length);
+    const logits = this.slots.context.forward(silent.length === 0 ? entries : [...silent, ...entries], rows.length);
     this.countPass(batch, start);
+    const chosen = plain.length + narrowed.length;
     // before the logits are used up by sampling
-    for (const [i, { pos }] of told.entries()) this.tell(telling[i], pos, this.row(logits, chosen + i));
-    const positions = narrowed.length === 0 ? last : [...last, ...narrowed];
-    if (chosen > 0) this.sample(choosing, narrowing, positions, logits);
-    if (decoding) this.guesser?.passed(entries.length, performance.now() - begin);
+    for (const [i, row] of told.entries()) this.tell(row, this.rowOf(logits, chosen + i));
+    if (chosen > 0) {
+      const start = performance.now();
+      this.sample(plain, narrowed, logits);
+      this.countSampling(batch, start);
+    }
+    if (decoding) this.guesser?.passed(rows.length, performance.now() - begin);
     let ended = false;
     for (const sequence of batch) {
       if (this.guesser) sequence.teach(this.guesser);
@@ -233,11 +240,11 @@ export class Scheduler {
     if (ended) this.retire();
   }
 
-  private row(logits: Float32Array, row: number): Float32Array {
+  private rowOf(logits: Float32Array, row: number): Float32Array {
     return logits.subarray(row * this.vocabSize, (row + 1) * this.vocabSize);
   }
 
-  private tell(sequence: Sequence, pos: number, logits: Float32Array): void {
+  private tell({ sequence, entry: { pos } }: Row, logits: Float32Array): void {
     try {
       checkFinite(logits, pos);
       if (!sequence.ended) sequence.acceptRow(pos, logits);
@@ -247,47 +254,49 @@ export class Scheduler {
   }
 
   /**
-   * Choose the next tokens, one from each row of logits. A sequence that guessed has several rows: the first is for its
-   * next token, the others count as long as what was sampled before them is what was guessed.
-   * @param plain whose rows the first are, chosen from by the backend
-   * @param narrowing and those after them, chosen from here
+   * Choose the next tokens. A sequence that guessed has several rows of logits: the first is for its next token, and each
+   * further one counts if what was chosen before it is what was guessed. The rows come by depth, and a depth that nobody
+   * has reached is not chosen from.
+   * @param plain the first rows, from which the backend chooses
+   * @param narrowed and those after them, from which tokens are chosen here
    */
-  private sample(
-    plain: readonly Sequence[],
-    narrowing: readonly Sequence[],
-    entries: readonly Entry[],
-    logits: Float32Array,
-  ): void {
-    const start = performance.now();
-    const choosing = narrowing.length === 0 ? plain : [...plain, ...narrowing];
-    const tokenOnly = choosing.every(({ want }) => want === "tokens");
-    const raw = tokenOnly ? logits : logits.slice(0, choosing.length * this.vocabSize); // sampling uses the logits up
-    const samplers: Sampler[] = [];
-    for (const [row, { sampler }] of plain.entries()) {
-      const isFirst = plain[row] !== plain[row - 1];
-      samplers.push(isFirst ? (sampler as Sampler) : oneDrawLater(samplers[row - 1]));
+  private sample(plain: readonly Row[], narrowed: readonly Row[], logits: Float32Array): void {
+    const wanted = (row: Row) => row.sequence.want !== "tokens";
+    const copied = plain.some(wanted) || narrowed.some(wanted);
+    // choosing uses the logits up
+    const raw = copied ? logits.slice(0, (plain.length + narrowed.length) * this.vocabSize) : logits;
+    for (let first = 0, end = 0; first < plain.length; first = end) {
+      while (end < plain.length && plain[end].depth === plain[first].depth) end++;
+      const rows = plain.slice(first, end);
+      if (!rows.some(isReached)) break;
+      const samplers = rows.map((row) => samplerOf(row));
+      const states = samplers.map(({ rngState }) => rngState);
+      const tokens = this.slots.context.sample(samplers, first);
+      for (const [i, row] of rows.entries()) {
+        if (isReached(row)) this.accept(row, tokens[i], this.rowOf(raw, first + i), states[i]);
+      }
     }
-    const states = tokenOnly ? undefined : samplers.map(({ rngState }) => rngState);
-    const tokens = plain.length > 0 ? this.slots.context.sample(samplers) : [];
-    for (let row = 0, depth = 0; row < choosing.length; row++) {
-      const sequence = choosing[row];
-      depth = sequence === choosing[row - 1] ? depth + 1 : 0;
-      if (sequence.guesses.right < depth) continue; // what it follows was not sampled
-      const sampler = sequence.sampler as Sampler;
-      const state = row < plain.length ? states?.[row] : sampler.rngState;
-      const token = row < plain.length ? tokens[row] : sequence.choose(this.row(raw, row));
-      if (depth > 0 && row < plain.length) sampler.rngState = samplers[row].rngState;
-      if (token < 0)
-        this.tell(sequence, entries[row].pos, this.row(raw, row)); // and so it fails
-      else this.accept(sequence, token, sequence.want === "tokens" ? undefined : this.row(raw, row), state);
+    for (const [i, row] of narrowed.entries()) {
+      if (!isReached(row)) continue;
+      const logits = this.rowOf(raw, plain.length + i);
+      const state = samplerOf(row).rngState;
+      this.accept(row, row.sequence.choose(logits), logits, state);
     }
-    this.countSampling(choosing, start);
   }
 
-  /** A token has been sampled. If it was guessed, it has been read as well. */
-  private accept(sequence: Sequence, token: number, logits?: Float32Array, state?: bigint): void {
+  /**
+   * A token has been chosen. If it had been guessed, it has been read as well.
+   * @param token -1: the logits are not all finite
+   * @param state of the generator before it was chosen
+   */
+  private accept(row: Row, token: number, logits: Float32Array, state: bigint): void {
+    const { sequence } = row;
+    if (token < 0) {
+      this.tell(row, logits); // and so it fails
+      return;
+    }
     this.guesser?.check(sequence.guesses, token);
-    sequence.accept(token, logits, state);
+    sequence.accept(token, sequence.want === "tokens" ? undefined : logits, state);
     if (!sequence.ended && sequence.guesses.confirms(token)) sequence.confirmGuess();
   }
 
@@ -296,9 +305,9 @@ export class Scheduler {
     for (const { owner } of batch) if (owner.reading > 0) owner.countPass(start, end);
   }
 
-  private countSampling(choosing: readonly Sequence[], start: number): void {
+  private countSampling(batch: readonly Sequence[], start: number): void {
     const end = performance.now();
-    for (const { owner } of choosing) if (owner.chooses && owner.countSampling(start, end)) this.urgent = true;
+    for (const { owner } of batch) if (owner.chooses && owner.countSampling(start, end)) this.urgent = true;
   }
 
   /** Whether the backend can decode all sequences by itself: none reads a prompt or wants logits. */
@@ -380,7 +389,11 @@ export class Scheduler {
   }
 }
 
-/** The sampler as it will be when it has drawn once more. */
-function oneDrawLater(sampler: Sampler): Sampler {
-  return { ...sampler, rngState: advance(sampler, sampler.rngState, 1) };
+/** Whether all guesses before it were right. */
+const isReached = ({ sequence, depth }: Row) => sequence.guesses.right >= depth;
+
+/** What chooses from it. A row that counts no more must not use up a coin. */
+function samplerOf(row: Row): Sampler {
+  const sampler = row.sequence.sampler as Sampler;
+  return isReached(row) ? sampler : { ...sampler };
 }

@@ -57,7 +57,7 @@ export class Disguised implements LoadedModel {
         this.passes.push(batch.length);
         return context.forward(batch, wanted);
       },
-      sample: (samplers) => context.sample(samplers),
+      sample: (samplers, first) => context.sample(samplers, first),
       dispose: () => context.dispose(),
     };
     if (copies && context.copy) disguised.copy = (from, to, positions) => context.copy?.(from, to, positions);

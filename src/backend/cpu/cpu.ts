@@ -105,14 +105,15 @@ function openContext(addon: Addon, model: NativeModel, team: Team, config: Confi
       team.ran(performance.now() - start, lateMs);
       return last;
     },
-    sample(samplers) {
+    sample(samplers, first = 0) {
       for (let row = 0; row < samplers.length; row++) {
         const sampler = samplers[row];
         draws[3 * row] = sampler.temperature;
         draws[3 * row + 1] = sampler.topp;
         draws[3 * row + 2] = sampler.temperature === 0 ? 0 : randomF32(sampler);
       }
-      native.sample(last, draws, samplers.length, tokens, team.size);
+      const rows = first === 0 ? last : last.subarray(first * vocabSize);
+      native.sample(rows, draws, samplers.length, tokens, team.size);
       return Array.from(tokens.subarray(0, samplers.length));
     },
     copy: (from, to, positions) => native.copy(from, to, positions),

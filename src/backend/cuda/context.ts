@@ -38,8 +38,9 @@ export function openContext(native: NativeContext, { vocabSize }: Config, watch:
       return logits.subarray(0, wanted * vocabSize);
     },
 
-    sample(samplers) {
-      return samplers.map((sampler, row) => {
+    sample(samplers, first = 0) {
+      return samplers.map((sampler, i) => {
+        const row = first + i;
         const mine = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
         if (!mine.every(Number.isFinite)) return -1;
         state[0] = sampler.rngState;

@@ -84,12 +84,12 @@ class WasmContext implements Context {
     return this.rowsOfLogits(wanted);
   }
 
-  sample(samplers: readonly Sampler[]): number[] {
+  sample(samplers: readonly Sampler[], first = 0): number[] {
     const { kernels, config } = this.model;
     return samplers.map((sampler, row) => {
       const { temperature, topp } = sampler;
       const coin = temperature === 0 ? 0 : randomF32(sampler);
-      return kernels.sample(this.logits + row * rowBytes(config.vocabSize), temperature, topp, coin);
+      return kernels.sample(this.logits + (first + row) * rowBytes(config.vocabSize), temperature, topp, coin);
     });
   }
 
