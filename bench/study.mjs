@@ -41,6 +41,26 @@ async function ready(page) {
   while (!(await page.evaluate("document.body.matches('.ready:not(.busy)')"))) await page.waitForTimeout(10);
 }
 
+/** Milliseconds of `count` steps in a page: until a step is drawn, and until the frame with it is on the screen. */
+function steps(page, count) {
+  return page.evaluate(`(async () => {
+    const { port1, port2 } = new MessageChannel();
+    const painted = () => new Promise((resolve) => {
+      port1.onmessage = resolve; // comes after the frame in which it is asked for
+      requestAnimationFrame(() => port2.postMessage(undefined));
+    });
+    const all = [];
+    for (let i = 0; i < ${count}; i++) {
+      const start = performance.now();
+      document.querySelector("#next").click(); // draws before it returns
+      const drawn = performance.now() - start;
+      await painted();
+      all.push({ drawn, shown: performance.now() - start });
+    }
+    return all;
+  })()`);
+}
+
 /** Milliseconds from the navigation until the first step is drawn, and of each of the steps after it. */
 async function timings(url) {
   const browser = await launch();
@@ -48,18 +68,20 @@ async function timings(url) {
   await page.goto(url);
   await ready(page);
   const firstStep = await page.evaluate(`performance.getEntriesByName("first step")[0]?.startTime`);
-  const steps = await page.evaluate(`(async () => {
-    const times = [];
-    for (let i = 0; i < 166; i++) {
-      const start = performance.now();
-      document.querySelector("#next").click(); // draws before it returns; the frame shows it
-      times.push(performance.now() - start);
-      await new Promise(requestAnimationFrame);
-    }
-    return times;
-  })()`);
+  const taken = await steps(page, 166);
   await browser.close();
-  return { firstStep, steps };
+  return { firstStep, steps: taken };
+}
+
+/** The same of steps at the end of a context of 512 positions. */
+async function longSteps(url) {
+  const browser = await launch();
+  const page = await browser.newPage({ viewport: { width: 1280, height: 860 } });
+  await page.goto(`${url}#${new URLSearchParams({ prompt: "and ".repeat(600), pos: "509" })}`);
+  await ready(page);
+  const taken = await steps(page, 166);
+  await browser.close();
+  return taken;
 }
 
 /** The private bytes of a browser's renderers. */
@@ -97,6 +119,11 @@ async function memory(url) {
   return { tokens, bytes: used - empty };
 }
 
+const stepSummary = (all) => ({
+  stepMs: summary(all.map(({ drawn }) => drawn)),
+  stepShownMs: summary(all.map(({ shown }) => shown)),
+});
+
 const files = values.model ? [values.model, ...(values.tokenizer ? ["-z", values.tokenizer] : [])] : [];
 if (values.picture) {
   const { url, close } = await serve();
@@ -111,6 +138,7 @@ if (values.picture) {
   const bundled = await serve();
   const rounds = [];
   for (let i = 0; i < Number(values.rounds); i++) rounds.push(await timings(bundled.url));
+  const long = await longSteps(bundled.url);
   bundled.close();
   const other = await serve(...files);
   const { tokens, bytes } = await memory(other.url);
@@ -122,7 +150,8 @@ if (values.picture) {
     node: process.version,
     command: `node bench/study.mjs${values.model ? " --model stories260K.bin" : ""}`,
     firstStepMs: summary(rounds.map(({ firstStep }) => firstStep)),
-    stepMs: summary(rounds.flatMap(({ steps }) => steps).sort((a, b) => a - b)),
+    ...stepSummary(rounds.flatMap(({ steps }) => steps)),
+    at512Positions: stepSummary(long),
     memory: { model: values.model ? "stories260K" : "stories2M", tokens, privateBytes: bytes },
   };
   const out =

@@ -56,8 +56,8 @@ async function retell(): Promise<void> {
       Object.assign(app, { story, other: undefined, trail: [] });
       forgetAnswers();
       forgetChecks();
-      resetBench();
       clamp();
+      resetBench();
       draw();
     } else if (performance.now() - since > 100) {
       drawTokens();
@@ -71,8 +71,8 @@ async function retell(): Promise<void> {
   await retellOther(isWanted);
   if (!isWanted()) return;
   document.body.classList.remove("busy");
-  resetBench();
   clamp();
+  resetBench();
   draw();
 }
 
@@ -110,12 +110,12 @@ onGo((change) => {
   const from = { pos: state.pos, stop: state.stop };
   Object.assign(state, change);
   if (isRerun) {
-    Object.assign(state, { fork: "", cell: -1 });
+    Object.assign(state, { fork: "", cell: -1, bench: "" });
     void retell();
     return;
   }
   clamp();
-  if (from.pos !== state.pos) resetBench();
+  if (from.pos !== state.pos) resetBench("");
   if (state.cell >= 0 && (from.pos !== state.pos || from.stop !== state.stop) && change.cell === undefined)
     state.cell = -1;
   if (state.cell < 0) app.trail = [];
@@ -253,6 +253,7 @@ function listen(): void {
     if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return;
     if (target instanceof HTMLInputElement && target.type !== "range") return;
     if (ctrlKey || metaKey || altKey || !(key in KEYS)) return;
+    if (key === "Escape" && document.querySelector(":popover-open")) return; // it closes that
     event.preventDefault();
     KEYS[key]();
   });

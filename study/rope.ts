@@ -7,8 +7,6 @@ import { $, el } from "./dom.ts";
 import { begin, heat, largest, palette } from "./draw.ts";
 import { state } from "./state.ts";
 
-let isWrong = false;
-
 const layer = (): number => Math.max(0, Math.min(config().nLayers - 1, Math.floor((state.stop - 1) / 16)));
 const stopIn = (id: "q" | "rope" | "scores"): number => indexOf({ id, layer: layer() }, config().nLayers);
 
@@ -123,38 +121,32 @@ function drawScores(head: number, query: Float32Array): void {
     return wrongQuery.reduce((sum, value, i) => sum + value * wrongKey[i], 0) / Math.sqrt(size);
   });
   const tokens = app.story.run.tokens.slice(0, n);
-  const shown = isWrong ? [...right, ...wrong] : [...right];
+  const shown = state.half ? [...right, ...wrong] : [...right];
   heat($<HTMLCanvasElement>("ropeScores"), shown, {
-    rows: isWrong ? 2 : 1,
+    rows: state.half ? 2 : 1,
     cols: n,
-    rowLabels: isWrong ? ["the run", "half-split"] : ["the run"],
+    rowLabels: state.half ? ["the run", "half-split"] : ["the run"],
     colLabels: tokens.map((token) => look(token).trim() || "␣"),
     cellHeight: 40,
     maxCell: 110,
     max: Math.max(largest(right), largest(wrong)),
   });
   $("ropeScores").ariaLabel = `Scores of head ${head} at ${n} positions`;
-  $("pairRight").ariaPressed = `${!isWrong}`;
-  $("pairWrong").ariaPressed = `${isWrong}`;
+  $("pairRight").ariaPressed = `${!state.half}`;
+  $("pairWrong").ariaPressed = `${state.half}`;
   const best = (values: Float32Array) => values.indexOf(Math.max(...values));
   const apart = Math.max(...right.map((value, t) => Math.abs(value - wrong[t])));
   const where =
     best(wrong) === best(right)
       ? `the highest stays on ${said(tokens[best(right)])}`
       : `the highest moves from ${said(tokens[best(right)])} to ${said(tokens[best(wrong)])}`;
-  $("ropeWords").textContent = isWrong
+  $("ropeWords").textContent = state.half
     ? `Computed here from the run's q and k: number i turns with number i + ${size / 2}, not with its neighbour. Nothing crashes, but scores are off by up to ${number(apart, 2)}; ${where}. That is how a wrongly imported model goes wrong.`
     : "Neighbours turn together: (0, 1), (2, 3) and so on, as these weights were trained. A score depends on how far apart two positions are, not on where they stand. Switch the pairing to see the scores change.";
 }
 
 export function listenToRope(): void {
   $("ropePos").oninput = () => go({ pos: Number($<HTMLInputElement>("ropePos").value) });
-  $("pairRight").onclick = () => {
-    isWrong = false;
-    go({});
-  };
-  $("pairWrong").onclick = () => {
-    isWrong = true;
-    go({});
-  };
+  $("pairRight").onclick = () => go({ half: false });
+  $("pairWrong").onclick = () => go({ half: true });
 }

@@ -8,17 +8,20 @@ import { softmax } from "../src/llama2/transformer.ts";
 import { sharesOf } from "../src/trace/lens.ts";
 import { app, config, go, logitsAt, look, number, percent, ranked, said, saidAt } from "./app.ts";
 import { $, el } from "./dom.ts";
-import { begin, colorOf, css, inkOn, palette, text } from "./draw.ts";
-import { state } from "./state.ts";
+import { begin, colorOf, css, cssOf, inkOn, palette, text } from "./draw.ts";
+import { state, toHash } from "./state.ts";
 
 /** What the sliders say; they start where the run was. */
 export const bench = { temp: 0, topp: 0, coin: 0 };
 
-/** Set the sliders to the run's own settings, and its coin for the token after this position. */
-export function resetBench(): void {
-  bench.temp = state.temp;
-  bench.topp = state.topp;
-  bench.coin = app.story.coins[state.pos + 1] ?? 0.5;
+/** Set the sliders as the address says, or else to the run's own settings and its coin for the token after this position. */
+export function resetBench(kept = state.bench): void {
+  state.bench = kept;
+  const [temp, topp, coin] = kept.split(",").map(Number);
+  const isKept = [temp, topp, coin].every((value) => value >= 0 && value <= 5);
+  bench.temp = isKept ? temp : state.temp;
+  bench.topp = isKept ? topp : state.topp;
+  bench.coin = isKept ? coin : (app.story.coins[state.pos + 1] ?? 0.5);
 }
 
 interface Draw {
@@ -67,6 +70,7 @@ export function drawSampler(): void {
     $(`${name}Out`).textContent = bench[name].toFixed(digits);
   }
   drawTable(logits, drawn);
+  drawVocabulary(drawn);
   drawCoin(drawn);
   drawChoice(drawn, next);
   drawShares(drawn.token);
@@ -113,6 +117,36 @@ function drawTable(logits: Float32Array, { probs, order, kept, token }: Draw): v
     return row;
   });
   $("bench").replaceChildren(el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
+}
+
+/** All tokens by their probability, in tenfold steps, the likeliest first. */
+function drawVocabulary({ probs, order, kept, token }: Draw): void {
+  const canvas = $<HTMLCanvasElement>("vocabulary");
+  const [c, w] = begin(canvas, 112);
+  const left = 46;
+  const [decades, height] = [8, 84];
+  const cw = (w - left) / order.length;
+  for (let decade = 0; decade <= decades; decade += 2) {
+    const y = 4 + (decade / decades) * height;
+    c.fillStyle = palette.line;
+    c.fillRect(left, Math.round(y), w - left, 1);
+    text(c, decade === 0 ? "1" : `10^−${decade}`, left - 8, y + 1, { align: "right", size: 11 });
+  }
+  for (const [rank, t] of order.entries()) {
+    const part = Math.max(0, 1 + Math.log10(Math.max(probs[t], 1e-30)) / decades);
+    c.fillStyle = t === token ? palette.accent : rank < kept ? cssOf(0.6, 1, true) : palette.line;
+    const width = t === token ? Math.max(3, cw) : Math.max(1, cw - (cw > 4 ? 1 : 0));
+    c.fillRect(left + rank * cw, 4 + (1 - part) * height, width, part * height);
+  }
+  const cut = left + kept * cw;
+  if (kept < order.length) {
+    c.fillStyle = palette.accent;
+    for (let y = 4; y < 4 + height; y += 6) c.fillRect(cut, y, 1.5, 3);
+  }
+  text(c, "1", left, 102, { size: 11 });
+  text(c, `${order.length}`, w, 102, { size: 11, align: "right" });
+  $("vocabularyWords").textContent = `likeliest first, in tenfold steps; ${kept} of ${order.length} are kept`;
+  canvas.ariaLabel = `Probabilities of all ${order.length} tokens, of which ${kept} are kept`;
 }
 
 /** The probabilities end to end, and where the coin falls. */
@@ -201,11 +235,14 @@ export function listenToSampler(): void {
   for (const name of ["temp", "topp", "coin"] as const) {
     $(`${name}Range`).oninput = () => {
       bench[name] = Number($<HTMLInputElement>(`${name}Range`).value);
+      state.bench = [bench.temp, bench.topp, bench.coin].join();
+      toHash();
       drawSampler();
     };
   }
   $("benchReset").onclick = () => {
-    resetBench();
+    resetBench("");
+    toHash();
     drawSampler();
   };
 }

@@ -18,6 +18,10 @@ export interface State {
   cell: number;
   head: number;
   log: boolean;
+  /** Pairs of RoPE are split half and half, which is wrong. */
+  half: boolean;
+  /** Where the sampler's sliders stand, if not as in the story: "0.5,0.9,0.1234". */
+  bench: string;
   /** Parts that are switched off in the other run: "L2.H5,L3.att". */
   off: string;
   /** The token that the other run has in the place of the story's: "12:345", position and token. */
@@ -56,6 +60,8 @@ export const state: State = {
   cell: -1,
   head: 0,
   log: false,
+  half: false,
+  bench: "",
   off: "",
   fork: "",
   weight: "",

@@ -276,6 +276,8 @@ export function drawTour(): void {
   const stop = TOUR[state.tour - 1];
   $("tour").hidden = !stop;
   document.body.classList.toggle("touring", Boolean(stop));
+  // what would give the answer away is veiled until there is one
+  document.body.classList.toggle("veiled", Boolean(stop) && !answers.has(state.tour));
   if (!stop) {
     if (drawn > 0) $("startTour").focus({ preventScroll: true });
     drawn = 0;

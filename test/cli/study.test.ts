@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -98,6 +98,31 @@ describe.concurrent("study", () => {
       expect(stderr).toContain(message);
     }
     server.close();
+  });
+});
+
+describe.skipIf(process.platform !== "linux")("trace --open", () => {
+  it("opens the page at the stop, the position and the changes that were asked for", async () => {
+    const bin = tempDir();
+    const opened = join(bin, "opened");
+    writeFileSync(join(bin, "xdg-open"), `#!/bin/sh\nprintf %s "$1" > "${opened}"\n`, { mode: 0o755 });
+    const asked = ["-i", "One day", "--pos", "5", "-t", "0.5", "-p", "0.8", "-s", "7"];
+    const { code } = await llama2(["trace", ...asked, "--at", "att", "--layer", "2", "--ablate", "L1.H0", "--open"], {
+      env: { PATH: `${bin}:${process.env.PATH}` },
+      onStdout: async (child, soFar) => {
+        if (!soFar.endsWith("\n")) return;
+        while (!existsSync(opened) || readFileSync(opened).length === 0) await new Promise((r) => setTimeout(r, 10));
+        expect(readFileSync(opened, "utf8")).toBe(soFar.trim());
+        child.kill("SIGINT");
+      },
+    });
+    expect(code).toBe(0);
+    const url = new URL(readFileSync(opened, "utf8"));
+    expect(url.hostname).toBe("127.0.0.1");
+    expect(Object.fromEntries(new URLSearchParams(url.hash.slice(1)))).toEqual({
+      ...{ view: "step", prompt: "One day", pos: "5", stop: `${1 + 2 * 16 + 6}` },
+      ...{ seed: "7", temp: "0.5", topp: "0.8", more: "27", off: "L1.H0" },
+    });
   });
 });
 

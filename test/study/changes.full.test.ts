@@ -132,6 +132,47 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await page.close();
   });
 
+  it("shows a run.c that is dropped in under the source: its line is lit, and both scroll together", async () => {
+    const file = join(tempDir(), "run.c");
+    writeFileSync(file, Array.from({ length: 973 }, (_, i) => `// line ${i + 1}`).join("\n"));
+    const page = await study.open(`${START}&pos=3&stop=2`); // L0.q
+    await page.locator("#file").setInputFiles([file]);
+    await until(page, `document.querySelector("#runc .lit")`);
+    expect(await text(page, "#message")).toContain("is not the version of 350e04f");
+    expect([await text(page, "#code .lit .gutter"), await text(page, "#runc .lit code")]).toEqual([
+      "259",
+      "// line 260",
+    ]);
+    await page.locator("#code").focus();
+    await page.evaluate(`document.querySelector("#code").scrollTop = 0`);
+    await until(page, `document.querySelector("#runc").scrollTop < 400`);
+    await page.evaluate(`document.querySelector("#code").scrollTop = 354 * 20`);
+    await until(
+      page,
+      `document.querySelector("#runc").scrollTop > 340 * 20 - document.querySelector("#runc").clientHeight`,
+    );
+    await page.locator("#showTs").click();
+    expect(await page.locator("#runc").isVisible()).toBe(false);
+    await page.close();
+  });
+
+  it("keeps the sampler's sliders and the wrong pairing in the address", async () => {
+    const page = await study.open(`${START}&view=sampler&pos=10`);
+    await page.locator("#tempRange").focus();
+    for (let i = 0; i < 4; i++) await page.locator("#tempRange").press("ArrowRight");
+    const out = await text(page, "#tempOut");
+    expect(out).toBe("1.00");
+    await page.locator("[data-view=rope]").click();
+    await page.locator("#pairWrong").click();
+    const again = await study.open((await hash(page)).toString());
+    expect(await text(again, "#ropeWords")).toContain("Computed here");
+    await again.locator("[data-view=sampler]").click();
+    expect(await text(again, "#tempOut")).toBe(out);
+    await again.locator("#benchReset").click();
+    expect(await text(again, "#tempOut")).toBe("0.80");
+    for (const each of [page, again]) await each.close();
+  });
+
   it("asks at any stop before it shows, answers with the run's value, and asks again what was missed", async () => {
     const page = await study.open(`${START}&pos=5&stop=18&cell=3`);
     await page.locator("#predict").click();

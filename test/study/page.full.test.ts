@@ -251,11 +251,14 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     const titles = new Set<string>();
     for (let i = 0; i < 15; i++) {
       titles.add(await text(page, "#tourTitle"));
+      const veil = () => page.evaluate(`getComputedStyle(document.querySelector("#figure")).filter`);
+      expect(await veil()).toContain("blur"); // the answer is not to be read off
       if ((await page.locator("#tourAsk input").count()) > 0) {
         await page.locator("#tourAsk input").fill("-7");
         await page.locator("#tourAsk form button").click();
       } else await page.locator("#tourAsk button").first().click();
       await page.locator("#tourAsk .answer").waitFor();
+      expect(await veil()).toBe("none");
       if (i < 14) await page.locator("#tourNext").click();
     }
     expect(titles.size).toBe(15);
@@ -292,6 +295,23 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
         wide: 390,
       });
       expect(await page.locator("#next").isVisible()).toBe(true);
+    }
+    await page.close();
+  });
+
+  it("the tour's card on a phone leaves in view what it speaks of", async () => {
+    const page = await study.open("pos=5");
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.locator("#startTour").click();
+    for (let i = 1; i <= 15; i++) {
+      const [top, bottom, strip, card] = await page.evaluate<number[]>(`(() => {
+        const box = (selector) => document.querySelector(selector).getBoundingClientRect();
+        return [box(".toured").top, box(".toured").bottom, box("#tokens").bottom, box("#tour").top];
+      })()`);
+      // its begin stands below the tokens, and it ends above the card, or has at least half of the space above it
+      expect({ i, begins: i === 1 || top >= strip - 1 }).toEqual({ i, begins: true });
+      expect({ i, seen: Math.min(bottom, card) - top >= Math.min(bottom - top, 300) }).toEqual({ i, seen: true });
+      if (i < 15) await page.locator("#tourNext").click();
     }
     await page.close();
   });
