@@ -130,7 +130,7 @@ function drawVocabulary({ probs, order, kept, token }: Draw): void {
     const y = 4 + (decade / decades) * height;
     c.fillStyle = palette.line;
     c.fillRect(left, Math.round(y), w - left, 1);
-    text(c, decade === 0 ? "1" : `10^−${decade}`, left - 8, y + 1, { align: "right", size: 11 });
+    text(c, decade === 0 ? "1" : `10⁻${"⁰¹²³⁴⁵⁶⁷⁸"[decade]}`, left - 8, y + 1, { align: "right", size: 11 });
   }
   for (const [rank, t] of order.entries()) {
     const part = Math.max(0, 1 + Math.log10(Math.max(probs[t], 1e-30)) / decades);
