@@ -57,12 +57,21 @@ export function checkFunction(what: string, value: unknown): void {
 
 /** A value as a message shows it: short, on one line. */
 export function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
+  if (typeof value === "string") return quoted(value);
   if (typeof value === "bigint") return `${value}n`;
   if (value === null || typeof value !== "object") return typeof value === "function" ? "a function" : String(value);
   if (Array.isArray(value)) return "an array";
-  const name = value.constructor?.name ?? "Object";
+  const name = Object.getPrototypeOf(value)?.constructor?.name ?? "Object"; // JSON may have a constructor of its own
   return name === "Object" ? "an object" : `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
+}
+
+/** As in JSON, with nothing in it that a terminal obeys. */
+function quoted(text: string): string {
+  const json = JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}...` : text);
+  return json.replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** The word that is most like `name`, if one is like it at all. */

@@ -3,9 +3,8 @@
  */
 import { Llama2Error } from "../errors.ts";
 import { readText } from "../files/text.ts";
-import { toByteString } from "../text.ts";
 import { nameOf } from "./format.ts";
-import type { BenchResult, Row } from "./result.ts";
+import type { BenchResult } from "./result.ts";
 
 export interface Change {
   what: string;
@@ -30,23 +29,34 @@ export interface Comparison {
 const MAX_BYTES = 1 << 26;
 
 /** @throws Llama2Error E_FILE, E_FORMAT for what is no measurement */
-export function readResult(path: string): BenchResult {
+export const readResult = (path: string): BenchResult => parseResult(readText(path, MAX_BYTES), path);
+
+/**
+ * A measurement that a stranger may have sent. What is compared is checked.
+ * @param name of its file, for messages
+ * @throws Llama2Error E_FORMAT
+ */
+export function parseResult(json: Uint8Array, name: string): BenchResult {
   const refuse = (why: string): never => {
-    throw new Llama2Error("E_FORMAT", `${path} is not a measurement of llama2 bench (--json): ${why}`);
+    throw new Llama2Error("E_FORMAT", `${name} is not a measurement of llama2 bench (--json): ${why}`);
   };
   let result: BenchResult;
   try {
-    result = JSON.parse(Buffer.from(toByteString(readText(path, MAX_BYTES)), "latin1").toString());
-  } catch (error) {
-    if (error instanceof Llama2Error) throw error;
+    result = JSON.parse(Buffer.from(json).toString());
+  } catch {
     return refuse("it is not JSON");
   }
   if (typeof result !== "object" || result === null || result.bench !== 1) return refuse('expected "bench": 1');
-  const isRow = (row: Row) =>
-    typeof row?.model === "string" &&
-    typeof row.test === "string" &&
-    [row.tokensPerSecond?.median, row.tokensPerSecond?.min, row.tokensPerSecond?.max].every(Number.isFinite);
-  if (!Array.isArray(result.rows) || !result.rows.every(isRow)) return refuse("a row lacks its speed");
+  if (!["string", "undefined"].includes(typeof result.machine?.cpu)) return refuse("its processor is no name");
+  if (!Array.isArray(result.rows)) return refuse("it has no rows");
+  for (const row of result.rows) {
+    const names = [row?.model, row?.backend, row?.precision, row?.test];
+    if (!names.every((name) => typeof name === "string")) return refuse("a row lacks its name");
+    if (![row.threads, row.batch].every(Number.isFinite)) return refuse("a row lacks its threads or its batch");
+    const { median, min, max } = row.tokensPerSecond ?? {};
+    if (![median, min, max].every((speed) => Number.isFinite(speed) && speed > 0))
+      return refuse("a row lacks its speed");
+  }
   return result;
 }
 

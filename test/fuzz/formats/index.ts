@@ -6,8 +6,8 @@ import { configJson, indexJson, paramsJson } from "./configs.ts";
 import { gguf, safetensors, torch } from "./containers.ts";
 import { guesses } from "./guesses.ts";
 import { llama2c } from "./llama2c.ts";
+import { benchJson, receiptJson, traceJson } from "./results.ts";
 import { tokenizerBin, tokenizerJson, tokenizerModel } from "./tokenizers.ts";
-import { traceJson } from "./traces.ts";
 
 export const TARGETS: readonly Target[] = [
   ...llama2c,
@@ -22,4 +22,6 @@ export const TARGETS: readonly Target[] = [
   tokenizerJson,
   guesses,
   traceJson,
+  receiptJson,
+  benchJson,
 ];
