@@ -9,6 +9,7 @@ export default defineConfig({
     exclude: ["**/node_modules/**", ...(full ? [] : ["**/*.full.test.ts"])],
     env: { LLAMA2_TESTS: full ? "full" : "" },
     globalSetup: ["test/helpers/setup.ts"],
+    setupFiles: ["test/helpers/cleanUp.ts"],
     maxWorkers: "100%", // all cores, where vitest would keep one for itself
     isolate: full, // a process for each file costs 0.12 s of CPU: fast tests share one for each core
     testTimeout: 120_000,

@@ -4,7 +4,7 @@
 import { convert as convertModel, type Proof } from "../convert.ts";
 import type { Target } from "../targets.ts";
 import { endProgress, showProgress, tell } from "./io.ts";
-import { findModel } from "./model.ts";
+import { withAdvice } from "./model.ts";
 
 export interface ConvertFlags {
   to: Target;
@@ -36,7 +36,9 @@ export async function convert(input: string, output: string, flags: ConvertFlags
     },
   };
   try {
-    const { tokenizer, notes, proof } = await convertModel(await findModel(input, signal), output, options);
+    const { tokenizer, notes, proof } = await withAdvice(input, signal, (path = input) =>
+      convertModel(path, output, options),
+    );
     endProgress();
     tell(`${output}: ${flags.to} of ${input}${tokenizer ? `, with ${tokenizer}` : ""}`);
     if (proof) tell(proofText(proof, flags.to));

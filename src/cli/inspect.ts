@@ -3,7 +3,7 @@
  */
 import { type Inspection, inspect as inspectModel } from "../inspect.ts";
 import { print } from "./io.ts";
-import { findModel } from "./model.ts";
+import { withAdvice } from "./model.ts";
 
 export interface InspectFlags {
   tensors?: boolean;
@@ -13,7 +13,9 @@ export interface InspectFlags {
 /** Print what a model is, here or at a URL: lines `key: value`, or one JSON object. */
 export async function inspect(name: string, flags: InspectFlags, signal: AbortSignal): Promise<void> {
   const isUrl = /^https?:\/\//i.test(name);
-  const found = await inspectModel(isUrl ? name : await findModel(name, signal), { signal });
+  const found = await (isUrl
+    ? inspectModel(name, { signal })
+    : withAdvice(name, signal, (path = name) => inspectModel(path, { signal })));
   if (flags.json) {
     const { tensorList, ...rest } = found;
     await print(`${JSON.stringify(flags.tensors ? found : rest)}\n`);

@@ -4,7 +4,7 @@
 import { statSync } from "node:fs";
 import { quantize as quantizeFile } from "../quantize.ts";
 import { endProgress, showProgress, tell } from "./io.ts";
-import { findModel } from "./model.ts";
+import { withAdvice } from "./model.ts";
 
 export interface QuantizeFlags {
   groupSize?: number;
@@ -17,12 +17,15 @@ export async function quantize(
   { groupSize }: QuantizeFlags,
   signal: AbortSignal,
 ): Promise<void> {
-  const inPath = await findModel(input, signal);
   const onProgress = (written: number, total: number) => {
     showProgress(`${outPath}: ${Math.floor((100 * written) / total)} %`);
   };
   try {
-    const header = await quantizeFile(inPath, outPath, { groupSize, signal, onProgress });
+    let inPath = input;
+    const header = await withAdvice(input, signal, (path = input) => {
+      inPath = path;
+      return quantizeFile(path, outPath, { groupSize, signal, onProgress });
+    });
     endProgress();
     const mb = (path: string) => `${(statSync(path).size / 1e6).toFixed(1)} MB`;
     tell(`${outPath}: ${mb(outPath)} in groups of ${header.groupSize}, from ${mb(inPath)}`);

@@ -2,17 +2,18 @@
  * What control groups say, on made-up trees; and on a real one, where root can make one.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 import { cpuQuota, mostThreads, processors } from "../../src/backend/processors.ts";
 import { ROOT } from "../helpers/golden.ts";
+import { tempDir } from "../helpers/temp.ts";
 
 /** A root folder with these files. */
 function tree(files: Record<string, string>): string {
-  const root = mkdtempSync(join(tmpdir(), "llama2-cgroup-"));
+  const root = tempDir();
   for (const [path, text] of Object.entries(files)) {
     mkdirSync(join(root, dirname(path)), { recursive: true });
     writeFileSync(join(root, path), text);

@@ -97,7 +97,10 @@ describe.concurrent("a model", () => {
   });
 
   it("that does not exist is E_FILE, with what can be done", async () => {
-    await expectError(["stories.bin"], "E_FILE", "cannot open stories.bin", "All commands: ");
+    const missing = "stories.bin";
+    for (const args of [[missing], ["inspect", missing], ["quantize", missing, "a"], ["convert", missing, "a"]]) {
+      await expectError(args, "E_FILE", "cannot open stories.bin", "All commands: ");
+    }
   });
 
   it("a tokenizer that does not exist is E_FILE, without advice about models", async () => {

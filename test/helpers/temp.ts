@@ -4,7 +4,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll } from "vitest";
 
 const folders: string[] = [];
 
@@ -15,6 +14,7 @@ export function tempDir(): string {
   return folder;
 }
 
-afterAll(() => {
+/** Called by cleanUp.ts. */
+export function removeTempDirs(): void {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
-});
+}
