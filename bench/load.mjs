@@ -118,16 +118,15 @@ let begun = 0;
 const start = performance.now();
 const end = start + 1000 * seconds;
 const first = usageOf(server.pid);
-let settled;
-setTimeout(() => {
-  settled = usageOf(server.pid).bytes;
-}, 250 * seconds);
+const bytes = []; // at each sixth of the time
+const sampling = setInterval(() => bytes.push(usageOf(server.pid).bytes), (1000 * seconds) / 6);
 const client = async () => {
   while (performance.now() < end) streamed.push(await stream(url, 1 + (begun++ % SEEDS), random));
 };
 await Promise.all(Array.from({ length: streams }, client));
 const wall = (performance.now() - start) / 1000;
 const last = usageOf(server.pid);
+clearInterval(sampling);
 const { running, waiting } = await (await fetch(`${url}/health`)).json();
 server.kill("SIGTERM");
 const code = await new Promise((resolve) => server.on("close", resolve));
@@ -175,7 +174,7 @@ const result = {
   ratio: tokens / cpu / baseline,
   gapMs: { median: quantile(gaps, 0.5), p99: quantile(gaps, 0.99), max: gaps.at(-1) },
   gapRatio: quantile(gaps, 0.99) / quantile(gaps, 0.5),
-  bytes: { afterAQuarter: settled, atEnd: last.bytes },
+  bytes: [...bytes, last.bytes],
   leftOver: { running, waiting },
   exitCode: code,
 };

@@ -36,7 +36,10 @@ export interface LoadOptions extends CudaOptions {
   guesses?: string | URL | BytesLike | null;
   /** Stops loading. */
   signal?: AbortSignal;
-  /** Called as the weights are read: how many numbers of them have been, and of how many. */
+  /**
+   * Called as the weights are read: how many numbers of them have been, and of how many. Where a page fetches them from
+   * a URL first, both are counted as bytes: half is having them, and half is having read them.
+   */
   onProgress?: (done: number, of: number) => void;
   /** In a browser: the URL of a copy of the package's folder `dist/browser`, where no bundler finds what is in it. */
   assets?: string | URL;

@@ -20,6 +20,9 @@ export interface Told {
   text: string; // bytes, as latin1
 }
 
+/** Far more than any story has. */
+const MOST_SAID = 1 << 22;
+
 /** A command, split into words without a shell; quotes hold words together. */
 export class Program {
   readonly name: string;
@@ -52,16 +55,16 @@ export class Program {
         if (error) reject(error);
       };
       signal?.addEventListener("abort", onAbort);
-      let stdout = "";
-      let stderr = "";
-      child.stdout.setEncoding("latin1").on("data", (chunk) => {
-        stdout += chunk;
-      });
-      child.stderr.setEncoding("latin1").on("data", (chunk) => {
-        stderr += chunk;
-      });
+      const said = { stdout: "", stderr: "" };
+      for (const name of ["stdout", "stderr"] as const) {
+        child[name].setEncoding("latin1").on("data", (chunk) => {
+          said[name] += chunk;
+          if (said[name].length > MOST_SAID) end(failed(`printed more than ${MOST_SAID} bytes`));
+        });
+      }
       child.on("error", ({ message }) => end(failed(`cannot be started: ${message}`)));
       child.on("close", (code, by) => {
+        const { stdout, stderr } = said;
         const speed = Number(/achieved tok\/s: *([\d.]+)/.exec(`${stderr}\n${stdout}`)?.[1]);
         const why =
           code !== 0

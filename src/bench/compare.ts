@@ -49,15 +49,23 @@ export function parseResult(json: Uint8Array, name: string): BenchResult {
   if (typeof result !== "object" || result === null || result.bench !== 1) return refuse('expected "bench": 1');
   if (!["string", "undefined"].includes(typeof result.machine?.cpu)) return refuse("its processor is no name");
   if (!Array.isArray(result.rows)) return refuse("it has no rows");
-  for (const row of result.rows) {
-    const names = [row?.model, row?.backend, row?.precision, row?.test];
-    if (!names.every((name) => typeof name === "string")) return refuse("a row lacks its name");
-    if (![row.threads, row.batch].every(Number.isFinite)) return refuse("a row lacks its threads or its batch");
-    const { median, min, max } = row.tokensPerSecond ?? {};
-    if (![median, min, max].every((speed) => Number.isFinite(speed) && speed > 0))
-      return refuse("a row lacks its speed");
+  if (!result.rows.every(hasName)) {
+    return refuse("a row lacks its name: model, backend, precision, threads, batch, test");
   }
+  if (!result.rows.every(hasSpeed)) return refuse("a row lacks its speed");
   return result;
+}
+
+/** Rows of other programs have no threads. */
+function hasName(row: Row | null): boolean {
+  if (row === null || typeof row !== "object") return false;
+  const { model, backend, precision, threads, batch, test } = row;
+  const isCount = (value: unknown) => value === undefined || (Number.isSafeInteger(value) && (value as number) > 0);
+  return [model, backend, precision, test].every((text) => typeof text === "string") && [threads, batch].every(isCount);
+}
+
+function hasSpeed({ tokensPerSecond: speed }: Row): boolean {
+  return [speed?.median, speed?.min, speed?.max].every((value) => Number.isFinite(value) && value > 0);
 }
 
 /** Rows of the same name, in the order of the second. */

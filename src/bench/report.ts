@@ -1,7 +1,7 @@
 /*
  * A measurement as one page: tables and charts, no script, nothing fetched; legible in light, in dark and on paper.
  */
-import { writeWhole } from "../files/outputFile.ts";
+import { OutputFile, writeWhole } from "../files/outputFile.ts";
 import type { Chart } from "./charts.ts";
 import { machineLine, number, remarksOf, spreadPercent } from "./format.ts";
 import type { BenchResult, Row } from "./result.ts";
@@ -41,6 +41,14 @@ compared in every run, and on exact backends the bits of the logits.</p></footer
 </body>
 </html>
 `;
+}
+
+/**
+ * Whether a file could be written, before a measurement is made for it.
+ * @throws Llama2Error E_FILE
+ */
+export function checkCanWrite(path: string): void {
+  new OutputFile(path).discard();
 }
 
 /**

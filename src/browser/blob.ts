@@ -11,29 +11,67 @@ export interface NamedBlob {
   blob: Blob;
 }
 
+type OnBytes = (received: number, size: number) => void;
+
 /**
  * The bytes that a caller named or gave.
  * @param what they are, for messages
+ * @param onBytes is told how many bytes of a URL have come, where it is known of how many; what it throws ends it
  * @throws Llama2Error E_USAGE, E_FILE if the URL gives nothing; the signal's reason
  */
-export async function blobOf(what: string, source: string | URL | BytesLike, signal?: AbortSignal): Promise<NamedBlob> {
-  if (typeof source === "string" || source instanceof URL) return download(what, source, signal);
+export async function blobOf(
+  what: string,
+  source: string | URL | BytesLike,
+  signal?: AbortSignal,
+  onBytes?: OnBytes,
+): Promise<NamedBlob> {
+  if (typeof source === "string" || source instanceof URL) return download(what, source, signal, onBytes);
   if (source instanceof Blob) return { name: (source as { name?: string }).name ?? what, blob: source };
   if (source instanceof ArrayBuffer || source instanceof Uint8Array) return { name: what, blob: new Blob([source]) };
   usage(`${what} is ${show(source)}, expected a URL, a Blob or File, an ArrayBuffer or a Uint8Array`);
 }
 
-async function download(what: string, source: string | URL, signal?: AbortSignal): Promise<NamedBlob> {
+async function download(
+  what: string,
+  source: string | URL,
+  signal?: AbortSignal,
+  onBytes?: OnBytes,
+): Promise<NamedBlob> {
   const url = urlOf(what, source);
   const refuse = (why: string) => new Llama2Error("E_FILE", `cannot read ${what} from ${url.href}: ${why}`);
+  let thrown: { reason: unknown } | undefined;
+  const tell: OnBytes = (received, size) => {
+    try {
+      onBytes?.(received, size);
+    } catch (reason) {
+      thrown = { reason };
+      throw reason;
+    }
+  };
   try {
     const response = await fetch(url, { signal: signal ?? null });
     if (!response.ok) throw refuse(`the server answers ${response.status}`);
-    return { name: url.pathname.split("/").pop() || what, blob: await response.blob() };
+    return { name: url.pathname.split("/").pop() || what, blob: await bodyOf(response, onBytes && tell) };
   } catch (error) {
     signal?.throwIfAborted();
+    if (thrown) throw thrown.reason;
     throw error instanceof Llama2Error ? error : refuse((error as Error).message);
   }
+}
+
+/** What has been sent compressed is larger than it is said to be. */
+function bodyOf(response: Response, onBytes: OnBytes | undefined): Promise<Blob> {
+  const size = Number(response.headers.get("content-length") ?? 0);
+  if (!onBytes || !response.body || size === 0 || response.headers.has("content-encoding")) return response.blob();
+  let received = 0;
+  const counting = new TransformStream<Uint8Array, Uint8Array>({
+    transform(chunk, controller) {
+      received += chunk.length;
+      onBytes(received, size);
+      controller.enqueue(chunk);
+    },
+  });
+  return new Response(response.body.pipeThrough(counting)).blob();
 }
 
 /**

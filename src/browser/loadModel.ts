@@ -50,8 +50,17 @@ export async function loadModel(source: string | URL | BytesLike, options: LoadO
   const { worker, kernels } = assetsAt(assets);
   signal?.throwIfAborted();
   const start = performance.now();
+  let size = 0; // of what is fetched, if that is told
+  const onBytes = (received: number, of: number) => {
+    size = of;
+    onProgress?.(received, 2 * size);
+  };
+  const onRead = (done: number, of: number) => {
+    if (size > 0) onProgress?.(size + (size * done) / of, 2 * size);
+    else onProgress?.(done, of);
+  };
   const [model, tokenizerFile, guessFile] = await Promise.all([
-    blobOf("the model", source, signal),
+    blobOf("the model", source, signal, onProgress && onBytes),
     named === undefined || named === null ? named : blobOf("the tokenizer", named, signal),
     guesses === undefined || guesses === null ? guesses : blobOf("the guesses", guesses, signal),
   ]);
@@ -65,7 +74,7 @@ export async function loadModel(source: string | URL | BytesLike, options: LoadO
   };
   const page = { model: model.blob, kernels: kernels.href };
   const whole = { path: model.name, ...setup, page };
-  const { client, info } = await Client.load(startWorker(worker), whole, onOpened, signal, onProgress);
+  const { client, info } = await Client.load(startWorker(worker), whole, onOpened, signal, onProgress && onRead);
   const notes = found?.note === undefined ? info.notes : [...info.notes, found.note];
   const hashes = async (): Promise<Hashes> => {
     const hash = await hashBlob(model.blob);

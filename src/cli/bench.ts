@@ -6,7 +6,7 @@ import { compare, readResult } from "../bench/compare.ts";
 import { listDevices } from "../bench/devices.ts";
 import { formatted, number } from "../bench/format.ts";
 import type { Effort } from "../bench/plan.ts";
-import { writeReport, writeShared } from "../bench/report.ts";
+import { checkCanWrite, writeReport, writeShared } from "../bench/report.ts";
 import type { BenchFormat, BenchResult } from "../bench/result.ts";
 import { Llama2Error } from "../errors.ts";
 import { BUNDLED_MODEL } from "../loadModel.ts";
@@ -38,6 +38,7 @@ export interface BenchFlags {
 export async function bench(models: string[], flags: BenchFlags, signal: AbortSignal): Promise<void> {
   if (flags.listDevices) return printDevices();
   if (flags.compare) return compareFiles(models, flags.output);
+  for (const path of [flags.report, flags.share]) if (path !== undefined) checkCanWrite(path);
   const effort: Effort = flags.quick ? "quick" : flags.full ? "full" : "normal";
   const result = await measured(models, effort, flags, signal);
   const text = formatted(withoutReceipts(result), flags.output);

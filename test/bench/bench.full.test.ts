@@ -177,6 +177,7 @@ describe("another program", () => {
   it.each<[what: string, body: string, reason: RegExp, againstTimeoutMs?: number]>([
     ["prints no speed", 'console.log("One day")', /printed no speed: expected a line `achieved tok\/s: N`/],
     ["fails", 'console.error("no model"); process.exit(3)', /ended with status 3: no model/],
+    ["prints without end", 'for (;;) console.log("One day".repeat(1000))', /printed more than 4194304 bytes/],
     ["hangs", "setInterval(() => {}, 1000)", /was not done after 1 s/, 1000],
   ])("that %s is skipped with the reason, and the rest is kept", async (_, body, reason, againstTimeoutMs) => {
     const { rows, skipped } = await bench({ ...own, against: [script(body)], againstTimeoutMs });
@@ -270,6 +271,8 @@ describe("the command", () => {
     ]);
     expect(await codes("--shape", "8B")).toEqual([2, expect.stringContaining('the shape "8B" is not known')]);
     expect(await codes("no-such-model.bin")).toEqual([1, expect.stringContaining("no-such-model.bin")]);
+    expect(await codes("--report", "/no/such/folder/x.html")).toEqual([1, expect.stringContaining("/no/such/folder")]);
+    expect(await codes("--share", tempDir())).toEqual([1, expect.stringContaining("it is a directory")]);
     expect(await codes("--compare", MODEL)).toEqual([2, expect.stringContaining("takes two files")]);
     expect(await codes("--compare", MODEL, MODEL)).toEqual([1, expect.stringContaining("is not a measurement")]);
   });

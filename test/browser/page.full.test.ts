@@ -1,9 +1,11 @@
 /*
  * The library in a page: dist/browser/, in headless Chromium.
  */
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadModel } from "../../src/index.ts";
+import { BUNDLED_MODEL } from "../../src/loadModel.ts";
 import { hasChromium, needsChromium } from "../helpers/chromium.ts";
 import { type GenerateCase, golden, ROOT } from "../helpers/golden.ts";
 import { openPage, type Page } from "../helpers/page.ts";
@@ -86,6 +88,37 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
       cases[0],
     );
     expect(tokens).toEqual(cases[0].tokens);
+  });
+
+  it.each(["/models/stories2M.bin", "blob"])(
+    "tells how far it is, from the first byte to the last weight: %s",
+    async (source) => {
+      const told = await inPage<[number, number][]>(
+        `const told = [];
+       const source = argument === "blob" ? await (await fetch("/models/stories2M.bin")).blob() : argument;
+       const model = await loadModel(source, { tokenizer: "/models/tok2048.bin", onProgress: (done, of) => told.push([done, of]) });
+       await model.dispose();
+       return told;`,
+        source,
+      );
+      const done = told.map(([done]) => done);
+      expect(done).toEqual([...done].sort((a, b) => a - b));
+      expect(new Set(told.map(([, of]) => of)).size).toBe(1);
+      const [last, of] = told.at(-1) as [number, number];
+      expect(last / of).toBeGreaterThan(0.98);
+      expect(last).toBeLessThanOrEqual(of);
+      const isFetched = source !== "blob";
+      expect(of).toBe(isFetched ? 2 * statSync(BUNDLED_MODEL).size : 2_422_848);
+      expect(done.some((n) => n <= of / 2)).toBe(true);
+    },
+  );
+
+  it("what onProgress throws ends it, while the model is fetched", async () => {
+    const message = await inPage<string>(
+      `return load({ onProgress() { throw new Error("no further"); } }).catch((error) => error.message);`,
+      undefined,
+    );
+    expect(message).toBe("no further");
   });
 
   it("a copy of the folder is named by the option assets, and the ts backend tells the same", async () => {

@@ -6,9 +6,13 @@ import { ROOT } from "./golden.ts";
 
 function find(): string | undefined {
   const [major, minor] = process.versions.node.split(".").map(Number);
-  if (major > 22 || (major === 22 && minor >= 18)) return process.execPath;
+  return major > 22 || (major === 22 && minor >= 18) ? process.execPath : npmNode("node@24");
+}
+
+/** The path of npm's Node of this name, or undefined where npm cannot get it. */
+export function npmNode(name: string): string | undefined {
   try {
-    const args = ["-y", "node@24", "-p", "process.execPath"];
+    const args = ["-y", name, "-p", "process.execPath"];
     const options = {
       encoding: "utf8",
       timeout: 120_000,
