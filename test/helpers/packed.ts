@@ -2,12 +2,14 @@
  * The package as it is packed, in folders of other projects.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 import { ROOT } from "./golden.ts";
 import { tempDir } from "./temp.ts";
 
+/** Of a lock that is older, whoever held it has been killed. */
+const LONGEST_INSTALL = 600_000;
 const CONSUMERS = join(ROOT, "test", "consumers");
 
 /** Pack what is built (building anew would pull it away from under other tests). The tarball's path. */
@@ -18,11 +20,25 @@ export function pack(): string {
   return join(to, filename);
 }
 
-/** Install what test/consumers/package.json asks for, if that has not been done. */
+/** Install what test/consumers/package.json asks for, if that has not been done. Of files that need it one installs. */
 export function installConsumers(): void {
   const mark = join(CONSUMERS, "node_modules", ".package-lock.json");
-  const isFresh = existsSync(mark) && statSync(mark).mtimeMs >= statSync(join(CONSUMERS, "package-lock.json")).mtimeMs;
-  if (!isFresh) execFileSync("npm", ["ci", "--ignore-scripts"], { cwd: CONSUMERS, stdio: "inherit" });
+  const lock = join(CONSUMERS, ".installing");
+  const changed = (path: string) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  while (changed(mark) < changed(join(CONSUMERS, "package-lock.json"))) {
+    if (Date.now() - changed(lock) > LONGEST_INSTALL) rmSync(lock, { force: true });
+    try {
+      writeFileSync(lock, "", { flag: "wx" });
+    } catch {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500); // another file installs it
+      continue;
+    }
+    try {
+      execFileSync("npm", ["ci", "--ignore-scripts"], { cwd: CONSUMERS, stdio: "inherit" });
+    } finally {
+      rmSync(lock);
+    }
+  }
 }
 
 /**
