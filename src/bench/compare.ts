@@ -4,7 +4,7 @@
 import { Llama2Error } from "../errors.ts";
 import { readText } from "../files/text.ts";
 import { nameOf } from "./format.ts";
-import type { BenchResult } from "./result.ts";
+import type { BenchResult, Row } from "./result.ts";
 
 export interface Change {
   what: string;
