@@ -71,6 +71,8 @@ const LEAST_CHANCE = 0.05;
 const MARGIN = 1.03;
 /** Where guessing brings nothing, it may take this share of the time to find out whether that has changed. */
 const IDLE_SHARE = 0.01;
+/** The first passes are slow, and would tell nothing of what passes cost. */
+const WARM_UP = 16;
 /** A record forgets: what it holds of so many guesses counts half from then on. */
 const RECORD_LENGTH = 256;
 
@@ -82,7 +84,7 @@ export class TableGuesser implements Guesser {
   private readonly records: Record[] = Array.from({ length: KINDS }, () => ({ right: 2, of: 4 }));
   private readonly repeat = new Repeat();
   private readonly window: Int32Array; // the last tokens of a sequence, then what is guessed
-  private rest = 0; // passes until guessing is tried again
+  private rest = WARM_UP; // passes until guessing is tried again
   private guessMs = 0; // how long that takes
 
   /** @param lookahead "auto", or how many guesses to use always, 1 to 15 */
@@ -90,6 +92,7 @@ export class TableGuesser implements Guesser {
     this.table = table;
     this.most = lookahead === "auto" ? MOST_GUESSES : lookahead;
     this.fixed = lookahead !== "auto";
+    if (this.fixed) this.rest = 0;
     this.window = new Int32Array(table.longest + MOST_GUESSES);
   }
 

@@ -6,7 +6,8 @@
 const WIDTHS = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128];
 /** By this share a cost that is not measured again seems lower after each pass, until somebody tries it. */
 const AGEING = 0.0005;
-const MOST_AGED = 0.5;
+/** After so many passes it is unknown again: the machine may have been busy, or the code cold. */
+const FORGOTTEN = 1000;
 /** A pass twice as wide as any known is thought to cost so much more: little, so that it is tried. */
 const UNKNOWN = 0.15;
 /** The machine may have held up a pass: at most so many times what was thought is believed. */
@@ -23,7 +24,7 @@ export function steadied(known: number, ms: number, samples = 8): number {
 }
 
 export class PassCosts {
-  private readonly ms = new Float64Array(WIDTHS.length); // 0: unknown
+  private readonly ms = new Float64Array(WIDTHS.length);
   private readonly samples = new Float64Array(WIDTHS.length);
   private readonly when = new Float64Array(WIDTHS.length); // the last time, in passes
   private passes = 0;
@@ -31,7 +32,9 @@ export class PassCosts {
   /** A pass of `rows` tokens took `ms`. */
   note(rows: number, ms: number): void {
     const width = widthOf(rows);
-    this.ms[width] = steadied(this.ms[width] || this.of(rows), ms, this.samples[width]++);
+    if (!this.isKnown(width)) this.samples[width] = 0;
+    const known = this.samples[width] > 0 ? this.ms[width] : this.of(rows);
+    this.ms[width] = steadied(known, ms, this.samples[width]++);
     this.passes++;
     this.when[width] = this.passes;
   }
@@ -40,9 +43,9 @@ export class PassCosts {
   of(rows: number): number {
     const width = widthOf(rows);
     let above = width;
-    while (above < WIDTHS.length && this.ms[above] === 0) above++;
+    while (above < WIDTHS.length && !this.isKnown(above)) above++;
     let below = width;
-    while (below >= 0 && this.ms[below] === 0) below--;
+    while (below >= 0 && !this.isKnown(below)) below--;
     if (above === below) return this.aged(above);
     if (below < 0) return above < WIDTHS.length ? this.aged(above) : 0;
     if (above === WIDTHS.length) return this.aged(below) * (1 + UNKNOWN * (rows / WIDTHS[below] - 1));
@@ -53,12 +56,16 @@ export class PassCosts {
   /** How wide a pass may be, where `plain` tokens are read anyway: what has been tried, and as much again. */
   widestToTry(plain: number): number {
     let width = WIDTHS.length - 1;
-    while (width >= 0 && this.ms[width] === 0) width--;
+    while (width >= 0 && !this.isKnown(width)) width--;
     return Math.max(plain + 1, width < 0 ? 0 : 2 * WIDTHS[width]);
   }
 
+  private isKnown(width: number): boolean {
+    return this.samples[width] > 0 && this.passes - this.when[width] < FORGOTTEN;
+  }
+
   private aged(width: number): number {
-    return this.ms[width] * (1 - Math.min(MOST_AGED, AGEING * (this.passes - this.when[width])));
+    return this.ms[width] * (1 - AGEING * (this.passes - this.when[width]));
   }
 }
 
