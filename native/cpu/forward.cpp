@@ -17,6 +17,9 @@
 
 namespace llama2 {
 
+/* So few vectors are multiplied as they stand: interleaving them takes a barrier, and gains nothing. */
+constexpr int kFew = 4;
+
 /* One thread's part in one forward pass. */
 class Transformer::Pass {
  public:
@@ -174,7 +177,7 @@ const float* Transformer::Pass::rmsnorm(const float* x, const float* weight, int
 }
 
 /*
- * From here on all threads may multiply with what each has written a part of. A float32 matrix wants several vectors
+ * From here on all threads may multiply with what each has written a part of. A float32 matrix wants many vectors
  * interleaved and an int8 one wants them rounded in groups of its own: the first matmul that needs it does it.
  */
 void Transformer::Pass::handOver() {
@@ -218,17 +221,18 @@ MutableInt8Vectors Transformer::Pass::quantized(int first) const {
 void Transformer::Pass::matmul(float* xout, const float* x, int count, const Matrix& w) {
   const Share rows = rowsOf(w.d);
   const Columns<float> out = {xout + rows.begin, static_cast<size_t>(w.d)};
-  const bool streamed = transformer_.streamed_;
+  const Reading reading = count == 1 ? transformer_.readingForOne_ : transformer_.readingForSeveral_;
   if (w.groupSize == 0) {
-    if (count > 1) interleave(x, count, w.n);
-    const Columns<const float> in = count == 1 ? Columns<const float>{x, static_cast<size_t>(w.n)}
-                                               : Columns<const float>{s.xi, 1, static_cast<size_t>(count)};
-    kernels_.matmul(out, in, count, w.panels(rows.begin, rows.end), streamed);
+    const bool few = count <= kFew;
+    if (!few) interleave(x, count, w.n);
+    const Columns<const float> in = few ? Columns<const float>{x, static_cast<size_t>(w.n)}
+                                        : Columns<const float>{s.xi, 1, static_cast<size_t>(count)};
+    kernels_.matmul(out, in, count, w.panels(rows.begin, rows.end), reading);
   } else {
     round(x, count, w.n, w.groupSize);
     const MutableInt8Vectors xq = quantized(rowOf(count));
     const Int8Vectors in = {{xq.q.data, xq.q.stride}, {xq.s.data, xq.s.stride}, {xq.sum.data, xq.sum.stride}};
-    kernels_.matmulInt8(out, in, count, w.int8Panels(rows.begin, rows.end), streamed);
+    kernels_.matmulInt8(out, in, count, w.int8Panels(rows.begin, rows.end), reading);
   }
 }
 
@@ -322,7 +326,7 @@ void Transformer::Pass::attend(int layer, int entry, int firstHead, int endHead)
   forEachGroup([&](int h, int heads, size_t group) {
     const float* keys = cache.keyCache + group * Matrix::size(p.seqLen, headSize);
     kernels_.matmul({att + h * attStride, attStride}, {q + h * headSize, static_cast<size_t>(headSize)}, heads,
-                    {keys, static_cast<size_t>(headSize) * kPanel, positions, headSize}, false);
+                    {keys, static_cast<size_t>(headSize) * kPanel, positions, headSize}, Reading::kCached);
   });
 
   // softmax the scores to get attention weights
@@ -335,7 +339,7 @@ void Transformer::Pass::attend(int layer, int entry, int firstHead, int endHead)
   forEachGroup([&](int h, int heads, size_t group) {
     const float* values = cache.valueCache + group * Matrix::size(headSize, p.seqLen);
     kernels_.matmul({xb + h * headSize, static_cast<size_t>(headSize)}, {att + h * attStride, attStride}, heads,
-                    {values, static_cast<size_t>(p.seqLen) * kPanel, headSize, positions}, false);
+                    {values, static_cast<size_t>(p.seqLen) * kPanel, headSize, positions}, Reading::kCached);
   });
 }
 

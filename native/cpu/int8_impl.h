@@ -72,6 +72,7 @@ inline Ints lanesOf(unsigned ends, int row) {
  * As kAhead, and with one vector too: the processor does not prefetch past the end of a page, and an int8 panel uses a
  * page up in less time than the next takes to come. Measured on Zen 3: 1.25 to 1.7 times as fast from memory.
  */
+constexpr int kWorthAsking = 6;  // vectors of kLanes sums for each line
 template <int panels, int count>
 constexpr int kInt8Ahead = count*(kPanel / kLanes) >= kWorthAsking ? kAhead
                            : panels == 1                           ? 64
@@ -160,8 +161,8 @@ inline Int8Panels multiplyInt8Panels(Columns<float>& xout, Int8Vectors x, int co
   return w;
 }
 
-void matmulInt8(Columns<float> xout, Int8Vectors x, int count, Int8Panels w, bool streamed) {
-  if (count == 1 && !streamed) w = multiplyInt8Panels<2, 1>(xout, x, 1, w);
+void matmulInt8(Columns<float> xout, Int8Vectors x, int count, Int8Panels w, Reading reading) {
+  if (count == 1 && reading == Reading::kCached) w = multiplyInt8Panels<2, 1>(xout, x, 1, w);
   multiplyInt8Panels<1, kInt8Columns>(xout, x, count, w);
 }
 

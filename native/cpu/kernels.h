@@ -92,6 +92,13 @@ struct Int8Columns {
 using Int8Vectors = Int8Columns<const int8_t, const float, const int32_t>;
 using MutableInt8Vectors = Int8Columns<int8_t, float, int32_t>;
 
+/* How a matrix is read fastest, which depends on where it comes from. The bits do not depend on it. */
+enum class Reading {
+  kCached,     // several panels at once, whose sums hide that each waits for every addition
+  kOneStream,  // one panel at a time, which the processor prefetches
+  kAhead,      // one panel at a time, and lines are asked for long before they are needed
+};
+
 struct Kernels {
   /* The name of the instruction set: base, avx2, avx512 or neon. */
   const char* name;
@@ -100,12 +107,11 @@ struct Kernels {
    * xout (count, d) = w (d, n) @ x (count, n): each of `count` vectors x times the same matrix, which is read
    * once for all of them. Each result is a sum over j = 0..n-1 in that order. xout and x do not overlap. The vectors x
    * may be interleaved, which is faster where there are many.
-   * `streamed` says that w comes from memory rather than from a cache, where one panel at a time is best: isa.h.
    */
-  void (*matmul)(Columns<float> xout, Columns<const float> x, int count, Panels w, bool streamed);
+  void (*matmul)(Columns<float> xout, Columns<const float> x, int count, Panels w, Reading reading);
 
   /* The same with int8 weights and activations. */
-  void (*matmulInt8)(Columns<float> xout, Int8Vectors x, int count, Int8Panels w, bool streamed);
+  void (*matmulInt8)(Columns<float> xout, Int8Vectors x, int count, Int8Panels w, Reading reading);
 
   /*
    * xq = x, each of `count` vectors in groups of groupSize numbers, of which the last may be shorter.

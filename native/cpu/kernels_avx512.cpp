@@ -2,6 +2,8 @@
 namespace {
 constexpr int kLanes = 16;
 constexpr int kColumns = 16;
+constexpr int kFourPanels = 4;
+constexpr int kTwoPanels = 4;
 constexpr int kInt8Columns = 8;
 }  // namespace
 

@@ -3,6 +3,8 @@
 namespace {
 constexpr int kLanes = 4;
 constexpr int kColumns = 2;
+constexpr int kFourPanels = 1;
+constexpr int kTwoPanels = 1;
 constexpr int kInt8Columns = 1;
 }  // namespace
 

@@ -2,7 +2,9 @@
  * The kernels of kernels.h, written once for vectors of any width. Included by kernels_*.cpp only: see vectors.h.
  *
  * Before it is included, `kLanes` and these say what the registers of an instruction set hold:
- *   kColumns   the most vectors x side by side
+ *   kColumns      the most vectors x side by side
+ *   kFourPanels   the most whose sums with four panels at once have room
+ *   kTwoPanels    the same with two panels
  */
 #ifndef LLAMA2_CPU_KERNELS_IMPL_H
 #define LLAMA2_CPU_KERNELS_IMPL_H
@@ -15,6 +17,7 @@ namespace {
 using llama2::Columns;
 using llama2::kPanel;
 using llama2::Panels;
+using llama2::Reading;
 
 // ----------------------------------------------------------------------------
 // matmul
@@ -40,18 +43,14 @@ inline void storeRows(float* xout, const Floats (&sums)[panels][kPanel / kLanes]
   }
 }
 
-/*
- * Many vectors take longer to multiply with a line of w than the line takes to come from memory, if only it is asked
- * for in time: so many lines ahead. With few vectors the processor's own prefetching does better.
- */
+/* Reading::kAhead: so many lines. */
 constexpr int kAhead = 128;
-constexpr int kWorthAsking = 6;  // vectors of kLanes sums that take a number of a line each
 
 /*
  * Some panels times some vectors: `panels` * `count` * 16 sums side by side, all in registers. Interleaved vectors need
  * one address for a number of each, which leaves the registers to the sums.
  */
-template <int panels, int count, bool interleaved>
+template <int panels, int count, bool interleaved, bool ahead>
 inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
   constexpr int kSlices = kPanel / kLanes;
   Floats sum[count][panels][kSlices] = {};
@@ -59,7 +58,7 @@ inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
     const float* xj = x.data + (interleaved ? j * x.step : j);
     for (int p = 0; p < panels; p++) {
       const float* line = w.data + p * w.panelStride + j * kPanel;
-      if constexpr (count * kSlices >= kWorthAsking) __builtin_prefetch(line + kAhead * kPanel, 0, 2);
+      if constexpr (ahead) __builtin_prefetch(line + kAhead * kPanel, 0, 2);
       for (int s = 0; s < kSlices; s++) {
         const Floats column = load<Floats>(line + s * kLanes);
         for (int c = 0; c < count; c++) sum[c][p][s] += column * xj[interleaved ? c : c * x.stride];
@@ -71,23 +70,24 @@ inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
 }
 
 /* multiply for a `count` that is known at run time, 1 to `most`. */
-template <int panels, int most>
+template <int panels, int most, bool ahead>
 inline void multiplyCount(Columns<float> xout, Columns<const float> x, int count, Panels w) {
   if (count == most) {
-    return x.stride == 1 ? multiply<panels, most, true>(xout, x, w) : multiply<panels, most, false>(xout, x, w);
+    return x.stride == 1 ? multiply<panels, most, true, ahead>(xout, x, w)
+                         : multiply<panels, most, false, ahead>(xout, x, w);
   }
-  if constexpr (most > 1) multiplyCount<panels, most - 1>(xout, x, count, w);
+  if constexpr (most > 1) multiplyCount<panels, most - 1, ahead>(xout, x, count, w);
 }
 
 /* As many times `panels` panels as there are, for all vectors: a panel comes from memory once. Returns the rest. */
-template <int panels, int most>
+template <int panels, int most, bool ahead>
 inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int count, Panels w) {
   constexpr int rows = panels * kPanel;
   while (w.d > rows - kPanel) {
     for (int c = 0; c < count; c += most) {
       const int some = count - c < most ? count - c : most;
-      multiplyCount<panels, most>({xout.data + c * xout.stride, xout.stride}, {x.data + c * x.stride, x.stride, x.step},
-                                  some, w);
+      multiplyCount<panels, most, ahead>({xout.data + c * xout.stride, xout.stride},
+                                         {x.data + c * x.stride, x.stride, x.step}, some, w);
     }
     w.data += panels * w.panelStride;
     w.d -= rows;
@@ -96,14 +96,46 @@ inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int c
   return w;
 }
 
-void matmul(Columns<float> xout, Columns<const float> x, int count, Panels w, bool streamed) {
-  if (count == 1 && !streamed) {
-    // a sum waits for every addition; four panels hide that, and what is left of them goes together too
-    w = multiplyPanels<4, 1>(xout, x, 1, w);
-    w = multiplyPanels<3, 1>(xout, x, 1, w);
-    w = multiplyPanels<2, 1>(xout, x, 1, w);
+/*
+ * A sum waits for every addition. Where one vector or few leave room for them, the sums of several panels together hide
+ * that. Each case is a function of its own, which sets up no more than it needs: the smallest matrices take less than a
+ * microsecond.
+ */
+__attribute__((noinline)) void matmulOne(Columns<float> xout, Columns<const float> x, Panels w) {
+  w = multiplyPanels<4, 1, false>(xout, x, 1, w);
+  w = multiplyPanels<3, 1, false>(xout, x, 1, w);
+  w = multiplyPanels<2, 1, false>(xout, x, 1, w);
+  multiplyPanels<1, 1, false>(xout, x, 1, w);
+}
+
+__attribute__((noinline)) void matmulFew(Columns<float> xout, Columns<const float> x, int count, Panels w) {
+  if constexpr (kFourPanels > 1) {
+    if (count <= kFourPanels) w = multiplyPanels<4, kFourPanels, false>(xout, x, count, w);
   }
-  multiplyPanels<1, kColumns>(xout, x, count, w);
+  w = multiplyPanels<2, kTwoPanels, false>(xout, x, count, w);
+  multiplyPanels<1, kTwoPanels, false>(xout, x, count, w);
+}
+
+__attribute__((noinline)) void matmulMany(Columns<float> xout, Columns<const float> x, int count, Panels w) {
+  multiplyPanels<1, kColumns, false>(xout, x, count, w);
+}
+
+__attribute__((noinline)) void matmulStream(Columns<float> xout, Columns<const float> x, Panels w) {
+  multiplyPanels<1, 1, false>(xout, x, 1, w);
+}
+
+__attribute__((noinline)) void matmulAhead(Columns<float> xout, Columns<const float> x, int count, Panels w) {
+  multiplyPanels<1, kColumns, true>(xout, x, count, w);
+}
+
+/* For one vector asking ahead was faster on Zen 5, but not on Zen 3, which has no AVX-512. */
+constexpr bool kAheadForOne = kLanes == 16;
+
+void matmul(Columns<float> xout, Columns<const float> x, int count, Panels w, Reading reading) {
+  if (reading == Reading::kAhead && (count > 1 || kAheadForOne)) return matmulAhead(xout, x, count, w);
+  if (count == 1) return reading == Reading::kCached ? matmulOne(xout, x, w) : matmulStream(xout, x, w);
+  if (count <= kTwoPanels) return matmulFew(xout, x, count, w);
+  matmulMany(xout, x, count, w);
 }
 
 // ----------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 namespace {
 constexpr int kLanes = 4;
 constexpr int kColumns = 4;
+constexpr int kFourPanels = 1;
+constexpr int kTwoPanels = 2;
 constexpr int kInt8Columns = 2;
 }  // namespace
 

@@ -154,8 +154,8 @@ class Transformer {
   const Config config_;
   const GroupSizes groupSizes_;
   const Kernels& kernels_;
-  const size_t bytes_;   // of the weights
-  const bool streamed_;  // they are more than the caches hold, and best read one panel at a time
+  const size_t bytes_;                               // of the weights
+  const Reading readingForOne_, readingForSeveral_;  // how they are read: for one token, for several at once
   const int maxBatch_;
   Memory memory_;
   TransformerWeights weights_;
