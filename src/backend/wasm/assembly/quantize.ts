@@ -11,7 +11,7 @@
  * Behind the panels come the scales: as a matrix (d, n / groupSize) in panels where rows are whole groups, else as
  * they are in the checkpoint, by numbers counted through all rows.
  */
-import { element, firstOf, lastOf, matrixBytes, PANEL, panelsOf, rowBytes } from "./matmul";
+import { clear, element, firstOf, lastOf, matrixBytes, PANEL, panelsOf, rowBytes } from "./matmul";
 import { ivals, thread, xq, xqStride, xs, xsStride } from "./model";
 
 /** The bytes of a pair of columns of a panel. */
@@ -113,13 +113,18 @@ export function matmul(xout: usize, w: usize, n: i32, d: i32, count: i32, groupS
   const last = lastOf(panelsOf(d));
   for (let panel = firstOf(panelsOf(d)); panel < last; panel++) {
     const wPanel = w + panel * panelsBytes(PANEL, n);
+    const wholeGroups = rowsAreWholeGroups(n, groupSize);
+    const sPanel = wholeGroups ? scales + panel * matrixBytes(PANEL, n / groupSize) : scales;
     for (let e = 0; e < count; e++) {
       const xoutAt = xout + e * rowBytes(d) + panel * rowBytes(PANEL);
       const row = firstRow(count) + e;
       const xqAt = xq + row * xqStride;
       const xsAt = xs + row * xsStride;
-      if (rowsAreWholeGroups(n, groupSize)) {
-        panelTimes(xoutAt, xqAt, xsAt, wPanel, scales + panel * matrixBytes(PANEL, n / groupSize), n, groupSize);
+      if (wholeGroups && e + 1 < count) {
+        panelTimesTwo(xoutAt, xoutAt + rowBytes(d), xqAt, xsAt, wPanel, sPanel, n, groupSize);
+        e++;
+      } else if (wholeGroups) {
+        panelTimes(xoutAt, xqAt, xsAt, wPanel, sPanel, n, groupSize);
       } else {
         const first = panel * PANEL;
         straddlingPanelTimes(xoutAt, xqAt, xsAt, wPanel, scales, n, groupSize, first, min(PANEL, d - first));
@@ -162,6 +167,64 @@ function panelTimes(xout: usize, xq: usize, xs: usize, w: usize, s: usize, n: i3
   v128.store(xout, val1, 16);
   v128.store(xout, val2, 32);
   v128.store(xout, val3, 48);
+}
+
+/**
+ * The same for two neighbouring rows of xq and xs: each weight is widened once for both. Beside the sums of a group there
+ * is no room in the registers for those of all groups, which stay in xout.
+ */
+function panelTimesTwo(
+  xoutA: usize,
+  xoutB: usize,
+  xqA: usize,
+  xsA: usize,
+  w: usize,
+  s: usize,
+  n: i32,
+  groupSize: i32,
+): void {
+  clear(xoutA);
+  clear(xoutB);
+  let xqB = xqA + xqStride;
+  let xsB = xsA + xsStride;
+  const groupBytes = (<usize>groupSize) << 1;
+  for (const end = xqA + ((<usize>n) << 1); xqA < end; xsA += 4, xsB += 4, s += 64) {
+    let a0 = i32x4.splat(0);
+    let a1 = i32x4.splat(0);
+    let a2 = i32x4.splat(0);
+    let a3 = i32x4.splat(0);
+    let b0 = i32x4.splat(0);
+    let b1 = i32x4.splat(0);
+    let b2 = i32x4.splat(0);
+    let b3 = i32x4.splat(0);
+    for (const groupEnd = xqA + groupBytes; xqA < groupEnd; xqA += 4, xqB += 4, w += PAIR) {
+      const a = v128.load_splat<i32>(xqA);
+      const b = v128.load_splat<i32>(xqB);
+      const w0 = v128.load_ext<i8>(w);
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(w0, a));
+      b0 = i32x4.add(b0, i32x4.dot_i16x8_s(w0, b));
+      const w1 = v128.load_ext<i8>(w + 8);
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(w1, a));
+      b1 = i32x4.add(b1, i32x4.dot_i16x8_s(w1, b));
+      const w2 = v128.load_ext<i8>(w + 16);
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(w2, a));
+      b2 = i32x4.add(b2, i32x4.dot_i16x8_s(w2, b));
+      const w3 = v128.load_ext<i8>(w + 24);
+      a3 = i32x4.add(a3, i32x4.dot_i16x8_s(w3, a));
+      b3 = i32x4.add(b3, i32x4.dot_i16x8_s(w3, b));
+    }
+    addScaled(xoutA, a0, a1, a2, a3, s, xsA);
+    addScaled(xoutB, b0, b1, b2, b3, s, xsB);
+  }
+}
+
+/** xout (16) += the sums of a group, scaled. */
+function addScaled(xout: usize, sum0: v128, sum1: v128, sum2: v128, sum3: v128, s: usize, xs: usize): void {
+  const xScale = v128.load_splat<f32>(xs);
+  v128.store(xout, f32x4.add(v128.load(xout), scaled(sum0, v128.load(s), xScale)));
+  v128.store(xout, f32x4.add(v128.load(xout, 16), scaled(sum1, v128.load(s, 16), xScale)), 16);
+  v128.store(xout, f32x4.add(v128.load(xout, 32), scaled(sum2, v128.load(s, 32), xScale)), 32);
+  v128.store(xout, f32x4.add(v128.load(xout, 48), scaled(sum3, v128.load(s, 48), xScale)), 48);
 }
 
 function scaled(ival: v128, wScale: v128, xScale: v128): v128 {
