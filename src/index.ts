@@ -16,6 +16,7 @@ export type { GenerateAllOptions, Told } from "./generateAll.ts";
 export type { GenerateOptions, Token } from "./generateOptions.ts";
 export type { BestCandidate, Chunk, Generation, Timings, Usage } from "./generation.ts";
 export { type Inspection, inspect } from "./inspect.ts";
+export { type LearnedGuesses, type LearnGuessesOptions, learnGuesses } from "./learnGuesses.ts";
 export type { Config } from "./llama2/transformer.ts";
 export { loadModel } from "./loadModel.ts";
 export type { BackendName, LoadOptions } from "./loadOptions.ts";

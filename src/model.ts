@@ -126,6 +126,11 @@ export class Model implements AsyncDisposable {
     return generateAll((prompt, one) => this.generate(prompt, one), prompts, options);
   }
 
+  /** @internal What its table of guesses says that it is for. */
+  guessOwner(): Promise<GuessOwner> {
+    return this.belongings.guessOwner();
+  }
+
   /**
    * Talk with the model. What has been said stays in its memory, so that a turn costs what is new in it.
    * @throws Llama2Error E_USAGE, E_FORMAT for a chat template that does not work

@@ -1,7 +1,8 @@
 /*
- * What a model can be written as: apart from what writes it, so that reading a command's arguments needs little.
+ * What can be written: apart from what writes it, so that reading a command's arguments needs little.
  */
 export { MAX_GROUP_SIZE } from "./checkpoint/llama2c/header.ts";
+export { MAX_GUESS_BYTES, MAX_LONGEST } from "./run/guessFile.ts";
 
 /** What a model can be converted to. */
 export const TARGETS = ["v0", "v1", "v2", "safetensors"] as const;

@@ -32,6 +32,7 @@ const GROUPS: Record<string, readonly Example[]> = {
     ["llama2 inspect llama-2-7b", "what it is, and whether it runs"],
     ["llama2 convert llama-2-7b llama2_7b.bin", "any model as llama2.c's or HF's"],
     ["llama2 quantize stories15M.bin q8.bin", "int8: a quarter of the size"],
+    ["llama2 learn-guesses MODEL OUT", "it learns to guess: faster"],
   ],
 };
 

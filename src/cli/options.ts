@@ -35,6 +35,7 @@ export const COMMANDS = [
   "convert",
   "import",
   "quantize",
+  "learn-guesses",
   "help",
 ] as const;
 

@@ -40,7 +40,7 @@ const MAX_FILE_BYTES = 1 << 28;
  * The documents of a file, as byte strings.
  * @throws Llama2Error E_FILE, E_FORMAT if there are none, E_LIMIT
  */
-function readDocuments(path: string): string[] {
+export function readDocuments(path: string): string[] {
   const documents = splitDocuments(toByteString(readText(path, MAX_FILE_BYTES)));
   if (documents.length === 0) throw new Llama2Error("E_FORMAT", `${path} has no text in it`);
   for (const [i, { length }] of documents.entries()) {

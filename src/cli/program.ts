@@ -6,7 +6,7 @@ import { Argument, Command, CommanderError, Option } from "commander";
 import { FORMATS } from "../bench/result.ts";
 import { Llama2Error } from "../errors.ts";
 import { BACKENDS, PRECISIONS } from "../loadOptions.ts";
-import { MAX_GROUP_SIZE, TARGETS } from "../targets.ts";
+import { MAX_GROUP_SIZE, MAX_GUESS_BYTES, MAX_LONGEST, TARGETS } from "../targets.ts";
 import { withoutEscapes } from "./escape.ts";
 import { afterFlags, overview } from "./help.ts";
 import { adviceForArguments, didYouMean } from "./hints.ts";
@@ -264,6 +264,26 @@ function addCommands(llama2: Command): void {
       const { quantize } = await import("./quantize.ts");
       return interruptible((signal) => quantize(input, output, flags, signal));
     });
+  addLearnGuesses(llama2);
+}
+
+function addLearnGuesses(llama2: Command): void {
+  const learnCommand = llama2
+    .command("learn-guesses <model> <out>")
+    .description("write a table of what a model usually says next: with STEM.guesses beside it, it needs fewer passes")
+    .option("--stories <n>", "which it tells itself", whole("stories", 1, 100_000), 3000)
+    .option("-t, --temperature <n>", "at which it will be used", decimal(0, Number.MAX_VALUE), 1)
+    .addOption(new Option("-s, --seed <n>", "of the first story; 0: the clock").argParser(seed).default(1n, "1"))
+    .option("--longest <n>", "tokens of the longest context", whole("tokens", 1, MAX_LONGEST), 8)
+    .option("--max-bytes <n>", "of the table", whole("bytes", 100, MAX_GUESS_BYTES), 450_000)
+    .option("--text <file>", "to learn from as well; a line <|end|> between documents")
+    .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
+    .option("--json", "print a JSON object")
+    .action(async (model, out, flags) => {
+      const { learnGuesses } = await import("./learnGuesses.ts");
+      return interruptible((signal) => learnGuesses(model, out, flags, signal));
+    });
+  addMachineFlags(learnCommand);
 }
 
 function addTrace(llama2: Command): void {

@@ -7,6 +7,7 @@
  * Guesses come from what this process has read and written, and from what the sequence itself repeats. How many are
  * worth a wider pass follows from how often such guesses were right, and from what passes have cost so far.
  */
+import { MAX_LONGEST } from "./guessFile.ts";
 import type { GuessTable } from "./guessTable.ts";
 import { PassCosts, steadied } from "./passCosts.ts";
 
@@ -93,7 +94,7 @@ export class TableGuesser implements Guesser {
     this.most = lookahead === "auto" ? MOST_GUESSES : lookahead;
     this.fixed = lookahead !== "auto";
     if (this.fixed) this.rest = 0;
-    this.window = new Int32Array(table.longest + MOST_GUESSES);
+    this.window = new Int32Array(MAX_LONGEST + MOST_GUESSES);
   }
 
   guess(batch: readonly Continuing[], room: number): void {

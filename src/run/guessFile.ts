@@ -11,7 +11,7 @@ import { bytesText } from "../files/bytes.ts";
 /** Entries as they lie in the file and in the table: hash low, hash high, token, times. */
 export const ENTRY = 4; // integers
 const MAGIC = "L2GUESS1";
-const HEAD_BYTES = 8 + 4 + 32 + 4 + 4;
+export const HEAD_BYTES = 8 + 4 + 32 + 4 + 4;
 const ENTRY_BYTES = 4 * ENTRY;
 export const MAX_GUESS_BYTES = 64 * 1024 * 1024;
 /** The longest context that can be chosen: each further token costs a look-up, and beyond eight they bring little. */
@@ -56,7 +56,7 @@ export function parseGuesses(bytes: Uint8Array, name: string, owner: GuessOwner)
   if (tokenizer !== (owner.tokenizer ?? tokenizer)) {
     refuse(name, `it is for another tokenizer: the sha256 of its own is ${tokenizer}, here ${owner.tokenizer}`);
   }
-  const entries = new Int32Array(bytes.slice(HEAD_BYTES).buffer);
+  const entries = new Int32Array(new Uint8Array(bytes.subarray(HEAD_BYTES)).buffer); // a Buffer's slice is no copy
   checkEntries(entries, vocabSize, name);
   return { longest, entries };
 }
@@ -89,11 +89,14 @@ export function guessFileOf(
 
 function checkEntries(entries: Int32Array, vocabSize: number, name: string): void {
   for (let at = 0; at < entries.length; at += ENTRY) {
-    const where = () => `at byte ${HEAD_BYTES + 4 * at}`;
-    if (at > 0 && compare(entries, at - ENTRY, entries, at) >= 0) refuse(name, `${where()} it is not sorted by hash`);
     const token = entries[at + 2] >>> 0;
-    if (token >= vocabSize) refuse(name, `${where()} is token ${token}, out of the range of ${vocabSize} tokens`);
-    if (entries[at + 3] <= 0) refuse(name, `${where()} is an entry that was seen ${entries[at + 3] >>> 0} times`);
+    const times = entries[at + 3];
+    const isSorted = at === 0 || compare(entries, at - ENTRY, entries, at) < 0;
+    if (isSorted && token < vocabSize && times > 0) continue;
+    const where = `at byte ${HEAD_BYTES + 4 * at}`;
+    if (!isSorted) refuse(name, `${where} it is not sorted by hash`);
+    if (times <= 0) refuse(name, `${where} is an entry that was seen ${times >>> 0} times`);
+    refuse(name, `${where} is token ${token}, out of the range of ${vocabSize} tokens`);
   }
 }
 

@@ -10,7 +10,7 @@ import { ENTRY, type Guesses } from "./guessFile.ts";
 
 const START = 4096; // places of a new table, 64 KiB
 const PLACE = ENTRY; // integers: hash low, hash high, token, times; times is 0 where the place is free
-const REACH = 8; // an entry lies in one of so many places from where its hash points: two cache lines or three
+const REACH = 16; // an entry lies in one of so many places from where its hash points: most are in the first two
 
 export interface GuessTableOptions {
   longest?: number; // tokens of the longest context
@@ -75,16 +75,17 @@ export class GuessTable {
     }
   }
 
-  /** Adds those of a file, whose contexts are not in the table; all of them have room. */
+  /** Adds those of a file, whose contexts are not in the table. There is room for them all. */
   add({ longest, entries }: Guesses): void {
     if (longest > this.longest) {
       this.longest = longest;
       this.low = new Int32Array(longest);
       this.high = new Int32Array(longest);
     }
-    const count = entries.length / ENTRY;
-    while (this.maxPlaces < 4 * count) this.maxPlaces *= 2;
-    while (this.mask + 1 < 2 * count) this.grow(); // so large it will be in any case
+    let places = this.mask + 1;
+    while (places < 2 * (this.count + entries.length / ENTRY)) places *= 2;
+    this.maxPlaces = Math.max(this.maxPlaces, 2 * places);
+    this.resize(places);
     for (let at = 0; at < entries.length; at += ENTRY) {
       this.put(entries[at], entries[at + 1], entries[at + 2], entries[at + 3]);
     }
@@ -103,7 +104,7 @@ export class GuessTable {
       if (rarest < 0 || this.places[at + 3] < this.places[rarest + 3]) rarest = at;
     }
     if (this.mask + 1 < this.maxPlaces) {
-      this.grow();
+      this.resize(2 * (this.mask + 1));
       this.put(low, high, token, times);
     } else if (this.places[rarest + 3] <= times) this.fill(rarest, low, high, token, times);
     else this.places[rarest + 3]--; // so that what has become rare goes in the end
@@ -123,11 +124,8 @@ export class GuessTable {
     let low = 0;
     let high = 0;
     for (let i = 0; i < most; i++) {
-      const token = tokens[end - 1 - i] + 1;
-      low = Math.imul(low ^ token, 0x2c1b3c6d);
-      low ^= low >>> 15;
-      high = Math.imul(high + token, 0x297a2d39);
-      high ^= high >>> 13;
+      low = hashLow(low, tokens[end - 1 - i]);
+      high = hashHigh(high, tokens[end - 1 - i]);
       this.low[i] = low;
       this.high[i] = high;
     }
@@ -161,9 +159,8 @@ export class GuessTable {
     this.places[at + 3] = times;
   }
 
-  private grow(): void {
+  private resize(places: number): void {
     const old = this.places;
-    const places = 2 * (this.mask + 1);
     this.places = newPlaces(places);
     this.mask = places - 1;
     this.count = 0;
@@ -175,4 +172,14 @@ export class GuessTable {
 
 function newPlaces(places: number): Int32Array {
   return new Int32Array((places + REACH - 1) * PLACE); // the last one, too, has its reach
+}
+
+/** The halves of the hash of a context that has one more token, which is older than all others. None: 0. */
+export function hashLow(low: number, token: number): number {
+  const hash = Math.imul(low ^ (token + 1), 0x2c1b3c6d);
+  return hash ^ (hash >>> 15);
+}
+export function hashHigh(high: number, token: number): number {
+  const hash = Math.imul(high + token + 1, 0x297a2d39);
+  return hash ^ (hash >>> 13);
 }

@@ -46,7 +46,7 @@ describe("a file of guesses", () => {
   });
 
   it("makes a table that guesses as the one it was made of", () => {
-    const odd = new Uint8Array(bytes.length + 1); // not aligned
+    const odd = Buffer.alloc(bytes.length + 1); // not aligned
     odd.set(bytes, 1);
     const copy = new GuessTable({ longest: 2, maxBytes: 4096 }); // both grow for it
     copy.add(parseGuesses(odd.subarray(1), "x.guesses", OWNER));

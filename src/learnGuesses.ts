@@ -1,0 +1,120 @@
+/*
+ * A table of guesses from stories that a model tells itself: with it, the next ones take fewer passes.
+ */
+import { checkFunction, checkOptions, checkSignal, checkThat, checkWhole } from "./check.ts";
+import { encode } from "./encode.ts";
+import { GuessTree } from "./guessTree.ts";
+import type { Model } from "./model.ts";
+import { ENTRY, guessFileOf, HEAD_BYTES, MAX_GUESS_BYTES, MAX_LONGEST } from "./run/guessFile.ts";
+import { GuessTable } from "./run/guessTable.ts";
+
+export interface LearnGuessesOptions {
+  /** How many stories the model tells itself. @default 3000 */
+  stories?: number;
+  /** @default 1 */
+  temperature?: number;
+  /** The seed of the first story; story k has `seed` + k. @default 1 */
+  seed?: bigint | number;
+  /** Tokens of the longest context. @default 8 */
+  longest?: number;
+  /** Of the table. What guesses the fewest tokens is left out. @default 450000 */
+  maxBytes?: number;
+  /** Texts to learn from as well, as byte strings: a character for each byte of their UTF-8. */
+  documents?: readonly string[];
+  signal?: AbortSignal;
+  /** How many stories have been told, and of how many. */
+  onProgress?: (done: number, of: number) => void;
+}
+
+export interface LearnedGuesses {
+  /** The file: it belongs beside the model, as `STEM.guesses`. */
+  file: Uint8Array;
+  stories: number;
+  entries: number;
+  bytes: number;
+  /** Which share of the tokens of other stories it guesses. */
+  hitRate: number;
+  /** Tokens of these stories that a pass brings, with so many guesses. */
+  tokensPerPass: { "3": number; "7": number };
+}
+
+/**
+ * Learn a table of guesses from stories that the model tells itself, and try it on some more.
+ * @throws Llama2Error E_USAGE, E_NUMERIC; the signal's reason
+ */
+export async function learnGuesses(model: Model, options: LearnGuessesOptions = {}): Promise<LearnedGuesses> {
+  checkThat(
+    "the model of learnGuesses",
+    model,
+    typeof (model as Partial<Model> | null)?.generateAll === "function",
+    "a Model",
+  );
+  checkOptions("learnGuesses", options, OPTIONS);
+  const { stories = 3000, temperature, seed = 1, longest = 8, maxBytes = 450_000, documents = [] } = options;
+  const { signal, onProgress } = options;
+  checkWhole("stories", stories, 1, 100_000);
+  checkWhole("longest", longest, 1, MAX_LONGEST);
+  checkWhole("maxBytes", maxBytes, 100, MAX_GUESS_BYTES);
+  checkThat("documents", documents, Array.isArray(documents), "an array of byte strings");
+  for (const document of documents) checkThat("a document", document, typeof document === "string", "a byte string");
+  checkSignal(signal);
+  checkFunction("onProgress", onProgress);
+  const others = Math.min(300, Math.ceil(stories / 10)); // told to try the table on
+  const all = stories + others;
+  const lists: number[][] = [];
+  const prompts = Array.from({ length: all }, () => "");
+  for await (const { generation } of model.generateAll(prompts, { temperature, seed, signal })) {
+    lists.push([...generation.tokens]);
+    onProgress?.(lists.length, all);
+  }
+  const texts = documents.map((text) => encode(model.tokenizer.vocabulary, text, true, false));
+  const tree = new GuessTree([...lists.slice(0, stories), ...texts], model.config.vocabSize, longest);
+  const entries = tree.best(Math.floor((maxBytes - HEAD_BYTES) / (4 * ENTRY)));
+  const table = new GuessTable({ longest });
+  table.add({ longest, entries });
+  const tests = lists.slice(stories);
+  const file = guessFileOf({ longest, entries }, await model.guessOwner());
+  return {
+    file,
+    stories,
+    entries: entries.length / ENTRY,
+    bytes: file.length,
+    hitRate: hitRate(table, tests),
+    tokensPerPass: { "3": tokensPerPass(table, tests, 3), "7": tokensPerPass(table, tests, 7) },
+  };
+}
+
+const OPTIONS: readonly (keyof LearnGuessesOptions)[] = [
+  "stories",
+  "temperature",
+  "seed",
+  "longest",
+  "maxBytes",
+  "documents",
+  "signal",
+  "onProgress",
+];
+
+/** Which share of the tokens of these stories the table guesses; 0 where there are none. */
+function hitRate(table: GuessTable, stories: readonly number[][]): number {
+  let tokens = 0;
+  let hits = 0;
+  for (const story of stories) {
+    tokens += story.length - 1;
+    for (let at = 1; at < story.length; at++) if (table.find(story, at) === story[at]) hits++;
+  }
+  return hits / Math.max(1, tokens);
+}
+
+/** Tokens that a pass brings, if each checks up to `most` guesses: those that are right, and the one after them. */
+function tokensPerPass(table: GuessTable, stories: readonly number[][], most: number): number {
+  let tokens = 0;
+  let passes = 0;
+  for (const story of stories) {
+    tokens += story.length - 1;
+    for (let at = 1; at < story.length; at++, passes++) {
+      for (const end = at + most; at < end && at < story.length && table.find(story, at) === story[at]; ) at++;
+    }
+  }
+  return tokens / Math.max(1, passes);
+}
