@@ -9,7 +9,7 @@ import { hashHigh, hashLow } from "./run/guessTable.ts";
 
 /** A context with what usually came next. */
 interface Entry {
-  low: number; // halves of its hash
+  low: number; // parts of its hash
   high: number;
   token: number;
   times: number; // how often that token came
