@@ -57,13 +57,9 @@ export const doctor = (): Promise<Diagnosis> => diagnose(thisWorld, checkApart);
  */
 export async function diagnose(world: World, checkBackend: CheckBackend): Promise<Diagnosis> {
   const smi = await askNvidiaSmi(world);
-  const backends: DiagnosedBackend[] = [];
-  const checks: Check[] = [];
-  for (const name of BACKENDS) {
-    const found = await examine(name, world, smi, checkBackend);
-    backends.push(found.diagnosed);
-    checks.push(...found.checks);
-  }
+  const found = await Promise.all(BACKENDS.map((name) => examine(name, world, smi, checkBackend)));
+  const backends: DiagnosedBackend[] = found.map(({ diagnosed }) => diagnosed);
+  const checks: Check[] = found.flatMap(({ checks }) => checks);
   const isa = backends.find(({ name, works }) => works && name !== "cuda")?.isa ?? "none";
   const works = (name: BackendName) => backends.some((backend) => backend.name === name && backend.works);
   const wantsCuda = seesGpu(world, smi) && !isTooOld(smi);
