@@ -4,7 +4,7 @@
 import { open } from "../src/checkpoint/open.ts";
 import { fitted, parseAnyTokenizer, tokenizerInside, tokenizerOfFiles } from "../src/checkpoint/tokenizer/read.ts";
 import { Llama2Error } from "../src/errors.ts";
-import { type ByteSource, type Files, filesOf, shortened } from "../src/files/bytes.ts";
+import { type Files, filesOf } from "../src/files/bytes.ts";
 import { randomF32, type Sampler } from "../src/llama2/sampler.ts";
 import { BOS, EOS } from "../src/llama2/tokenizer.ts";
 import { modelHash } from "../src/sha256.ts";
@@ -41,21 +41,10 @@ function folderOf(name: string, files: readonly NamedBytes[]): Files {
   const open = async (wanted: string) => {
     const found = files.find((file) => file.name === wanted);
     if (!found) throw new Llama2Error("E_FILE", `${name} has no ${wanted}`);
-    return sourceOf(found);
+    return filesOf(found.name, found.bytes).open(found.name);
   };
   return { name, list: async () => files.map((file) => file.name), open };
 }
-
-const sourceOf = ({ name, bytes }: NamedBytes): ByteSource => ({
-  name,
-  size: bytes.length,
-  async read(into, offset) {
-    const found = bytes.subarray(offset, offset + into.length);
-    if (found.length < into.length) throw shortened(name, bytes.length, bytes.length);
-    into.set(found);
-  },
-  close() {},
-});
 
 /**
  * Open a model from its bytes and those of its tokenizer.

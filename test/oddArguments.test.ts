@@ -4,6 +4,7 @@
  */
 import { inspect } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { GENERATE_OPTIONS } from "../src/generateOptions.ts";
 import * as library from "../src/index.ts";
 
 const { Llama2Error, loadModel, openTrace, loadTokenizer, meta } = library;
@@ -107,25 +108,9 @@ it("the methods of a model, a chat and a tokenizer do", async () => {
   expect(found).toEqual([]);
 });
 
-const OPTIONS = [
-  "temperature",
-  "topP",
-  "topK",
-  "minP",
-  "repetitionPenalty",
-  "seed",
-  "maxTokens",
-  "stop",
-  "eos",
-  "echo",
-];
-
-it.each([...OPTIONS, "logprobs", "best", "signal", "onToken", "onProgress"])(
-  "generate refuses odd values of %s with typed errors",
-  async (name) => {
-    const generate: Call = async (value) => {
-      for await (const _ of model.generate("Once", { maxTokens: 1, [name]: value } as object)) break;
-    };
-    for (const odd of ODD) expect(await untyped(generate, [odd]), inspect(odd)).toBeUndefined();
-  },
-);
+it.each(GENERATE_OPTIONS)("generate refuses odd values of %s with typed errors", async (name) => {
+  const generate: Call = async (value) => {
+    for await (const _ of model.generate("Once", { maxTokens: 1, [name]: value } as object)) break;
+  };
+  for (const odd of ODD) expect(await untyped(generate, [odd]), inspect(odd)).toBeUndefined();
+});

@@ -2,6 +2,7 @@
  * Whether a model that was written computes what the original does.
  */
 import { setImmediate } from "node:timers/promises";
+import { counted } from "../checkpoint/counted.ts";
 import { type Recognised, recognise } from "../checkpoint/open.ts";
 import { Llama2Error } from "../errors.ts";
 import { filesAt } from "../files/disk.ts";
@@ -61,16 +62,16 @@ export async function prove(
       signal?.throwIfAborted();
     };
 
-    const source = counted(originalsOf(original), count);
+    const source = countedRows(originalsOf(original), count);
     const exact = await naiveLogits(source, config, classifierOf(weights), tokens);
     const groupSize = groupSizeOf(model.formatOf("wq"));
     const expected = rounds
       ? await naiveLogits(rounded(source, config, groupSize, rounds), config, classifierOf(weights), tokens)
       : exact;
-    let error = errorOf(await streamedLogits(countedWeights(model, count), tokens), expected);
+    let error = errorOf(await streamedLogits(counted(model, count), tokens), expected);
     if (written.format === "hf") {
       // and as another program reads the folder, with RoPE's pairs in halves
-      const folder = counted(originalsOf(written), count);
+      const folder = countedRows(originalsOf(written), count);
       const again = await naiveLogits(folder, model.config, classifierOf(model), tokens);
       error = largest(error, errorOf(again, expected));
     }
@@ -99,24 +100,12 @@ function isRounded(from: WeightSource, to: WeightSource): ((name: TensorName) =>
   return tensorsOf(to).some(({ name }) => isOne(name)) ? isOne : undefined;
 }
 
-const counted = (source: RowSource, count: (numbers: number) => Promise<void>): RowSource => ({
+const countedRows = (source: RowSource, count: (numbers: number) => Promise<void>): RowSource => ({
   halfSplit: source.halfSplit,
   async *rows(name, layer, d, n) {
     for await (const piece of source.rows(name, layer, d, n)) {
       yield piece;
       await count(piece.rows.length);
-    }
-  },
-});
-
-const countedWeights = (source: WeightSource, count: (numbers: number) => Promise<void>): WeightSource => ({
-  config: source.config,
-  sharedClassifier: source.sharedClassifier,
-  formatOf: (name) => source.formatOf(name),
-  async *pieces(name, layer, multipleOf) {
-    for await (const piece of source.pieces(name, layer, multipleOf)) {
-      yield piece;
-      await count("values" in piece ? piece.values.length : piece.q.length);
     }
   },
 });

@@ -1,6 +1,7 @@
 /*
  * How far a model is loaded: which share of its weights has been handed over.
  */
+import { counted } from "../checkpoint/counted.ts";
 import { tensorsOf, type WeightSource } from "../llama2/weights.ts";
 
 /** How often it is told. */
@@ -14,18 +15,10 @@ export function withProgress(source: WeightSource, tell: (done: number, of: numb
   const of = tensorsOf(source).reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
   let done = 0;
   let next = 0; // when it is told again
-  return {
-    config: source.config,
-    sharedClassifier: source.sharedClassifier,
-    formatOf: (name) => source.formatOf(name),
-    async *pieces(name, layer, multipleOf) {
-      for await (const piece of source.pieces(name, layer, multipleOf)) {
-        yield piece;
-        done += "values" in piece ? piece.values.length : piece.q.length;
-        if (done < next) continue;
-        tell(Math.min(done, of), of); // a backend may read a tensor twice, such as a shared classifier
-        next = done + of / STEPS;
-      }
-    },
-  };
+  return counted(source, (numbers) => {
+    done += numbers;
+    if (done < next) return;
+    tell(Math.min(done, of), of); // a backend may read a tensor twice, such as a shared classifier
+    next = done + of / STEPS;
+  });
 }

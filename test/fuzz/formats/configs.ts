@@ -6,17 +6,8 @@ import { zipBytes } from "../../helpers/formats/zip.ts";
 import { damaged } from "../bytes.ts";
 import type { Target } from "../fuzz.ts";
 import { changedTree, type Json, JsonFields, jsonBytes, treeOf } from "../json.ts";
-import {
-  configBytes,
-  fewEntries,
-  huggingFace,
-  metaEntries,
-  metaParams,
-  readHuggingFace,
-  readTorch,
-  safetensorsOf,
-  tensorNames,
-} from "./containers.ts";
+import { configBytes, huggingFace, readHuggingFace, safetensorsOf, tensorNames } from "./safetensors.ts";
+import { fewEntries, metaEntries, metaParams, readTorch } from "./torch.ts";
 
 /** What a file may also say, most of which is refused by name. */
 function withOthers(tree: Json, others: object): Json {

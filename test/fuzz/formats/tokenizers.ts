@@ -4,7 +4,7 @@
 import { parseTokenizer } from "../../../src/checkpoint/tokenizer/bin.ts";
 import { parseSentencePiece } from "../../../src/checkpoint/tokenizer/sentencepiece.ts";
 import { parseTokenizerJson } from "../../../src/checkpoint/tokenizer/tokenizerJson.ts";
-import { varint } from "../../helpers/formats/sentencepiece.ts";
+import { tokenizerJson as jsonOfPieces, varint } from "../../helpers/formats/sentencepiece.ts";
 import { damaged, joined } from "../bytes.ts";
 import type { Dice } from "../dice.ts";
 import type { Target } from "../fuzz.ts";
@@ -103,30 +103,7 @@ export const tokenizerModel: Target = {
 // ----------------------------------------------------------------------------
 // tokenizer.json
 
-const special = (id: number) => ({ id, content: PIECES[id].text, special: true, normalized: false });
-const jsonOf = (changes: object): Json =>
-  treeOf({
-    version: "1.0",
-    added_tokens: [special(0), special(1), special(2)],
-    normalizer: {
-      type: "Sequence",
-      normalizers: [
-        { type: "Prepend", prepend: "\u2581" },
-        { type: "Replace", pattern: { String: " " }, content: "\u2581" },
-      ],
-    },
-    pre_tokenizer: null,
-    model: {
-      type: "BPE",
-      dropout: null,
-      unk_token: "<unk>",
-      fuse_unk: true,
-      byte_fallback: true,
-      vocab: Object.fromEntries(PIECES.map(({ text }, id) => [text, id])),
-      merges: ["a b", "\u2581 a", "\u2581a b", "\u2581 ab", "\u2581 \u2581"],
-    },
-    ...changes,
-  });
+const jsonOf = (changes: object): Json => treeOf({ ...jsonOfPieces(PIECES), ...changes });
 const METASPACE = { type: "Metaspace", replacement: "\u2581", prepend_scheme: "first", split: false };
 const JSONS = [jsonOf({}), jsonOf({ normalizer: null, pre_tokenizer: METASPACE })];
 
