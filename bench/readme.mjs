@@ -3,6 +3,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { fuzzTableOf } from "./fuzz.mjs";
 import { gpuTableOf } from "./gpu.mjs";
 import { tableOf } from "./report.mjs";
 
@@ -21,6 +22,7 @@ export const BLOCKS = [
       ),
     show: gpuTableOf,
   },
+  { marker: "fuzz", file: /^fuzz-.*\.json$/, counts: ({ formats }) => formats.length > 0, show: fuzzTableOf },
 ];
 
 /** The newest result in a folder that counts, if there is one. */

@@ -7,7 +7,8 @@ import { expect, it } from "vitest";
 import { BLOCKS, newestResult, withTable, withTables } from "../../bench/readme.mjs";
 import { tempDir } from "../helpers/temp.ts";
 
-const readme = "before\n<!-- bench -->\nold\n<!-- /bench -->\nbetween\n<!-- gpu -->\nstale\n<!-- /gpu -->\nafter\n";
+const readme =
+  "before\n<!-- bench -->\nold\n<!-- /bench -->\nbetween\n<!-- gpu -->\nstale\n<!-- /gpu -->\nafter\n<!-- fuzz -->\n<!-- /fuzz -->\n";
 const gpu = BLOCKS[1];
 
 const result = (date: string, changes = {}) => ({
@@ -47,7 +48,7 @@ function folderOf(results: Record<string, unknown>): string {
 
 it("shows nothing between the markers when there is no result", () => {
   expect(withTables(readme, folderOf({}))).toBe(
-    "before\n<!-- bench -->\n<!-- /bench -->\nbetween\n<!-- gpu -->\n<!-- /gpu -->\nafter\n",
+    "before\n<!-- bench -->\n<!-- /bench -->\nbetween\n<!-- gpu -->\n<!-- /gpu -->\nafter\n<!-- fuzz -->\n<!-- /fuzz -->\n",
   );
 });
 
@@ -60,7 +61,7 @@ it("shows the newest result of a GPU: speeds, shares of bandwidth, and what they
   expect(text).toContain("Measured on 2026-12-02 with NVIDIA H200, driver 580.1, release 13.0, commit 0123456789");
   expect(text).toContain("3001 GB/s");
   expect(text).toContain("1 checks were right");
-  expect(text.startsWith("before\n") && text.endsWith("<!-- /gpu -->\nafter\n")).toBe(true);
+  expect(text.startsWith("before\n") && text.includes("<!-- /gpu -->\nafter\n")).toBe(true);
 });
 
 it("does not show what was skipped as if it had been measured", () => {
@@ -82,4 +83,23 @@ it.each([
 
 it("refuses a README without its markers", () => {
   expect(() => withTable("text", "gpu", "")).toThrow("<!-- gpu -->");
+});
+
+it("shows what the fuzzer found, failures first of all", () => {
+  const format = { format: "gguf", inputs: 1_000_000, untyped: 0, failures: 0, slowestMs: 88.3 };
+  const some = { peakBytes: 110_522_368, linesCoveredPercent: 98.4 };
+  const text = withTables(
+    readme,
+    folderOf({
+      "fuzz-a.json": {
+        date: "2026-12-01",
+        formats: [
+          { ...format, ...some },
+          { ...format, ...some, failures: 2 },
+        ],
+      },
+    }),
+  );
+  expect(text).toContain("\n| gguf | 1,000,000 | 0 | 88 ms | 105 MiB | 98 % |\n");
+  expect(text).toContain("| 0, and 2 other failures |");
 });
