@@ -101,9 +101,9 @@ export class Scheduler {
     }
   }
 
-  /** How many requests there are. */
-  get requested(): number {
-    return this.requests.size;
+  /** The most requests that have something to report: those that wait have nothing. */
+  get reporting(): number {
+    return Math.min(this.requests.size, this.live.length);
   }
 
   /** The reports since the last call. @param urgent only those that somebody waits for */

@@ -71,7 +71,7 @@ export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Open
       while (scheduler.busy && !scheduler.urgent && performance.now() < end);
       const isDue = performance.now() >= due;
       report(scheduler, !isDue);
-      if (isDue) due = performance.now() + Math.max(SLICE_MS, REPORT_MS * scheduler.requested);
+      if (isDue) due = performance.now() + Math.max(SLICE_MS, REPORT_MS * scheduler.reporting);
       await port.turn();
     }
     running = false;

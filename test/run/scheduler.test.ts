@@ -183,6 +183,13 @@ describe("what goes wrong", () => {
 });
 
 describe("reports", () => {
+  it("do not become more seldom by requests that wait", () => {
+    const { scheduler } = driven({}, 2).scheduler;
+    for (let id = 0; id < 100; id++) scheduler.add(id, [request(prompt(5), 40)]);
+    scheduler.step();
+    expect(scheduler.reporting).toBe(2);
+  });
+
   it("where only what somebody waits for is taken, the rest comes later and whole", () => {
     const { scheduler: driver } = driven();
     const { scheduler } = driver;
