@@ -16,7 +16,7 @@ import type { Tokenizer } from "./llama2/tokenizer.ts";
 import type { Config } from "./llama2/transformer.ts";
 import type { Client } from "./run/client.ts";
 import { revive } from "./run/failure.ts";
-import type { Sampling, SequenceRequest, Slice, Timings } from "./run/protocol.ts";
+import type { GuessCounts, Sampling, SequenceRequest, Slice, Timings } from "./run/protocol.ts";
 import { advance } from "./run/sequence.ts";
 import { SequenceText } from "./sequenceText.ts";
 
@@ -37,6 +37,12 @@ export interface BestCandidate {
 export interface Chunk {
   text: string;
   tokens: Token[];
+}
+
+/** What guessing ahead brought. */
+export interface LookaheadCounts extends GuessCounts {
+  /** How many tokens a pass over the weights brought. */
+  tokensPerPass: number;
 }
 
 /** How many tokens there are. */
@@ -97,6 +103,8 @@ export class Generation implements AsyncIterable<string> {
   timings: Timings | undefined;
   /** What `best` chose from, in the order of their seeds. */
   candidates: BestCandidate[] | undefined;
+  /** How well its tokens were guessed ahead so far. Undefined where nothing is guessed; with `best`: all texts together. */
+  lookahead: LookaheadCounts | undefined;
   /** @internal The state of the random number generator, once it is finished. */
   state: bigint;
   /** @internal Called when the first token is asked for. */
@@ -264,10 +272,11 @@ export class Generation implements AsyncIterable<string> {
   }
 
   private take(part: Part): void {
-    const { tokens, state, ended, cut = false } = part;
+    const { tokens, state, ended, cut = false, ahead } = part;
     this.logprobs?.push(...tokensOf(part, this.tokens.length));
     this.tokens.push(...tokens);
     if (state !== undefined) this.state = state;
+    this.lookahead = lookaheadOf(ahead) ?? this.lookahead;
     if (ended === "stop" || ended === "length") this.finishReason = ended;
     this.endedByToken = ended === "stop" && !cut;
   }
@@ -278,9 +287,11 @@ export class Generation implements AsyncIterable<string> {
     const texts = seeds.map((_, sequence) => {
       return { sequence, text: "", tokens: [], logprobs: [], details: [], ended: "length", state: 0n } as Whole;
     });
+    const counts: GuessCounts[] = [];
     let done = 0;
     for await (const part of this.sequences(seeds)) {
       const text = texts[part.sequence];
+      if (part.ahead) counts[part.sequence] = part.ahead;
       text.text += part.text;
       text.tokens.push(...part.tokens);
       text.logprobs.push(...(part.logprobs ?? []));
@@ -298,7 +309,7 @@ export class Generation implements AsyncIterable<string> {
     });
     const chosen = bestOf(this.candidates);
     this.seed = seeds[chosen];
-    yield texts[chosen];
+    yield { ...texts[chosen], ahead: totalOf(counts) };
   }
 
   private async *sequences(seeds: readonly bigint[]): AsyncGenerator<Part, void> {
@@ -358,6 +369,22 @@ const NO_TOKENIZER = "this model was loaded without a tokenizer";
  */
 export function tokensOf({ tokens, logprobs = [], details = [] }: Slice, first: number): Token[] {
   return logprobs.map((logprob, i) => ({ id: tokens[i], position: first + i, logprob, ...details[i] }));
+}
+
+/** @internal */
+export function lookaheadOf(counts: GuessCounts | undefined): LookaheadCounts | undefined {
+  if (!counts || counts.passes === 0) return undefined;
+  return { ...counts, tokensPerPass: (counts.passes + counts.accepted) / counts.passes };
+}
+
+function totalOf(all: readonly GuessCounts[]): GuessCounts {
+  const total = { passes: 0, guessed: 0, accepted: 0 };
+  for (const { passes, guessed, accepted } of Object.values(all)) {
+    total.passes += passes;
+    total.guessed += guessed;
+    total.accepted += accepted;
+  }
+  return total;
 }
 
 /** A whole text of several. */

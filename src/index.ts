@@ -14,7 +14,7 @@ export { type ErrorCode, Llama2Error, type Remedy } from "./errors.ts";
 export { type Fit, type FitOptions, type Fitting, fit, type Need, type Place as FitPlace } from "./fit.ts";
 export type { GenerateAllOptions, Told } from "./generateAll.ts";
 export type { GenerateOptions, Token } from "./generateOptions.ts";
-export type { BestCandidate, Chunk, Generation, Timings, Usage } from "./generation.ts";
+export type { BestCandidate, Chunk, Generation, LookaheadCounts, Timings, Usage } from "./generation.ts";
 export { type Inspection, inspect } from "./inspect.ts";
 export { type LearnedGuesses, type LearnGuessesOptions, learnGuesses } from "./learnGuesses.ts";
 export type { Config } from "./llama2/transformer.ts";

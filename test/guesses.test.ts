@@ -5,7 +5,8 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
-import { guessPath } from "../src/guesses.ts";
+import type { Generation } from "../src/generation.ts";
+import { guessPath, readGuesses } from "../src/guesses.ts";
 import { BUNDLED_MODEL, loadModel } from "../src/loadModel.ts";
 import type { LoadOptions } from "../src/loadOptions.ts";
 import { guessFileOf } from "../src/run/guessFile.ts";
@@ -33,6 +34,14 @@ async function notes(options: LoadOptions = {}): Promise<readonly string[]> {
   return loaded.notes;
 }
 
+/** A story of the bundled model. */
+async function told(options: LoadOptions): Promise<Generation> {
+  await using bundled = await loadModel(undefined, { backend: "wasm", ...options });
+  const generation = bundled.generate("", { seed: 5, maxTokens: 100 });
+  await generation.text();
+  return generation;
+}
+
 describe("the guesses of a model", () => {
   beforeAll(() => {
     copyFileSync(BUNDLED_MODEL, model);
@@ -47,6 +56,21 @@ describe("the guesses of a model", () => {
     expect(guessPath("/a/b.c/model.bin")).toBe("/a/b.c/model.guesses");
     expect(guessPath("/a/b.c/model")).toBe("/a/b.c/model.guesses");
     expect(guessPath("model.v1.safetensors")).toBe("model.v1.guesses");
+  });
+
+  it("of the bundled model fit it, and are those that its card describes", async () => {
+    const path = guessPath(BUNDLED_MODEL);
+    const bytes = readFileSync(path);
+    expect(bytes.length).toBeLessThanOrEqual(450_000);
+    const { entries } = readGuesses(path, { vocabSize: 2048, tokenizer: sha256(readFileSync(TOKENIZER)) });
+    const card = readFileSync(join(ROOT, "models", "README.md"), "utf8");
+    expect(card).toContain(`${bytes.length.toLocaleString("en-US")} bytes, sha256 \`${sha256(bytes)}\``);
+    expect(card).toContain(`${(entries.length / 4).toLocaleString("en-US")} contexts`);
+    const { lookahead, promptTokens, tokens } = await told({ lookahead: 3 });
+    expect(lookahead?.tokensPerPass).toBeGreaterThan(1.4);
+    expect(lookahead?.accepted).toBeLessThan(tokens.length - promptTokens.length);
+    expect((await told({ lookahead: "off" })).lookahead).toBeUndefined();
+    expect((await told({ lookahead: 3, guesses: null })).lookahead?.tokensPerPass).toBeLessThan(1.4);
   });
 
   it("are taken in silence when they fit, and when there are none", async () => {

@@ -112,19 +112,22 @@ export async function confirm(question: string, signal: AbortSignal): Promise<bo
  */
 export class TextOutput {
   private readonly wrap: WordWrap | undefined;
+  private readonly paint: (text: string) => string;
 
-  constructor() {
+  /** @param paint is given what is printed, when the lines are broken */
+  constructor(paint = (text: string) => text) {
+    this.paint = paint;
     const { isTTY, columns } = process.stdout;
     if (isTTY && columns > 0) this.wrap = new WordWrap(() => process.stdout.columns || columns);
   }
 
   print(text: string | Uint8Array): Promise<void> {
-    return print(typeof text === "string" ? (this.wrap?.push(text) ?? text) : text);
+    return print(typeof text === "string" ? this.paint(this.wrap?.push(text) ?? text) : text);
   }
 
   /** Print what waits for the rest of its word, and then `text`. */
   end(text = ""): Promise<void> {
-    return print(this.wrap ? this.wrap.push(text) + this.wrap.end() : text);
+    return print(this.paint(this.wrap ? this.wrap.push(text) + this.wrap.end() : text));
   }
 }
 

@@ -61,6 +61,7 @@ function program(): Command {
         "with --json: what anybody needs to verify the story; logits: and its numbers",
       ).choices(["tokens", "logits"]),
     )
+    .option("--show-guesses", "colour the tokens that were guessed ahead, and say how many a pass brought")
     .option("--compat", "exactly run.c's bytes, its 256 positions, and BOS alone as the end")
     .option("--ignore-eos", "go on after the end of the story, up to -n")
     .option("--escape", "in texts, turn \\n, \\t, \\\\ and \\u{...} into characters")
@@ -96,6 +97,7 @@ async function tellOrChat(model: string | undefined, flags: StoryFlags, command:
   if (flags.compat && (stories > 1 || mode === "chat")) refuse("--compat goes with a single story");
   if (flags.receipt && !flags.json) refuse("--receipt goes with --json");
   if (flags.logprobs !== undefined && stories > 1 && !flags.json) refuse("--logprobs with --stories needs --json");
+  if (flags.showGuesses && (stories > 1 || mode === "chat")) refuse("--show-guesses goes with a single story");
   if (best > 1 && stories > 1) refuse("--best tells one story and does not go with --stories");
   if (flags.escape && flags.prompt && flags.prompt !== "-") flags.prompt = withoutEscapes(flags.prompt);
   if (flags.escape && flags.system) flags.system = withoutEscapes(flags.system);

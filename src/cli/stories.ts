@@ -2,7 +2,7 @@
  * llama2 -N: many stories at once.
  */
 import { nextSeed, type Token } from "../generateOptions.ts";
-import { type Generation, type Timings, tokensOf } from "../generation.ts";
+import { type Generation, type LookaheadCounts, lookaheadOf, type Timings, tokensOf } from "../generation.ts";
 import type { Model } from "../model.ts";
 import { endProgress, print, showProgress, TextOutput } from "./io.ts";
 import type { StoryJson, Told } from "./storyJson.ts";
@@ -30,6 +30,7 @@ export async function printStories(
       printed: 0,
       finishReason: undefined as "stop" | "length" | undefined,
       timings: undefined as Timings | undefined,
+      lookahead: undefined as LookaheadCounts | undefined,
       ended: false,
     };
   });
@@ -44,7 +45,7 @@ export async function printStories(
   let current = 0;
   try {
     for await (const part of generation.stories(seeds)) {
-      const { sequence: k, tokens, text, ended, timings } = part;
+      const { sequence: k, tokens, text, ended, timings, ahead } = part;
       const story = stories[k];
       story.logprobs?.push(...tokensOf(part, story.tokens.length));
       story.tokens.push(...tokens);
@@ -52,6 +53,7 @@ export async function printStories(
       if (ended) {
         story.ended = true;
         if (ended !== "failed") story.finishReason = ended;
+        story.lookahead = lookaheadOf(ahead);
         if (timings) story.timings = { loadMs: model.loadMs, ...timings };
         done++;
         if (silent) showProgress(`${done} of ${count} stories `);

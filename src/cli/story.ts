@@ -5,6 +5,7 @@ import { promptText } from "../files/text.ts";
 import type { Generation } from "../generation.ts";
 import type { Model } from "../model.ts";
 import { BOS, RunCStream } from "../text.ts";
+import { GuessColours, painted, showsColours } from "./guessColours.ts";
 import { endProgress, Interrupted, print, readStdin, STDIN, showProgress, TextOutput, tell } from "./io.ts";
 import { openModel } from "./model.ts";
 import type { MachineFlags } from "./options.ts";
@@ -30,6 +31,7 @@ export interface StoryFlags extends MachineFlags {
   quiet?: boolean;
   logprobs?: number;
   receipt?: "tokens" | "logits";
+  showGuesses?: boolean;
 }
 
 export async function story(path: string | undefined, flags: StoryFlags, signal: AbortSignal): Promise<void> {
@@ -53,6 +55,7 @@ export async function story(path: string | undefined, flags: StoryFlags, signal:
     const { candidates } = generation;
     if (candidates) tell(`the best of ${candidates.length}: seed ${generation.seed}`);
     tellSpeed(generation);
+    if (flags.showGuesses) tellGuesses(generation);
   } finally {
     await model.dispose();
   }
@@ -83,22 +86,29 @@ function cutPrompt(model: Model, prompt: string | Uint8Array, steps: number) {
 }
 
 /** Stream the story, prompt included, and end it with a newline, as run.c does. With --best it comes all at once. */
-async function printText(model: Model, generation: Generation, { compat = false, best }: StoryFlags): Promise<void> {
+async function printText(
+  model: Model,
+  generation: Generation,
+  { compat = false, best, showGuesses }: StoryFlags,
+): Promise<void> {
   const [first, ...prompt] = generation.promptTokens;
   const runC = new RunCStream(model.tokenizer.vocabulary, first);
-  const out = new TextOutput();
+  const colours =
+    showGuesses && !compat && best === 1 && showsColours() ? new GuessColours(model, generation) : undefined;
+  const out = new TextOutput(colours && painted);
   const bytesOf = (tokens: readonly number[]) => Buffer.concat(tokens.map((token) => runC.push(token)));
   let begun = best === 1;
   try {
     if (compat && begun) await out.print(bytesOf(prompt));
-    for await (const { text, tokens } of generation.slices()) {
+    for await (const part of generation.slices()) {
       if (!begun) endProgress();
       const isPrompt = !begun; // the prompt comes with the story that was chosen
       begun = true;
-      await out.print(compat ? bytesOf(isPrompt ? [...prompt, ...tokens] : tokens) : text);
+      if (compat) await out.print(bytesOf(isPrompt ? [...prompt, ...part.tokens] : part.tokens));
+      else await out.print(colours?.push(part) ?? part.text);
     }
   } finally {
-    if (begun) await out.end("\n");
+    if (begun) await out.end(`${colours?.end() ?? ""}\n`);
     else endProgress();
   }
 }
@@ -137,4 +147,12 @@ export function tellSeed(asked: bigint, used: bigint): void {
 /** run.c's report. */
 function tellSpeed({ timings }: Generation): void {
   if (timings && timings.tokensPerSecond > 0) tell(`achieved tok/s: ${timings.tokensPerSecond.toFixed(6)}`);
+}
+
+function tellGuesses({ lookahead }: Generation): void {
+  if (lookahead) {
+    const { passes, guessed, accepted, tokensPerPass } = lookahead;
+    const right = `${accepted} of ${guessed} guesses were right`;
+    tell(`tokens a pass: ${tokensPerPass.toFixed(2)} (${passes + accepted} in ${passes} passes; ${right})`);
+  } else tell("nothing was guessed ahead");
 }

@@ -2,7 +2,7 @@
  * A story as the JSON object that --json prints.
  */
 import type { Token } from "../generateOptions.ts";
-import type { BestCandidate, Generation, Timings } from "../generation.ts";
+import type { BestCandidate, Generation, LookaheadCounts, Timings } from "../generation.ts";
 import type { Model } from "../model.ts";
 import type { Receipt } from "../receipt.ts";
 import { TextStream } from "../text.ts";
@@ -17,6 +17,7 @@ export interface Told {
   /** Absent: it was cancelled. */
   finishReason?: "stop" | "length" | "cancelled" | undefined;
   timings?: Timings | undefined;
+  lookahead?: LookaheadCounts | undefined;
   candidates?: readonly BestCandidate[] | undefined;
   logprobs?: readonly Token[] | undefined;
   receipt?: Receipt | undefined;
@@ -36,7 +37,7 @@ export function storyJson(
   const stream = new TextStream(model.tokenizer.vocabulary, promptTokens[0]);
   const pieces = promptTokens.slice(1).map((token) => stream.push(token));
   const prompt = pieces.join("") + stream.end();
-  return ({ tokens, text, seed, finishReason = "cancelled", timings, candidates, logprobs, receipt }) => {
+  return ({ tokens, text, seed, finishReason = "cancelled", timings, lookahead, candidates, logprobs, receipt }) => {
     const story = {
       version,
       model: info,
@@ -53,6 +54,7 @@ export function storyJson(
       finishReason,
       timings,
       peakBytes: process.resourceUsage().maxRSS * 1024,
+      lookahead,
       best: candidates?.map(({ seed, ...candidate }) => ({ seed: `${seed}`, ...candidate })),
       logprobs: logprobs?.map((token) => tokenJson(model.tokenizer, token)),
       receipt,

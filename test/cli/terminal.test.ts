@@ -35,6 +35,21 @@ describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
     }
   });
 
+  it("with --show-guesses what was guessed is in colour, and lines break as without", async () => {
+    const plain = onTerminal(40, flags);
+    const shown = `${flags} --show-guesses --lookahead 3`;
+    const seen = onTerminal(40, shown);
+    const [on, off] = ["\x1b[36m", "\x1b[39m"];
+    expect(seen.split(on).length).toBeGreaterThan(5);
+    expect(seen.split(off).length).toBe(seen.split(on).length);
+    expect(seen.lastIndexOf(off)).toBeGreaterThan(seen.lastIndexOf(on));
+    expect(seen.replaceAll(on, "").replaceAll(off, "")).toBe(plain);
+    expect(onTerminal(40, shown, "", "TERM=xterm NO_COLOR=1")).toBe(plain);
+    expect(onTerminal(40, shown, "", "TERM=dumb")).toBe(plain);
+    const { stdout } = await llama2(["--quiet", "-s", "3", "-n", "120", "-i", "One day", "--show-guesses"]);
+    expect(inWords(stdout.toString())).toBe(inWords(plain));
+  });
+
   it("with --compat no line is broken", async () => {
     const { stdout } = await llama2(["--compat", "--quiet", "-s", "3", "-n", "120"]);
     expect(onTerminal(20, "--compat --quiet -s 3 -n 120")).toBe(stdout.toString());
