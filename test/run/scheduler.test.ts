@@ -185,7 +185,7 @@ describe("what goes wrong", () => {
 describe("reports", () => {
   it("do not become more seldom by requests that wait", () => {
     const { scheduler } = driven({}, 2).scheduler;
-    for (let id = 0; id < 100; id++) scheduler.add(id, [request(prompt(5), 40)]);
+    for (let id = 0; id < 100; id++) scheduler.add(id, [request(prompt(5, id + 1), 40)]);
     scheduler.step();
     expect(scheduler.reporting).toBe(2);
   });
