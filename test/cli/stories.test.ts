@@ -16,10 +16,11 @@ describe("-N", () => {
     const { stdout } = await llama2(["-N", "2", "-s", "5", "-n", "20", "--json"]);
     const lines = stdout.toString().trimEnd().split("\n");
     const alone = await llama2(["-s", "6", "-n", "20", "--json"]);
-    const { timings, peakBytes, ...story } = JSON.parse(alone.stdout.toString());
+    const { timings, peakBytes, lookahead, ...story } = JSON.parse(alone.stdout.toString());
     expect(lines.length).toBe(2);
     const second = JSON.parse(lines[1]);
     expect(second).toMatchObject(story);
+    expect(Object.keys(second.lookahead)).toEqual(Object.keys(lookahead));
     expect(Object.keys(second)).toEqual(Object.keys(JSON.parse(alone.stdout.toString())));
     expect(Object.keys(second.timings).sort()).toEqual(Object.keys(timings).sort());
     expect(second.peakBytes).toBeGreaterThan(peakBytes / 2);

@@ -163,7 +163,8 @@ describe("--json", () => {
   it("is one object, with the speed on stderr", async () => {
     const c = cases[0];
     const { stdout, stderr } = await llama2(["--json", "-t", "0", "-s", "1", "-n", "256"]);
-    const { timings, ...story } = JSON.parse(stdout.toString());
+    const { timings, lookahead, ...story } = JSON.parse(stdout.toString());
+    expect(Object.keys(lookahead)).toEqual(["passes", "guessed", "accepted", "tokensPerPass"]);
     expect(story).toEqual({
       version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
       model: {
