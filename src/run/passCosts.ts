@@ -8,19 +8,17 @@ const WIDTHS = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 
 const AGEING = 0.0005;
 /** After so many passes it is unknown again: the machine may have been busy, or the code cold. */
 const FORGOTTEN = 1000;
+/** The machine may hold up a pass: a cost is believed after so many, of which the fastest counts. */
+const TRIES = 3;
 /** A pass twice as wide as any known is thought to cost so much more: little, so that it is tried. */
 const UNKNOWN = 0.15;
-/** The machine may have held up a pass: at most so many times what was thought is believed. */
+/** And of one that took longer than was known, at most so many times as much is believed. */
 const HELD_UP = 2;
 
-/**
- * A duration as it was known after `samples`, and with one more: what is shorter counts for half, what is longer for
- * less the more is known. 0: unknown.
- */
-export function steadied(known: number, ms: number, samples = 8): number {
+/** A duration as it was known, 0 if it was not, and with one more sample: what is shorter counts for more. */
+export function steadied(known: number, ms: number): number {
   if (known === 0) return ms;
-  if (ms < known) return (known + ms) / 2;
-  return known + (Math.min(ms, HELD_UP * known) - known) / Math.min(8, samples + 1);
+  return ms < known ? (known + ms) / 2 : known + (Math.min(ms, HELD_UP * known) - known) / 8;
 }
 
 export class PassCosts {
@@ -32,9 +30,11 @@ export class PassCosts {
   /** A pass of `rows` tokens took `ms`. */
   note(rows: number, ms: number): void {
     const width = widthOf(rows);
-    if (!this.isKnown(width)) this.samples[width] = 0;
-    const known = this.samples[width] > 0 ? this.ms[width] : this.of(rows);
-    this.ms[width] = steadied(known, ms, this.samples[width]++);
+    if (this.passes - this.when[width] >= FORGOTTEN) this.samples[width] = 0;
+    const known = this.ms[width];
+    const samples = ++this.samples[width];
+    if (samples > TRIES) this.ms[width] = steadied(known, ms);
+    else this.ms[width] = samples === 1 ? ms : Math.min(known, ms);
     this.passes++;
     this.when[width] = this.passes;
   }
@@ -61,7 +61,7 @@ export class PassCosts {
   }
 
   private isKnown(width: number): boolean {
-    return this.samples[width] > 0 && this.passes - this.when[width] < FORGOTTEN;
+    return this.samples[width] >= TRIES && this.passes - this.when[width] < FORGOTTEN;
   }
 
   private aged(width: number): number {
