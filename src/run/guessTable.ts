@@ -1,6 +1,5 @@
 /*
- * What usually comes next: for contexts of the last one to eight tokens, the token that followed most often. It answers
- * for the longest context that it knows.
+ * What usually comes next: for contexts of the last one to eight tokens, the token that followed most often.
  *
  * A model of 260 thousand numbers makes a token in 45 microseconds and guessing may cost a few hundredths of that, so all
  * lies in one array of integers without objects: a place holds a context's hash in two parts, a token, and how often it
@@ -45,19 +44,26 @@ export class GuessTable {
     return this.count;
   }
 
-  /** What came most often after the last tokens of tokens[0 .. end), by the longest context that is known; -1: nothing. */
+  /**
+   * What came most often after the last tokens of tokens[0 .. end), by the longest context that is known; -1: nothing.
+   * One that was seen once gives way to the next shorter, if that was seen oftener: it says more.
+   */
   find(tokens: ArrayLike<number>, end: number): number {
-    for (let length = this.walk(tokens, end); length > 0; length--) {
-      const at = this.at(this.low[length - 1], this.high[length - 1]);
-      if (at >= 0) {
-        this.matched = length;
-        this.times = this.places[at + 3];
-        return this.places[at + 2];
-      }
-    }
+    let found = -1;
     this.matched = 0;
     this.times = 0;
-    return -1;
+    for (let length = this.walk(tokens, end); length > 0; length--) {
+      const at = this.at(this.low[length - 1], this.high[length - 1]);
+      if (at < 0) continue;
+      const times = this.places[at + 3];
+      if (found < 0 || times > 1) {
+        found = at;
+        this.matched = length;
+        this.times = times;
+      }
+      if (times > 1 || this.matched > length) break;
+    }
+    return found < 0 ? -1 : this.places[found + 2];
   }
 
   /**

@@ -21,8 +21,13 @@ class Oracle {
 
   find(tokens: readonly number[], end: number) {
     const keys = this.keys(tokens, end);
-    const matched = keys.findLastIndex((key) => this.contexts.has(key)) + 1;
-    return { matched, ...(this.contexts.get(keys[matched - 1]) ?? { token: -1, times: 0 }) };
+    const known = keys.flatMap((key, i) => ({
+      matched: i + 1,
+      ...(this.contexts.get(key) ?? { token: -1, times: 0 }),
+    }));
+    const [longest, shorter] = known.filter(({ times }) => times > 0).reverse();
+    if (longest?.times === 1 && shorter?.times > 1) return shorter;
+    return longest ?? { matched: 0, token: -1, times: 0 };
   }
 
   learn(tokens: readonly number[], at: number): void {
