@@ -182,10 +182,10 @@ function newPlaces(places: number): Int32Array {
 
 /**
  * The two parts of the hash of a context that has one more token, which is older than all others. None: 0.
- * 40 bits tell contexts apart well enough, and a file of them packs into half of what 64 would take.
+ * 36 bits tell contexts apart well enough, and a file of them packs into half of what 64 would take.
  */
 export function hashLow(low: number, token: number): number {
   const hash = Math.imul(low ^ (token + 1), 0x2c1b3c6d);
   return hash ^ (hash >>> 15);
 }
-export const hashHigh = (high: number, token: number): number => Math.imul(high + token + 1, 0x297a2d39) >>> 24;
+export const hashHigh = (high: number, token: number): number => Math.imul(high + token + 1, 0x297a2d39) >>> 28;
