@@ -270,16 +270,36 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
+  const serious = async (page: Page) => {
+    await page.evaluate(`${axe()}; undefined`);
+    const violations = await page.evaluate<{ id: string; impact: string; nodes: string[] }[]>(
+      `axe.run().then(({ violations }) => violations.map(({ id, impact, nodes }) => ({ id, impact, nodes: nodes.map((n) => n.html.slice(0, 120)) })))`,
+    );
+    return violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+  };
+
+  it("axe finds nothing serious where a stop is asked about, is part of another page, has more contrast or a box open", async () => {
+    for (const place of ["ask=1&stop=7", "embed=1&stop=18&cell=3", "contrast=more&theme=dark&stop=24"]) {
+      const page = await study.open(place);
+      expect({ place, found: await serious(page) }).toEqual({ place, found: [] });
+      await page.close();
+    }
+    const page = await study.open("stop=18");
+    await page.setViewportSize({ width: 390, height: 844 });
+    for (const opener of ["#share", "#why .term"]) {
+      await page.locator(opener).first().click();
+      expect({ opener, found: await serious(page) }).toEqual({ opener, found: [] });
+      await page.keyboard.press("Escape");
+    }
+    await page.close();
+  });
+
   it.each(["step", "attention", "rope", "sampler", "compare"])(
     "axe finds nothing serious on the screen %s, light and dark",
     async (view) => {
       for (const theme of ["light", "dark"]) {
         const page = await study.open(`view=${view}&theme=${theme}&stop=7&cell=1&tour=${view === "step" ? 3 : 0}`);
-        await page.evaluate(`${axe()}; undefined`);
-        const violations = await page.evaluate<{ id: string; impact: string; nodes: string[] }[]>(
-          `axe.run().then(({ violations }) => violations.map(({ id, impact, nodes }) => ({ id, impact, nodes: nodes.map((n) => n.html.slice(0, 120)) })))`,
-        );
-        expect(violations.filter(({ impact }) => impact === "serious" || impact === "critical")).toEqual([]);
+        expect(await serious(page)).toEqual([]);
         await page.close();
       }
     },
