@@ -5,6 +5,7 @@ import { lensAt, residualsOf } from "../src/trace/lens.ts";
 import type { TracedRun } from "../src/trace/run.ts";
 import { indexOf, type Place } from "../src/trace/stops.ts";
 import { app, config, logitsAt, softmax } from "./app.ts";
+import { breathe } from "./dom.ts";
 import { state } from "./state.ts";
 
 export interface Guess {
@@ -18,31 +19,49 @@ export interface Guess {
   rank: number;
 }
 
+/** What is known of each run, by position: as many guesses as have been asked for, in order. */
 const known = new WeakMap<TracedRun, Map<number, Guess[]>>();
 
 /** The guesses at a position, after each residual. */
 export function guesses(pos = state.pos): Guess[] {
+  const found = begun(pos);
+  while (another(found, pos));
+  return found;
+}
+
+/** Compute the guesses at a position before they are asked for, a little at a time. */
+export async function prepareGuesses(pos: number, isWanted: () => boolean): Promise<void> {
+  const found = begun(pos);
+  do await breathe();
+  while (isWanted() && another(found, pos));
+}
+
+function begun(pos: number): Guess[] {
   const { run } = app.story;
   const ofRun = known.get(run) ?? new Map<number, Guess[]>();
   known.set(run, ofRun);
-  const found = ofRun.get(pos) ?? compute(run, pos);
+  const found = ofRun.get(pos) ?? [];
   ofRun.set(pos, found);
   return found;
 }
 
-function compute(run: TracedRun, pos: number): Guess[] {
+/** Add the next guess; false if there are all. */
+function another(found: Guess[], pos: number): boolean {
+  const all = residualsOf(config().nLayers);
+  const place = all[found.length];
+  if (!place) return false;
   const final = topTwo(logitsAt(pos))[0];
-  return residualsOf(config().nLayers).map((place) => {
-    const logits = lensAt(run, pos, place);
-    const probs = softmax(logits);
-    const tokens = topTwo(logits);
-    let rank = 1;
-    for (let token = 0; token < logits.length; token++) {
-      if (logits[token] > logits[final] || (logits[token] === logits[final] && token < final)) rank++;
-    }
-    const index = indexOf(place, config().nLayers);
-    return { place, index, tokens, shares: [probs[tokens[0]], probs[tokens[1]]], rank };
-  });
+  const isLast = found.length === all.length - 1; // after the last residual the lens shows the model's own logits
+  const logits = isLast ? logitsAt(pos) : lensAt(app.story.run, pos, place);
+  const probs = softmax(logits);
+  const tokens = topTwo(logits);
+  let rank = 1;
+  for (let token = 0; token < logits.length; token++) {
+    if (logits[token] > logits[final] || (logits[token] === logits[final] && token < final)) rank++;
+  }
+  const index = indexOf(place, config().nLayers);
+  found.push({ place, index, tokens, shares: [probs[tokens[0]], probs[tokens[1]]], rank });
+  return true;
 }
 
 /** The tokens with the two highest logits; of equal ones the lower first. */

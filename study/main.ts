@@ -11,7 +11,7 @@ import { readPalette } from "./draw.ts";
 import { dropped, listenToExports, receive, say } from "./files.ts";
 import { listenToGlossary } from "./glossary.ts";
 import { whyAll } from "./how.ts";
-import { guesses } from "./lens.ts";
+import { prepareGuesses } from "./lens.ts";
 import { NO_OTHER, OTHER, otherTelling } from "./other.ts";
 import { drawPredict, forgetAnswers, listenToPredict, togglePredict } from "./predict.ts";
 import { drawRope, listenToRope } from "./rope.ts";
@@ -170,20 +170,23 @@ function draw(): void {
 }
 let isPainted = false;
 
-/** While nobody asks for anything, compute what the next token needs. */
+let isPreparing = false;
+
+/** Compute what the next token needs between the steps, a little at a time. */
 function prepare(): void {
-  const { story } = app;
-  const pos = state.pos + 1;
-  if (pos >= story.run.tokens.length || preparing) return;
-  preparing = true;
-  setTimeout(() => {
-    preparing = false;
-    if (story !== app.story || pos !== state.pos + 1) return;
-    story.run.at(pos);
-    guesses(pos);
-  }, 100);
+  if (isPreparing) return;
+  isPreparing = true;
+  setTimeout(async () => {
+    const { story } = app;
+    const pos = state.pos + 1;
+    const isWanted = () => story === app.story && pos === state.pos + 1;
+    if (pos < story.run.tokens.length) {
+      story.run.at(pos);
+      await prepareGuesses(pos, isWanted);
+    }
+    isPreparing = false;
+  }, 50);
 }
-let preparing = false;
 
 const KEYS: Record<string, () => void> = {
   n: () => next(1),

@@ -52,6 +52,7 @@ function folderOf(name: string, files: readonly NamedBytes[]): Files {
  */
 export async function openModel(model: NamedBytes, tokenizer: NamedBytes | undefined): Promise<Session> {
   const { name } = model;
+  const hash = sha256(model.bytes); // the browser hashes beside the rest
   const files = filesOf(name, model.bytes);
   const source = await open(files);
   const { vocabSize } = source.config;
@@ -61,7 +62,7 @@ export async function openModel(model: NamedBytes, tokenizer: NamedBytes | undef
   if (!found) throw new MissingTokenizer(name, vocabSize);
   const { tokenizer: fitting } = fitted(tokenizer?.name ?? name, found, vocabSize);
   const traced = await TracedModel.load(name.replace(/\.\w+$/, ""), source, fitting);
-  return { model: traced, files, sha256: await sha256(model.bytes), places: placesOf(traced.config.nLayers) };
+  return { model: traced, files, sha256: await hash, places: placesOf(traced.config.nLayers) };
 }
 
 /**
