@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { explain } from "../../src/trace/explain.ts";
+import { lensAt, residualsOf } from "../../src/trace/lens.ts";
 import { openTrace } from "../../src/trace/open.ts";
 import { hasChromium, needsChromium } from "../helpers/chromium.ts";
 import { type GenerateCase, golden, hasShared, needsShared, ROOT, sha256, sharedFile } from "../helpers/golden.ts";
@@ -95,6 +96,29 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     }
     expect(kinds.filter((verdict) => !verdict.includes("to the last bit what the run stored"))).toEqual([]);
     expect(kinds.length).toBe(19);
+    await page.close();
+  });
+
+  it("counts the bytes of the KV cache, and shows what the model would say after each residual", async () => {
+    const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&pos=5&stop=4`);
+    const { nLayers, nKvHeads, nHeads, dim, seqLen, vocabSize } = model.config;
+    const row = 2 * nLayers * (dim / nHeads) * nKvHeads * 4;
+    const bytes = (count: number) => count.toLocaleString("en-US");
+    expect(await text(page, "#bytes")).toBe(`${bytes(6 * row)} of ${bytes(seqLen * row)} bytes`);
+    const run = model.run(PROMPT);
+    const ranked = (logits: Float32Array) =>
+      Array.from({ length: vocabSize }, (_, token) => token).sort((a, b) => logits[b] - logits[a] || a - b);
+    const [final] = ranked(run.values(5, { id: "logits", layer: -1 }));
+    const expected = residualsOf(nLayers).map((place) => {
+      const order = ranked(lensAt(run, 5, place));
+      return [model.piece(order[0]).trim(), `${order.indexOf(final) + 1}`];
+    });
+    await page.keyboard.press("["); // what was prepared for this position is what is shown
+    await page.keyboard.press("]");
+    const rows = await page.evaluate<string[][]>(
+      `[...document.querySelectorAll("#lens tbody tr")].map(({ cells }) => [cells[1].firstChild.textContent, cells[3].textContent])`,
+    );
+    expect(rows).toEqual(expected);
     await page.close();
   });
 
