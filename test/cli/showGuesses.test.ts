@@ -2,6 +2,10 @@
  * What a story says of the tokens that were guessed ahead. (In colour: terminal.test.ts.)
  */
 import { describe, expect, it } from "vitest";
+import { GuessColours, painted } from "../../src/cli/guessColours.ts";
+import type { Generation } from "../../src/generation.ts";
+import type { Model } from "../../src/model.ts";
+import { loadTokenizer } from "../../src/tokens.ts";
 import { llama2 } from "../helpers/cli.ts";
 
 const FLAGS = ["-s", "7", "-n", "120"];
@@ -40,6 +44,20 @@ describe("guesses of a story", () => {
     expect(shown.stderr).toMatch(/^tokens a pass: [1-4]\.\d\d \(\d+ in \d+ passes; \d+ of \d+ guesses were right\)$/m);
     const off = await llama2([...FLAGS, "--show-guesses", "--lookahead", "off"]);
     expect(off.stderr).toContain("nothing was guessed ahead\n");
+  });
+
+  it("are coloured one by one, and the colour ends with the text", async () => {
+    const tokenizer = await loadTokenizer();
+    const tokens = tokenizer.encode("One day a bird sang");
+    const colours = new GuessColours(
+      { tokenizer } as Model,
+      { promptTokens: tokens.slice(0, 2) } as unknown as Generation,
+    );
+    const text =
+      colours.push({ sequence: 0, text: "One", tokens: [] }) +
+      colours.push({ sequence: 0, text: "", tokens: tokens.slice(2), guessed: [0, 1, 3] }) +
+      colours.end();
+    expect(painted(text)).toBe("One\x1b[36m day a\x1b[39m bird\x1b[36m sang\x1b[39m");
   });
 
   it.each([[["-N", "2"]], [["-m", "chat"]]])("--show-guesses does not go with %j", async (flags) => {
