@@ -14,6 +14,7 @@ import {
 import { buildSampler } from "./llama2/sampler.ts";
 import type { Tokenizer } from "./llama2/tokenizer.ts";
 import type { Config } from "./llama2/transformer.ts";
+import { type LookaheadCounts, lookaheadOf, totalOf } from "./lookaheadCounts.ts";
 import type { Client } from "./run/client.ts";
 import { revive } from "./run/failure.ts";
 import type { GuessCounts, Sampling, SequenceRequest, Slice, Timings } from "./run/protocol.ts";
@@ -37,12 +38,6 @@ export interface BestCandidate {
 export interface Chunk {
   text: string;
   tokens: Token[];
-}
-
-/** What guessing ahead brought. */
-export interface LookaheadCounts extends GuessCounts {
-  /** How many tokens a pass over the weights brought. */
-  tokensPerPass: number;
 }
 
 /** How many tokens there are. */
@@ -369,22 +364,6 @@ const NO_TOKENIZER = "this model was loaded without a tokenizer";
  */
 export function tokensOf({ tokens, logprobs = [], details = [] }: Slice, first: number): Token[] {
   return logprobs.map((logprob, i) => ({ id: tokens[i], position: first + i, logprob, ...details[i] }));
-}
-
-/** @internal */
-export function lookaheadOf(counts: GuessCounts | undefined): LookaheadCounts | undefined {
-  if (!counts || counts.passes === 0) return undefined;
-  return { ...counts, tokensPerPass: (counts.passes + counts.accepted) / counts.passes };
-}
-
-function totalOf(all: readonly GuessCounts[]): GuessCounts {
-  const total = { passes: 0, guessed: 0, accepted: 0 };
-  for (const { passes, guessed, accepted } of Object.values(all)) {
-    total.passes += passes;
-    total.guessed += guessed;
-    total.accepted += accepted;
-  }
-  return total;
 }
 
 /** A whole text of several. */

@@ -2,7 +2,8 @@
  * llama2 -N: many stories at once.
  */
 import { nextSeed, type Token } from "../generateOptions.ts";
-import { type Generation, type LookaheadCounts, lookaheadOf, type Timings, tokensOf } from "../generation.ts";
+import { type Generation, type Timings, tokensOf } from "../generation.ts";
+import { type LookaheadCounts, lookaheadOf } from "../lookaheadCounts.ts";
 import type { Model } from "../model.ts";
 import { endProgress, print, showProgress, TextOutput } from "./io.ts";
 import type { StoryJson, Told } from "./storyJson.ts";

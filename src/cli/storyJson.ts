@@ -2,7 +2,8 @@
  * A story as the JSON object that --json prints.
  */
 import type { Token } from "../generateOptions.ts";
-import type { BestCandidate, Generation, LookaheadCounts, Timings } from "../generation.ts";
+import type { BestCandidate, Generation, Timings } from "../generation.ts";
+import type { LookaheadCounts } from "../lookaheadCounts.ts";
 import type { Model } from "../model.ts";
 import type { Receipt } from "../receipt.ts";
 import { TextStream } from "../text.ts";
