@@ -26,6 +26,7 @@ const { values } = parseArgs({
     backends: { type: "string", default: "cpu,wasm" },
     threads: { type: "string", default: "1,2" },
     rounds: { type: "string", default: "9" },
+    note: { type: "string" },
     out: { type: "string" },
   },
 });
@@ -88,6 +89,7 @@ for (const name of values.backends.split(",")) {
 const models = values.model.map((text) => `--model ${text.split("=")[0]}=${basename(text)}`).join(" ");
 const command = `node bench/passes.mjs ${models} --backends ${values.backends} --threads ${values.threads} --rounds ${rounds}`;
 const out = values.out ?? join(root, "bench", "results", `passes-${date.slice(0, 19).replaceAll(":", "")}.json`);
-const result = { date, commit: commit(), machine, node: process.version, command, position: POSITION, rounds, figures };
+const about = { date, commit: commit(), machine, node: process.version, command, note: values.note };
+const result = { ...about, position: POSITION, rounds, figures };
 writeFileSync(out, `${JSON.stringify(result, null, 2)}\n`);
 console.log(relative(process.cwd(), out));
