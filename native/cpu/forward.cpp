@@ -18,7 +18,7 @@
 namespace llama2 {
 
 /* So few vectors are multiplied as they stand: interleaving them takes a barrier, and gains nothing. */
-constexpr int kFew = 4;
+constexpr int kFew = 8;
 
 /* One thread's part in one forward pass. */
 class Transformer::Pass {
