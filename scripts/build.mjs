@@ -16,6 +16,7 @@ const dist = product("dist", [
   "scripts/build.mjs",
   "scripts/build-browser.mjs",
   "scripts/build-charts.mjs",
+  "scripts/build-cli.mjs",
   "scripts/build-study.mjs",
   "scripts/build-trace.mjs",
   "scripts/build-wasm.mjs",
@@ -43,6 +44,8 @@ async function build() {
   await buildCharts();
   const { buildWorker } = await import("./build-worker.mjs");
   await buildWorker();
+  const { buildCli } = await import("./build-cli.mjs");
+  await buildCli();
   const { buildStudy } = await import("./build-study.mjs");
   await buildStudy();
   dist.markFresh();
