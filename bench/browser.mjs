@@ -47,7 +47,7 @@ const PAGE = `<!doctype html><title>bench</title><script type="module">
   import { loadModel } from "/llama2/index.js";
   const post = (path, body) => fetch(path, { method: "POST", body: JSON.stringify(body) });
   try {
-    const model = await loadModel("/model.bin", { tokenizer: "/tokenizer.bin", backend: "wasm" });
+    const model = await loadModel("/model.bin", { tokenizer: "/tokenizer.bin", backend: "wasm", lookahead: "off" });
     const tell = ${TELL};
     for (;;) await post("/done", await tell(model, await (await fetch("/task")).json()));
   } catch (error) {
@@ -117,7 +117,7 @@ async function openPage(model, tokenizer) {
 
 const task = { prompt: PROMPT, steps: Number(values.steps) };
 const rounds = Number(values.rounds);
-const model = await loadModel(values.model, { tokenizer: values.tokenizer, backend: "wasm", threads: 1 });
+const model = await loadModel(values.model, { tokenizer: values.tokenizer, backend: "wasm", threads: 1, lookahead: "off" });
 const tokenizer = values.tokenizer ?? join(values.model, "..", "tokenizer.bin");
 const page = await openPage(values.model, tokenizer);
 const tellHere = new Function(`return ${TELL}`)();

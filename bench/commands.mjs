@@ -42,7 +42,8 @@ export function reference(binary, threads, task) {
 
 /** @param {Task} task */
 export function llama2(backend, threads, task, ...more) {
-  const args = [LLAMA2, ...flags(task), "--backend", backend, "--threads", `${threads}`, ...more];
+  // token by token, as llama2.c: what guessing ahead brings is measured by lookahead.mjs
+  const args = [LLAMA2, ...flags(task), "--lookahead", "off", "--backend", backend, "--threads", `${threads}`, ...more];
   return execute(process.execPath, args);
 }
 

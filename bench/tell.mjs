@@ -6,7 +6,7 @@ import { loadModel } from "../dist/index.js";
 import { decode, safePrintf } from "../dist/llama2/tokenizer.js";
 
 const { path, tokenizer, prompt, steps, backend, threads, ms } = JSON.parse(process.argv[2]);
-const model = await loadModel(path, { tokenizer, backend, threads });
+const model = await loadModel(path, { tokenizer, backend, threads, lookahead: "off" });
 const end = performance.now() + ms;
 let stories = 0;
 let inverses = 0; // the sum of 1 / (tok/s); every story has the same number of tokens
