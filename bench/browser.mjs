@@ -117,7 +117,12 @@ async function openPage(model, tokenizer) {
 
 const task = { prompt: PROMPT, steps: Number(values.steps) };
 const rounds = Number(values.rounds);
-const model = await loadModel(values.model, { tokenizer: values.tokenizer, backend: "wasm", threads: 1, lookahead: "off" });
+const model = await loadModel(values.model, {
+  tokenizer: values.tokenizer,
+  backend: "wasm",
+  threads: 1,
+  lookahead: "off",
+});
 const tokenizer = values.tokenizer ?? join(values.model, "..", "tokenizer.bin");
 const page = await openPage(values.model, tokenizer);
 const tellHere = new Function(`return ${TELL}`)();
