@@ -1,5 +1,5 @@
 /*
- * Reading what `llama2 trace --json` has written, to compare it with a run. Runs in browsers.
+ * Reading what llama2 trace has written as JSON, to compare it with a run. Runs in browsers.
  */
 import { Llama2Error } from "../errors.ts";
 import type { Stop, Tensor } from "./run.ts";
@@ -20,7 +20,7 @@ export interface TraceFile {
  */
 export function readTrace(text: string, name: string): TraceFile {
   const refuse = (why: string): never => {
-    throw new Llama2Error("E_FORMAT", `${name} is not a trace: ${why}. llama2 trace --json writes one`);
+    throw new Llama2Error("E_FORMAT", `${name} is not a trace: ${why}. llama2 trace writes one, as JSON`);
   };
   let found: Partial<Record<keyof TraceFile, unknown>> | null;
   try {
