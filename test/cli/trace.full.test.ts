@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { unzipSync } from "fflate";
 import { describe, expect, it } from "vitest";
@@ -161,15 +161,16 @@ describe.concurrent("trace", () => {
 
 it("--diff ends with 1 where two backends differ beyond the tolerance, and names the first stop", async () => {
   const root = copyPackage(); // in which the traced v is off
-  const path = join(root, "dist", "trace", "forward.js");
-  const forward = readFileSync(path, "utf8").replace(
-    'stop("v", l, -1, s.v);',
-    's.v[3] *= 1 + 1e-6; stop("v", l, -1, s.v);',
-  );
-  writeFileSync(path, forward);
+  const stop = /(\w+)\(`v`,(\w+),-1,(\w+)\.v\)/; // stop("v", l, -1, s.v), minified
+  const cli = join(root, "dist", "cli");
+  const files = readdirSync(cli).map((name) => join(cli, name));
+  const traced = files.filter((path) => path.endsWith(".js") && stop.test(readFileSync(path, "utf8")));
+  expect(traced.length).toBe(1);
+  const code = readFileSync(traced[0], "utf8");
+  writeFileSync(traced[0], code.replace(stop, "($3.v[3]*=1+1e-6,$1(`v`,$2,-1,$3.v))"));
   const args = ["trace", "-i", "Once upon", "--diff", "ts,wasm"];
-  const { code, stdout, stderr } = await llama2(args, { root });
-  expect({ code, stderr }).toEqual({ code: 1, stderr: "llama2: ts and wasm differ at L0.v (E_NUMERIC)\n" });
+  const { code: status, stdout, stderr } = await llama2(args, { root });
+  expect({ code: status, stderr }).toEqual({ code: 1, stderr: "llama2: ts and wasm differ at L0.v (E_NUMERIC)\n" });
   expect(stdout.toString()).toContain("ts and wasm differ first at L0.v: 11 stops");
   const tolerant = await llama2([...args, "--tolerance", "1e-3"], { root });
   expect({ code: tolerant.code }).toEqual({ code: 0 });
