@@ -69,9 +69,9 @@ interface Record {
 /** Guesses below this chance are not worth a row, whatever rows cost. */
 const LEAST_CHANCE = 0.05;
 /** A wider pass has to promise so much more, since its promise is an estimate. */
-const MARGIN = 1.03;
+const MARGIN = 1.05;
 /** Where guessing brings nothing, it may take this share of the time to find out whether that has changed. */
-const IDLE_SHARE = 0.01;
+const IDLE_SHARE = 0.004;
 /** The first passes are slow, and would tell nothing of what passes cost. */
 const WARM_UP = 16;
 /** A record forgets: what it holds of so many guesses counts half from then on. */

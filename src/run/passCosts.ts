@@ -5,9 +5,9 @@
 /** Widths that are told apart. A pass of another counts for the next wider one. */
 const WIDTHS = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128];
 /** By this share a cost that is not measured again seems lower after each pass, until somebody tries it. */
-const AGEING = 0.0005;
+const AGEING = 0.0002;
 /** After so many passes it is unknown again: the machine may have been busy, or the code cold. */
-const FORGOTTEN = 1000;
+const FORGOTTEN = 3000;
 /** The machine may hold up a pass: a cost is believed after so many, of which the fastest counts. */
 const TRIES = 3;
 /** A pass twice as wide as any known is thought to cost so much more: little, so that it is tried. */
