@@ -240,5 +240,5 @@ const kind = values.compare ? "lookahead-compare" : "lookahead";
 const out = values.out ?? join(root, "bench", "results", `${kind}-${date}.json`);
 writeFileSync(
   out,
-  `${JSON.stringify({ commit, machine, node: process.version, command: process.argv.slice(2).join(" "), rows }, null, 1)}\n`,
+  `${JSON.stringify({ commit: commit(), machine, node: process.version, command: process.argv.slice(2).join(" "), rows }, null, 1)}\n`,
 );
