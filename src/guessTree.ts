@@ -1,22 +1,22 @@
 /*
  * Which contexts are worth a place in a table of guesses.
  *
- * All contexts of some stories are a tree: below "a" are "was a", "there was a", and so on. A context earns its place by
- * the tokens that it guesses and the next shorter one does not. So the longest are judged first; what one that is
- * dropped was good for falls to the next shorter.
+ * The contexts of a set of texts form a tree: below "a" are "was a", "there was a", and so on. A context earns its
+ * place by the tokens that it guesses right and the next shorter one does not. So the longest are judged first; the
+ * positions of one that is dropped fall to the next shorter.
  */
 import { hashHigh, hashLow } from "./run/guessTable.ts";
 
-/** A context with what usually came next. */
+/** A context, and what usually came next. */
 interface Entry {
   low: number; // parts of its hash
   high: number;
   token: number;
   times: number; // how often that token came
-  worth: number;
+  worth: number; // about how many tokens more are guessed right with it
 }
 
-/** A context that is looked at: it ends before the positions order[from] to order[to - 1]. */
+/** A context: it ends before each of the positions order[from] to order[to - 1]. */
 interface Node {
   from: number;
   to: number;
@@ -25,14 +25,15 @@ interface Node {
   high: number;
 }
 
-/** Enough for a table that is as large as it may be, within a few entries. */
+/** Steps of the bisection by which `best` fills a table to its limit, within a few entries. */
 const STEPS = 8;
 
+/** All contexts of up to `longest` tokens in some texts, to choose a table's entries from. */
 export class GuessTree {
-  private readonly tokens: Int32Array; // of all stories
-  private readonly before: Uint8Array; // how many tokens of its story, at most `longest`, are before each
-  private readonly order: Int32Array; // positions, those of one context beside each other
-  private readonly guessed: Uint8Array; // whether a longer context guesses at order[i]
+  private readonly tokens: Int32Array; // of all texts, one after another
+  private readonly before: Uint8Array; // how many tokens of its text, at most `longest`, precede each
+  private readonly order: Int32Array; // positions, sorted so that those of one context are adjacent
+  private readonly guessed: Uint8Array; // whether a longer context already guesses at order[i]
   private readonly counts: Int32Array; // scratch: how often each token came
   private readonly longest: number;
   private isSorted = false;
@@ -53,12 +54,15 @@ export class GuessTree {
     }
   }
 
-  /** The entries of a table of at most `most`: those that guess the most tokens. */
+  /**
+   * The entries of the best table of at most `most`: those that guess the most tokens right.
+   * @returns (entries, 4), those of the most worth first: hash low, hash high, token, times
+   */
   best(most: number): Int32Array {
     let entries = this.worthMore(0);
     let low = 0;
     let high = entries.length > most ? byWorth(entries)[most].worth : 0;
-    // how much a context must be worth: where they are just too many, the least are left out
+    // bisect for what a context must be worth to leave just over `most` entries; then drop the least of them
     for (let step = 0; step < STEPS && high > low; step++) {
       const enough = step === 0 ? high : (low + high) / 2;
       const some = this.worthMore(enough);
@@ -82,7 +86,7 @@ export class GuessTree {
     return kept;
   }
 
-  /** Keep what is worth it of a context and all longer ones; the next shorter guesses `shorter`. */
+  /** Keep those of a context and all longer ones that are worth it. `shorter`: what the next shorter one guesses. */
   private judge(node: Node, shorter: number, enough: number, kept: Entry[]): void {
     const { token, times } = this.commonest(node);
     if (times < 2) return; // it has never guessed anything
@@ -97,14 +101,14 @@ export class GuessTree {
       if (next === token) hits++;
       if (next === shorter) without++;
     }
-    // of equal ones that which is right more often is worth more, and of these any, lest a limit cuts off all or none
+    // ties go to the context that is right more often, then to its hash: equal worths would all be cut off or none
     const worth = hits - without + hits / (guesses + 1) + (node.low >>> 0) / 2 ** 39;
     if (hits <= without || worth <= enough) return;
     kept.push({ low: node.low, high: node.high, token, times, worth });
     this.guessed.fill(1, node.from, node.to);
   }
 
-  /** What came most often after a context, the lowest of equal ones, and how often. */
+  /** The token that came most often after a context (the lowest id of equal ones), and how often. */
   private commonest({ from, to }: Node): { token: number; times: number } {
     const { tokens, order, counts } = this;
     let token = -1;
@@ -121,7 +125,7 @@ export class GuessTree {
     return { token, times };
   }
 
-  /** The contexts with one token more that came at least twice. */
+  /** The contexts with one more token in front that occur at least twice. */
   private *longer({ from, to, length, low, high }: Node): Generator<Node> {
     if (length === this.longest) return;
     const { tokens, before, order } = this;

@@ -1,5 +1,5 @@
 /*
- * A table of guesses from stories that a model tells itself: with it, the next ones take fewer passes.
+ * Make a table of guesses from stories that a model generates itself. With it, generation takes fewer passes.
  */
 import { checkFunction, checkOptions, checkSignal, checkThat, checkWhole } from "./check.ts";
 import { encode } from "./encode.ts";
@@ -9,37 +9,38 @@ import { ENTRY, guessFileOf, HEAD_BYTES, MAX_GUESS_BYTES, MAX_LONGEST } from "./
 import { GuessTable } from "./run/guessTable.ts";
 
 export interface LearnGuessesOptions {
-  /** How many stories the model tells itself. @default 3000 */
+  /** How many stories the model generates to learn from, 1 to 100,000. @default 3000 */
   stories?: number;
-  /** @default 1 */
+  /** Of the sampler. @default 1 */
   temperature?: number;
   /** The seed of the first story; story k has `seed` + k. @default 1 */
   seed?: bigint | number;
-  /** Tokens of the longest context. @default 8 */
+  /** Tokens of the longest context, 1 to 16. @default 8 */
   longest?: number;
-  /** Of the table. What guesses the fewest tokens is left out. @default 450000 */
+  /** Size limit of the file. Entries that guess the fewest tokens are left out. @default 450000 */
   maxBytes?: number;
   /** Texts to learn from as well, as byte strings: a character for each byte of their UTF-8. */
   documents?: readonly string[];
   signal?: AbortSignal;
-  /** How many stories have been told, and of how many. */
+  /** Called after each story: how many are done, and of how many. */
   onProgress?: (done: number, of: number) => void;
 }
 
+/** A learned table, and how well it guesses stories that it was not made from. */
 export interface LearnedGuesses {
-  /** The file: it belongs beside the model, as `STEM.guesses`. */
+  /** The bytes of the file, to be saved beside the model as `STEM.guesses`. */
   file: Uint8Array;
   stories: number;
   entries: number;
   bytes: number;
-  /** Which share of the tokens of other stories it guesses. */
+  /** The share of tokens that it guesses right, 0 to 1. */
   hitRate: number;
-  /** Tokens of these stories that a pass brings, with so many guesses. */
+  /** Tokens generated per pass, with up to 3 and up to 7 guesses. */
   tokensPerPass: { "3": number; "7": number };
 }
 
 /**
- * Learn a table of guesses from stories that the model tells itself, and try it on some more.
+ * Learn a table of guesses from stories that the model generates, and measure it on further ones.
  * @throws Llama2Error E_USAGE, E_NUMERIC; the signal's reason
  */
 export async function learnGuesses(model: Model, options: LearnGuessesOptions = {}): Promise<LearnedGuesses> {
@@ -59,7 +60,7 @@ export async function learnGuesses(model: Model, options: LearnGuessesOptions = 
   for (const document of documents) checkThat("a document", document, typeof document === "string", "a byte string");
   checkSignal(signal);
   checkFunction("onProgress", onProgress);
-  const others = Math.min(300, Math.ceil(stories / 10)); // told to try the table on
+  const others = Math.min(300, Math.ceil(stories / 10)); // to measure the table on
   const all = stories + others;
   const lists: number[][] = [];
   const prompts = Array.from({ length: all }, () => "");
@@ -95,7 +96,7 @@ const OPTIONS: readonly (keyof LearnGuessesOptions)[] = [
   "onProgress",
 ];
 
-/** Which share of the tokens of these stories the table guesses; 0 where there are none. */
+/** The share of the tokens of these stories that the table guesses right; 0 if there are no tokens. */
 function hitRate(table: GuessTable, stories: readonly number[][]): number {
   let tokens = 0;
   let hits = 0;
@@ -106,7 +107,7 @@ function hitRate(table: GuessTable, stories: readonly number[][]): number {
   return hits / Math.max(1, tokens);
 }
 
-/** Tokens that a pass brings, if each checks up to `most` guesses: those that are right, and the one after them. */
+/** Tokens per pass, if each checks up to `most` guesses: it yields the right ones, and the token after them. */
 function tokensPerPass(table: GuessTable, stories: readonly number[][], most: number): number {
   let tokens = 0;
   let passes = 0;

@@ -1,5 +1,5 @@
 /*
- * Another program in the same run: it tells the same story, and says how fast as llama2.c does.
+ * Another program, measured in the same run: it generates the same text, and prints its speed as llama2.c does.
  */
 import { spawn } from "node:child_process";
 import { basename } from "node:path";
@@ -7,11 +7,11 @@ import { usage } from "../check.ts";
 import { Llama2Error } from "../errors.ts";
 import { BOS, decode, safePrintf, type Tokenizer } from "../llama2/tokenizer.ts";
 
-/** What stands for the placeholders of a command. */
+/** The values of a command's placeholders. */
 export interface Story {
   model: string;
   prompt: string;
-  n: number; // positions, as run.c's -n
+  n: number; // positions, the prompt's included, as run.c's -n
   seed: number;
 }
 
@@ -20,7 +20,7 @@ export interface Told {
   text: string; // bytes, as latin1
 }
 
-/** Far more than any story has. */
+/** Far more than any output has. */
 const MOST_SAID = 1 << 22;
 
 /** A command, split into words without a shell; quotes hold words together. */
@@ -79,7 +79,7 @@ export class Program {
   }
 }
 
-/** The text of tokens as run.c prints it: bytes as latin1, up to the BOS that ends a story. */
+/** The text of tokens as run.c prints it: bytes as latin1, up to a BOS, which ends it. */
 export function textOf(tokenizer: Tokenizer, tokens: readonly number[]): string {
   const end = tokens.indexOf(BOS, 1);
   const told = end === -1 ? tokens : tokens.slice(0, end);
@@ -89,7 +89,7 @@ export function textOf(tokenizer: Tokenizer, tokens: readonly number[]): string 
     .join("");
 }
 
-/** Where two texts first differ, if not only in their lengths: a story may be cut earlier in one. */
+/** Where two texts first differ; undefined if one only ends earlier, as it may have been cut. */
 export function differenceOf(mine: string, theirs: string): string | undefined {
   const length = Math.min(mine.length, theirs.length);
   for (let i = 0; i < length; i++) {

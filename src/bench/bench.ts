@@ -21,15 +21,15 @@ import { Track } from "./track.ts";
 export interface BenchOptions extends PlanOptions {
   /** How often each test is run, after a warm-up. @default 5 */
   runs?: number;
-  /** Other programs to run in the same turns. {model} {prompt} {n} {seed} stand for what they are to do. */
+  /** Commands of other programs to run in the same turns, with placeholders {model} {prompt} {n} {seed}. */
   against?: readonly string[];
-  /** How long another program may take. @default two minutes */
+  /** How long another program may take, in milliseconds. @default two minutes */
   againstTimeoutMs?: number;
-  /** Give rows of models from files, on exact backends, a receipt that `verify` can check. @default false */
+  /** Add a receipt, which `verify` can check, to rows of models from files on exact backends. @default false */
   receipts?: boolean;
-  /** Ends it early; what has been measured is returned all the same. */
+  /** Ends it early; what was measured by then is still returned. */
   signal?: AbortSignal;
-  /** Called as it goes on: how much is done, from 0 to 1, and what is at work. */
+  /** Called as it proceeds: how much is done, 0 to 1, and what is running. */
   onProgress?: (done: number, what: string) => void;
 }
 
@@ -44,13 +44,13 @@ const OPTIONS: readonly (keyof BenchOptions)[] = [
   "onProgress",
 ];
 
-/** How a story begins where another program tells it too: with a text, since a greedy story of BOS alone may end at once. */
+/** The prompt where another program runs too. It is not empty, since greedy decoding from BOS alone may end at once. */
 const PROMPT = "One day";
 const BOS = 1;
 
 /**
- * Measure models on backends, each engine in a process of its own. Runs of all tests alternate, so that what disturbs
- * the machine disturbs all.
+ * Measure models on backends, each engine in a process of its own. Runs of all tests alternate, so that
+ * a disturbance of the machine affects all of them.
  * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT
  */
 export async function bench(options: BenchOptions): Promise<BenchResult> {
@@ -90,7 +90,7 @@ class Bench {
   private readonly starts = new Map<Subject, { start: number[]; tokenizer?: Tokenizer }>();
   private readonly sweeps = new Sweeps();
   private isa = "none";
-  private apart = false; // not all engines fitted into memory at once
+  private apart = false; // whether some engines did not fit into memory beside the others
 
   constructor(options: BenchOptions, programs: readonly Program[]) {
     this.options = options;
@@ -150,7 +150,7 @@ class Bench {
       this.judge(ready, others);
     } catch (error) {
       if (!signal?.aborted) throw error;
-      this.judge(tracks, others); // what it is worth so far
+      this.judge(tracks, others); // whether the rows so far count
     } finally {
       signal?.removeEventListener("abort", stop);
       stop();
@@ -158,7 +158,7 @@ class Bench {
     return later;
   }
 
-  /** @param beside whether others are in memory already: then this one may fit when they are gone */
+  /** @param beside whether other engines are in memory: then this one may fit once they are gone */
   private async start(planned: Planned, beside: boolean, later: Planned[]): Promise<EngineProcess | undefined> {
     const { subject, spec } = planned;
     const what = `${subject.name} ${spec.backend} ${spec.precision}, ${spec.threads} threads`;
@@ -231,7 +231,7 @@ class Bench {
     }
   }
 
-  /** The other programs' work: that of the longest story told here. */
+  /** The other programs' work: the same as the longest generation measured here. */
   private async others(engines: readonly Planned[]): Promise<Other[]> {
     const others: Other[] = [];
     for (const subject of new Set(engines.map((planned) => planned.subject))) {
@@ -253,7 +253,7 @@ class Bench {
     return others;
   }
 
-  /** How stories of a model begin. */
+  /** The tokens that every sequence of a model begins with. */
   private async startOf(subject: Subject): Promise<{ start: number[]; tokenizer?: Tokenizer }> {
     const known = this.starts.get(subject);
     if (known) return known;
@@ -312,7 +312,7 @@ class Bench {
   }
 }
 
-/** Of another program, whose story is held against the longest of ours. */
+/** Another program's row. Its output is compared with the longest of ours. */
 function rowOf({ program, subject, tokenizer, start, newTokens, told }: Other, tracks: readonly Track[]): Row {
   const tokensPerSecond = spreadOf(told.map((one) => one.tokensPerSecond));
   const ours = tracks
@@ -338,7 +338,7 @@ function rowOf({ program, subject, tokenizer, start, newTokens, told }: Other, t
   };
 }
 
-/** How much faster than the TypeScript backend in float32, where that has done the same test. */
+/** Add speedups over the TypeScript backend in float32, where that ran the same test. */
 function withSpeedups(rows: readonly Row[]): Row[] {
   const kind = ({ test }: Row) => test.slice(0, 2);
   return rows.map((row) => {

@@ -1,17 +1,17 @@
 /*
- * What a token makes a backend read.
+ * How many bytes a backend reads for a token.
  */
 import { kvDimOf } from "../llama2/transformer.ts";
 import { groupSizeOf, type Holdings, isVector, tensorsOf } from "../llama2/weights.ts";
 
 export interface BytesRead {
-  /** Of weights, by every pass: all matrices, and of an embedding table that is not the classifier one row, left out. */
+  /** Weights that each pass reads: all matrices, but not the one row of an embedding table of its own. */
   weights: number;
-  /** Of keys and values, by every token, for each position before it. */
+  /** Keys and values that each token reads for each position before it. */
   perPosition: number;
 }
 
-/** @param halves weights, or keys and values, that the backend keeps as fp16 */
+/** @param halves which of weights and KV cache the backend keeps as fp16 */
 export function bytesRead(source: Holdings, halves: { weights?: boolean; kv?: boolean } = {}): BytesRead {
   let weights = 0;
   for (const { name, layers, d, n } of tensorsOf(source)) {

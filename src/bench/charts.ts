@@ -96,7 +96,7 @@ function limit(rows: readonly Row[]): Chart | undefined {
   );
 }
 
-/** By threads, or by sequences at once: where there are two sizes at least. */
+/** Speed by threads, or by sequences at once, where at least two sizes were measured. */
 function lines(title: string, caption: string, by: "threads" | "sequences", rows: readonly Row[]): Chart | undefined {
   const data = rows.flatMap((row) => {
     const size = by === "threads" ? row.threads : row.batch;
@@ -131,7 +131,7 @@ function lines(title: string, caption: string, by: "threads" | "sequences", rows
   });
 }
 
-/** The first and the last 32 positions: what a longer story costs. */
+/** The speed of the first and the last 32 positions: what a longer sequence costs. */
 function positions(rows: readonly Row[]): Chart | undefined {
   if (rows.length === 0) return undefined;
   const data = rows.flatMap((row) => [

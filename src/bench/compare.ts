@@ -10,9 +10,9 @@ export interface Change {
   what: string;
   before: number; // tok/s
   after: number;
-  /** Of the first, in per cent. */
+  /** Relative to `before`, in per cent. */
   percent: number;
-  /** The runs of one are all faster than those of the other; else it may be noise. */
+  /** Whether all runs of one are faster than all of the other; otherwise the change may be noise. */
   beyondNoise: boolean;
 }
 
@@ -25,14 +25,14 @@ export interface Comparison {
   warnings: string[];
 }
 
-/** Far larger than any result. */
+/** The largest file that is read; results are far smaller. */
 const MAX_BYTES = 1 << 26;
 
-/** @throws Llama2Error E_FILE, E_FORMAT for what is no measurement */
+/** Read a measurement from its JSON file. @throws Llama2Error E_FILE; E_FORMAT if it is not one */
 export const readResult = (path: string): BenchResult => parseResult(readText(path, MAX_BYTES), path);
 
 /**
- * A measurement that a stranger may have sent. What is compared is checked.
+ * Parse a measurement, which may come from a stranger: every field that is compared is checked.
  * @param name of its file, for messages
  * @throws Llama2Error E_FORMAT
  */
@@ -68,7 +68,7 @@ function hasSpeed({ tokensPerSecond: speed }: Row): boolean {
   return [speed?.median, speed?.min, speed?.max].every((value) => Number.isFinite(value) && value > 0);
 }
 
-/** Rows of the same name, in the order of the second. */
+/** Compare the rows that both have, by name, in the order of `after`. */
 export function compare(before: BenchResult, after: BenchResult): Comparison {
   const old = new Map(before.rows.map((row) => [nameOf(row), row]));
   const fresh = new Map(after.rows.map((row) => [nameOf(row), row]));

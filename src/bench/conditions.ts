@@ -6,7 +6,7 @@ import { cpuQuota } from "../backend/processors.ts";
 import type { World } from "../host/world.ts";
 import type { Row } from "./result.ts";
 
-/** What the system has counted since it started. */
+/** Counters of the system, which only grow. */
 interface Counters {
   /** Times that a processor was slowed down for its heat. */
   hot: number;
@@ -25,7 +25,7 @@ export class Conditions {
   private readonly before: Counters;
   private readonly warnings: string[] = [];
 
-  /** Looks at the machine before anything is measured. */
+  /** Reads the counters, before anything is measured. */
   constructor(world: World, load = loadavg()[0]) {
     this.world = world;
     this.before = countersOf(world);
@@ -39,7 +39,7 @@ export class Conditions {
     }
   }
 
-  /** What must be said beside the figures. */
+  /** The warnings that belong beside the figures. */
   after(rows: readonly Row[]): string[] {
     const { hot, throttled, ticks, stolen } = countersOf(this.world);
     const { before, warnings } = this;

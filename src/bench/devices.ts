@@ -1,5 +1,5 @@
 /*
- * What could be measured on this machine.
+ * The devices that can be measured on this machine.
  */
 import { availableBackends } from "../backend/load.ts";
 import type { BackendName } from "../backend/names.ts";

@@ -1,5 +1,5 @@
 /*
- * A model on a backend, being measured: the passes that a story takes, through the scheduler that tells stories.
+ * A model on a backend, being measured: through the same scheduler that serves all generation.
  */
 import { createHash, type Hash } from "node:crypto";
 import type { Precision } from "../backend/cuda/options.ts";
@@ -43,19 +43,19 @@ export interface EngineInfo {
   bytes: BytesRead;
 }
 
-/** What an engine does once. */
+/** The work of one run. */
 export interface Work {
   kind: "pp" | "tg";
   /** The tokens that each sequence begins with. */
   prompts: readonly (readonly number[])[];
   newTokens: number;
-  /** Hash the logits: this takes time, so such a run does not count. */
+  /** Hash the logits. This takes time, so the run's speed does not count. */
   hash?: boolean;
-  /** Guess ahead, as stories do, from what belongs to the model and this run alone. */
+  /** Guess ahead, as generation does, but only from the model's own table and this run. */
   lookahead?: boolean;
 }
 
-/** How that went. */
+/** The outcome of one run. */
 export interface Sample {
   tokensPerSecond: number;
   firstTokenMs: number;
@@ -65,7 +65,7 @@ export interface Sample {
   rows?: string[]; // the first 16 digits of each row's sha256
   logitsSha256?: string;
   peakBytes: number;
-  /** How well was guessed ahead, where that was. */
+  /** How many guesses were right, if the run guessed ahead. */
   ahead?: GuessCounts;
 }
 
@@ -81,7 +81,7 @@ export class Engine {
     const { source, close } = await sourceOf(spec);
     try {
       const { backend, threads, device } = spec;
-      // every backend has the file's precision and int8; what else there is, is cuda's
+      // every backend has the file's precision and int8; any other is for cuda only
       const own = backend === "cuda" ? { precision: spec.precision, device } : {};
       const loaded = await load(source, backend, 0, threads, { own });
       const loadMs = performance.now() - start;
@@ -162,7 +162,7 @@ export class Engine {
   }
 }
 
-/** The guesses that lie beside a model. */
+/** The table of guesses beside a model's file, if there is one. */
 async function guessesOf(path: string, vocabSize: number): Promise<Guesses | undefined> {
   const owner = async () => {
     const found = await findTokenizer(path, vocabSize);
@@ -181,13 +181,13 @@ async function sourceOf({ model, precision, backend }: EngineSpec): Promise<{ so
   return { source: int8 && backend !== "cuda" ? asInt8(opened) : opened, close: () => opened.close() };
 }
 
-/** Greedy, to the last token: a story's end would end the measurement. */
+/** A greedy request without stop tokens, since a stop would end the measurement. */
 function requestOf(tokens: readonly number[], maxTokens: number, hash: boolean): SequenceRequest {
   const sampling = { temperature: 0, topP: 0.9, state: 1n };
   return { tokens, maxTokens, stops: [], sampling, want: hash ? "logits" : "tokens" };
 }
 
-/** Tokens a second over the first and the last positions, if there are so many. */
+/** Tokens a second over the first and the last 32 positions, if there are enough. */
 function stretches(times: readonly number[]): Pick<Sample, "first32" | "last32"> {
   if (times.length <= 2 * STRETCH) return {};
   const speed = (from: number) => (1000 * STRETCH) / (times[from + STRETCH] - times[from]);

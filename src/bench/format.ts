@@ -33,13 +33,13 @@ export function machineLine({ machine, version, commit }: BenchResult): string {
   ].join(", ");
 }
 
-/** Three digits that count. */
+/** A number with three significant digits. */
 export function number(value: number): string {
   if (value >= 100) return value.toFixed(0);
   return value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
-/** Half of the distance from the least to the largest run, in per cent of the median. */
+/** Half the range of the runs, in per cent of the median. */
 export function spreadPercent({ tokensPerSecond: { median, min, max } }: Row): number {
   return (50 * (max - min)) / median;
 }
@@ -64,7 +64,7 @@ const COLUMNS: readonly [head: string, of: (row: Row) => string][] = [
   ["", ({ counts }) => (counts ? "" : "!")],
 ];
 
-/** At most 80 columns: a table for each model, and what is to be said about it. */
+/** For the terminal, at most 80 characters wide: a table for each model, then remarks. */
 function tableOf(result: BenchResult): string {
   const lines: string[] = [];
   for (const model of new Set(result.rows.map((row) => row.model))) {
@@ -122,7 +122,7 @@ function markdownOf(result: BenchResult): string {
   return `${table}\n\n${remarks.join("")}${machineLine(result)}\n`;
 }
 
-/** What every line of a file must say, so that it can be understood alone. */
+/** The facts repeated in every line, so that each can be understood alone. */
 function factsOf({ version, commit, date, machine }: BenchResult) {
   const { cpu, isa, cores, node, os } = machine;
   return { version, commit, date, cpu, isa, cores, node, os };

@@ -1,9 +1,9 @@
 /*
- * Whether a row counts: every run of it, and every row of the same work, must have told the same.
+ * Whether a row counts: all its runs, and all rows of the same work, must have produced the same tokens.
  */
 import type { Sample } from "./engine.ts";
 
-/** What a row told: in the run whose logits were hashed, and in those that were timed. */
+/** What a row produced: in the run whose logits were hashed, and in those that were timed. */
 export interface Telling {
   name: string;
   exact: boolean;
@@ -33,14 +33,14 @@ export function whyNot(row: Telling, base: Telling): string | undefined {
   return `it told something else than ${base.name} at position ${at}: token ${mine}, not ${theirs}`;
 }
 
-/** In as much as both have: a row may have been shortened. */
+/** Compares the length that both have, since a row may have been shortened. */
 function firstDifference<T>(a: readonly T[], b: readonly T[]): number | undefined {
   const length = Math.min(a.length, b.length);
   for (let i = 0; i < length; i++) if (a[i] !== b[i]) return i;
   return undefined;
 }
 
-/** Of rows of the same work: the one that all are held against, the reference where it is there. */
+/** The row that all rows of the same work are compared with: the reference if it is among them. */
 export function baseOf(rows: readonly Telling[]): Telling {
   return rows.find(({ name }) => name.startsWith("ts")) ?? rows.find(({ exact }) => exact) ?? rows[0];
 }

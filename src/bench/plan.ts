@@ -1,5 +1,5 @@
 /*
- * What is measured: every combination that was asked for, or else a choice that says most in the time there is.
+ * What to measure: every combination that was asked for, or by default the most telling ones that fit into the time.
  */
 
 import { PRECISIONS, type Precision } from "../backend/cuda/options.ts";
@@ -15,7 +15,7 @@ import { isVector, tensorsOf } from "../llama2/weights.ts";
 import type { EngineSpec } from "./engine.ts";
 import { shapeOf } from "./shapes.ts";
 
-/** quick: about 10 seconds, normal: about a minute, full: as long as it takes. */
+/** Seconds. quick: about 10, normal: about a minute, full: as long as it takes. */
 export const EFFORTS = { quick: 10, normal: 60, full: Number.POSITIVE_INFINITY } as const;
 export type Effort = keyof typeof EFFORTS;
 
@@ -29,9 +29,9 @@ export interface PlanOptions {
   threads?: readonly number[];
   /** Sequences at once. */
   batches?: readonly number[];
-  /** Lengths of prompts; 0: none is read. @default 128 */
+  /** Lengths of prompts to read, in tokens; 0: no such test. @default 128 */
   promptTokens?: readonly number[];
-  /** How many new tokens; 0: none. @default 128 */
+  /** How many new tokens to generate; 0: no such test. @default 128 */
   newTokens?: readonly number[];
   /** @default "normal" */
   effort?: Effort;
@@ -42,7 +42,7 @@ export interface Subject {
   name: string;
   model: EngineSpec["model"];
   config: Config;
-  /** Its matrices are int8 in the file, and stay so. */
+  /** Whether its matrices are int8 in the file; then they stay so. */
   isInt8: boolean;
 }
 
@@ -65,7 +65,7 @@ export interface Plan {
   skipped: { what: string; reason: string }[];
 }
 
-/** @throws Llama2Error E_USAGE; E_FILE or E_FORMAT for a model that is none */
+/** The plan of a measurement. @throws Llama2Error E_USAGE; E_FILE or E_FORMAT for a model that cannot be read */
 export async function planOf(options: PlanOptions): Promise<Plan> {
   checkPlan(options);
   const subjects = await subjectsOf(options);
@@ -88,7 +88,7 @@ export async function planOf(options: PlanOptions): Promise<Plan> {
   return plan;
 }
 
-/** The options that take lists, of which every combination is measured. */
+/** The options that take lists; every combination of them is measured. */
 export const LISTS = [
   "models",
   "shapes",

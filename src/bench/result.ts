@@ -55,12 +55,12 @@ export interface Row {
   tokensSha256?: string;
   /** On exact backends: of the logits that the tokens of the first sequence were chosen from, as little-endian float32. */
   logitsSha256?: string;
-  /** Whether it told what the others told. */
+  /** Whether it produced the same as the others. */
   counts: boolean;
   why?: string;
   /**
-   * tg of one sequence, of a model from a file, on exact backends: the same story guessed ahead, as `llama2 MODEL` tells
-   * it. Each run knows what lies beside the model and what it has told itself.
+   * tg of one sequence, of a model from a file, on exact backends: the same tokens, guessing ahead as `llama2 MODEL`
+   * does. Each run learns from the table beside the model and from its own output only.
    */
   lookahead?: {
     /** Of the tokens that were guessed. */
@@ -68,7 +68,7 @@ export interface Row {
     tokensPerPass: number;
     tokensPerSecond: { off: number; on: number };
   };
-  /** Of the first sequence, where that was asked for: what `verify` needs to do the work again. Exact backends only. */
+  /** Of the first sequence, if asked for: what `verify` needs to repeat the work. Exact backends only. */
   receipt?: Receipt;
 }
 

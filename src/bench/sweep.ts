@@ -24,13 +24,13 @@ export interface Swept {
   by: "reading" | "searching" | "copying";
 }
 
-/** A buffer beyond every cache, whose reading takes no longer than it must. */
+/** The largest buffer, in bytes: larger than any cache, and still quick to read. */
 export const MOST_SWEPT = 2 ** 30;
 const LEAST_SWEPT = 2 ** 10;
 const within = (bytes: number) => Math.round(Math.max(LEAST_SWEPT, Math.min(MOST_SWEPT, bytes)));
 
 /**
- * GB/s of a sweep, of which at most a GiB is taken.
+ * The speed of a sweep, in GB/s. At most a GiB of its bytes is read, again and again.
  * @throws Llama2Error E_DEVICE_UNAVAILABLE without such a device
  */
 export async function sweep({ device, index = 0, bytes, threads }: Sweep, seconds: number): Promise<Swept> {
@@ -47,14 +47,14 @@ export async function sweep({ device, index = 0, bytes, threads }: Sweep, second
 }
 
 /**
- * GB/s at which so many threads read `bytes`, of which at most a GiB is taken.
+ * The speed, in GB/s, at which `threads` threads read a buffer of `bytes` (at most a GiB), again and again.
  * @throws Llama2Error E_DEVICE_UNAVAILABLE without the native addon
  */
 export function readBandwidth(bytes: number, threads = processors(), seconds = 0.3): number {
   return loadAddon().readBandwidth(within(bytes), threads, seconds) / 1e9;
 }
 
-/** The same where there is no addon. */
+/** The same without the addon. */
 export async function searchBandwidth(bytes: number, threads: number, seconds: number): Promise<number> {
   const memory = new SharedArrayBuffer(within(bytes));
   const ready = new SharedArrayBuffer(4);
@@ -65,7 +65,7 @@ export async function searchBandwidth(bytes: number, threads: number, seconds: n
   return (await Promise.all(parts)).reduce((sum, bytesPerSecond) => sum + bytesPerSecond, 0) / 1e9;
 }
 
-/** Bytes a second of a thread. */
+/** The speed of one thread, in bytes a second. */
 function searched(workerData: Part): Promise<number> {
   const worker = import.meta.url.endsWith(".ts")
     ? new Worker(new URL("./sweepWorker.ts", import.meta.url), { workerData })

@@ -1,5 +1,5 @@
 /*
- * The sweeps over memory of one measurement: each as often as the rows that are held against it.
+ * The memory sweeps of one measurement, each run as often as the rows that are compared with it.
  */
 import { Llama2Error } from "../errors.ts";
 import { SweepProcess } from "./process.ts";
@@ -18,7 +18,7 @@ export class Sweeps {
     return [...needed.values()].filter(({ device }) => !this.unavailable.has(device));
   }
 
-  /** Of a device whose memory cannot be measured, nothing is. */
+  /** A device whose memory cannot be measured has no figure. */
   async run(sweep: Sweep, seconds: number): Promise<void> {
     try {
       this.process ??= new SweepProcess();
@@ -32,7 +32,7 @@ export class Sweeps {
     }
   }
 
-  /** GB/s of a sweep, if it has been measured. */
+  /** The speed of a sweep in GB/s, if it was measured. */
   speed(sweep: Sweep | undefined): number | undefined {
     const known = sweep && this.runs.get(keyOf(sweep));
     return known && spreadOf(known.speeds).median;
@@ -45,7 +45,7 @@ export class Sweeps {
     });
   }
 
-  /** What must be said about them. */
+  /** The warnings about them. */
   warnings(): string[] {
     const searched = [...this.runs.values()].some(({ by }) => by === "searching");
     const instead = "the limit is how fast JavaScript searches memory, since the native addon does not work here";

@@ -29,7 +29,7 @@ export class Track {
   private readonly samples: Telling["samples"][number][] = [];
   private readonly ahead: Telling["samples"][number][] = []; // the same, guessing ahead
 
-  /** @param start the tokens that a story begins with */
+  /** @param start the tokens that each sequence begins with */
   constructor(planned: Planned, test: Test, process: Runner, start: readonly number[]) {
     const { backend, precision } = planned.spec;
     const { threads } = process.info;
@@ -41,7 +41,7 @@ export class Track {
     this.work = this.workOf(test.tokens);
   }
 
-  /** What rows with the same work have in common. A story may be shortened; a shorter prompt is another one. */
+  /** The same for all rows of the same work. A generation may be shortened; a shorter prompt is different work. */
   get key(): string {
     const { planned, test, work } = this;
     const length = test.kind === "pp" ? work.prompts[0].length : test.tokens;
@@ -55,7 +55,7 @@ export class Track {
 
   /**
    * Warm up, and find out how long it takes; then run once with the logits hashed.
-   * @param shareMs what a run may take: it is shortened to that
+   * @param shareMs how long a run may take, in milliseconds: it is shortened to fit
    * @returns why it is skipped, if so
    */
   async prepare(shareMs: number): Promise<string | undefined> {
@@ -89,7 +89,7 @@ export class Track {
     return kind === "tg" && batch === 1 && this.process.info.exact && "path" in this.planned.subject.model;
   }
 
-  /** The sweep that its speed is held against: the bytes of weights that a pass reads, and the threads that do. */
+  /** The sweep that its speed is compared with: as many bytes as a pass reads of weights, with as many threads. */
   get sweep(): Sweep | undefined {
     if (this.test.kind === "pp") return undefined;
     const { bytes, threads } = this.process.info;
@@ -115,7 +115,7 @@ export class Track {
   }
 
   /**
-   * What anybody needs to do the same work again, in one sequence; absent where no bits are promised.
+   * What anyone needs to repeat the work of the first sequence; absent on backends that are not exact.
    * @param model the hash of its file
    */
   receipt(model: string): Receipt | undefined {
@@ -195,7 +195,7 @@ export class Track {
       const prompt = Array.from({ length: tokens }, (_, p) => (p === 0 ? BOS : (p * 7919 + 1) % vocabSize));
       return { kind, prompts: [prompt], newTokens: 1 };
     }
-    // the first sequence is the same whatever is read beside it, and no two begin alike
+    // the first sequence stays the same whatever is read beside it, and no two begin alike
     const others = Array.from({ length: batch - 1 }, (_, k) => [...this.start, ((k + 1) * 7919) % vocabSize]);
     const { seqLen } = this.planned.subject.config;
     const room = seqLen + 1 - this.start.length - (batch > 1 ? 1 : 0);
@@ -203,7 +203,7 @@ export class Track {
   }
 }
 
-/** What guessing ahead brought, beside the speed without. */
+/** What guessing ahead gained over the speed without it. */
 function aheadOf(samples: Telling["samples"], off: number): Row["lookahead"] {
   const sum = (of: "passes" | "guessed" | "accepted") =>
     samples.reduce((all, { ahead }) => all + (ahead?.[of] ?? 0), 0);
@@ -216,7 +216,7 @@ function aheadOf(samples: Telling["samples"], off: number): Row["lookahead"] {
   };
 }
 
-/** Of tokens as little-endian int32. */
+/** The sha256 of tokens as little-endian int32. */
 const hashOf = (tokens: readonly number[]): string =>
   createHash("sha256")
     .update(Buffer.from(Int32Array.from(tokens).buffer))

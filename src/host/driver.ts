@@ -1,5 +1,5 @@
 /*
- * Why a machine's NVIDIA driver does not work, and the one next step: from no driver at all to one that answers.
+ * Why a machine's NVIDIA driver does not work, and the one next step towards one that does.
  */
 import type { NvidiaSmi } from "./nvidia.ts";
 import { installing, isContainer, isWsl, type Problem } from "./system.ts";
@@ -14,7 +14,7 @@ export function seesGpu(world: World, smi: NvidiaSmi): boolean {
   return smi.gpus.length > 0 || hasCard(world) || world.exists("/proc/driver/nvidia/version") || hasWslDriver(world);
 }
 
-/** Whether its GPUs are older than what the backend is for. Nothing can be done about that. */
+/** Whether all its GPUs are older than the backend supports. Nothing can be done about that. */
 export function isTooOld({ gpus }: NvidiaSmi): boolean {
   return gpus.length > 0 && gpus.every(({ capability }) => Number(capability ?? Infinity) < OLDEST_CAPABILITY);
 }
@@ -22,7 +22,7 @@ export function isTooOld({ gpus }: NvidiaSmi): boolean {
 const NVIDIA = "0x10de";
 const DISPLAY = "0x03";
 
-/** On the PCI bus, which shows a card to whoever looks, driver or not. */
+/** Whether the PCI bus lists an NVIDIA GPU. It does so with or without a driver. */
 function hasCard(world: World): boolean {
   const devices = "/sys/bus/pci/devices";
   return world.list(devices).some((device) => {
@@ -50,7 +50,7 @@ export async function driverProblem(world: World, smi: NvidiaSmi): Promise<Probl
   return world.exists("/proc/driver/nvidia/version") ? loadedProblem(world, smi) : notLoadedProblem(world, smi);
 }
 
-/** Where the driver works: GPUs that CUDA is told not to see. */
+/** The driver works, but CUDA is told to hide GPUs. */
 function hidden(world: World, { gpus }: NvidiaSmi): Problem | undefined {
   const visible = world.env.CUDA_VISIBLE_DEVICES;
   if (visible === undefined) return undefined;
@@ -102,7 +102,7 @@ function containerProblem(world: World, smi: NvidiaSmi): Problem {
   };
 }
 
-/** The kernel has the driver, and yet it does not answer. */
+/** The kernel has loaded the driver, but it does not respond. */
 function loadedProblem(world: World, smi: NvidiaSmi): Problem {
   if (smi.outcome === "missing") {
     return { reason: "the driver is loaded, but its tools are not installed", next: installing(world, "driver") };
@@ -136,7 +136,7 @@ async function notLoadedProblem(world: World, smi: NvidiaSmi): Promise<Problem> 
   return { reason: "the driver is installed, but not loaded", next: "sudo modprobe nvidia" };
 }
 
-/** Where the keys lie with which Ubuntu, Fedora and dkms sign the modules that they build. */
+/** The keys with which Ubuntu, Fedora and dkms sign the modules that they build. */
 const KEYS = [
   "/var/lib/shim-signed/mok/MOK.der",
   "/etc/pki/akmods/certs/public_key.der",

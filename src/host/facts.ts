@@ -18,14 +18,14 @@ export interface MachineFacts {
   /** The best instruction set that a backend here computes with. */
   isa: string;
   memoryBytes: number;
-  /** What a container allows; absent: all. */
+  /** Bytes that a container allows; absent: all. */
   memoryLimitBytes?: number;
   availableBytes: number;
   node: string;
   os: string;
 }
 
-/** @param isa of the best backend for the CPU */
+/** The facts of this machine. @param isa of the best backend for the CPU */
 export function thisMachine(isa: string): MachineFacts {
   const quota = cpuQuota();
   const limit = process.constrainedMemory() || Infinity;
@@ -51,7 +51,7 @@ function cpuFamily(): number | undefined {
   }
 }
 
-/** Of this package. */
+/** The version of this package. */
 export const packageVersion = (): string => JSON.parse(readFileSync(packagePath("package.json"), "utf8")).version;
 
 /** The commit of the clone that this is, with a + if the working tree differs from it; undefined elsewhere. */
@@ -62,6 +62,6 @@ export function packageCommit(): string | undefined {
   try {
     return git("rev-parse", "HEAD") + (git("status", "--porcelain") === "" ? "" : "+");
   } catch {
-    return undefined; // there is no git
+    return undefined; // git is not installed, or this is not a clone
   }
 }

@@ -10,7 +10,7 @@ export interface GpuProcess {
   bytes?: number;
 }
 
-/** A GPU. What it does not tell is absent. */
+/** A GPU. What it does not report is absent. */
 export interface Gpu {
   index: number;
   name: string;
@@ -29,11 +29,11 @@ export interface Gpu {
   processes: GpuProcess[];
 }
 
-/** What became of nvidia-smi. */
+/** The outcome of running nvidia-smi. */
 export interface NvidiaSmi {
   /** "works"; "missing": there is no such command; "no driver": it does not reach one; "mismatch": driver and library differ. */
   outcome: "works" | "missing" | "no driver" | "mismatch" | "no device" | "failed";
-  /** Its first line, where it does not work. */
+  /** The first line of its output, if it does not work. */
   said: string;
   gpus: Gpu[];
 }
@@ -75,7 +75,7 @@ export async function askNvidiaSmi(world: World): Promise<NvidiaSmi> {
   return { outcome: "missing", said: "", gpus: [] };
 }
 
-/** By what it says, and by its manual's return values: 6 nothing found, 9 no driver, 12 no library. */
+/** Judged by its output, and by its documented exit status: 6 nothing found, 9 no driver, 12 no library. */
 function whyNot(status: number, said: string): NvidiaSmi {
   const line = said.trim().split("\n")[0];
   const outcome = /version mismatch/i.test(said)
@@ -94,7 +94,7 @@ const rowsOf = (csv: string): string[][] =>
     .filter((line) => line.trim() !== "")
     .map((line) => line.split(",").map((cell) => cell.trim()));
 
-/** A value; undefined for "[N/A]", "[Not Supported]", "[Unknown Error]" and whatever else is no number. */
+/** A value; undefined for "[N/A]", "[Not Supported]", "[Unknown Error]" and anything else that is not a number. */
 function numberOf(cell: string | undefined): number | undefined {
   return cell !== undefined && /^\d+(\.\d+)?$/.test(cell) ? Number(cell) : undefined;
 }

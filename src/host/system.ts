@@ -9,7 +9,7 @@ export interface Problem {
   next?: string;
 }
 
-/** What may be missing, by its packages' names. */
+/** What may be missing and can be installed. */
 export type Tool = "driver" | "compiler" | "cmake";
 
 interface System {
@@ -19,7 +19,7 @@ interface System {
   like: string[];
 }
 
-export function systemOf(world: World): System {
+function systemOf(world: World): System {
   const text = world.read("/etc/os-release") ?? "";
   const value = (key: string) => text.match(new RegExp(`^${key}="?([^"\\n]*)"?$`, "m"))?.[1] ?? "";
   const id = value("ID");
@@ -65,7 +65,7 @@ const ELSEWHERE: Record<Tool, string> = {
   cmake: "cmake 3.18 or newer: https://cmake.org/download",
 };
 
-/** How `tool` is installed there. */
+/** The command that installs `tool` there, or where to get it. */
 export function installing(world: World, tool: Tool): string {
   const macOS = { compiler: "xcode-select --install", cmake: "brew install cmake", driver: "" };
   if (world.platform === "darwin") return macOS[tool] || ELSEWHERE[tool];

@@ -8,7 +8,7 @@ import type { World } from "./world.ts";
 interface Nvcc {
   command: string;
   release: string; // "12.2"
-  /** The build looks there by itself. */
+  /** Whether the build finds it by itself. */
   usual: boolean;
 }
 
@@ -17,7 +17,7 @@ const OLDEST = 12;
 const ANY_CUDA = "12.8";
 
 /**
- * Why the backend cannot be built here, or else that it has not been. `next` builds it, or leads there.
+ * Why the backend cannot be built here, or else that it has not been built. `next` builds it, or is the step before.
  * @param build the command that builds it
  */
 export async function buildProblem(world: World, smi: NvidiaSmi, build: string): Promise<Problem> {

@@ -1,12 +1,12 @@
 /*
- * What can be seen of a machine: its files, its commands, its environment. Whoever looks at a machine takes this as an
- * argument, so that a machine can also be described.
+ * What can be seen of a machine: its files, its commands, its environment. Code that inspects a machine takes this as
+ * an argument, so that tests can describe any machine.
  */
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 
-/** What a command said, and how it ended: 0 is well. */
+/** The output of a command, and its exit status: 0 is success. */
 export interface Said {
   status: number;
   stdout: string;

@@ -14,7 +14,7 @@ export interface RowSource {
 
 /**
  * The logits after each of `tokens`, (vocabSize) each.
- * @param classifier the tensor that makes them: "wcls", or the embedding table where both are one
+ * @param classifier the tensor that computes them: "wcls", or the embedding table where the two are shared
  */
 export async function naiveLogits(
   source: RowSource,
@@ -99,7 +99,7 @@ function rotate(vector: Float64Array, position: number, p: Config, halfSplit: bo
   }
 }
 
-/** What each position brings back from those up to it, of all heads. */
+/** The attention output of each position, all heads: a weighted sum of the values up to that position. */
 function attention(
   q: readonly Float64Array[],
   k: readonly Float64Array[],

@@ -18,7 +18,7 @@ export interface RowPiece {
 export interface Originals {
   /** RoPE turns number j of a head with number j + half: Hugging Face's convention. Else neighbours. */
   readonly halfSplit: boolean;
-  /** The rows of a tensor of n columns, in the order of the file. A vector is one row. */
+  /** The rows of a tensor, n numbers each, in the order of the file. A vector is one row. */
   rows(name: TensorName, layer: number, d: number, n: number): AsyncGenerator<RowPiece, void>;
 }
 
@@ -29,7 +29,7 @@ export function originalsOf(model: Recognised): Originals {
   return namedTensors(tensors as readonly StoredTensor[], format);
 }
 
-/** About so many bytes are read at once. */
+/** About how many bytes are read at once. */
 const PIECE_BYTES = 2 ** 24;
 
 // ----------------------------------------------------------------------------
@@ -66,7 +66,7 @@ function llama2cTensors(tensors: readonly Tensor[], file: ByteSource): Originals
 // ----------------------------------------------------------------------------
 // other programs' files: a tensor of each layer by its name, which may be in several shards
 
-/** Of these Meta's shards have columns each, of other matrices rows. */
+/** Meta's shards split these matrices by columns, all others by rows. */
 const COLUMNS: readonly TensorName[] = ["tokenEmbeddingTable", "wo", "w2"];
 
 function namedTensors(tensors: readonly StoredTensor[], format: Recognised["format"]): Originals {
@@ -111,13 +111,13 @@ async function* besideEachOther(parts: readonly StoredTensor[], d: number, n: nu
   }
 }
 
-/** Where some rows begin and how many they are, for all rows. */
+/** Cut d rows into pieces: the first row of each and how many it has. */
 function* slices(d: number, n: number): Generator<[first: number, count: number]> {
   const step = Math.max(1, Math.floor(PIECE_BYTES / (4 * n)));
   for (let first = 0; first < d; first += step) yield [first, Math.min(step, d - first)];
 }
 
-/** Rows of a tensor: each number from where shape and strides say that it is. */
+/** Some rows of a tensor, (count, n): each number is read from where shape and strides put it. */
 async function readRows(tensor: StoredTensor, first: number, count: number, n: number): Promise<Float64Array> {
   const { type, file, offset, shape } = tensor;
   const rows = new Float64Array(count * n);
@@ -149,7 +149,7 @@ async function readRows(tensor: StoredTensor, first: number, count: number, n: n
 
 const numberOf = (isHalf: boolean, bits: number): number => (isHalf ? half(bits) : bfloat(bits));
 
-/** A float16 by its definition. */
+/** A float16 as a number, by its definition. */
 function half(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >>> 10) & 31;
@@ -159,7 +159,7 @@ function half(bits: number): number {
 }
 const POWERS = Float64Array.from({ length: 31 }, (_, exponent) => 2 ** (exponent - 15));
 
-/** A bfloat16: the first half of a float32. */
+/** A bfloat16 as a number: the upper half of a float32. */
 function bfloat(bits: number): number {
   WORD.setUint16(0, bits);
   return WORD.getFloat32(0);

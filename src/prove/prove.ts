@@ -1,5 +1,5 @@
 /*
- * Whether a model that was written computes what the original does.
+ * Check that a converted model computes what the original does.
  */
 import { setImmediate } from "node:timers/promises";
 import { counted } from "../checkpoint/counted.ts";
@@ -13,17 +13,17 @@ import { originalsOf } from "./originals.ts";
 import { rounded } from "./rounded.ts";
 import { streamedLogits } from "./streamed.ts";
 
-/** How far apart the two are. Errors are the largest difference of a position over the largest logit. */
+/** How far apart two models are. An error is a position's largest difference relative to its largest logit. */
 export interface Proof {
-  /** The tokens that both have read. */
+  /** The tokens that both models read. */
   tokens: number[];
-  /** Of what was written, against a plain float64 pass over the original tensors: rounded to int8 where it is int8. */
+  /** Of the written model, against a float64 pass over the original tensors (rounded to int8 where it is int8). */
   error: number;
-  /** What the rounding of the weights to int8 itself changes, where there was one. */
+  /** What rounding the weights to int8 changes by itself; absent if nothing was rounded. */
   rounding?: number;
 }
 
-/** What float32 may lose of a model. */
+/** The largest error that float32 rounding alone may cause. */
 const MAX_ERROR = 1e-4;
 
 export interface ProveOptions {
@@ -34,7 +34,7 @@ export interface ProveOptions {
 
 /**
  * Compute the logits of BOS and 7 tokens twice: from the original tensors in float64, by code that shares nothing with
- * what converts, and from the model at `out` in float32. No more than a matrix is in memory.
+ * what converts, and from the model at `out` in float32. At most one matrix is in memory at a time.
  * @param weights the original, as it was converted
  * @param config with what was changed on the way
  * @throws Llama2Error E_NUMERIC where they differ; the signal's reason
@@ -70,7 +70,7 @@ export async function prove(
       : exact;
     let error = errorOf(await streamedLogits(counted(model, count), tokens), expected);
     if (written.format === "hf") {
-      // and as another program reads the folder, with RoPE's pairs in halves
+      // and as another program reads the folder: with the pairs that RoPE rotates half a head apart
       const folder = countedRows(originalsOf(written), count);
       const again = await naiveLogits(folder, model.config, classifierOf(model), tokens);
       error = largest(error, errorOf(again, expected));
@@ -110,7 +110,7 @@ const countedRows = (source: RowSource, count: (numbers: number) => Promise<void
   },
 });
 
-/** The largest difference of a position over its largest logit; NaN if there is one. */
+/** The largest difference of a position relative to its largest logit, over all positions; NaN if there is one. */
 function errorOf(found: readonly ArrayLike<number>[], expected: readonly Float64Array[]): number {
   return expected.reduce((worst, logits, position) => {
     let difference = 0;

@@ -1,5 +1,5 @@
 /*
- * The original matrices rounded to int8 as version 2 has them: what an int8 checkpoint must be equal to.
+ * The original matrices rounded to int8 as version 2 stores them: what an int8 checkpoint must equal.
  */
 import { f32 } from "../llama2/math.ts";
 import type { Config } from "../llama2/transformer.ts";
@@ -37,13 +37,13 @@ export function rounded(
   };
 }
 
-/** Where Hugging Face has the row that is number `row` of a checkpoint: of a head the even ones first. */
+/** The index in Hugging Face's layout of a checkpoint's row `row`: there each head has its even rows first. */
 function halfSplitRow(row: number, headSize: number): number {
   const inHead = row % headSize;
   return row - inHead + (inHead % 2) * (headSize / 2) + Math.floor(inHead / 2);
 }
 
-/** Round each group, in place, to the multiples of a scale that 127 of reach its largest number. */
+/** Round each group, in place, to multiples of its scale, which is its largest magnitude / 127. */
 function roundGroups(all: Float32Array, n: number, groupSize: number, place: (row: number) => number): void {
   const at = (i: number) => place(Math.floor(i / n)) * n + (i % n);
   for (let start = 0; start < all.length; start += groupSize) {

@@ -17,8 +17,8 @@ import {
 import { groupSizeOf, type TensorName, type WeightSource } from "../llama2/weights.ts";
 
 /**
- * The logits after each of `tokens`, (vocabSize) each. Matrices that are int8 count as the float32 numbers that they
- * stand for, and activations are not rounded.
+ * The logits after each of `tokens`, (vocabSize) each. Int8 matrices are dequantized to float32, and activations
+ * are not rounded.
  */
 export async function streamedLogits(source: WeightSource, tokens: readonly number[]): Promise<Float32Array[]> {
   const { config: p } = source;

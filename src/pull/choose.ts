@@ -5,7 +5,7 @@ import { Llama2Error } from "../errors.ts";
 import { baseOf, FILE_FORMS, FOLDER_FORMS, isCompanion } from "./kinds.ts";
 import type { RemoteFile, Repository } from "./repository.ts";
 
-/** Nothing that goes along is longer; large vocabularies have 20 MB. */
+/** The largest companion file that is fetched, in bytes; tokenizers of large vocabularies have 20 MB. */
 const MAX_COMPANION = 2 ** 26;
 
 /** The files to fetch, and which of them is the model, if it is not their folder. */
@@ -16,7 +16,7 @@ export interface Choice {
 
 /**
  * The files of the one model that a repository has, or of the one that is named.
- * @param command how one of several is chosen, for the message
+ * @param command that chooses one of several, for the message
  * @throws Llama2Error E_FORMAT if it has none of that name, or no model at all; E_USAGE if it has several
  */
 export function choose(repository: Repository, named: string | undefined): Choice {
@@ -41,7 +41,7 @@ export function choose(repository: Repository, named: string | undefined): Choic
   throw new Llama2Error("E_FORMAT", `${id} has no model that is known here. ${listOf(files)}`);
 }
 
-/** What lies beside a file of weights and belongs to it. A GGUF is whole by itself. */
+/** The files in the same folder that belong to a file of weights. A GGUF needs none. */
 function companionsOf({ path }: RemoteFile, files: readonly RemoteFile[]): RemoteFile[] {
   if (/\.gguf$/i.test(path) || !/\.(bin|safetensors|pth?)$/.test(path)) return [];
   const folder = path.slice(0, path.lastIndexOf("/") + 1);

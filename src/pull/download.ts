@@ -19,7 +19,7 @@ export interface Download {
   path: string;
   /** For messages and progress. */
   name: string;
-  /** What is known of it beforehand. */
+  /** What is known about it in advance. */
   bytes?: number;
   digest?: string;
 }
@@ -27,7 +27,7 @@ export interface Download {
 export interface Downloaded {
   bytes: number;
   sha256: string;
-  /** How many bytes of it came now. */
+  /** How many bytes were fetched by this call. */
   downloadedBytes: number;
 }
 
@@ -69,7 +69,7 @@ export function checkRoom(folder: string, bytes: number, what: string): void {
   );
 }
 
-/** How often a file is begun anew, because what was there of it was of no use. */
+/** How often a file may be restarted from its first byte because the bytes so far were of no use. */
 const MAX_RESTARTS = 3;
 
 class Transfer {
@@ -123,7 +123,7 @@ class Transfer {
     return { bytes: this.part.size, sha256: this.sha256, downloadedBytes: this.downloaded };
   }
 
-  /** What is wrong with the bytes that came, if something is. */
+  /** What is wrong with the bytes that came; undefined if nothing is. */
   private mistake(): string | undefined {
     const { digest, name } = this.job;
     const { sha256, git } = this.part.digests();
@@ -134,7 +134,7 @@ class Transfer {
       : `what came for ${name} has the digest ${found}, expected ${digest}`;
   }
 
-  /** Ask for what is missing, and write it. */
+  /** Request the missing bytes, and write them. */
   private async fetchRest(): Promise<void> {
     const { part, job } = this;
     if (part.size > 0 && job.digest === undefined && this.etag === undefined) this.restart();
@@ -163,7 +163,7 @@ class Transfer {
     }
   }
 
-  /** Check what an answer says of its bytes. How many there are in all; undefined: there are none, begin anew. */
+  /** Check what a response says about its bytes. Returns the file's length; undefined: restart from the first byte. */
   private begin(response: Response): number | undefined {
     const { part, job } = this;
     const { status, headers } = response;
@@ -227,7 +227,7 @@ class Transfer {
   }
 }
 
-/** What the server calls these very bytes. (A weak tag stands for several files that are much the same.) */
+/** A strong ETag, which identifies exact bytes. (A weak one may stand for several similar files.) */
 function strongTag(headers: Headers): string | undefined {
   const etag = headers.get("etag") ?? "";
   return /^"[\x21\x23-\x7e]*"$/.test(etag) ? etag : undefined;

@@ -50,7 +50,7 @@ export class FetchedFile extends PartFile {
     this.git = bytes === undefined ? undefined : createHash("sha1").update(`blob ${bytes}\0`);
   }
 
-  /** Forget what is there. */
+  /** Discard the bytes so far. */
   restart(bytes: number | undefined): void {
     writing(this.path, () => ftruncateSync(this.fd, 0));
     this.begin(bytes);
@@ -72,7 +72,7 @@ export class FetchedFile extends PartFile {
     this.size += chunk.length;
   }
 
-  /** The digests of what is there. It is complete: nothing can be added after this. */
+  /** The digests of the complete file. Nothing can be added afterwards. */
   digests(): { sha256: string; git: string | undefined } {
     return { sha256: this.sha256.digest("hex"), git: this.git?.digest("hex") };
   }

@@ -10,7 +10,7 @@ import { settingsOf } from "./settings.ts";
 
 /**
  * The path of a model: `name` itself where something has that path, or else where `pull` put it.
- * @throws Llama2Error E_USAGE for an HF_ENDPOINT that is none
+ * @throws Llama2Error E_USAGE if HF_ENDPOINT is not a URL
  */
 export function findModel(name: string): string | undefined {
   if (existsSync(name)) return name;

@@ -1,12 +1,12 @@
 /*
- * One process at a time fetches a file. Who does holds a lock, a file beside it, and touches it again and again.
+ * One process at a time fetches a file. It holds a lock, a file beside it, whose time it keeps updating.
  */
 import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeSync } from "node:fs";
 import { hostname } from "node:os";
 import { Llama2Error } from "../errors.ts";
 import { writing } from "../files/partFile.ts";
 
-/** A lock that nobody has touched for so long belongs to nobody any more. */
+/** A lock that was not touched for this long is stale. */
 const STALE_MS = 60_000;
 const TOUCH_MS = 10_000;
 
@@ -16,7 +16,7 @@ export interface Lock {
 
 /**
  * Take the lock `path`.
- * @param what is locked, for messages
+ * @param what names what is locked, for messages
  * @throws Llama2Error E_FILE if another process holds it, or it cannot be made
  */
 export function takeLock(path: string, what: string): Lock {
@@ -70,7 +70,7 @@ function removeStale(path: string): void {
   try {
     renameSync(path, aside);
   } catch {
-    return; // somebody else did
+    return; // another process did
   }
   rmSync(aside, { force: true });
 }
@@ -81,7 +81,7 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM"; // it is somebody else's
+    return (error as NodeJS.ErrnoException).code === "EPERM"; // the process exists, and is another user's
   }
 }
 
@@ -90,7 +90,7 @@ function touch(path: string): void {
   try {
     utimesSync(path, now, now);
   } catch {
-    // somebody took it away; the download's digest is checked all the same
+    // the lock was removed; the download's digest is checked in any case
   }
 }
 

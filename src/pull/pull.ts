@@ -31,7 +31,7 @@ export interface PullOptions extends Waiting {
 }
 
 export interface PullProgress {
-  /** What comes. */
+  /** The file being fetched. */
   name: string;
   /** Bytes that are there, of all that are wanted. */
   done: number;
@@ -40,7 +40,7 @@ export interface PullProgress {
   downloaded: number;
 }
 
-/** A file that is wanted, and where it comes from and goes to. */
+/** A file to fetch, with its source and its destination. */
 interface Wanted {
   from: Repository;
   file: RemoteFile;
@@ -169,7 +169,7 @@ function knownFile({ files, id }: Repository, { file, bytes, sha256 }: KnownFile
 
 const isThere = (path: string, bytes: number) => existsSync(path) && sizeAt(path) === bytes;
 
-/** Of a file; 0 if there is none. */
+/** The size of a file in bytes; 0 if there is none. */
 function sizeAt(path: string): number {
   try {
     return statSync(path).size;

@@ -21,7 +21,7 @@ export interface KnownFile extends RepositoryFile {
 export interface ListedModel {
   name: string;
   model: KnownFile;
-  /** Where another repository has it, it is laid beside the model all the same, so that the model is whole there. */
+  /** One from another repository is placed beside the model too, so that the model is complete there. */
   tokenizer: KnownFile;
 }
 
@@ -51,7 +51,7 @@ function known({ url, bytes, sha256 }: ListEntry): KnownFile {
 }
 
 /**
- * What `text` names; undefined if it can be no model's name.
+ * What `text` names; undefined if it cannot be a model's name.
  * @param endpoint the URL of Hugging Face: what is below it is a repository or a file of one
  */
 export function parseReference(text: string, endpoint: string): Reference | undefined {
@@ -65,7 +65,7 @@ export function parseReference(text: string, endpoint: string): Reference | unde
   return toKnown({ kind: "repository", name: text, repository, revision, file });
 }
 
-/** A file that is listed has the listed tokenizer, whatever it was called by. */
+/** A listed file gets its listed tokenizer, however it was named. */
 function toKnown(reference: Extract<Reference, { kind: "repository" }>): Reference {
   const { name, repository, revision, file } = reference;
   const listed = listedModels().find(

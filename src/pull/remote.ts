@@ -78,7 +78,7 @@ async function filesAt(
   return { name, files: { name: `${id}/${file}`, list: async () => [name], open: around.open, folder: around } };
 }
 
-/** What a file may need beside it. */
+/** The names of files that a model may need beside it. */
 const BESIDE = ["config.json", "params.json", "model.safetensors.index.json", "pytorch_model.bin.index.json"];
 
 /** The folder of a file on a server that lists none: what is known to matter is tried. */

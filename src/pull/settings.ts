@@ -12,11 +12,11 @@ export interface Settings {
   cache: string;
   /** The URL of the server, without a slash at the end. */
   endpoint: string;
-  /** Nothing may be asked of any server: what is here has to do. */
+  /** Use no network: only what was fetched before. */
   offline: boolean;
 }
 
-/** @throws Llama2Error E_USAGE for an HF_ENDPOINT that is none */
+/** Read the settings. @throws Llama2Error E_USAGE if HF_ENDPOINT is not a URL */
 export function settingsOf(env: NodeJS.ProcessEnv = process.env): Settings {
   const cache = env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(homeOf(env), "hub");
   const endpoint = (env.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, "");
@@ -27,13 +27,13 @@ export function settingsOf(env: NodeJS.ProcessEnv = process.env): Settings {
   return { cache: expanded(cache), endpoint, offline };
 }
 
-/** The error of what cannot be done without a server. */
+/** The error for `what`, which cannot be done offline. */
 export const offlineError = (what: string): Llama2Error =>
   new Llama2Error("E_NET", `${what}, and nothing is fetched: HF_HUB_OFFLINE is set`);
 
 /**
  * The token that the user has for the server: HF_TOKEN, or what `hf auth login` wrote.
- * @throws Llama2Error E_USAGE for one that is none. It is not shown
+ * @throws Llama2Error E_USAGE if it has characters that no token has; the message does not show it
  */
 export function tokenOf(env: NodeJS.ProcessEnv = process.env): string | undefined {
   const named = env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN || "";

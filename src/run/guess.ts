@@ -1,8 +1,8 @@
 /*
  * Guessing ahead: decoding one token reads every weight once, and several tokens share one pass. So the tokens that
  * may come next are guessed, and read in the same pass as the newest token. Each position is sampled as always, by the
- * ordinary sampler with the ordinary coin, and a guess counts only if it is the very token that was sampled: nothing
- * that is told can depend on what was guessed.
+ * ordinary sampler with the ordinary coin, and a guess counts only if it is the very token that was sampled: what was
+ * guessed never changes the output.
  *
  * Guesses come from what this process has read and written, and from what the sequence itself repeats. How many are
  * worth a wider pass follows from how often such guesses were right, and from what passes have cost so far.
@@ -11,23 +11,23 @@ import { MAX_LONGEST } from "./guessFile.ts";
 import type { GuessTable } from "./guessTable.ts";
 import { PassCosts, steadied } from "./passCosts.ts";
 
-/** The most tokens that are guessed ahead of one sequence. */
-export const MOST_GUESSES = 15;
+/** The most tokens guessed ahead of one sequence in a pass. */
+const MOST_GUESSES = 15;
 
-/** What may come after the tokens that a sequence has. */
+/** The tokens guessed to come next in one sequence, the next one first. */
 export class Guesses {
   readonly tokens = new Int32Array(MOST_GUESSES);
-  /** Of each, that it and all before it are right. */
+  /** For each guess: the probability, 0 to 1, that it and all before it are right. */
   readonly chances = new Float64Array(MOST_GUESSES);
-  /** Of each, where it comes from. */
+  /** For each guess: its kind, which says which record it counts for (kindOfKnown, kindOfRepeated). */
   readonly kinds = new Int32Array(MOST_GUESSES);
   count = 0;
-  /** The first so many are read in the pass at hand. */
+  /** How many of them, from the first, the current pass reads. */
   used = 0;
-  /** Of these, so many have been found right. */
+  /** How many of those have been confirmed so far. */
   right = 0;
 
-  /** Whether `token`, which has just been sampled, is what was guessed and read. */
+  /** Whether `token`, just sampled, is the next guess that this pass has read. */
   confirms(token: number): boolean {
     return this.right < this.used && this.tokens[this.right] === token;
   }
@@ -39,24 +39,24 @@ export class Guesses {
   }
 }
 
-/** What has to be known of a sequence to guess how it goes on. */
+/** What a guesser needs to know about a sequence. */
 export interface Continuing {
   readonly tokens: readonly number[];
-  /** How many more it may have. */
+  /** How many more tokens it may get. */
   readonly left: number;
   readonly stops: readonly number[];
   readonly guesses: Guesses;
 }
 
-/** What the scheduler asks. */
+/** What the scheduler calls, around each pass. */
 export interface Guesser {
-  /** Before a pass in which each of `batch` reads its newest token: fill their guesses, to use at most `room` in all. */
+  /** Before a pass that reads the newest token of each sequence: fill its guesses, and use at most `room` in all. */
   guess(batch: readonly Continuing[], room: number): void;
-  /** `token` was sampled where `guesses` says what had been guessed; `right` of these are confirmed already. */
+  /** `token` was sampled: count whether the first guess that is not confirmed yet was right. */
   check(guesses: Guesses, token: number): void;
-  /** Such a pass with so many rows took so long, sampling included. */
+  /** Such a pass read `rows` tokens in `ms` milliseconds, sampling included. */
   passed(rows: number, ms: number): void;
-  /** tokens[from], ... came after those before them. */
+  /** Learn that each of tokens[from], tokens[from + 1], ... followed the tokens before it. */
   learn(tokens: readonly number[], from: number): void;
 }
 
@@ -66,15 +66,15 @@ interface Record {
   of: number;
 }
 
-/** Guesses below this chance are not worth a row, whatever rows cost. */
+/** A guess less likely than this is never read, however cheap a wider pass is. */
 const LEAST_CHANCE = 0.05;
-/** A wider pass has to promise so much more, since its promise is an estimate. */
+/** A wider pass must promise this many times the rate of a plain one, since the promise is only an estimate. */
 const MARGIN = 1.05;
-/** Where guessing brings nothing, it may take this share of the time to find out whether that has changed. */
+/** Where guessing does not pay, trying it again may take at most this share of the time. */
 const IDLE_SHARE = 0.004;
-/** The first passes are slow, and would tell nothing of what passes cost. */
+/** Passes before the first guess: these are slow, and would mislead about what passes cost. */
 const WARM_UP = 16;
-/** A record forgets: what it holds of so many guesses counts half from then on. */
+/** When a record holds this many guesses, both its counts are halved, so that recent guesses weigh more. */
 const RECORD_LENGTH = 256;
 
 export class TableGuesser implements Guesser {
@@ -86,9 +86,9 @@ export class TableGuesser implements Guesser {
   private readonly repeat = new Repeat();
   private readonly window: Int32Array; // the last tokens of a sequence, then what is guessed
   private rest = WARM_UP; // passes until guessing is tried again
-  private guessMs = 0; // how long that takes
+  private guessMs = 0; // what guessing for one pass takes
 
-  /** @param lookahead "auto", or how many guesses to use always, 1 to 15 */
+  /** @param lookahead "auto", or a fixed number of guesses per sequence and pass, 1 to 15 */
   constructor(table: GuessTable, lookahead: "auto" | number) {
     this.table = table;
     this.most = lookahead === "auto" ? MOST_GUESSES : lookahead;
@@ -125,7 +125,7 @@ export class TableGuesser implements Guesser {
     for (let at = Math.max(1, from); at < tokens.length; at++) this.table.learn(tokens, at);
   }
 
-  /** Guess at most `most` tokens that follow those of a sequence. */
+  /** Fill the guesses of one sequence, at most `most`. */
   private propose({ tokens, guesses, stops }: Continuing, most: number): void {
     const { table, window, repeat } = this;
     let end = Math.min(tokens.length, table.longest);
@@ -159,7 +159,7 @@ export class TableGuesser implements Guesser {
     return right / of;
   }
 
-  /** Use the guesses that promise the most tokens a millisecond, the likeliest first. Returns how many these are. */
+  /** Use as many guesses, the likeliest first, as promise the most tokens a millisecond. Returns how many. */
   private choose(batch: readonly Continuing[], room: number): number {
     const plain = batch.length;
     const ranked = rank(batch);
@@ -177,16 +177,16 @@ export class TableGuesser implements Guesser {
   }
 }
 
-/** All guesses of all sequences, the likeliest first; those of one sequence stay in their order. */
+/** All guesses of all sequences, the likeliest first; guesses of one sequence keep their order. */
 function rank(batch: readonly Continuing[]): { guesses: Guesses; chance: number }[] {
   const all: { guesses: Guesses; chance: number }[] = [];
   for (const { guesses } of batch) {
     for (let i = 0; i < guesses.count; i++) all.push({ guesses, chance: guesses.chances[i] });
   }
-  return batch.length === 1 ? all : all.sort((a, b) => b.chance - a.chance); // stable, and chances fall
+  return batch.length === 1 ? all : all.sort((a, b) => b.chance - a.chance); // stable, and chances only fall
 }
 
-/** Use as many as there is room for, the same number of each sequence where they have them. Returns how many. */
+/** Use as many guesses as there is room for, spread evenly over the sequences. Returns how many. */
 function useAll(batch: readonly Continuing[], room: number): number {
   let used = 0;
   for (let depth = 0; depth < MOST_GUESSES; depth++) {
@@ -199,31 +199,31 @@ function useAll(batch: readonly Continuing[], room: number): number {
   return used;
 }
 
-const LONGEST = 8; // longer matches are of one kind
-const TIMES = 5; // seen once, 2 or 3 times, 4 to 7, 8 to 15, oftener
+const LONGEST = 8; // tokens; longer matches share one kind
+const TIMES = 5; // classes: seen once, 2 or 3 times, 4 to 7, 8 to 15, more often
 const KINDS = LONGEST * TIMES * 2 + LONGEST + 1;
 
-/** Guesses from the table are of one kind if their contexts are of one length, and were seen about as often. */
+/** The kind of a guess from the table: by its context's length, how often it was seen, and if a repetition agrees. */
 function kindOfKnown(matched: number, times: number, isRepeated: boolean): number {
   const often = Math.min(TIMES - 1, 31 - Math.clz32(times));
   return ((Math.min(matched, LONGEST) - 1) * TIMES + often) * 2 + (isRepeated ? 1 : 0);
 }
 
-/** And those that the sequence repeats, by how much it has repeated so far. */
+/** The kind of a guess that repeats the sequence itself: by how many tokens have matched so far. */
 function kindOfRepeated(length: number): number {
   return LONGEST * TIMES * 2 + Math.min(length, LONGEST);
 }
 
-/** What came after the last tokens of a sequence when they stood in it before. */
+/** Where the last tokens of a sequence occurred in it before, and what followed them there. */
 class Repeat {
-  /** -1: nothing. */
+  /** The token that followed; -1: there is no repetition. */
   token = -1;
-  /** How many of the last tokens stood there. */
+  /** How many of the last tokens match. */
   length = 0;
   private tokens: readonly number[] = [];
   private at = 0;
 
-  /** The longest repetition; of equally long ones the latest. */
+  /** Find the longest repetition, at least two tokens; of equally long ones the latest. */
   find(tokens: readonly number[]): void {
     const end = tokens.length;
     const last = tokens[end - 1];
@@ -242,7 +242,7 @@ class Repeat {
     }
   }
 
-  /** `token` is guessed: does it go on? */
+  /** `token` was guessed next: follow the repetition, or drop it if it continues otherwise. */
   advance(token: number): void {
     if (token !== this.token) this.token = -1;
     if (this.token < 0) return;
@@ -252,5 +252,5 @@ class Repeat {
   }
 }
 
-/** How far back a repetition is looked for. */
+/** How many tokens back a repetition is looked for. */
 const FARTHEST = 1024;

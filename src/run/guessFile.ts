@@ -1,5 +1,5 @@
 /*
- * A table of guesses as a file: what usually came next in the stories that a model told itself.
+ * A table of guesses as a file: what usually came next in text that the model generated itself.
  *
  * Little-endian: "L2GUESS1", the vocabulary's size, the sha256 of the tokenizer, the tokens of the longest context, the
  * number of entries; then of each entry the 64-bit hash of its context (guessTable.ts), its token, and how often it was
@@ -8,30 +8,31 @@
 import { Llama2Error } from "../errors.ts";
 import { bytesText } from "../files/bytes.ts";
 
-/** Entries as they lie in the file and in the table: hash low, hash high, token, times. */
-export const ENTRY = 4; // integers
+/** Integers of an entry, in the file and in the table: hash low, hash high, token, times. */
+export const ENTRY = 4;
 const MAGIC = "L2GUESS1";
 export const HEAD_BYTES = 8 + 4 + 32 + 4 + 4;
 const ENTRY_BYTES = 4 * ENTRY;
 export const MAX_GUESS_BYTES = 64 * 1024 * 1024;
-/** The longest context that can be chosen: each further token costs a look-up, and beyond eight they bring little. */
+/** The longest context that can be chosen, in tokens: each costs a look-up, and beyond eight they gain little. */
 export const MAX_LONGEST = 16;
 
-/** What the model's thread is told of a table. */
+/** A table of guesses, as the model's thread receives it. */
 export interface Guesses {
   longest: number; // tokens of the longest context
   entries: Int32Array; // (entries, 4)
 }
 
-/** Whose guesses they are. */
+/** The model that a table of guesses belongs to. */
 export interface GuessOwner {
   vocabSize: number;
   tokenizer?: string; // its sha256, in lower-case hex. Absent: the model has none
 }
 
 /**
- * The guesses in the bytes of the file `name`, for this model. Without a tokenizer of its own, it takes those of any.
- * @throws Llama2Error E_FORMAT if they are broken, or another's
+ * Parse a file of guesses, for the model `owner`. A model without a tokenizer accepts the table of any tokenizer.
+ * @param name of the file, for messages
+ * @throws Llama2Error E_FORMAT if the file is broken, or belongs to another model
  */
 export function parseGuesses(bytes: Uint8Array, name: string, owner: GuessOwner): Guesses {
   checkGuessSize(bytes.length, name);
@@ -56,7 +57,8 @@ export function parseGuesses(bytes: Uint8Array, name: string, owner: GuessOwner)
   if (tokenizer !== (owner.tokenizer ?? tokenizer)) {
     refuse(name, `it is for another tokenizer: the sha256 of its own is ${tokenizer}, here ${owner.tokenizer}`);
   }
-  const entries = new Int32Array(new Uint8Array(bytes.subarray(HEAD_BYTES)).buffer); // a Buffer's slice is no copy
+  // copied: a Buffer may be part of a larger one
+  const entries = new Int32Array(new Uint8Array(bytes.subarray(HEAD_BYTES)).buffer);
   checkEntries(entries, vocabSize, name);
   return { longest, entries };
 }
@@ -68,7 +70,7 @@ export function checkGuessSize(bytes: number, name: string): void {
   }
 }
 
-/** The file of these guesses, whose entries are in any order. */
+/** The bytes of a file with these guesses. Entries may come in any order; the file has them sorted. */
 export function guessFileOf(
   { longest, entries }: Guesses,
   { vocabSize, tokenizer = "0".repeat(64) }: GuessOwner,
@@ -100,7 +102,7 @@ function checkEntries(entries: Int32Array, vocabSize: number, name: string): voi
   }
 }
 
-/** Below zero if the hash of the entry at `i` is smaller than that of the one at `j`. */
+/** Negative if the hash of the entry at a[i] is smaller than that of the one at b[j], 0 if they are equal. */
 const compare = (a: Int32Array, i: number, b: Int32Array, j: number): number =>
   (a[i + 1] >>> 0) - (b[j + 1] >>> 0) || (a[i] >>> 0) - (b[j] >>> 0);
 

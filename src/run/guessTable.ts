@@ -1,15 +1,15 @@
 /*
  * What usually comes next: for contexts of the last one to eight tokens, the token that followed most often.
  *
- * A model of 260 thousand numbers makes a token in 45 microseconds and guessing may cost a few hundredths of that, so all
- * lies in one array of integers without objects: a place holds a context's hash in two parts, a token, and how often it
- * was seen.
+ * A model of 260 thousand numbers makes a token in 45 microseconds and guessing may cost a few hundredths of that. So
+ * it is a hash table in one array of integers, without objects: a place holds a context's hash in two parts, a token,
+ * and how often it was seen.
  */
 import { ENTRY, type Guesses } from "./guessFile.ts";
 
 const START = 4096; // places of a new table, 64 KiB
 const PLACE = ENTRY; // integers: hash low, hash high, token, times; times is 0 where the place is free
-const REACH = 16; // an entry lies in one of so many places from where its hash points: most are in the first two
+const REACH = 16; // an entry is in one of this many places, from the one its hash points to; most are in the first two
 
 export interface GuessTableOptions {
   longest?: number; // tokens of the longest context
@@ -19,14 +19,14 @@ export interface GuessTableOptions {
 export class GuessTable {
   /** Tokens of the longest context. */
   longest: number;
-  /** Of the last `find`: tokens of the context that was known, and how often its token was seen. */
+  /** Set by `find`: the length of the context that matched, in tokens, and how often its token was seen. */
   matched = 0;
   times = 0;
   private count = 0;
   private places: Int32Array;
   private mask: number; // places to start from - 1
   private maxPlaces: number;
-  // The hashes of the contexts of 1, 2, ... tokens, of the last walk.
+  // Set by `walk`: the hashes of the contexts of 1, 2, ... tokens.
   private low: Int32Array;
   private high: Int32Array;
 
@@ -45,8 +45,8 @@ export class GuessTable {
   }
 
   /**
-   * What came most often after the last tokens of tokens[0 .. end), by the longest context that is known; -1: nothing.
-   * One that was seen once gives way to the next shorter, if that was seen oftener: it says more.
+   * What came most often after the last tokens of tokens[0 .. end), by the longest known context; -1: none is known.
+   * A context that was seen once gives way to a shorter one that was seen more often, which is the better evidence.
    */
   find(tokens: ArrayLike<number>, end: number): number {
     let found = -1;
@@ -67,8 +67,8 @@ export class GuessTable {
   }
 
   /**
-   * tokens[at] came after tokens[0 .. at). A context becomes known when that of one token less was known already, so
-   * that what is seen once leaves one entry and not eight.
+   * Learn that tokens[at] followed tokens[0 .. at). A context is added only once the one a token shorter is known, so
+   * that text seen once leaves one entry and not eight.
    */
   learn(tokens: ArrayLike<number>, at: number): void {
     const token = tokens[at];
@@ -81,7 +81,7 @@ export class GuessTable {
     }
   }
 
-  /** Adds those of a file, whose contexts are not in the table. There is room for them all. */
+  /** Add the entries of a file to a table that has none of their contexts; it grows so that all of them fit. */
   add({ longest, entries }: Guesses): void {
     if (longest > this.longest) {
       this.longest = longest;
@@ -97,7 +97,7 @@ export class GuessTable {
     }
   }
 
-  /** Adds an entry whose context is not in the table. */
+  /** Add an entry whose context is not in the table. If that is full, it replaces a rarer entry, or is dropped. */
   put(low: number, high: number, token: number, times: number): void {
     let rarest = -1;
     const from = (low & this.mask) * PLACE;
@@ -124,7 +124,7 @@ export class GuessTable {
     }
   }
 
-  /** Hashes the contexts that end at `end`, from the newest token backwards; returns how many there are. */
+  /** Hash the contexts of tokens[0 .. end), from the newest token backwards. Returns how many there are. */
   private walk(tokens: ArrayLike<number>, end: number): number {
     const most = Math.min(end, this.longest);
     let low = 0;
@@ -138,7 +138,7 @@ export class GuessTable {
     return most;
   }
 
-  /** Where a context's entry lies, or -1. */
+  /** The index of a context's entry in `places`, or -1. */
   private at(low: number, high: number): number {
     const places = this.places;
     const from = (low & this.mask) * PLACE;
@@ -149,7 +149,7 @@ export class GuessTable {
     return -1;
   }
 
-  /** One vote for `token`: the token that leads stays until as many votes went to others. */
+  /** A vote for `token` (Boyer and Moore's majority vote): the leading one stays until others have as many. */
   private vote(at: number, token: number): void {
     const places = this.places;
     if (places[at + 2] === token) {
@@ -177,11 +177,11 @@ export class GuessTable {
 }
 
 function newPlaces(places: number): Int32Array {
-  return new Int32Array((places + REACH - 1) * PLACE); // the last one, too, has its reach
+  return new Int32Array((places + REACH - 1) * PLACE); // so that the last place, too, has REACH places after it
 }
 
 /**
- * The two parts of the hash of a context that has one more token, which is older than all others. None: 0.
+ * The two parts of a context's hash, extended by one token that is older than all others. An empty context has 0.
  * 36 bits tell contexts apart well enough, and a file of them packs into half of what 64 would take.
  */
 export function hashLow(low: number, token: number): number {

@@ -1,33 +1,34 @@
 /*
- * What passes cost on this machine, by how many tokens they read: measured while they run.
+ * What passes cost on this machine, in milliseconds, by how many tokens they read: measured as they run.
  */
 
-/** Widths that are told apart. A pass of another counts for the next wider one. */
+/** Tokens of a pass, in classes: any other width counts as the next wider one. */
 const WIDTHS = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128];
-/** By this share a cost that is not measured again seems lower after each pass, until somebody tries it. */
+/** A cost not measured again is taken to fall by this share with each pass, so that its width is tried again. */
 const AGEING = 0.0002;
-/** After so many passes it is unknown again: the machine may have been busy, or the code cold. */
+/** After this many passes it counts as unknown: the machine may have been busy then, or the code cold. */
 const FORGOTTEN = 3000;
-/** The machine may hold up a pass: a cost is believed after so many, of which the fastest counts. */
+/** A cost is known after this many passes, and is that of the fastest: the machine may have held up the others. */
 const TRIES = 3;
-/** A pass twice as wide as any known is thought to cost so much more: little, so that it is tried. */
+/** A pass twice as wide as any known one is assumed to cost this share more: little, so that it is tried. */
 const UNKNOWN = 0.15;
-/** And of one that took longer than was known, at most so many times as much is believed. */
+/** A pass that took longer than the known cost counts as at most this many times that cost. */
 const HELD_UP = 2;
 
-/** A duration as it was known, 0 if it was not, and with one more sample: what is shorter counts for more. */
+/** A running average of durations with one more sample; shorter ones weigh more. `known` is 0 before the first. */
 export function steadied(known: number, ms: number): number {
   if (known === 0) return ms;
   return ms < known ? (known + ms) / 2 : known + (Math.min(ms, HELD_UP * known) - known) / 8;
 }
 
+/** What a pass costs, by its width. */
 export class PassCosts {
   private readonly ms = new Float64Array(WIDTHS.length);
   private readonly samples = new Float64Array(WIDTHS.length);
-  private readonly when = new Float64Array(WIDTHS.length); // the last time, in passes
+  private readonly when = new Float64Array(WIDTHS.length); // when each was last measured, in passes
   private passes = 0;
 
-  /** A pass of `rows` tokens took `ms`. */
+  /** Record that a pass of `rows` tokens took `ms` milliseconds. */
   note(rows: number, ms: number): void {
     const width = widthOf(rows);
     if (this.passes - this.when[width] >= FORGOTTEN) this.samples[width] = 0;
@@ -39,7 +40,7 @@ export class PassCosts {
     this.when[width] = this.passes;
   }
 
-  /** What one of `rows` tokens would cost, in milliseconds; 0 as long as nothing is known. */
+  /** The estimated cost of a pass of `rows` tokens, in milliseconds; 0 while nothing is known. */
   of(rows: number): number {
     const width = widthOf(rows);
     let above = width;
@@ -53,7 +54,7 @@ export class PassCosts {
     return this.aged(below) + share * (this.aged(above) - this.aged(below));
   }
 
-  /** How wide a pass may be, where `plain` tokens are read anyway: what has been tried, and as much again. */
+  /** The widest pass to try where `plain` tokens are read anyway: twice the widest known, at least `plain` + 1. */
   widestToTry(plain: number): number {
     let width = WIDTHS.length - 1;
     while (width >= 0 && !this.isKnown(width)) width--;

@@ -1,5 +1,5 @@
 /*
- * Who may run: so many sequences at once, so many requests in a queue before that, and nobody beyond.
+ * Admission control: a limit on sequences that run at once, a queue of limited length, and a refusal beyond that.
  */
 import { HttpError } from "./errors.ts";
 
@@ -9,16 +9,16 @@ interface Waiting {
 }
 
 export class Admission {
-  /** Requests that run, and that wait. */
+  /** Requests that are running, and that are waiting. */
   running = 0;
-  private inUse = 0; // sequences of those that run
+  private inUse = 0; // sequences of the running requests
   private readonly queue: Waiting[] = [];
   private readonly slots: number;
   private readonly limit: number;
 
   /**
    * @param slots how many sequences run at once
-   * @param limit how many requests wait
+   * @param limit how many requests may wait
    */
   constructor(slots: number, limit: number) {
     this.slots = slots;
@@ -31,7 +31,7 @@ export class Admission {
 
   /**
    * Wait for a place. Requests are admitted in order; one for more sequences than there are slots runs alone.
-   * @returns what gives the place back
+   * @returns a function that gives the place back
    * @throws HttpError 503 if the queue is full; the signal's reason if it is aborted meanwhile
    */
   async enter(sequences: number, signal: AbortSignal): Promise<() => void> {
@@ -58,7 +58,7 @@ export class Admission {
       const waiting: Waiting = { sequences, admit: resolve };
       const leave = () => {
         const at = this.queue.indexOf(waiting);
-        if (at === -1) return; // it has been admitted
+        if (at === -1) return; // it was admitted in the meantime
         this.queue.splice(at, 1);
         this.admitNext();
         reject(signal.reason);

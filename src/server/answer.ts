@@ -1,5 +1,5 @@
 /*
- * Making the choices of a request, and telling them: at once, or as they come.
+ * Generate the choices of a request and send them: all at once, or as a stream.
  */
 import { randomUUID } from "node:crypto";
 import type { ServerResponse } from "node:http";
@@ -11,7 +11,7 @@ import { asHttpError } from "./errors.ts";
 import type { Served } from "./models.ts";
 import type { Delta, Shape } from "./shapes.ts";
 
-/** A prompt, as tokens, and what is told before the new text where it is to be echoed. */
+/** A prompt as tokens, and what is sent before the new text if it is to be echoed. */
 export interface AskedPrompt {
   tokens: number[];
   echo?: { text: string; tokens: Token[] };
@@ -33,7 +33,7 @@ export class Answer {
   private readonly prompts: readonly AskedPrompt[];
   private readonly id: string;
   private readonly created = Math.floor(Date.now() / 1000);
-  /** Whether the space before an answer is left out. */
+  /** Whether to leave out the space before an answer. */
   private readonly trims: boolean;
 
   constructor(served: Served, asked: Asked, shape: Shape, prompts: readonly AskedPrompt[], signal: AbortSignal) {
@@ -53,7 +53,7 @@ export class Answer {
     );
   }
 
-  /** All of it, as one object. */
+  /** Send everything as one JSON object. */
   async send(response: ServerResponse): Promise<void> {
     for await (const { choice, delta } of this.deltas()) {
       choice.text += delta.text;
@@ -67,7 +67,7 @@ export class Answer {
     response.end(JSON.stringify(body));
   }
 
-  /** As it comes: server-sent events, each with what one slice brought to one choice. */
+  /** Stream it as server-sent events, each with what one slice added to one choice. */
   async stream(response: ServerResponse): Promise<void> {
     const head = this.head(this.shape.chunkObject);
     const { includeUsage, receipt } = this.asked;
@@ -90,13 +90,13 @@ export class Answer {
       }
       await write("[DONE]");
     } catch (error) {
-      if (response.destroyed) return; // nobody listens any more
+      if (response.destroyed) return; // the client has left
       await write(asHttpError(error).body);
     }
     response.end();
   }
 
-  /** What each slice brings to each choice, of all of them mingled. An echo comes first. */
+  /** What each slice adds to each choice, interleaved as the slices come. An echo comes first. */
   private async *deltas(): AsyncGenerator<{ choice: Choice; delta: Delta }, void> {
     for (const choice of this.choices) {
       const { echo } = this.prompts[Math.floor(choice.index / this.asked.n)];
@@ -122,7 +122,7 @@ export class Answer {
 
   private async *partsOf(choice: Choice): AsyncGenerator<Delta, void> {
     const { index, generation } = choice;
-    let told = 0; // tokens
+    let told = 0; // tokens sent so far
     let begun = !this.trims;
     for await (const part of generation.slices()) {
       if (part.error) throw revive(part.error);
@@ -147,7 +147,7 @@ export class Answer {
     return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
   }
 
-  /** One for each choice, if they were asked for; one alone is not in an array. */
+  /** A receipt for each choice, if asked for; a single one is not in an array. */
   private async receipts(): Promise<object> {
     if (!this.asked.receipt) return {};
     const all = [];
@@ -156,7 +156,7 @@ export class Answer {
   }
 }
 
-/** Who takes nothing of a stream for so long has left. */
+/** A client that reads nothing of a stream for this long counts as gone. */
 const STALLED_MS = 60_000;
 
 /**

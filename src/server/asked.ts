@@ -1,33 +1,33 @@
 /*
- * What the bodies of completions and chats have in common: how texts are chosen, and how they are told.
+ * The fields that completions and chats have in common: how to sample, and how to answer.
  */
 import { show } from "../check.ts";
 import { type GenerateOptions, seedOf } from "../generateOptions.ts";
 import type { Fields } from "./body.ts";
 import { badValue } from "./errors.ts";
 
-/** Choices of all prompts of a request together. */
+/** The most choices of one request, over all its prompts. */
 export const MAX_CHOICES = 128;
 
 export interface Asked {
   /** The model's id; undefined: the first one. */
   model: string | undefined;
   options: GenerateOptions;
-  /** Of the first choice; the others' follow it. */
+  /** The seed of the first choice; choice k has this + k. */
   seed: bigint;
-  /** Choices of each prompt. */
+  /** How many choices for each prompt. */
   n: number;
   stream: boolean;
-  /** Whether a stream ends with the usage. */
+  /** Whether a stream ends with a usage object. */
   includeUsage: boolean;
   receipt: boolean;
 }
 
-/** What OpenAI's clients send along and nothing here depends on. */
+/** Fields that OpenAI's clients send and that change nothing here. */
 export const IGNORED = ["user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"];
 
 /**
- * @param logprobs how many alternatives of each token; undefined: log-probabilities are not told
+ * @param logprobs how many alternatives for each token; undefined: no log-probabilities
  * @throws HttpError 400
  */
 export function readAsked(fields: Fields, maxTokens: number | undefined, logprobs: number | undefined): Asked {
@@ -57,7 +57,7 @@ export function readAsked(fields: Fields, maxTokens: number | undefined, logprob
   };
 }
 
-/** A whole number; larger ones than JSON's numbers can hold come as text. */
+/** A seed: a whole number, or text for those too large for a JSON number. */
 function seedFrom(fields: Fields): bigint {
   const value = fields.get("seed") ?? 0;
   const isText = typeof value === "string" && /^-?\d{1,20}$/.test(value);

@@ -5,12 +5,13 @@ import type { IncomingMessage } from "node:http";
 import { nearest, show } from "../check.ts";
 import { badValue, HttpError } from "./errors.ts";
 
-export const MAX_BODY = 1 << 20;
+const MAX_BODY = 1 << 20; // bytes
 
 export type Json = Record<string, unknown>;
 
 /**
- * @throws HttpError 415 for what is not declared as JSON, 413 for more than a mebibyte, 400 for what is no JSON object
+ * Read the body of a request, a JSON object.
+ * @throws HttpError 415 if it is not declared as JSON, 413 beyond a mebibyte, 400 if it is not a JSON object
  */
 export async function readBody(request: IncomingMessage): Promise<Json> {
   const type = (request.headers["content-type"] ?? "").split(";")[0].trim().toLowerCase();
@@ -34,7 +35,7 @@ export async function readBody(request: IncomingMessage): Promise<Json> {
   throw new HttpError(400, `the body is ${show(value)}, expected an object`);
 }
 
-/** What of a body is read, and what is left to be known. */
+/** The fields of a body. It remembers which were read, so that unknown ones can be refused. */
 export class Fields {
   private readonly body: Json;
   private readonly seen = new Set<string>();
@@ -43,7 +44,7 @@ export class Fields {
     this.body = body;
   }
 
-  /** A field; undefined if it is absent or null, which OpenAI's clients mean the same by. */
+  /** A field; undefined if it is absent or null, which mean the same to OpenAI's clients. */
   get(name: string): unknown {
     this.seen.add(name);
     const value = Object.hasOwn(this.body, name) ? this.body[name] : undefined;
@@ -76,7 +77,7 @@ export class Fields {
     badValue(name, `${name} is ${show(value)}, expected text`);
   }
 
-  /** Texts: one, or several. */
+  /** One text or several, as an array. */
   texts(name: string): string[] {
     const value = this.get(name) ?? [];
     const all = typeof value === "string" ? [value] : value;
@@ -91,7 +92,7 @@ export class Fields {
     badValue(name, `${name} is ${show(value)}, expected an object`);
   }
 
-  /** A field of OpenAI's that is not there: it may be left out, or have the value that changes nothing. */
+  /** A field of OpenAI's that is not supported: only the value that changes nothing is accepted. */
   without(name: string, ...harmless: unknown[]): void {
     const value = this.get(name);
     const empty = typeof value === "object" && value !== null && Object.keys(value).length === 0;
@@ -99,7 +100,7 @@ export class Fields {
     throw new HttpError(400, `${name} is not supported`, { param: name, code: "unsupported_parameter" });
   }
 
-  /** @throws HttpError 400 for a field that nobody has read, and that is none of `ignored` */
+  /** @throws HttpError 400 for a field that was not read and is not in `ignored` */
   end(ignored: readonly string[]): void {
     for (const name of Object.keys(this.body)) {
       if (this.seen.has(name) || ignored.includes(name)) continue;

@@ -14,17 +14,17 @@ import { badValue } from "./errors.ts";
 import type { Models, Served } from "./models.ts";
 import { chatShape, completionShape, type Shape } from "./shapes.ts";
 
-/** A request that makes sense, which has not begun. */
+/** A valid request that has not started yet. */
 export interface Job {
   asked: Asked;
-  /** How many texts it is. */
+  /** How many sequences it needs. */
   sequences: number;
   begin(signal: AbortSignal): Promise<Answer>;
 }
 
 type Ids = number[];
 
-/** @throws HttpError 400, 404 */
+/** The job of a /v1/completions body. @throws HttpError 400 for a bad field, 404 for an unknown model */
 export function completionJob(models: Models, body: Json): Job {
   const fields = new Fields(body);
   const logprobs = fields.whole("logprobs", 0, 20);
@@ -48,7 +48,7 @@ export function completionJob(models: Models, body: Json): Job {
   return { asked, sequences, begin };
 }
 
-/** @throws HttpError 400, 404 */
+/** The job of a /v1/chat/completions body. @throws HttpError 400 for a bad field, 404 for an unknown model */
 export async function chatJob(models: Models, body: Json): Promise<Job> {
   const fields = new Fields(body);
   const wantsLogprobs = fields.boolean("logprobs");
@@ -93,14 +93,14 @@ function readPrompts(value: unknown): (string | Ids)[] {
   badValue("prompt", `the prompt is ${show(value)}, expected a text, tokens, or an array of either`);
 }
 
-/** The prompt as it is told before what follows it. A token that nothing comes before is not listed. */
+/** The prompt as it is echoed before the new text. The first token has no log-probability, so it is not listed. */
 async function echoOf(model: Model, tokens: Ids, logprobs: number | undefined, signal: AbortSignal) {
   const text = model.tokenizer.decode(tokens);
   const scored: Token[] = logprobs === undefined ? [] : await model.score(tokens, { logprobs, signal });
   return { text, tokens: scored.filter(({ id }) => id !== BOS) };
 }
 
-/** A system's message first if there is one; then questions and answers, a question last. */
+/** The messages of a chat, the last of them the user's. */
 function readMessages(value: unknown): Message[] {
   if (!Array.isArray(value) || value.length === 0) {
     badValue("messages", `messages is ${show(value)}, expected an array with at least one`);

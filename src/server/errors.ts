@@ -1,9 +1,9 @@
 /*
- * What goes wrong with a request, as OpenAI's API says it.
+ * Errors of a request, in the form of OpenAI's API.
  */
 import { Llama2Error } from "../errors.ts";
 
-/** An answer that is no success. */
+/** An error that is sent to the client, with its HTTP status. */
 export class HttpError extends Error {
   readonly status: number;
   readonly type: string;
@@ -36,12 +36,12 @@ export class HttpError extends Error {
 
 const TYPES: Record<number, string> = { 401: "authentication_error", 403: "permission_error", 404: "not_found_error" };
 
-/** A value that makes no sense: 400. */
+/** Refuse the value of a field. @throws HttpError 400 */
 export function badValue(param: string, message: string): never {
   throw new HttpError(400, message, { param, code: "invalid_value" });
 }
 
-/** Any error, as an answer. What is not the client's fault is 500. */
+/** Any error as an HttpError: 500 where it is not the client's fault. */
 export function asHttpError(error: unknown): HttpError {
   if (error instanceof HttpError) return error;
   if (!(error instanceof Llama2Error)) return new HttpError(500, "something went wrong within the server");

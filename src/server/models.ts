@@ -10,7 +10,7 @@ import { HttpError } from "./errors.ts";
 export interface Served {
   id: string;
   model: Model;
-  /** Which weights, tokenizer and precision answered. */
+  /** Identifies the weights, tokenizer and precision that answered. */
   fingerprint: string;
 }
 
@@ -22,7 +22,7 @@ export class Models {
     this.all = all;
   }
 
-  /** @param models with different names: each is its id */
+  /** @param models with distinct names, which are their ids */
   static async of(models: readonly Model[]): Promise<Models> {
     const all: Served[] = [];
     for (const model of models) {

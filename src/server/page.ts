@@ -1,5 +1,5 @@
 /*
- * The files of the server's page, which writes a story.
+ * The files of the server's page, on which one can generate a story.
  */
 import { readFileSync } from "node:fs";
 
@@ -9,7 +9,7 @@ const FILES: Record<string, { name: string; type: string }> = {
   "/page.js": { name: "page.js", type: "text/javascript; charset=utf-8" },
 };
 
-/** The file at this path, if it is one of the page's. */
+/** The file of the page at this URL path, with its MIME type; undefined if there is none. */
 export function pageFile(path: string): { type: string; bytes: Uint8Array } | undefined {
   if (!Object.hasOwn(FILES, path)) return undefined;
   const { name, type } = FILES[path];

@@ -1,8 +1,8 @@
 /*
  * llama2 serve: an HTTP server that OpenAI's clients can talk to.
  *
- * It is meant for this machine: it listens on the loopback address, and pages of other sites, which may send requests
- * there or have their name point there, are refused by their Origin and Host. Whoever opens it to a network needs a key.
+ * It is meant for this machine: it listens on the loopback address. Pages of other sites can send requests there, or
+ * have their name point there (DNS rebinding): their Origin and Host give them away. Any other address needs a key.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -21,28 +21,28 @@ import { pageFile } from "./page.ts";
 export interface ServeOptions {
   /** @default "127.0.0.1" */
   host?: string;
-  /** 0: any that is free. @default 8080 */
+  /** 0: any free port. @default 8080 */
   port?: number;
   /** What clients must send as a bearer token. Needed for every host but the loopback addresses. */
   apiKey?: string;
-  /** How many texts are made at once. @default 64 */
+  /** How many sequences run at once. @default 64 */
   slots?: number;
-  /** How many requests wait for that; more are answered with 503. @default 32 */
+  /** How many requests may wait for a slot; further ones are answered with 503. @default 32 */
   queue?: number;
 }
 
 const OPTIONS: readonly (keyof ServeOptions)[] = ["host", "port", "apiKey", "slots", "queue"];
 
-/** The names under which a server without a key answers. */
+/** The host names that a server without a key answers to. */
 const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 const isLoopback = (host: string) => ["localhost", "127.0.0.1", "::1", "[::1]"].includes(host);
 
-/** What a page of this server may do: load its own files, and talk to it. */
+/** Content security policy: the page may load its own files and talk to this server, nothing else. */
 const CONTENT_SECURITY_POLICY =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; " +
   "img-src 'self' blob: data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/** @throws Llama2Error E_USAGE for what makes no sense, or an open address without a key */
+/** @throws Llama2Error E_USAGE for an invalid option, or for an address that other machines reach without a key */
 export function checkServeOptions(options: ServeOptions): void {
   checkOptions("serve", options, OPTIONS);
   const { host = "127.0.0.1", port = 8080, apiKey, slots = 64, queue = 32 } = options;
@@ -59,9 +59,9 @@ export function checkServeOptions(options: ServeOptions): void {
   );
 }
 
-/** A server that listens. */
+/** A running server. */
 export class StoryServer {
-  /** Where. */
+  /** Its address, such as "http://127.0.0.1:8080". */
   readonly url: string;
   private readonly http: Server;
   private readonly models: Models;
@@ -69,10 +69,10 @@ export class StoryServer {
   private readonly key: Buffer | undefined;
   private readonly cancel = new AbortController();
   private draining = false;
-  private busy = 0; // requests that have come, and whose answers have not been sent
+  private busy = 0; // requests that have arrived and are not answered in full yet
 
   /**
-   * @param models with different names, which stay the caller's
+   * @param models with distinct names. Closing them remains the caller's job
    * @throws Llama2Error E_USAGE; E_FILE if the port is taken
    */
   static async listen(models: readonly Model[], options: ServeOptions = {}): Promise<StoryServer> {
@@ -102,8 +102,8 @@ export class StoryServer {
   }
 
   /**
-   * Take no more requests, finish those that are there, and close.
-   * @param limitMs after which what still runs is cut off
+   * Accept no more requests, finish those in progress, and close.
+   * @param limitMs after this many milliseconds, what still runs is cut off
    */
   async drain(limitMs = 10_000): Promise<void> {
     this.draining = true;
@@ -137,7 +137,7 @@ export class StoryServer {
       if (answer.status === 500 && !gone.signal.aborted && !(error instanceof Llama2Error)) console.error(error);
       if (!response.headersSent) {
         for (const [name, value] of Object.entries(answer.headers)) response.setHeader(name, value);
-        // what has not been read of a body that is too large is not waited for
+        // do not wait for the rest of a body that is too large
         if (answer.status === 413) response.setHeader("Connection", "close");
         response.writeHead(answer.status, { "Content-Type": "application/json" });
         response.end(answer.body);
@@ -147,7 +147,7 @@ export class StoryServer {
     }
   }
 
-  /** End those that nobody is answered on: once nobody is at all, also those on which half a request has come. */
+  /** Close idle connections; once no request is in progress, also those with an incomplete one. */
   private endConnections(): void {
     if (this.busy === 0) this.http.closeAllConnections();
     else this.http.closeIdleConnections();
@@ -194,7 +194,7 @@ export class StoryServer {
     return { status: this.draining ? "draining" : "ok", models, running, waiting };
   }
 
-  /** @throws HttpError 403 for a name that is not this server's, and for pages of other sites */
+  /** @throws HttpError 403 for a Host that is not this server's, and for pages of other sites */
   private checkOrigin({ headers }: IncomingMessage): void {
     const host = headers.host ?? "";
     const name = host.replace(/:\d+$/, "").toLowerCase();
@@ -220,7 +220,7 @@ export class StoryServer {
   }
 }
 
-/** @throws HttpError 400 for what is no path */
+/** @throws HttpError 400 if it is not a valid path */
 function pathOf(url: string): string {
   try {
     return decodeURIComponent(new URL(url, "http://localhost").pathname);
@@ -229,7 +229,7 @@ function pathOf(url: string): string {
   }
 }
 
-/** @throws HttpError 405 for another method */
+/** @throws HttpError 405 for any other method */
 function allow(request: IncomingMessage, response: ServerResponse, method: "GET" | "POST"): ServerResponse {
   if (request.method === method || (method === "GET" && request.method === "HEAD")) return response;
   const message = `the method is ${request.method}, expected ${method}`;
@@ -248,7 +248,7 @@ function sendFile(response: ServerResponse, { type, bytes }: { type: string; byt
   response.end(bytes);
 }
 
-/** Of equal length, whatever the keys are. */
+/** Hashed, so that keys of any length can be compared in constant time. */
 const digest = (key: string) => createHash("sha256").update(key).digest();
 
 function whyNotListening({ code, message }: NodeJS.ErrnoException, host: string, port: number): Llama2Error {

@@ -1,10 +1,10 @@
 /*
- * The answers: objects as OpenAI's API has them, of completions and of chats.
+ * Answers in the form of OpenAI's API, for completions and for chats.
  */
 import type { Token } from "../generateOptions.ts";
 import type { TextTokenizer } from "../textTokenizer.ts";
 
-/** What one slice brought to one choice. */
+/** What one slice added to one choice. */
 export interface Delta {
   index: number;
   text: string;
@@ -12,20 +12,20 @@ export interface Delta {
   finish: "stop" | "length" | null;
 }
 
-/** How one kind of answer is written. */
+/** The form of one kind of answer. */
 export interface Shape {
   prefix: string; // of ids
   object: string;
   chunkObject: string;
-  /** A whole choice. */
+  /** A complete choice. */
   choice(delta: Delta): object;
-  /** A part of one. @param isFirst of its choice */
+  /** A part of a choice, in a stream. @param isFirst whether it is the choice's first part */
   chunk(delta: Delta, isFirst: boolean): object;
 }
 
 /** @param logprobs whether they were asked for */
 export function completionShape(tokenizer: TextTokenizer, logprobs: boolean): Shape {
-  const offsets = new Map<number, number>(); // of the next token in the text of each choice
+  const offsets = new Map<number, number>(); // for each choice: where the next token begins in its text, in characters
   const told = ({ index, tokens }: Delta) => {
     if (!logprobs) return null;
     const start = offsets.get(index) ?? 0;
@@ -84,7 +84,7 @@ export function chatShape(tokenizer: TextTokenizer, logprobs: boolean): Shape {
   };
 }
 
-/** A token by itself as text; where that is a part of a character, its piece: "<0xF0>". */
+/** The text of a single token; its piece, such as "<0xF0>", if it is only a part of a character. */
 function tokenText(tokenizer: TextTokenizer, id: number): string {
   const text = tokenizer.decode([id]);
   return text.includes("\ufffd") ? tokenizer.piece(id) : text;

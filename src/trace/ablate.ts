@@ -1,5 +1,5 @@
 /*
- * Switching parts of a model off, by name.
+ * Ablation: switch off parts of a model, by name.
  */
 import { checkThat } from "../check.ts";
 import { Llama2Error } from "../errors.ts";
@@ -8,8 +8,8 @@ import type { Hook, Hooks } from "./run.ts";
 
 /**
  * The hooks that switch parts off: `L2` a layer, `L2.att` and `L2.ffn` its two halves, `L2.H5` a head. A half is switched
- * off by zeros in what it would add to x; a head by zeros in what it has found.
- * @throws Llama2Error E_USAGE for what is none of these, or is not in the model
+ * off by zeros in what it would add to x; a head by zeros in its output.
+ * @throws Llama2Error E_USAGE for any other name, or a part that the model does not have
  */
 export function ablation(parts: readonly string[], config: Config): Hooks {
   const isNames = Array.isArray(parts) && Array.from(parts).every((part) => typeof part === "string");
@@ -44,7 +44,7 @@ function refuse(part: string, why: string): never {
   throw new Llama2Error("E_USAGE", `"${part.slice(0, 40)}" is no part of this model to switch off: ${why}`);
 }
 
-/** Hooks that are called one after the other. */
+/** Several sets of hooks as one: at a stop, they are called in this order. */
 export function combined(all: readonly Hooks[]): Hooks {
   const hooks: Hooks = {};
   for (const each of all) {

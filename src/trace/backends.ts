@@ -1,6 +1,6 @@
 /*
- * What another backend has of a pass: it computes several lines as one, and so has the keys, the values and the logits
- * only. In Node, where all backends are.
+ * What another backend can show of a pass: it fuses lines, so only keys, values and logits. In Node, where all backends
+ * are.
  */
 import { load } from "../backend/load.ts";
 import type { BackendName } from "../backend/names.ts";
@@ -10,16 +10,16 @@ import type { Stop, Tensor } from "./run.ts";
 import { placesOf } from "./stops.ts";
 
 export interface BackendOptions {
-  /** 0: the backend's choice. */
+  /** 0: the backend chooses. */
   threads: number;
   /** 0: the model's. */
   context: number;
   precision?: "fp32" | "fp16" | "int8";
-  /** What this backend alone understands. */
+  /** Options that only this backend has. */
   own: object;
 }
 
-/** A pass on a backend, and what its choice deserves to be told. */
+/** A pass on a backend, and notes on how the backend was chosen. */
 export interface BackendPass {
   backend: BackendName;
   stops: Stop[];
@@ -27,7 +27,7 @@ export interface BackendPass {
 }
 
 /**
- * The stops of the last of `tokens` on a backend; those that it does not have are `fused`.
+ * The stops of the last of `tokens` on a backend; those that it cannot show are `fused`.
  * @throws Llama2Error E_DEVICE_UNAVAILABLE, and whatever loading the model throws
  */
 export async function stopsOn(

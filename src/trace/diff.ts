@@ -8,7 +8,7 @@ import { nameOf, type Place } from "./stops.ts";
 /** How far apart two traces are at a stop that both have. */
 export interface StopDiff extends Place {
   maxAbs: number;
-  /** Float32 numbers that lie between, at most. */
+  /** The largest distance between two values, in float32 numbers (units in the last place). */
   maxUlp: number;
   /** The largest magnitude of the first trace, to see what a difference is relative to. */
   scale: number;
@@ -22,7 +22,7 @@ export interface TraceDiff {
 
 /**
  * Compare what both traces have. Tensors that one of them lacks, because its backend fuses lines, are passed over.
- * @param tolerance how far apart values may be, relative to the stop's largest; 0: not at all
+ * @param tolerance how far apart values may be, relative to the stop's largest; 0: bit for bit
  */
 export function diff(a: readonly Stop[], b: readonly Stop[], tolerance: number): TraceDiff {
   checkStops(a);
@@ -52,13 +52,13 @@ function measure(apart: StopDiff, a: Float32Array, b: Float32Array): void {
     apart.scale = Math.max(apart.scale, Math.abs(a[i]));
     if (ordersA[i] === ordersB[i]) continue;
     apart.maxUlp = Math.max(apart.maxUlp, Math.abs(ordersA[i] - ordersB[i]));
-    // infinities of one sign differ by NaN, and so does what is no number
+    // infinities of one sign differ by NaN, and so does NaN
     const distance = Math.abs(a[i] - b[i]);
     apart.maxAbs = Number.isNaN(distance) ? Infinity : Math.max(apart.maxAbs, distance);
   }
 }
 
-/** The places of float32 values among all, in order: neighbours differ by 1, and -0 by 1 from 0. */
+/** Numbers all float32 values in order: neighbours differ by 1, and so do -0 and 0. */
 function ordersOf(values: Float32Array): Float64Array {
   const bits = new Int32Array(values.slice().buffer);
   return Float64Array.from(bits, (bit) => (bit < 0 ? -(bit & 0x7fffffff) - 1 : bit));

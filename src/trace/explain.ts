@@ -15,14 +15,14 @@ export interface Ref extends Place {
   index: number;
 }
 
-/** What a term multiplies: a weight, or a value that an earlier stop has written, which `ref` leads to. */
+/** A factor of a term: a weight, or a value that an earlier stop wrote, at `ref`. */
 export interface Factor {
   name: string;
   value: number;
   ref?: Ref;
 }
 
-/** What is added: the product of its factors, rounded as the line rounds it. */
+/** A term of a sum: the product of its factors, rounded as the line rounds it. */
 export interface Term {
   factors: Factor[];
   value: number;
@@ -31,19 +31,19 @@ export interface Term {
 export interface Explanation {
   ref: Ref;
   value: number;
-  /** In words of the source: "q[5] = Σ wq[2][5][j] × xb[j]". */
+  /** In the source's notation: "q[5] = Σ wq[2][5][j] × xb[j]". */
   formula: string;
   /** In the order in which they were added. */
   terms: Term[];
   /** The float32 sum after each of them. */
   sums: Float32Array;
-  /** What they come to, after what the line does with the sum. */
+  /** The result: the sum, after whatever else the line does to it. */
   result: number;
-  /** `result` is `value`, bit for bit. */
+  /** Whether `result` is `value`, bit for bit. */
   exact: boolean;
-  /** Why it is not. */
+  /** If not exact: why. */
   note?: string;
-  /** Where what is in the value comes from, if that is not what was added: a norm adds squares, but scales x. */
+  /** The value that this one carries on, where that is not a term: a norm adds squares, but scales x. */
   carries?: Term[];
 }
 
@@ -76,13 +76,13 @@ interface Made {
   terms: Term[];
   /** The sum begins with the first term rather than with 0, which matters for -0 only. */
   startsWithFirst?: boolean;
-  /** What the line does with the sum. */
+  /** What else the line does to the sum. */
   finish?: (sum: number) => number;
   note?: string;
   carries?: Term[];
 }
 
-/** The value that a residual, a norm or the classifier finds in x. */
+/** The stop that wrote the x which a residual, a norm or the classifier reads. */
 export function residualBefore({ id, layer }: Place, nLayers: number): Place {
   if (id === "norm2" || id === "res2") return { id: "res1", layer };
   if (id === "normOut") return { id: "res2", layer: nLayers - 1 };
@@ -287,7 +287,7 @@ class Maker {
 
 const tensorOf = (id: StopId): TensorName => stopOf(id).tensors[0];
 
-/** A row of a matrix of n columns. Of an int8 matrix: its weights as float32. */
+/** A row of a matrix, (n), as float32; int8 weights are dequantized. */
 export function rowOf(w: Matrix, row: number, n: number): Float32Array {
   if ("data" in w) return w.data.subarray(row * n, (row + 1) * n);
   const values = new Float32Array(n);

@@ -1,5 +1,5 @@
 /*
- * Taking a trace elsewhere: JSON as the command line prints it, and NumPy's .npz with the names of TransformerLens. Runs
+ * Exporting a trace: JSON as the command line prints it, and NumPy's .npz with the names of TransformerLens. Runs
  * in browsers.
  */
 import { zipSync } from "fflate";
@@ -22,7 +22,7 @@ export interface StopJson {
   fused?: true;
 }
 
-/** A stop as JSON has it. What is not finite is a string, since JSON has no number for it, and so is -0, which it loses. */
+/** A stop as JSON. Numbers that are not finite, which JSON does not have, and -0, which it loses, are strings. */
 export function stopJson(stop: Stop): StopJson {
   checkStops([stop]);
   const { id, layer, tensors, fused } = stop;
@@ -40,14 +40,14 @@ export function stopJson(stop: Stop): StopJson {
   };
 }
 
-/** What TransformerLens calls the tensors of a stop. */
+/** TransformerLens' names for the tensors of a stop. */
 export function hookNames({ id, layer }: Stop): string[] {
   return stopOf(id).lens.map((name) => (layer < 0 ? name : `blocks.${layer}.${name}`));
 }
 
 /**
- * The stops as a .npz file: `numpy.load` gives an array of float32 for each tensor, by its hook name. Heads have an axis of
- * their own, as there: q is (nHeads, headSize).
+ * The stops as a .npz file: `numpy.load` gives a float32 array for each tensor, by its hook name. As in
+ * TransformerLens, heads have an axis of their own: q is (nHeads, headSize).
  */
 export function npz(stops: readonly Stop[], headSize: number): Uint8Array {
   checkStops(stops);

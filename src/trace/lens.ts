@@ -1,6 +1,6 @@
 /*
- * Reading x before the end: what the model would say if it stopped at a layer, and whose doing the last word is. Runs in
- * browsers.
+ * Reading x before the end: what the model would predict if it stopped at a layer, and which parts wrote a logit. Runs
+ * in browsers.
  */
 import { checkWhole } from "../check.ts";
 import { headSizeOf, matmul, rmsnorm } from "../llama2/transformer.ts";
@@ -37,9 +37,9 @@ export interface Share {
 }
 
 /**
- * Whose doing a logit is. The logit is a dot product with x, and x is a sum of what the embedding, each head and each
- * feed-forward network have written, so it falls apart into their shares (in float64).
- * @returns the shares, and what float32's roundings leave between their sum and the logit
+ * Which parts of the model wrote a logit, and how much. The logit is a dot product with x, and x is the sum of what the
+ * embedding, each head and each feed-forward network wrote, so it splits into their shares (in float64).
+ * @returns the shares, and the rounding error of float32 that remains between their sum and the logit
  */
 export function sharesOf(
   run: TracedRun,
@@ -54,7 +54,7 @@ export function sharesOf(
   const last = run.values(pos, { id: "res2", layer: nLayers - 1 });
   const rms = Math.sqrt(last.reduce((sum, value) => sum + value * value, 0) / dim + normEps);
   const row = rowOf(weights.wcls, token, dim);
-  // how much each number of x counts
+  // the weight of each number of x in this logit
   const u = Float64Array.from(row, (value, j) => (value * weights.rmsFinalWeight[j]) / rms);
   const dot = (x: Float32Array) => x.reduce((sum, value, j) => sum + value * u[j], 0);
 

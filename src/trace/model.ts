@@ -12,7 +12,7 @@ import { type Hooks, TracedRun } from "./run.ts";
 
 /** How the tokens after the prompt are chosen. */
 export interface Sampling {
-  /** 0: the likeliest. @default 0 */
+  /** 0: always the likeliest token. @default 0 */
   temperature?: number;
   /** @default 0.9 */
   topP?: number;
@@ -70,7 +70,7 @@ export class TracedModel {
 
   /**
    * Read a prompt: text, or tokens with BOS in front.
-   * @param hooks read the values of stops, and may change them
+   * @param hooks called at stops with their values, which they may change
    * @throws Llama2Error E_CONTEXT if the context does not hold it
    */
   run(prompt: string | readonly number[], hooks: Hooks = {}): TracedRun {
@@ -95,7 +95,7 @@ export class TracedModel {
     return sample(sampler, run.logits.slice());
   }
 
-  /** Let a run go on by itself, to `positions` in all, or to the end of its story or of the context. */
+  /** Let a run generate: to `positions` in all, to BOS or EOS, or to the end of the context. */
   continue(run: TracedRun, sampler: Sampler, positions: number): void {
     while (run.tokens.length < Math.min(positions, this.config.seqLen)) {
       const token = this.next(run, sampler);

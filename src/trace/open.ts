@@ -50,7 +50,7 @@ export const BUNDLED: string = packagePath("models", "stories2M.bin");
 
 /**
  * The file of a model's tokenizer; undefined if it is inside the model.
- * @throws Llama2Error E_FILE, E_FORMAT for a model or a tokenizer that is none, or that do not fit each other
+ * @throws Llama2Error E_FILE, E_FORMAT if either is not what it should be, or they do not fit each other
  */
 export async function tokenizerPath(model: string, named: string | undefined): Promise<string | undefined> {
   return withWeights(model, undefined, async ({ config: { vocabSize } }) => {
@@ -60,7 +60,7 @@ export async function tokenizerPath(model: string, named: string | undefined): P
   });
 }
 
-/** Work with the weights of the model at `path` while its file is open. */
+/** Call a function with the weights of the model at `path`; the file is closed afterwards. */
 export async function withWeights<T>(
   path: string,
   precision: "fp32" | "int8" | undefined,
@@ -82,4 +82,4 @@ async function tokenizerOf(model: string, named: string | URL | undefined, vocab
   return found.tokenizer;
 }
 
-/** The name of a file or folder, without the endings that models have. */
+/** The name of a file or folder, without a model's extension. */

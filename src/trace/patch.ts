@@ -8,7 +8,7 @@ import { isStopId, nameOf, type Place, stopOf, type TensorName } from "./stops.t
 
 /**
  * Activation patching: at a stop of a position, go on with what another run of the same model had there at `sourcePos`.
- * @throws Llama2Error E_USAGE for scores and shares, whose number depends on the position
+ * @throws Llama2Error E_USAGE for attention scores and probabilities, whose number depends on the position
  */
 export function patch(source: TracedRun, sourcePos: number, place: Place, pos: number): Hooks {
   const { id, layer } = place;
@@ -24,7 +24,7 @@ export function patch(source: TracedRun, sourcePos: number, place: Place, pos: n
   return { [id]: hook };
 }
 
-/** "L2.res1", or "logits", as `nameOf` writes it. @throws Llama2Error E_USAGE for what is no stop of this model */
+/** "L2.res1", or "logits", as `nameOf` writes it. @throws Llama2Error E_USAGE if this model has no such stop */
 export function placeNamed(name: string, { nLayers }: Config): Place {
   const [, layerText, id = ""] = /^(?:L(\d+)\.)?(\w+)$/.exec(name) ?? [];
   const layer = layerText === undefined ? -1 : Number(layerText);
@@ -37,15 +37,15 @@ const MATRICES = ["wq", "wk", "wv", "wo", "w1", "w2", "w3"] as const;
 const NORMS = ["rmsAttWeight", "rmsFfnWeight"] as const;
 const isOneOf = <T extends string>(names: readonly T[], name: string): name is T => names.includes(name as T);
 
-/** Where a weight lies: the numbers that hold it, and its index among them. */
+/** Where a weight is: the array that holds it, and its index there. */
 interface Cell {
   data: Float32Array;
   index: number;
-  /** The weights with other numbers in the place of `data`. */
+  /** The weights with another array in the place of `data`. */
   with(data: Float32Array): TransformerWeights;
 }
 
-/** The weight that `explain` calls so: "wq[1][44][176]", "rmsFinalWeight[3]". @throws Llama2Error E_USAGE */
+/** A weight by the name that `explain` gives it: "wq[1][44][176]", "rmsFinalWeight[3]". @throws Llama2Error E_USAGE */
 export function weightNamed(weights: TransformerWeights, name: string): number {
   const { data, index } = cellOf(weights, name);
   return data[index];
@@ -54,7 +54,7 @@ export function weightNamed(weights: TransformerWeights, name: string): number {
 /**
  * The weights with one of them changed; all others are shared with the original. Where the classifier is the embedding
  * table, it changes in both.
- * @throws Llama2Error E_USAGE for a weight that is not there, or is stored in int8
+ * @throws Llama2Error E_USAGE if there is no such weight, or it is stored in int8
  */
 export function withWeight(weights: TransformerWeights, name: string, value: number): TransformerWeights {
   const cell = cellOf(weights, name);

@@ -5,7 +5,7 @@ import { Llama2Error } from "../errors.ts";
 import type { Stop, Tensor } from "./run.ts";
 import { isStopId, type StopId, stopOf, type TensorName } from "./stops.ts";
 
-/** A trace of one position, as its file has it. */
+/** The trace of one position, as its file has it. */
 export interface TraceFile {
   model: string;
   backend: string;
@@ -16,7 +16,7 @@ export interface TraceFile {
 
 /**
  * @param name of the file, for messages
- * @throws Llama2Error E_FORMAT for text that is no trace
+ * @throws Llama2Error E_FORMAT if the text is not a trace
  */
 export function readTrace(text: string, name: string): TraceFile {
   const refuse = (why: string): never => {
@@ -58,7 +58,7 @@ function tensorOfJson(id: StopId, tensor: unknown): Tensor | undefined {
   return { name: name as TensorName, shape, values: Float32Array.from(values, Number) };
 }
 
-/** What JSON has no numbers for. */
+/** The strings that stand for numbers which JSON does not have. */
 const UNWRITTEN: readonly unknown[] = ["-0", "NaN", "Infinity", "-Infinity"];
 
 const isIndex = (value: unknown, least: number): value is number => Number.isInteger(value) && Number(value) >= least;

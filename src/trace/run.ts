@@ -17,7 +17,7 @@ export interface Tensor {
 /** A stop that was reached. `layer` is -1 where there is none. */
 export interface Stop extends Place {
   tensors: Tensor[];
-  /** A backend that computes several lines as one did not have these values. There are no tensors then. */
+  /** Whether the backend fuses this line with others and so never has these values. There are no tensors then. */
   fused?: true;
 }
 
@@ -28,7 +28,7 @@ export interface Pass {
   stops: Stop[];
 }
 
-/** Where a hook is called. `head` is -1 but for scores and probs, which come head by head. */
+/** Where a hook is called. `head` is -1 except for scores and probs, which come head by head. */
 export interface HookPlace extends Place {
   head: number;
   tensor: TensorName;
@@ -40,23 +40,23 @@ export interface HookPlace extends Place {
 export type Hook = (values: Float32Array, at: HookPlace) => void;
 export type Hooks = Partial<Record<StopId, Hook>>;
 
-/** @throws Llama2Error E_USAGE for what has no stops */
+/** @throws Llama2Error E_USAGE if it is not an array of stops */
 export function checkStops(stops: unknown): void {
   const isStop = (stop: unknown) => Array.isArray((stop as Partial<Stop> | null)?.tensors);
   checkThat("a trace", stops, Array.isArray(stops) && Array.from(stops).every(isStop), "an array of stops");
 }
 
-/** @throws Llama2Error E_USAGE for what is no run */
+/** @throws Llama2Error E_USAGE if it is not a TracedRun */
 export function checkRun(run: unknown): void {
   checkThat("run", run, run instanceof TracedRun, "a TracedRun");
 }
 
-/** @throws Llama2Error E_USAGE for what names no place in a run */
+/** @throws Llama2Error E_USAGE if it is not a place in a run */
 export function checkPlace(place: unknown): void {
   checkThat("the place", place, typeof place === "object" && place !== null, "an object such as { id, layer }");
 }
 
-/** Bytes of passes that are kept: all of the bundled model's context. Others are computed again when they are asked for. */
+/** The most bytes of passes to keep: the bundled model's whole context. Others are recomputed on demand. */
 const KEPT_BYTES = 100e6;
 
 const bytesOf = ({ stops }: Pass): number =>
@@ -69,9 +69,9 @@ const bytesOf = ({ stops }: Pass): number =>
  */
 export class TracedRun {
   readonly transformer: Transformer;
-  /** What was read. */
+  /** The tokens read so far. */
   readonly tokens: number[] = [];
-  /** After the last of them, (vocabSize). */
+  /** The logits after the last of them, (vocabSize). */
   readonly logits: Float32Array;
   private readonly hooks: Hooks;
   private readonly passes = new Map<number, Pass>();
@@ -85,7 +85,7 @@ export class TracedRun {
 
   /**
    * Read the next token. Then `logits` are those after it.
-   * @throws Llama2Error E_CONTEXT if the context is full, E_USAGE for a token that is out of range
+   * @throws Llama2Error E_CONTEXT if the context is full, E_USAGE for a token out of range
    */
   read(token: number): void {
     const { seqLen, vocabSize } = this.transformer.config;
@@ -98,7 +98,7 @@ export class TracedRun {
     this.logits.set(this.forward(token, pos));
   }
 
-  /** All stops of a position that was read. @throws Llama2Error E_USAGE for another one */
+  /** All stops of a position. @throws Llama2Error E_USAGE if it was not read */
   at(pos: number): Pass {
     if (!Number.isInteger(pos) || !(pos in this.tokens)) {
       throw new Llama2Error("E_USAGE", `position ${show(pos)} was not read: there are 0 to ${this.tokens.length - 1}`);
@@ -106,7 +106,7 @@ export class TracedRun {
     const known = this.passes.get(pos);
     const pass = known ?? this.trace(pos);
     if (!known) this.keptBytes += bytesOf(pass);
-    this.passes.delete(pos); // the one that was used last is kept longest
+    this.passes.delete(pos); // put back below as the newest: the least recently used pass is dropped first
     this.passes.set(pos, pass);
     for (const [old, each] of this.passes) {
       if (this.keptBytes <= KEPT_BYTES || old === pos) break;

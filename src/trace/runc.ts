@@ -1,10 +1,10 @@
 /*
  * run.c beside its translation: where each of its functions and structs went. run.c itself (github.com/karpathy/llama2.c at
- * 350e04f) is not part of this package; the hashes tell whether a file that somebody has is that version. Runs in browsers.
+ * 350e04f) is not part of this package; the hashes tell whether a given file is that version. Runs in browsers.
  */
 import { STOPS, type StopId } from "./stops.ts";
 
-/** A function or struct of run.c, and its translation, or why it has none. */
+/** A function or struct of run.c, with its translation or the reason why it has none. */
 export type Counterpart = {
   /** Its name in run.c. */
   c: string;
@@ -220,7 +220,7 @@ export const RUN_C: readonly Counterpart[] = [
 ];
 
 /** For the line of run.c that a stop names (see stops.ts): the first 16 digits of its sha256. */
-export const LINE_SHA256: Record<StopId, string> = {
+const LINE_SHA256: Record<StopId, string> = {
   embed: "624120c09f83ebd0",
   norm1: "fb81438278a8390b",
   q: "70529d39e3bc2934",
@@ -242,7 +242,7 @@ export const LINE_SHA256: Record<StopId, string> = {
   logits: "8391d7a05e8ebd0e",
 };
 
-/** What is to be hashed to check a run.c: texts, and the digits that are expected. */
+/** The parts of a run.c to hash in order to check it: each text, with the digits expected of it. */
 export function partsOf(runC: string): { what: string; text: string; sha256: string }[] {
   const lines = runC.replaceAll("\r\n", "\n").split("\n");
   const text = (first: number, last: number) => lines.slice(first - 1, last).join("\n");

@@ -26,7 +26,7 @@ export type StopId =
   | "normOut"
   | "logits";
 
-/** A tensor that a stop's line has written. `att` has a row for each head. */
+/** A tensor that a stop's line writes. `att` has a row for each head. */
 export type TensorName = "x" | "xb" | "xb2" | "q" | "k" | "v" | "att" | "hb" | "hb2" | "logits";
 
 export interface StopKind {
@@ -37,7 +37,7 @@ export interface StopKind {
   place: "before" | "layer" | "after";
   /** The line of run.c (at 350e04f) that does the same. */
   runc: number;
-  /** What the line has written, in run.c's terms. */
+  /** The tensors that the line writes, by run.c's names. */
   tensors: readonly TensorName[];
   /** The stops whose values it reads; "x" is the residual stream, wherever it was written last. */
   reads: readonly (StopId | "x")[];
@@ -273,7 +273,7 @@ const BY_ID = new Map(STOPS.map((stop) => [stop.id, stop]));
 
 export const isStopId = (id: string): id is StopId => BY_ID.has(id as StopId);
 
-/** @throws Llama2Error E_USAGE for an id that no stop has */
+/** The stop of this id. @throws Llama2Error E_USAGE if there is none */
 export function stopOf(id: StopId): StopKind {
   const stop = BY_ID.get(id);
   if (stop === undefined) usage(`there is no stop ${show(id)}: the stops are ${[...BY_ID.keys()].join(", ")}`);
@@ -325,14 +325,14 @@ export function shapeOf(tensor: TensorName, p: Config, pos: number): number[] {
   }
 }
 
-/** The numbers of a model that words and sentences name. */
-export function numbersOf(p: Config): Record<string, number> {
+/** The numbers of a model that texts name in braces. */
+function numbersOf(p: Config): Record<string, number> {
   const { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen } = p;
   const derived = { headSize: headSizeOf(p), kvDim: kvDimOf(p), kvMul: nHeads / nKvHeads };
   return { dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, ...derived };
 }
 
-/** A text with the model's numbers in the place of the words in braces. */
+/** A text with each name in braces replaced by the model's number. */
 export const withNumbers = (text: string, p: Config): string =>
   text.replace(/\{(\w+)\}/g, (_, word) => `${numbersOf(p)[word] ?? word}`);
 

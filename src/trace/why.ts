@@ -1,5 +1,5 @@
 /*
- * Why a value is what it is: from it down the largest terms, to a weight, a token and a position. Runs in browsers.
+ * Why a value is what it is: follow the largest terms down to a weight, a token and a position. Runs in browsers.
  */
 import { checkWhole } from "../check.ts";
 import { f32 } from "../llama2/math.ts";
@@ -7,18 +7,18 @@ import { type Explanation, explain, type Ref, type Term } from "./explain.ts";
 import { checkPlace, checkRun, type TracedRun } from "./run.ts";
 import { placesOf, stopOf } from "./stops.ts";
 
-/** A value, what it was made of, and the same for the part that had most to do with it. */
+/** A value with its terms, and the same again for the value behind the largest of them. */
 export interface Why extends Explanation {
-  /** Its terms, the largest first; of a norm or a softmax, what it carries on. */
+  /** Its terms, the largest first; for a norm or a softmax, the value that it carries on. */
   largest: Term[];
-  /** What is behind the first of them. */
+  /** The value behind the first of them. */
   next?: Why;
 }
 
 /**
  * Follow a value through the largest term of each sum.
- * @param depth how many values, this one included
- * @throws Llama2Error E_USAGE for a value that is not there
+ * @param depth how many values to follow, this one included
+ * @throws Llama2Error E_USAGE if there is no such value
  */
 export function why(run: TracedRun, ref: Ref, depth: number): Why {
   checkRun(run);
@@ -37,8 +37,8 @@ export const leadsTo = ({ factors }: Term): Ref | undefined => factors.findLast(
 const isResidual = ({ id }: Ref) => id === "res1" || id === "res2";
 
 /**
- * The residual stream as the sum of all that was ever written to it: the embedding, and what each half of each layer has
- * added, in this order. It gives the value to the last bit as well, and saves a hop for each half of a layer.
+ * The residual stream as the sum of everything written to it: the embedding, and what each half of each layer added,
+ * in this order. It gives the value to the last bit as well, and saves a hop for each half of a layer.
  */
 export function written(run: TracedRun, ref: Ref): Explanation {
   const { nLayers } = run.transformer.config;

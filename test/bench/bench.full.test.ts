@@ -71,7 +71,7 @@ describe("a measurement", () => {
     expect(result.machine.cores).toBeGreaterThan(0);
   });
 
-  it("of several sequences tells the first as it is told alone, and counts the tokens of all", async () => {
+  it("of several sequences generates the first as it would alone, and counts the tokens of all", async () => {
     const { rows } = await bench({
       ...short,
       shapes: [SHAPE],
@@ -87,7 +87,7 @@ describe("a measurement", () => {
     expect(rows[0].tokensSha256).toBe(rows[1].tokensSha256);
   });
 
-  it("of a file's model is told guessing ahead as well: the same tokens, in fewer passes", async () => {
+  it("of a model from a file is repeated with guessing ahead: the same tokens, in fewer passes", async () => {
     const { rows } = await bench({
       ...short,
       models: [MODEL],
@@ -113,7 +113,7 @@ describe("a measurement", () => {
     expect(rows[0].bytesPerToken).toBe(weights + 2 * 4 * 2 * kv * (1 + 6));
   });
 
-  it("skips what cannot be, with the reason, and measures the rest", async () => {
+  it("skips what is impossible, with the reason, and measures the rest", async () => {
     const { rows, skipped } = await bench({
       ...short,
       shapes: [SHAPE],
@@ -159,7 +159,7 @@ describe("a measurement", () => {
 describe("another program", () => {
   const own = { ...short, models: [MODEL], backends: ["ts"], precisions: ["fp32"] } as const;
 
-  it("that tells the same story has a row of its own", async () => {
+  it("that generates the same text has a row of its own", async () => {
     const command = `"${process.execPath}" "${MAIN}" {model} -t 0 -i "{prompt}" -n {n} -s {seed} --compat --backend ts`;
     const { rows, skipped } = await bench({ ...own, against: [command] });
     expect(skipped).toEqual([]);
@@ -167,7 +167,7 @@ describe("another program", () => {
     expect(rows[1].tokensPerSecond.median).toBeGreaterThan(0);
   });
 
-  it("that tells another story does not count, and it is said where they part", async () => {
+  it("that generates another text does not count, and the row says where they first differ", async () => {
     const liar = script('console.log("One day, there lived a dragon"); console.error("achieved tok/s: 1e3")');
     const { rows } = await bench({ ...own, against: [liar] });
     expect(rows[1].counts).toBe(false);

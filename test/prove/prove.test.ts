@@ -169,7 +169,7 @@ describe("a proof fails", () => {
     await rejected("E_NUMERIC", proofOf(source(), written));
   });
 
-  it("where there are numbers that are none", async () => {
+  it("where there is a NaN", async () => {
     const broken = seededModel(SHAPES.tiny, "hf", "F32");
     broken.tensors.find(({ name }) => name === "model.norm.weight")?.values.fill(Number.NaN);
     const from = folderOf({

@@ -144,7 +144,7 @@ it("a path that is safe is one on every system", () => {
   expect(unsafe.filter(isSafePath)).toEqual([]);
 });
 
-it("a cache whose files are no folders is an error that says so", async () => {
+it("a cache with files in the place of folders is an error that says so", async () => {
   const cache = tempDir();
   writeFileSync(join(cache, "models--an-org--a-repo"), "");
   for (const [key, value] of Object.entries(hubEnv(hub, cache))) vi.stubEnv(key, value);

@@ -27,34 +27,34 @@ function experience(guesser: TableGuesser, isRight: boolean, times: number): voi
   }
 }
 
-describe("what is guessed", () => {
-  it("what came after the last tokens in a text that was read", () => {
+describe("guesses are", () => {
+  it("the tokens that followed the last ones in a text that was read", () => {
     const guesser = taught(4);
     const some = sequence([1, 2, 105, 106, 107]);
     guesser.guess([some], 15);
     expect(used(some)).toEqual([108, 109, 110, 111]);
   });
 
-  it("what the sequence itself repeats, though nothing was learned of it", () => {
+  it("the tokens that the sequence itself repeats, though the table knows none of them", () => {
     const guesser = new TableGuesser(new GuessTable(), 3);
     const some = sequence([1, 5, 6, 7, 8, 9, 4, 5, 6]);
     guesser.guess([some], 15);
     expect(used(some)).toEqual([7, 8, 9]);
   });
 
-  it("no token that would end the sequence, and none after it", () => {
+  it("never a token that would end the sequence, nor any after it", () => {
     const some = sequence([1, 2, 105, 106, 107], { stops: [110] });
     taught(4).guess([some], 15);
     expect(used(some)).toEqual([108, 109]);
   });
 
-  it("one token less than the sequence may have, since sampling brings one itself", () => {
+  it("one fewer than the sequence may still get, since sampling yields one itself", () => {
     const some = sequence([1, 2, 105, 106, 107], { left: 3 });
     taught(4).guess([some], 15);
     expect(used(some)).toEqual([108, 109]);
   });
 
-  it("no more than the pass has room for, shared among its sequences", () => {
+  it("no more than the pass has room for, spread over its sequences", () => {
     const both = [sequence([104, 105]), sequence([120, 121])];
     taught(4).guess(both, 5);
     expect(both.map(used)).toEqual([
@@ -63,18 +63,18 @@ describe("what is guessed", () => {
     ]);
   });
 
-  it("nothing after tokens that were never seen", () => {
+  it("none after tokens that were never seen", () => {
     const some = sequence([3, 4]);
     taught(4).guess([some], 15);
     expect(used(some)).toEqual([]);
   });
 });
 
-describe("how much is guessed", () => {
+describe("how many guesses are used", () => {
   const cheap = { 1: 10, 2: 10.2, 4: 10.6, 8: 11, 16: 12 };
   const dear = { 1: 10, 2: 20, 4: 40, 8: 80, 16: 160 };
 
-  it("much where wider passes are cheap and such guesses were right", () => {
+  it("many where wider passes are cheap and such guesses were right", () => {
     const guesser = taught("auto");
     passes(guesser, cheap);
     experience(guesser, true, 200);
@@ -83,7 +83,7 @@ describe("how much is guessed", () => {
     expect(some.guesses.used).toBeGreaterThan(7);
   });
 
-  it("nothing where a pass of two costs two passes, however right", () => {
+  it("none where a pass of two tokens costs as much as two passes, however often they were right", () => {
     const guesser = taught("auto");
     passes(guesser, dear);
     experience(guesser, true, 200);
@@ -94,7 +94,7 @@ describe("how much is guessed", () => {
     }
   });
 
-  it("nothing where such guesses were wrong", () => {
+  it("none where such guesses were wrong", () => {
     const guesser = taught("auto");
     passes(guesser, cheap);
     experience(guesser, false, 400);
@@ -103,7 +103,7 @@ describe("how much is guessed", () => {
     expect(some.guesses.used).toBe(0);
   });
 
-  it("in a pass of several sequences, those guesses that are the likeliest", () => {
+  it("in a pass of several sequences, the likeliest", () => {
     const guesser = taught("auto", 20);
     passes(guesser, { 1: 10, 2: 10, 3: 12, 4: 14, 8: 28 });
     experience(guesser, true, 200);
@@ -113,7 +113,7 @@ describe("how much is guessed", () => {
     expect([unsure.guesses.used, sure.guesses.used]).toEqual([0, 1]);
   });
 
-  it("always so many as were asked for", () => {
+  it("always as many as were asked for, if that number is fixed", () => {
     const guesser = taught(5);
     passes(guesser, dear);
     experience(guesser, false, 200);

@@ -45,7 +45,7 @@ describe("a file of guesses", () => {
     expect(hashes).toEqual([...hashes].sort((a, b) => (a < b ? -1 : 1)));
   });
 
-  it("makes a table that guesses as the one it was made of", () => {
+  it("makes a table that guesses as the one it was made from", () => {
     const odd = Buffer.alloc(bytes.length + 1); // not aligned
     odd.set(bytes, 1);
     const copy = new GuessTable({ longest: 2, maxBytes: 4096 }); // both grow for it

@@ -97,7 +97,7 @@ describe("the table of guesses", () => {
     expect(table.matched).toBe(2);
   });
 
-  it("keeps what it is given, and gives it back", () => {
+  it("keeps the entries that it is given, and lists them again", () => {
     const learnt = new GuessTable();
     const tokens = textLike(8_000, 50);
     for (let at = 1; at < tokens.length; at++) learnt.learn(tokens, at);

@@ -7,7 +7,7 @@ const believed = (costs: PassCosts, rows: number, ms: number) => {
 };
 
 describe("what a pass costs", () => {
-  it("is what it was measured to cost, and between two widths lies between them", () => {
+  it("is what was measured, and between two measured widths it is interpolated", () => {
     const costs = new PassCosts();
     believed(costs, 2, 10);
     believed(costs, 4, 14);
@@ -16,14 +16,14 @@ describe("what a pass costs", () => {
     expect(costs.of(4)).toBeCloseTo(14, 1);
   });
 
-  it("is thought to grow little beyond what was tried, so that it is tried", () => {
+  it("is assumed to grow little beyond the widest known, so that wider ones are tried", () => {
     const costs = new PassCosts();
     believed(costs, 1, 10);
     expect(costs.of(2)).toBeGreaterThan(10);
     expect(costs.of(2)).toBeLessThan(12);
   });
 
-  it("seems to fall while it is not measured again, so that it is tried again, and is forgotten in the end", () => {
+  it("is assumed to fall while it is not measured, so that it is tried again, and is forgotten in the end", () => {
     const costs = new PassCosts();
     believed(costs, 4, 40);
     for (let i = 0; i < 200; i++) costs.note(1, 10);
@@ -35,7 +35,7 @@ describe("what a pass costs", () => {
     expect(costs.of(4)).toBeGreaterThan(29);
   });
 
-  it("is believed after three passes, of which the fastest counts", () => {
+  it("is known after three passes, and is that of the fastest", () => {
     const costs = new PassCosts();
     believed(costs, 1, 10);
     costs.note(2, 1000);
@@ -68,7 +68,7 @@ describe("what a pass costs", () => {
 });
 
 describe("how wide a pass may be", () => {
-  it("one more than must be, then twice what has been tried", () => {
+  it("up to twice the widest known, and at least one token more than must be read", () => {
     const costs = new PassCosts();
     believed(costs, 1, 10);
     expect(costs.widestToTry(1)).toBe(2);

@@ -69,7 +69,7 @@ describe("what is read", () => {
 });
 
 describe("fairness", () => {
-  it("whoever lives gets a token in each pass while a long prompt is read in pieces", () => {
+  it("every live sequence gets a token in each pass while a long prompt is read in pieces", () => {
     const { disguised, scheduler } = driven({ maxBatch: 8 });
     scheduler.scheduler.add(0, [request([1], 100)]);
     for (let i = 0; i < 3; i++) scheduler.step();
@@ -156,7 +156,7 @@ describe("what goes wrong", () => {
     }
   });
 
-  it("a pass that fails ends all that live, and the next request works", () => {
+  it("a pass that fails ends every live sequence, and the next request works", () => {
     const { disguised, scheduler } = driven();
     scheduler.scheduler.add(0, [request([1], 10), request([1, 5], 10)]);
     scheduler.step();
@@ -183,7 +183,7 @@ describe("what goes wrong", () => {
 });
 
 describe("reports", () => {
-  it("do not become more seldom by requests that wait", () => {
+  it("come as often while other requests wait", () => {
     const { scheduler } = driven({}, 2).scheduler;
     for (let id = 0; id < 100; id++) scheduler.add(id, [request(prompt(5, id + 1), 40)]);
     scheduler.step();

@@ -97,7 +97,7 @@ describe("/v1/completions", () => {
     expect(json.usage).toEqual({ prompt_tokens: 5, completion_tokens: 0, total_tokens: 5 });
   });
 
-  it("ends at stop strings, which are not shown, and at the end of a story", async () => {
+  it("ends at stop strings, which are not shown, and where the model ends the sequence", async () => {
     const { json } = await complete({ prompt: "Lily found a red ball", temperature: 0, stop: ["."] });
     expect(json.choices[0].text).not.toContain(".");
     expect(json.choices[0].finish_reason).toBe("stop");
@@ -115,7 +115,7 @@ describe("/v1/completions", () => {
     ).toEqual(["4", "5"]);
   });
 
-  it("takes seeds of 64 bits as text", async () => {
+  it("accepts seeds of 64 bits as text", async () => {
     const { json } = await complete({ prompt: "Once", seed: "18446744073709551615", max_tokens: 3, receipt: true });
     expect(json.receipt.seed).toBe("18446744073709551615");
   });
@@ -170,7 +170,7 @@ describe("/v1/chat/completions", () => {
     expect(roles).toEqual([1, 1]);
   });
 
-  it("tells log-probabilities with alternatives and bytes", async () => {
+  it("returns log-probabilities with alternatives and bytes", async () => {
     const { json } = await chat({ messages, temperature: 0, max_tokens: 2, logprobs: true, top_logprobs: 2 });
     const { content } = json.choices[0].logprobs;
     expect(content.length).toBe(2);

@@ -13,7 +13,7 @@ import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";
 import { Serving } from "../helpers/storyServer.ts";
 import { tokenizerFile, vocabOf } from "../helpers/tokenizer.ts";
 
-describe("a request that makes no sense is answered with a 4xx and JSON:", () => {
+describe("an invalid request is answered with a 4xx and JSON:", () => {
   let serving: Serving;
   beforeAll(async () => {
     serving = await Serving.start();
@@ -123,7 +123,7 @@ describe("a request that makes no sense is answered with a 4xx and JSON:", () =>
   });
 });
 
-describe("strangers", () => {
+describe("requests of strangers", () => {
   let serving: Serving;
   beforeAll(async () => {
     serving = await Serving.start();
@@ -132,13 +132,13 @@ describe("strangers", () => {
   const port = () => new URL(serving.server.url).port;
 
   it.each(["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "0.0.0.0"])(
-    "a name that points here is refused, as DNS rebinding has it: Host %j",
+    "a foreign name that points here is refused (DNS rebinding): Host %j",
     async (Host) => {
       for (const path of ["/", "/health", "/v1/models"]) expect((await serving.get(path, { Host })).status).toBe(403);
     },
   );
 
-  it("localhost and the loopback addresses are taken, with any port", async () => {
+  it("localhost and the loopback addresses are accepted, with any port", async () => {
     for (const Host of ["localhost", `localhost:${port()}`, "127.0.0.1", "[::1]:99"]) {
       expect((await serving.get("/v1/models", { Host })).status).toBe(200);
     }
@@ -152,7 +152,7 @@ describe("strangers", () => {
     expect((await serving.post("/v1/completions", { prompt: "", max_tokens: 1 }, { Origin })).status).toBe(200);
   });
 
-  it("with a key: nobody without it, any Host with it", async () => {
+  it("a server with a key refuses requests without it, and accepts any Host with it", async () => {
     const locked = await Serving.start({ apiKey: "secret" });
     const models = (headers: Record<string, string>) => locked.get("/v1/models", headers);
     for (const Authorization of ["", "Bearer", "Bearer secre", "Bearer secrets", "Basic secret"]) {
@@ -174,7 +174,7 @@ describe("strangers", () => {
     }
   });
 
-  it("options that make no sense are refused", async () => {
+  it("invalid options are refused", async () => {
     for (const options of [{ port: -1 }, { slots: 0 }, { queue: 1.5 }, { apiKey: "" }, { hst: "x" }, { host: 5 }]) {
       await expect(StoryServer.listen([serving.model], options as never)).rejects.toMatchObject({ code: "E_USAGE" });
     }
@@ -197,7 +197,7 @@ describe("strangers", () => {
   });
 });
 
-describe("more than there is room for", () => {
+describe("more requests than there is room for", () => {
   const slow: Shape = [256, 704, 6, 8, 8, 300, 4000];
   const start = async (options: object) => {
     const model = await loadModel(checkpointFile(slow), { tokenizer: tokenizerFile(vocabOf(300)), backend: "ts" });
@@ -222,7 +222,7 @@ describe("more than there is room for", () => {
     return { leave: () => controller.abort(), ended };
   }
 
-  it("waits in a queue, and what the queue has no room for is 503; who leaves makes room", async () => {
+  it("wait in a queue; beyond the queue they get 503; a client that leaves makes room", async () => {
     const serving = await start({ slots: 2, queue: 2 });
     const running = [await begin(serving), await begin(serving)];
     expect((await serving.get("/health")).json).toMatchObject({ status: "ok", running: 2, waiting: 0 });
@@ -242,7 +242,7 @@ describe("more than there is room for", () => {
     await serving.end();
   });
 
-  it("who leaves while it waits makes room in the queue, and is never run", async () => {
+  it("a client that leaves while it waits makes room in the queue, and its request never runs", async () => {
     const serving = await start({ slots: 1, queue: 1 });
     const { leave } = await begin(serving);
     const controller = new AbortController();
@@ -280,7 +280,7 @@ describe("more than there is room for", () => {
     expect(warnings).toEqual([]);
   });
 
-  it("a client that takes nothing of a stream is dropped in the end, and its slot is free", async () => {
+  it("a client that reads nothing of its stream is dropped in the end, and its slot is freed", async () => {
     const idle = createServer((_, response) => {
       response.write(Buffer.alloc(1 << 26)); // more than any socket holds
       drained(response, 50).then(() => response.emit("given up"));
@@ -304,7 +304,7 @@ describe("more than there is room for", () => {
     await serving.end();
   });
 
-  it("who leaves does not change what the others get", async () => {
+  it("a client that leaves does not change what the others get", async () => {
     const serving = await Serving.start();
     const body = { prompt: "Once", seed: 8, max_tokens: 120 };
     const alone = (await serving.post("/v1/completions", body)).json.choices;
@@ -321,7 +321,7 @@ describe("more than there is room for", () => {
     await serving.end();
   });
 
-  it("draining lets what runs come to its end, takes no more, and has a limit", async () => {
+  it("draining finishes running requests, accepts no more, and has a time limit", async () => {
     const serving = await Serving.start();
     const body = { prompt: "Once", seed: 8, max_tokens: 200 };
     const expected = (await serving.post("/v1/completions", body)).json.choices;

@@ -95,7 +95,7 @@ describe("hooks", () => {
     expect(mix.subarray(40, 48)).toEqual(v.subarray(8, 16)); // head 5 reads key head 1
   });
 
-  it("a value that a hook has changed is not called exact, and says why", async () => {
+  it("a value that a hook has changed is reported as not exact, with the reason", async () => {
     const model = await open("gqa");
     const run = model.run(tokens, ablation(["L1.H2"], model.config));
     const at = (index: number) => explain(run, { id: "mix", layer: 1, pos: 4, tensor: "xb", index });

@@ -27,7 +27,7 @@ describe("a patched activation", () => {
     }
   });
 
-  it("is refused where the number of values depends on the position, and at stops that are none", () => {
+  it("is refused where the number of values depends on the position, and at stops that do not exist", () => {
     expect(() => patch(source, 2, { id: "probs", layer: 0 }, 3)).toThrow(/L0\.probs/);
     for (const name of ["L9.q", "q", "L0.logits", "L1.nothing", "", "L0", "constructor"]) {
       expect(() => placeNamed(name, config), name).toThrow(/is no stop of this model/);
@@ -71,7 +71,7 @@ describe("a changed weight", () => {
     expect(weightNamed(withWeight(weights, "rmsFfnWeight[2][5]", 0.5), "rmsFfnWeight[2][5]")).toBe(0.5);
   });
 
-  it("is refused where it is none", () => {
+  it("is refused where there is no such weight", () => {
     for (const name of [
       "wq[1][44]",
       "wq[9][0][0]",

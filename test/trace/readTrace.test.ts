@@ -26,7 +26,7 @@ describe("a trace that is read again", () => {
     expect(read.stops[1]).toEqual({ id: "q", layer: 0, tensors: [], fused: true });
   });
 
-  it("is refused if it is none", () => {
+  it("is refused if it is not a trace", () => {
     const [first] = written.stops;
     const [tensor] = first.tensors;
     for (const [change, why] of [

@@ -10,7 +10,7 @@ const headers = () => {
   return { "Content-Type": "application/json", ...(key && { Authorization: `Bearer ${key}` }) };
 };
 
-/** What went wrong, as the server says it. A key is asked for where one is needed. */
+/** The server's error message. Where a key is needed, shows the field for it. */
 async function complaintOf(response) {
   if (response.status === 401) byId("key-label").hidden = false;
   const { error } = await response.json().catch(() => ({}));
@@ -35,7 +35,7 @@ async function* eventsOf(body) {
   }
 }
 
-/** A stream that can be iterated over, also where browsers cannot do that yet. */
+/** Iterate over a stream, also in browsers whose streams are not iterable yet. */
 async function* iterate(stream) {
   const reader = stream.getReader();
   try {
