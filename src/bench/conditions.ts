@@ -17,9 +17,10 @@ interface Counters {
   stolen: number;
 }
 
-/** Of the least run, beyond which figures are called noisy. */
+/** A row is noisy if its runs spread over more than this share of their median. */
 const NOISY = 0.25;
 
+/** Watches the machine from before the first run to the end. */
 export class Conditions {
   private readonly world: World;
   private readonly before: Counters;

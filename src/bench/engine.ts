@@ -71,6 +71,7 @@ export interface Sample {
 
 const STRETCH = 32;
 
+/** A loaded model that does one piece of work at a time. */
 export class Engine {
   readonly info: EngineInfo;
   private readonly loaded: Awaited<ReturnType<typeof load>>;

@@ -18,6 +18,7 @@ export type FromChild =
   | { type: "swept"; swept: Swept }
   | { type: "failed"; error: FailureInfo };
 
+/** An Engine in a process of its own. */
 export class EngineProcess {
   readonly info: EngineInfo;
   private readonly child: ChildProcess;

@@ -6,6 +6,7 @@ import { SweepProcess } from "./process.ts";
 import { type Bandwidth, spreadOf } from "./result.ts";
 import type { Sweep, Swept } from "./sweep.ts";
 
+/** Runs the sweeps, and keeps their speeds. */
 export class Sweeps {
   private process: SweepProcess | undefined;
   private readonly unavailable = new Set<Sweep["device"]>();

@@ -10,14 +10,15 @@ import type { EngineProcess } from "./process.ts";
 import { type Row, spreadOf } from "./result.ts";
 import { MOST_SWEPT, type Sweep } from "./sweep.ts";
 
-/** Fewer say nothing. */
+/** Tokens of the shortest run: the speed of fewer says nothing. */
 const LEAST = 8;
-/** run.c's, with which a sequence begins. */
+/** The token that begins a sequence, as in run.c. */
 const BOS = 1;
 
 /** What a track needs of the process that its model lives in. */
 type Runner = Pick<EngineProcess, "info" | "run">;
 
+/** Runs one test again and again, and makes its row. */
 export class Track {
   readonly planned: Planned;
   readonly test: Test;
@@ -83,7 +84,7 @@ export class Track {
     return this.guesses ? 2 : 1;
   }
 
-  /** A story of random weights repeats itself, so guessing its end is no figure; nor is one that cannot be told alone. */
+  /** Whether to measure guessing ahead. Random weights repeat themselves, so guesses there would be right too often. */
   private get guesses(): boolean {
     const { kind, batch } = this.test;
     return kind === "tg" && batch === 1 && this.process.info.exact && "path" in this.planned.subject.model;

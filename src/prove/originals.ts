@@ -16,7 +16,7 @@ export interface RowPiece {
 }
 
 export interface Originals {
-  /** RoPE turns number j of a head with number j + half: Hugging Face's convention. Else neighbours. */
+  /** Whether RoPE rotates number j of a head with number j + half, as Hugging Face has it, rather than neighbours. */
   readonly halfSplit: boolean;
   /** The rows of a tensor, n numbers each, in the order of the file. A vector is one row. */
   rows(name: TensorName, layer: number, d: number, n: number): AsyncGenerator<RowPiece, void>;

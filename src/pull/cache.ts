@@ -22,6 +22,7 @@ import {
 import { dirname, join, relative } from "node:path";
 import { writing } from "../files/partFile.ts";
 
+/** One repository in the cache. */
 export class CachedRepository {
   readonly id: string; // ORG/REPO
   private readonly folder: string;

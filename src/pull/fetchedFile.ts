@@ -8,6 +8,7 @@ import { Llama2Error } from "../errors.ts";
 import { bytesText } from "../files/bytes.ts";
 import { cannotWrite, PartFile, writing } from "../files/partFile.ts";
 
+/** A file being fetched: open it, append bytes, compare the digests, then let it take its name. */
 export class FetchedFile extends PartFile {
   size = 0;
   private sha256 = createHash("sha256");

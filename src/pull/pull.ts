@@ -33,10 +33,10 @@ export interface PullOptions extends Waiting {
 export interface PullProgress {
   /** The file being fetched. */
   name: string;
-  /** Bytes that are there, of all that are wanted. */
+  /** Bytes fetched so far, earlier calls included, of `total`. */
   done: number;
   total: number;
-  /** Bytes that came in this call. */
+  /** Bytes fetched by this call. */
   downloaded: number;
 }
 

@@ -77,6 +77,7 @@ const WARM_UP = 16;
 /** When a record holds this many guesses, both its counts are halved, so that recent guesses weigh more. */
 const RECORD_LENGTH = 256;
 
+/** Guesses from a table of what came next before, and from repetitions within the sequence. */
 export class TableGuesser implements Guesser {
   private readonly table: GuessTable;
   private readonly most: number; // guesses

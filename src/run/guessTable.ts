@@ -16,6 +16,7 @@ export interface GuessTableOptions {
   maxBytes?: number; // the table doubles up to this size; then rare entries give way
 }
 
+/** For each known context, the token that most often followed it. It learns as it goes, in bounded memory. */
 export class GuessTable {
   /** Tokens of the longest context. */
   longest: number;

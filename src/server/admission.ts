@@ -8,6 +8,7 @@ interface Waiting {
   admit: () => void;
 }
 
+/** The slots of a server, and the queue for them. */
 export class Admission {
   /** Requests that are running, and that are waiting. */
   running = 0;

@@ -25,6 +25,7 @@ interface Choice {
   finish: "stop" | "length" | null;
 }
 
+/** The choices of one request: call `send` or `stream`, once. */
 export class Answer {
   private readonly served: Served;
   private readonly asked: Asked;

@@ -13,7 +13,7 @@ export interface Asked {
   /** The model's id; undefined: the first one. */
   model: string | undefined;
   options: GenerateOptions;
-  /** The seed of the first choice; choice k has this + k. */
+  /** The seed of the first choice of each prompt; choice i has this + i. */
   seed: bigint;
   /** How many choices for each prompt. */
   n: number;

@@ -14,6 +14,7 @@ export interface Served {
   fingerprint: string;
 }
 
+/** The models by id. */
 export class Models {
   readonly all: readonly Served[];
   private readonly created = Math.floor(Date.now() / 1000);
@@ -34,7 +35,7 @@ export class Models {
     return new Models(all);
   }
 
-  /** @throws HttpError 404 */
+  /** The model of this id, or the first one. @throws HttpError 404 if there is none of that id */
   named(id: string | undefined): Served {
     const found = id === undefined ? this.all[0] : this.all.find((served) => served.id === id);
     if (found) return found;
@@ -49,7 +50,7 @@ export class Models {
     return { object: "list", data: this.all.map(({ id }) => this.describe(id)) };
   }
 
-  /** @throws HttpError 404 */
+  /** A model as /v1/models describes it. @throws HttpError 404 if there is none of that id */
   describe(id: string): object {
     return { id: this.named(id).id, object: "model", created: this.created, owned_by: "llama2.ts" };
   }

@@ -20,6 +20,7 @@ export interface Sampling {
   seed?: bigint;
 }
 
+/** A model to look into: read a prompt with `run`, then see and change what each stop computed. */
 export class TracedModel {
   readonly name: string;
   /** The architecture; `seqLen` is the context. */
