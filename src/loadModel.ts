@@ -11,7 +11,7 @@ import { hashFile } from "./files/hashFile.ts";
 import { pathOf } from "./files/path.ts";
 import { findGuesses, readGuesses } from "./guesses.ts";
 import { guessOwner } from "./guessOwner.ts";
-import { BACKENDS, type Choices, checkLoadOptions, type LoadOptions, PRECISIONS } from "./loadOptions.ts";
+import { BACKENDS, type Choices, checkLoadOptions, LOAD_OPTIONS, type LoadOptions, PRECISIONS } from "./loadOptions.ts";
 import { Model } from "./model.ts";
 import { Client } from "./run/client.ts";
 import { startWorker } from "./run/startWorker.ts";
@@ -20,20 +20,7 @@ import { startWorker } from "./run/startWorker.ts";
 export const BUNDLED_MODEL: string = join(PACKAGE_MODELS, "stories2M.bin");
 
 const CHOICES: Choices = {
-  options: [
-    "backend",
-    "tokenizer",
-    "threads",
-    "context",
-    "signal",
-    "onProgress",
-    "precision",
-    "kvPrecision",
-    "device",
-    "lookahead",
-    "guesses",
-    "assets",
-  ],
+  options: [...LOAD_OPTIONS, "kvPrecision", "device"],
   backends: BACKENDS,
   precisions: PRECISIONS,
 };

@@ -45,6 +45,20 @@ export interface LoadOptions extends CudaOptions {
   assets?: string | URL;
 }
 
+/** What can be chosen wherever a model is loaded. */
+export const LOAD_OPTIONS: readonly (keyof LoadOptions)[] = [
+  "backend",
+  "tokenizer",
+  "threads",
+  "context",
+  "signal",
+  "onProgress",
+  "precision",
+  "lookahead",
+  "guesses",
+  "assets",
+];
+
 /** What can be chosen where. */
 export interface Choices {
   options: readonly (keyof LoadOptions)[];

@@ -14,7 +14,7 @@ import {
 import { Llama2Error } from "../errors.ts";
 import type { BytesLike } from "../files/bytes.ts";
 import { guessOwner } from "../guessOwner.ts";
-import { type Choices, checkLoadOptions, type LoadOptions } from "../loadOptions.ts";
+import { type Choices, checkLoadOptions, LOAD_OPTIONS, type LoadOptions } from "../loadOptions.ts";
 import { Model } from "../model.ts";
 import type { Hashes } from "../receipt.ts";
 import { Client } from "../run/client.ts";
@@ -23,18 +23,7 @@ import { blobOf, bytesOf, filesOfBlob, hashBlob, type NamedBlob, urlOf } from ".
 import { startWorker } from "./startWorker.ts";
 
 const CHOICES: Choices = {
-  options: [
-    "backend",
-    "tokenizer",
-    "threads",
-    "context",
-    "signal",
-    "onProgress",
-    "precision",
-    "lookahead",
-    "guesses",
-    "assets",
-  ],
+  options: LOAD_OPTIONS,
   backends: ["wasm", "ts"],
   precisions: ["fp32", "int8"],
 };
