@@ -64,7 +64,11 @@ export function addMachineFlags(command: Command): Command {
     )
     .option("--device <n>", "cuda: which GPU; default: the first", whole("a GPU", 0, 1023))
     .option("--lookahead <n>", "tokens guessed ahead, which changes no output; off; auto: what pays", lookahead, "auto")
-    .option("--guesses <file>", "a table of guesses (learn-guesses); default: the one beside the model");
+    .option("--guesses <file>", "a table of guesses (learn-guesses); default: the one beside the model")
+    .hook("preAction", () => {
+      const { int8, precision } = command.opts();
+      if (int8 && precision !== "int8") command.error(`error: --int8 does not go with --precision ${precision}`);
+    });
 }
 
 /** What the library calls an option, and its value where one is known, as a flag. */

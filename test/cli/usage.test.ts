@@ -76,6 +76,16 @@ describe("arguments that make no sense end with exit code 2:", () => {
       [MISSING, "--backend", "ts", "--kv-precision", "fp16"],
       "--kv-precision needs the cuda backend",
     ],
+    [
+      "--int8 with another precision",
+      [MISSING, "--int8", "--precision", "fp32"],
+      "--int8 does not go with --precision fp32",
+    ],
+    [
+      "--int8 with another precision in a trace",
+      ["trace", MISSING, "-i", "x", "--precision", "fp16", "--int8"],
+      "--int8 does not go with --precision fp16",
+    ],
     ["logits without tokens", ["logits", MISSING], "--tokens"],
     ["logits with none", ["logits", MISSING, "--tokens", " , "], "no tokens"],
     ["logits with a list of which one is not a token", ["logits", MISSING, "--tokens", "1,x"], '"x" is not a token id'],
