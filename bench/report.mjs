@@ -8,7 +8,7 @@ const spread = ({ median, min, max }, text = number) => `${text(median)} (${text
 const percent = (value) => `${(100 * value).toFixed(0)} %`;
 
 /** What a figure should reach. */
-export function targetText(target) {
+function targetText(target) {
   if (!target) return "";
   if (target.atMost !== undefined) return `<= ${target.atMost}`;
   return target.ofSweep === undefined
@@ -47,22 +47,19 @@ const AGAINST = {
 /** A figure in a table: the ratio, and the speed that it stands for. */
 function cellOf(figure) {
   if (!figure) return "";
-  const { ratio, ours, unit, counts, met } = figure;
+  const { ratio, ours, unit, counts } = figure;
   if (!counts) return `does not count, ${number(ours.median)} ${unit}`;
-  return `**${number(ratio.median)} x**${met === false ? " (missed)" : ""}, ${number(ours.median)} ${unit}`;
+  return `**${number(ratio.median)} x**, ${number(ours.median)} ${unit}`;
 }
 
-/** Several models' targets, once if they are the same. */
-function targetsText(figures) {
-  const texts = figures.map(({ target }) => targetText(target)).filter(Boolean);
-  return [...new Set(texts)].join("; ");
-}
-
-/** A result file as a Markdown table, a line for each thing that was measured and a column for each model. */
+/**
+ * A result file as a Markdown table, a line for each thing that was measured and a column for each model. Targets stay in
+ * the file: readers want results.
+ */
 export function tableOf({ date, commit, machine, node, references, command, rounds, figures }) {
   const models = [...new Set(figures.map(({ model }) => model))];
   const lines = new Map();
-  // a figure that has no target and does not count is for those who read the file
+  // without a target, a figure that does not count is left to those who read the file
   for (const figure of figures.filter(({ counts, target }) => counts || target)) {
     const key = `${figure.what} | ${AGAINST[figure.against]}`;
     lines.set(key, [...(lines.get(key) ?? []), figure]);
@@ -72,11 +69,11 @@ export function tableOf({ date, commit, machine, node, references, command, roun
     .sort((a, b) => placeOf(a) - placeOf(b))
     .map(([key, mine]) => {
       const cells = models.map((model) => cellOf(mine.find((figure) => figure.model === model)));
-      return `| ${[key, ...cells, targetsText(mine)].join(" | ")} |`;
+      return `| ${[key, ...cells].join(" | ")} |`;
     });
   return `\
-| what | against | ${models.join(" | ")} | target |
-| --- | --- | ${models.map(() => "---").join(" | ")} | --- |
+| what | against | ${models.join(" | ")} |
+| --- | --- | ${models.map(() => "---").join(" | ")} |
 ${rows.join("\n")}
 
 \`run\` is llama2.c's run.c built with \`gcc -O3\`, \`runfast\` with \`-Ofast -march=native\`, \`runomp\` with \`-Ofast -fopenmp

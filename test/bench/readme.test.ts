@@ -52,6 +52,28 @@ it("shows nothing between the markers when there is no result", () => {
   );
 });
 
+it("shows what was measured on the CPU, and no targets", () => {
+  const speed = (median: number) => ({ median, min: median, max: median });
+  const figure = {
+    row: "cpu",
+    what: "cpu, 1 thread",
+    model: "15M",
+    threads: 1,
+    unit: "tok/s",
+    ours: speed(120),
+    against: "runfast 1",
+    ratio: speed(1.2),
+    target: { atLeast: 1.3 },
+    counts: true,
+    met: false,
+  };
+  const machine = { cpu: "a CPU", family: 26, cores: 2 };
+  const models = { date: "2026-12-01", only: null, machine, figures: [figure] };
+  const text = withTables(readme, folderOf({ "models-a.json": models }));
+  expect(text).toContain("\n| what | against | 15M |\n| --- | --- | --- |\n");
+  expect(text).toContain("\n| cpu, 1 thread | runfast | **1.20 x**, 120 tok/s |\n");
+});
+
 it("shows the newest result of a GPU: speeds, shares of bandwidth, and what they were measured with", () => {
   const newest = result("2026-12-02T10:00:00Z");
   newest.device.what = "NVIDIA H200";
