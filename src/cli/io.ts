@@ -12,15 +12,15 @@ export const STDIN = "standard input";
 
 /**
  * All bytes of standard input.
- * @throws Llama2Error E_LIMIT beyond MAX_TEXT_BYTES; the signal's reason
+ * @throws Llama2Error E_LIMIT beyond `maxBytes`; the signal's reason
  */
-export async function readStdin(signal: AbortSignal): Promise<Uint8Array> {
+export async function readStdin(signal: AbortSignal, maxBytes = MAX_TEXT_BYTES): Promise<Uint8Array> {
   signal.addEventListener("abort", () => process.stdin.destroy(signal.reason));
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of process.stdin) {
     size += chunk.length;
-    if (size > MAX_TEXT_BYTES) throw new Llama2Error("E_LIMIT", `${STDIN} has more than ${MAX_TEXT_BYTES} bytes`);
+    if (size > maxBytes) throw new Llama2Error("E_LIMIT", `${STDIN} has more than ${maxBytes} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

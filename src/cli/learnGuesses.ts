@@ -34,7 +34,7 @@ export async function learnGuesses(
       throw new Llama2Error("E_USAGE", `${outPath} would replace what it is made from`);
     }
   }
-  const documents = flags.text === undefined ? [] : readDocuments(flags.text);
+  const documents = flags.text === undefined ? [] : await readDocuments(flags.text, signal);
   const out = new OutputFile(outPath); // what cannot be written is said before the work
   try {
     const { file, ...learned } = await learnFor(path, flags, documents, signal);

@@ -3,10 +3,10 @@
  */
 import { Llama2Error } from "../errors.ts";
 import { bytesText } from "../files/bytes.ts";
-import { MAX_TEXT_BYTES, readText, splitDocuments } from "../files/text.ts";
+import { MAX_TEXT_BYTES, readText, splitDocuments, withoutMark } from "../files/text.ts";
 import { perplexity as measure, type PerplexityReport } from "../perplexity.ts";
 import { toByteString } from "../text.ts";
-import { endProgress, print, showProgress } from "./io.ts";
+import { endProgress, print, readStdin, STDIN, showProgress } from "./io.ts";
 import { openModel } from "./model.ts";
 import type { MachineFlags } from "./options.ts";
 
@@ -21,7 +21,7 @@ export async function perplexity(
   flags: PerplexityFlags,
   signal: AbortSignal,
 ): Promise<void> {
-  const documents = readDocuments(file);
+  const documents = await readDocuments(file, signal);
   const model = await openModel(path, flags, flags.tokenizer, signal);
   try {
     const onDocument = (index: number, of: number) => showProgress(`document ${index + 1} of ${of} `);
@@ -37,17 +37,20 @@ export async function perplexity(
 const MAX_FILE_BYTES = 1 << 28;
 
 /**
- * The documents of a file, as byte strings.
- * @throws Llama2Error E_FILE, E_FORMAT if there are none, E_LIMIT
+ * The documents of a file, or of standard input for `-`, as byte strings.
+ * @throws Llama2Error E_FILE, E_FORMAT if there are none, E_LIMIT; the signal's reason
  */
-export function readDocuments(path: string): string[] {
-  const documents = splitDocuments(toByteString(readText(path, MAX_FILE_BYTES)));
-  if (documents.length === 0) throw new Llama2Error("E_FORMAT", `${path} has no text in it`);
+export async function readDocuments(path: string, signal: AbortSignal): Promise<string[]> {
+  const isPipe = path === "-";
+  const name = isPipe ? STDIN : path;
+  const bytes = isPipe ? withoutMark(await readStdin(signal, MAX_FILE_BYTES), name) : readText(path, MAX_FILE_BYTES);
+  const documents = splitDocuments(toByteString(bytes));
+  if (documents.length === 0) throw new Llama2Error("E_FORMAT", `${name} has no text in it`);
   for (const [i, { length }] of documents.entries()) {
     if (length <= MAX_TEXT_BYTES) continue;
     throw new Llama2Error(
       "E_LIMIT",
-      `document ${i + 1} of ${path} has ${bytesText(length)}, expected at most ${bytesText(MAX_TEXT_BYTES)}. A line <|end|> separates documents`,
+      `document ${i + 1} of ${name} has ${bytesText(length)}, expected at most ${bytesText(MAX_TEXT_BYTES)}. A line <|end|> separates documents`,
     );
   }
   return documents;

@@ -158,7 +158,7 @@ function addCommands(llama2: Command): void {
   addStudy(llama2);
   const perplexityCommand = llama2
     .command("perplexity <model> <file>")
-    .description("measure how well a model predicts a text; a line <|end|> separates documents")
+    .description("measure how well a model predicts a text; - reads standard input; a line <|end|> separates documents")
     .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
     .option("--json", "print one JSON object")
     .action(async (model, file, flags) => {
@@ -278,7 +278,7 @@ function addLearnGuesses(llama2: Command): void {
     .addOption(new Option("-s, --seed <n>", "of the first story; 0: the clock").argParser(seed).default(1n, "1"))
     .option("--longest <n>", "tokens of the longest context", whole("tokens", 1, MAX_LONGEST), 8)
     .option("--max-bytes <n>", "of the table", whole("bytes", 100, MAX_GUESS_BYTES), 450_000)
-    .option("--text <file>", "to learn from as well; a line <|end|> between documents")
+    .option("--text <file>", "to learn from as well; a line <|end|> separates documents; - reads standard input")
     .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
     .option("--json", "print a JSON object")
     .action(async (model, out, flags) => {

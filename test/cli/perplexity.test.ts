@@ -65,6 +65,14 @@ describe("perplexity", () => {
     expect(stdout.toString()).toMatch(/^1 document: .*\n +nats +bits\nper token +\d\.\d{4} +\d\.\d{4}\nper character/);
   });
 
+  it("reads standard input for -", async () => {
+    const { stdout } = await llama2(["perplexity", bundled, "-", "--json"], { stdin: `\ufeff${first}\n` });
+    expect(JSON.parse(stdout.toString())).toEqual(await measure(bundled, textFile(first)));
+    const { code, stderr } = await llama2(["perplexity", bundled, "-"], { stdin: "" });
+    expect(code).toBe(1);
+    expect(stderr).toContain("standard input has no text in it (E_FORMAT)");
+  });
+
   it("refuses a file without text", async () => {
     const { code, stderr } = await llama2(["perplexity", bundled, textFile("\n")]);
     expect(code).toBe(1);
