@@ -1,8 +1,8 @@
 /*
  * Talking with a model: turns whose history stays where the model has read it, in its slot of the KV cache.
  *
- * How turns are written is the model's own affair. If its checkpoint has a chat template, that is used; else the way of
- * Llama 2's chat models, which are the ones that llama2.c runs.
+ * If the model's checkpoint has a chat template, turns are written as it says; otherwise as Llama 2's chat models expect
+ * them, which are the ones that llama2.c runs.
  */
 import { type ChatTemplate, type Message, partsOf } from "./chatTemplate.ts";
 import { checkOptions, checkSignal, checkWhole, show, usage } from "./check.ts";
@@ -19,9 +19,9 @@ import type { TextTokenizer } from "./textTokenizer.ts";
 
 type Choosing = Pick<GenerateOptions, "temperature" | "topP" | "topK" | "minP" | "repetitionPenalty" | "seed">;
 
-/** How all answers of a chat are chosen, as for `generate`. One generator of random numbers serves all of them. */
+/** How the tokens of all answers are chosen, as for `generate`. One random number generator serves the whole chat. */
 export interface ChatOptions extends Choosing {
-  /** What the model is told first. */
+  /** The system message, which comes before the first turn. */
   system?: string;
   /** What has been said already: `messages` of a chat that was saved. */
   messages?: readonly Message[];
@@ -46,7 +46,7 @@ export interface Talker {
   generate(tokens: readonly number[], options: GenerateOptions): Generation;
 }
 
-/** What the model has read and written, and the text that it stands for. */
+/** What the model has read and written: as tokens, and as text. */
 interface History {
   tokens: number[];
   prompt: string; // as a chat template writes it, up to the last answer
@@ -57,7 +57,7 @@ const NOTHING: History = { tokens: [], prompt: "", answer: "", turns: 0 };
 
 /** A conversation with a model. One answer at a time. */
 export class Chat {
-  /** Why the answers may be no answers: this model was most likely never taught to chat. */
+  /** A warning, if this model was most likely never trained to chat. */
   readonly note: string | undefined;
   /** The seed in use, also when the clock chose it. */
   readonly seed: bigint;
@@ -82,7 +82,7 @@ export class Chat {
     this.seed = seedOf(options.seed ?? 0);
     this.state = this.seed;
     model.generate([BOS], samplingOptions(options)); // which checks them
-    model.tokenizer; // likewise
+    model.tokenizer; // throws if there is none
     this.note = template ? undefined : noteIfNotForChat(model.info);
   }
 
@@ -92,8 +92,8 @@ export class Chat {
   }
 
   /**
-   * Say something. Iterate over the answer, which ends where the model ends it. What is stopped before stays in the
-   * conversation as far as it came.
+   * Say something, and iterate over the answer. If it is stopped early, the part that was generated stays in the
+   * conversation.
    * @throws Llama2Error E_USAGE while an answer is under way; E_CONTEXT if the conversation has become too long
    */
   say(text: string, options: Pick<GenerateOptions, "signal" | "onToken" | "logprobs" | "maxTokens"> = {}): Generation {
@@ -131,7 +131,7 @@ export class Chat {
     return answer;
   }
 
-  /** Forget what has been said, but for the system's message. */
+  /** Forget everything but the system message. */
   reset(): void {
     if (this.answering) usage("an answer is still under way: stop it first");
     this.said = this.said.filter(({ role }) => role === "system");
@@ -148,7 +148,7 @@ export class Chat {
     return this.template ? this.templatePrompt(this.template, messages) : this.llama2Prompt(messages);
   }
 
-  /** Llama 2's way, of which a turn is BOS, what is said between [INST] and [/INST], the answer, EOS. */
+  /** Llama 2's format. A turn is BOS, the user's text between [INST] and [/INST], the answer, EOS. */
   private llama2Prompt(messages: readonly Message[]): { tokens: number[]; text: string } {
     const { vocabulary } = this.model.tokenizer;
     const { turns } = this.history;
@@ -180,7 +180,7 @@ export class Chat {
     return { tokens: tokens[0] === BOS ? tokens : [BOS, ...tokens], text };
   }
 
-  /** What a template has written after what the model has read and answered, if it has left that as it was. */
+  /** The rest of a rendered conversation, after what the model has read already. Undefined if that part has changed. */
   private afterHistory(text: string): string | undefined {
     const { prompt, answer, turns } = this.history;
     if (turns === 0 || !text.startsWith(prompt)) return undefined;

@@ -1,8 +1,8 @@
 /*
- * Chat templates: how a conversation is written for a model that was taught to hold one.
+ * Chat templates: how a conversation is written for a model that was trained to chat.
  *
- * A checkpoint's own is a program in Jinja, from a stranger. It runs in @huggingface/jinja, which knows nothing of this
- * machine but the time; here it is kept from running long or writing much.
+ * A checkpoint's template is an untrusted program in Jinja. It runs in @huggingface/jinja, where it can see nothing of
+ * this machine but the time; here its steps and its output are limited.
  */
 import { Llama2Error } from "./errors.ts";
 
@@ -12,7 +12,7 @@ export interface Message {
   content: string;
 }
 
-/** What templates for a real model stay far below. */
+/** Limits that templates of real models stay far below. */
 const MAX_SOURCE = 1 << 18;
 const MAX_STEPS = 50_000; // under a second; chats of two thousand messages pass
 const MAX_TEXT = 1 << 20; // characters
@@ -36,7 +36,7 @@ export class ChatTemplate {
     this.run = run;
   }
 
-  /** @throws Llama2Error E_FORMAT if it is no template */
+  /** @throws Llama2Error E_FORMAT if it is not a valid template */
   static async compile({ path, source }: { path: string; source: string }): Promise<ChatTemplate> {
     if (source.length > MAX_SOURCE) throw refused(path, `it has more than ${MAX_SOURCE} characters`);
     const jinja = await import("@huggingface/jinja");
@@ -61,8 +61,8 @@ export class ChatTemplate {
   }
 
   /**
-   * A conversation as text, up to where the model answers, with BOS and EOS where the template wants them. What a message
-   * says is text, also where it looks like one of these.
+   * A conversation as text, up to where the model answers, with BOS and EOS where the template wants them. Within a
+   * message, what looks like BOS or EOS is plain text.
    * @throws Llama2Error E_FORMAT if the template fails, or refuses these messages
    */
   render(messages: readonly Message[]): string {

@@ -41,7 +41,7 @@ export function checkOneOf(what: string, value: unknown, all: readonly string[])
   usage(`${what} is ${show(value)}, expected ${all.join(", ")}${meant ? `. Is "${meant}" meant?` : ""}`);
 }
 
-/** @throws Llama2Error E_USAGE for something that is there and no AbortSignal */
+/** @throws Llama2Error E_USAGE unless it is an AbortSignal or undefined */
 export function checkSignal(signal: unknown): void {
   if (signal === undefined) return;
   const like = signal as Partial<AbortSignal> | null;
@@ -49,7 +49,7 @@ export function checkSignal(signal: unknown): void {
   usage(`signal is ${show(signal)}, expected an AbortSignal`);
 }
 
-/** @throws Llama2Error E_USAGE for something that is there and no function */
+/** @throws Llama2Error E_USAGE unless it is a function or undefined */
 export function checkFunction(what: string, value: unknown): void {
   if (value === undefined || typeof value === "function") return;
   usage(`${what} is ${show(value)}, expected a function`);
@@ -65,7 +65,7 @@ export function show(value: unknown): string {
   return name === "Object" ? "an object" : `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
 }
 
-/** As in JSON, with nothing in it that a terminal obeys. */
+/** As in JSON, with control characters escaped. */
 function quoted(text: string): string {
   const json = JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}...` : text);
   return json.replace(
@@ -86,7 +86,7 @@ export function nearest(name: string, words: readonly string[]): string | undefi
   return best;
 }
 
-/** How many letters must be added, removed, replaced or swapped with the next to make b of a. */
+/** How many letters must be added, removed, replaced or swapped with the next to turn a into b. */
 function editDistance(a: string, b: string): number {
   const rows = [Array.from({ length: b.length + 1 }, (_, j) => j)]; // rows[i][j]: the first i letters of a, j of b
   for (let i = 1; i <= a.length; i++) {

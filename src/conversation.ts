@@ -11,7 +11,7 @@ import { advance } from "./run/sequence.ts";
 import { bytesOf, TextStream, toByteString } from "./text.ts";
 
 export interface ConversationOptions {
-  /** What the model is told before the first turn. */
+  /** The system message, which comes before the first turn. */
   system?: string | Uint8Array;
   /** As for `generate`. One generator serves the whole conversation. */
   temperature?: number;
@@ -32,7 +32,7 @@ export class Conversation {
   private readonly model: Model;
   private readonly options: ConversationOptions;
   private state: bigint; // of the generator
-  private drawn = 0; // positions it has drawn for, as run.c does at each
+  private drawn = 0; // positions it has drawn for: run.c draws at every one
 
   /** @throws Llama2Error E_USAGE */
   constructor(model: Model, options: ConversationOptions = {}) {
@@ -55,8 +55,8 @@ export class Conversation {
   }
 
   /**
-   * What the user says. What it takes of the positions is `tokens`; if they are used up by it, there is no answer.
-   * @throws Llama2Error E_CONTEXT for a turn that no context of this model holds, however many steps there are; E_USAGE
+   * The user's turn, which is added to `tokens`. If it uses up the positions, there is no answer.
+   * @throws Llama2Error E_CONTEXT for a turn longer than the context; E_USAGE
    */
   say(text: string | Uint8Array): void {
     checkText("what the user says", text);
@@ -67,8 +67,8 @@ export class Conversation {
   }
 
   /**
-   * The model's answer to what was said last, piece by piece, up to EOS or the end of the positions. If the signal
-   * stops it, what has come stays, as if it had ended there.
+   * The model's answer to the last turn, piece by piece, up to EOS or the end of the positions. If the signal stops it,
+   * the part that was generated stays, as if the answer had ended there.
    * @throws Llama2Error E_USAGE
    */
   async *answer(options: { signal?: AbortSignal } = {}): AsyncGenerator<string, void> {

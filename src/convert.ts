@@ -1,5 +1,5 @@
 /*
- * From any model that can be opened to a checkpoint of llama2.c, or to a folder of Hugging Face's.
+ * Converts any model that can be opened to a checkpoint of llama2.c, or to a Hugging Face folder.
  */
 import { extname, join } from "node:path";
 import { checkFunction, checkOneOf, checkOptions, checkSignal, checkWhole, show, usage } from "./check.ts";
@@ -32,19 +32,19 @@ export interface ConvertOptions extends WriteOptions {
   to?: Target;
   /** v2: how many weights share a scale. Default: 64, halved until it divides dim and hiddenDim. */
   groupSize?: number;
-  /** The context, in the place of the one that the source names. */
+  /** The context, instead of the source's own. */
   context?: number;
-  /** rmsnorm's epsilon and RoPE's theta, in the place of those that the source names. */
+  /** rmsnorm's epsilon and RoPE's theta, instead of the source's own. */
   normEps?: number;
   ropeTheta?: number;
   /** The tokenizer's file. Default: the one that is found for the source. */
   tokenizer?: string | URL;
   /**
-   * Compute the logits of BOS and 7 tokens from the original tensors, and compare those of what was written.
+   * Compute the logits of BOS and 7 tokens from the original tensors, and compare them with the written model's.
    * @default false
    */
   prove?: boolean;
-  /** Called while it is proved, with how many weights were read and how many will be. */
+  /** Called during the proof: how many weights have been read, and of how many. */
   onProof?: (done: number, total: number) => void;
 }
 
@@ -60,10 +60,10 @@ export interface Converted {
 }
 
 /**
- * Read the model at `from`, a file or a folder, and write it to `into`, which is there as a whole or not at all. No
- * more than a piece of a tensor is in memory.
+ * Read the model at `from`, a file or a folder, and write it to `into`, as a whole or not at all. Only a piece of a
+ * tensor is in memory at a time.
  * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT for what the target cannot express, E_NUMERIC for weights that are not
- *   finite and where the proof fails; the signal's reason
+ *   finite, or if the proof fails; the signal's reason
  */
 export async function convert(
   from: string | URL,
@@ -133,7 +133,7 @@ const weightsWith = (weights: WeightSource, config: Config): WeightSource => ({
   pieces: (name, layer, multipleOf) => weights.pieces(name, layer, multipleOf),
 });
 
-/** The type of all numbers of the source, where it is one that safetensors has; else F32, which has all of them. */
+/** The type of all numbers of the source, if safetensors has it; otherwise F32, which can represent all of them. */
 function numberType({ tensors }: Recognised): "F32" | "F16" | "BF16" {
   const types = new Set(tensors.map((tensor) => ("type" in tensor ? tensor.type : "F32")));
   const [type] = types;
@@ -182,7 +182,7 @@ async function tokenizerFor(
   }
 }
 
-/** Write a tokenizer under this name and the ending of its kind: as llama2.c's where that says all of it. */
+/** Write a tokenizer under this name with the ending of its kind: in llama2.c's format if nothing is lost. */
 function writeTokenizer(
   name: string,
   { path, kind, tokenizer, pieces }: FoundTokenizer,

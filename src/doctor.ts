@@ -33,7 +33,7 @@ export interface Diagnosis {
   machine: MachineFacts;
   backends: DiagnosedBackend[];
   gpus: Gpu[];
-  /** NVIDIA's library for several GPUs, which is not needed: each model lies on one GPU. */
+  /** NVIDIA's library for several GPUs. It is not needed: each model is on one GPU. */
   nccl: { present: boolean; needed: false };
   checks: Check[];
   /** What to do about it, a line each. */
@@ -132,7 +132,7 @@ function adviceOn(backends: readonly DiagnosedBackend[], wantsCuda: boolean): st
   return advice;
 }
 
-/** In the list of libraries that the system's loader keeps, or where its packages put it. */
+/** Whether NCCL is in the dynamic loader's cache, or where its packages install it. */
 async function hasNccl(world: World): Promise<boolean> {
   if (world.platform !== "linux") return false;
   const listed = await world.run("ldconfig", ["-p"]);

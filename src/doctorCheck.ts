@@ -1,5 +1,5 @@
 /*
- * What doctor asks of a backend: a tiny forward pass, held against the reference.
+ * doctor's test of a backend: a tiny forward pass, compared with the reference.
  */
 import { fork } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -13,13 +13,13 @@ import { loadTransformer, type WeightSource } from "./llama2/weights.ts";
 import { revive } from "./run/failure.ts";
 import type { FailureInfo } from "./run/protocol.ts";
 
-/** A tiny forward pass, held against the reference. */
+/** A tiny forward pass, compared with the reference. */
 export interface Check {
   backend: BackendName;
   precision: "fp32" | "int8";
-  /** Of the logits, as little-endian float32. */
+  /** The sha256 of the logits, as little-endian float32. */
   logitsSha256: string;
-  /** Whether they are the reference's: bit for bit, or, where a backend is not exact, within 1e-4. */
+  /** Whether they equal the reference's: bit for bit, or within 1e-4 on a backend that is not exact. */
   same: boolean;
 }
 
@@ -43,7 +43,7 @@ export type Said = { checked: Checked } | { failure: FailureInfo };
 const LONGEST_MS = 60_000;
 
 /**
- * Check a backend in a process of its own, which an addon that crashes or hangs takes down in place of this one.
+ * Check a backend in a process of its own, so that an addon that crashes or hangs does not take this one down.
  * @param script what runs there
  * @throws Llama2Error E_DEVICE_UNAVAILABLE with the reason, E_DEVICE_LOST if that process ends or is not done in time
  */

@@ -1,5 +1,5 @@
 /*
- * The process in which doctor tries one backend, which its argument names. Its other end is doctorCheck.ts.
+ * The process in which doctor tries the backend named by its argument. Its parent is doctorCheck.ts.
  */
 import { BACKENDS } from "./backend/names.ts";
 import { openBackend } from "./backend/openers.ts";

@@ -1,17 +1,17 @@
 /*
- * encode for texts of any length. The merge loop of llama2/tokenizer.ts, which is run.c's, looks at all pairs for every
- * merge and so takes time n^2; this one takes n log n, for the same tokens.
+ * encode for long texts. The merge loop of llama2/tokenizer.ts, which is run.c's, looks at all pairs for every merge and
+ * so takes n^2 time; this one takes n log n and gives the same tokens.
  */
 import { BOS, EOS, encode as encodeWith, strLookup, type Tokenizer, WORST_SCORE } from "./llama2/tokenizer.ts";
 
-/** A tokenizer of another program, which may do more with text than run.c does. */
+/** A tokenizer that may change text before encoding it, as those of other programs do. */
 export interface PreparingTokenizer extends Tokenizer {
   /**
-   * What is encoded in the place of a text: parts of it, and tokens that stand for what was between them. Absent: run.c's
-   * way, which puts one space before the text and changes nothing.
+   * Splits a text into what is encoded instead: parts of it, and the tokens for what was between them. Absent: as run.c
+   * does it, one space before the text and no other change.
    */
   prepare?: (text: string) => (string | number)[];
-  /** `prepare` puts no space before a text: the one with which a text begins is its own, and is not taken off again. */
+  /** `prepare` adds no space before a text, so decoding must not remove one. */
   ownFirstSpace?: boolean;
 }
 
@@ -22,7 +22,7 @@ export function encode(t: PreparingTokenizer, text: string, bos: boolean, eos: b
   if (!t.prepare) return encodeWith(t, text, bos, eos, mergePairs);
   const tokens: number[] = bos ? [BOS] : [];
   for (const part of t.prepare(text)) {
-    // without the first token, the space that run.c puts before every text
+    // without the first token: the space that run.c puts before every text
     const some = typeof part === "number" ? [part] : encodeRest(t, part);
     for (const token of some) tokens.push(token);
   }
@@ -30,7 +30,7 @@ export function encode(t: PreparingTokenizer, text: string, bos: boolean, eos: b
   return tokens;
 }
 
-/** The tokens of text that goes on after other text: without the space that is put before a whole one. */
+/** The tokens of text that continues other text: without the space that comes before a whole one. */
 export function encodeRest(t: Tokenizer, text: string): number[] {
   return encodeWith(t, text, false, false, (t, all) => mergePairs(t, all.slice(1)));
 }

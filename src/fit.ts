@@ -1,5 +1,5 @@
 /*
- * Whether a model fits, before anything of it is allocated or read: what it needs, what there is, and how fast it could be.
+ * Whether a model fits, before its weights are read: what it needs, what memory there is, and how fast it could be.
  */
 
 import type { Backend } from "./backend/backend.ts";
@@ -25,38 +25,38 @@ import { groupSizeOf, isVector, tensorsOf, type WeightSource } from "./llama2/we
 import { type ModelInfo, modelInfo } from "./modelInfo.ts";
 
 export interface FitOptions {
-  /** In place of the model's path: random weights of this shape, such as "7B". */
+  /** Instead of the model's path: random weights of this shape, such as "7B". */
   shape?: string;
-  /** Bytes of a GPU, in place of what this machine has. */
+  /** Memory of a GPU in bytes, instead of what this machine has. */
   memory?: number;
   /** Positions of a sequence. @default the model's */
   context?: number;
   /** Sequences at once. @default 1 */
   batch?: number;
-  /** GB/s of each place's memory, to say how fast it could be. @default measured, for this machine's */
+  /** Memory bandwidth in GB/s, to estimate the speed. @default measured, for this machine's memory */
   bandwidth?: number;
 }
 
 /** What a model needs in one precision, in bytes. */
 export interface Need {
-  /** Where it would run: layouts differ. */
+  /** Where it would run: weights are laid out differently. */
   backend: "cpu" | "cuda";
   precision: Precision;
   weights: number;
   /** Keys and values of one sequence. */
   perSequence: number;
-  /** What is there once: activations, logits, and on a GPU what CUDA takes for itself. */
+  /** Needed once: activations, logits, and on a GPU what CUDA takes for itself. */
   scratch: number;
-  /** With as many sequences as were asked for. */
+  /** With the requested number of sequences. */
   total: number;
 }
 
 export interface Fit {
   precision: Precision;
   fits: boolean;
-  /** With as many sequences as were asked for; 0: none. */
+  /** With the requested number of sequences; 0: none. */
   maxContext: number;
-  /** At the context that was asked for; 0: none. */
+  /** At the requested context; 0: none. */
   maxBatch: number;
   /** At most: what the memory's bandwidth allows one sequence. */
   tokensPerSecond?: number;
@@ -91,7 +91,7 @@ export const fit = (model: string | URL | undefined, options: FitOptions = {}): 
   fitInto(thisWorld, model, options);
 
 /**
- * The same on any machine.
+ * The same for any machine.
  * @internal
  */
 export async function fitInto(world: World, model: string | URL | undefined, options: FitOptions): Promise<Fitting> {
@@ -145,11 +145,11 @@ async function sourceOf(model: string | URL | undefined, shape: string | undefin
   return { source: opened, name, format: opened.format, close: () => opened.close() };
 }
 
-/** The most bytes that are swept: enough to be beyond the caches. */
+/** The most bytes that a bandwidth measurement reads: more than the caches hold. */
 const SWEPT = 2 ** 28;
 const SWEEP_SECONDS = 0.1;
 
-/** GB/s at which so many bytes are read, in this machine's memory. */
+/** GB/s at which a token's bytes are read from this machine's memory. */
 async function measured({ backend, readPerToken }: Count): Promise<number | undefined> {
   if (backend !== "cpu") return undefined;
   const bytes = Math.min(SWEPT, readPerToken(0));
@@ -199,7 +199,7 @@ function countsOf(source: WeightSource, machine: Backend): Count[] {
   return counts;
 }
 
-/** Why the cuda backend does not take a model, if so. */
+/** Why the cuda backend refuses a model. Undefined if it does not. */
 function cudaRefusal(source: WeightSource): string | undefined {
   try {
     nativeOptionsOf(source);
@@ -210,7 +210,7 @@ function cudaRefusal(source: WeightSource): string | undefined {
   }
 }
 
-/** What CUDA itself takes on a card for a process: 300 to 500 MB are common. */
+/** GPU memory that CUDA itself takes for each process: 300 to 500 MB are common. */
 const CUDA_BYTES = 450e6;
 
 function needOf({ backend, precision, at }: Count, context: number, batch: number): Need {
@@ -265,7 +265,7 @@ async function placesOf(world: World): Promise<Room[]> {
 
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1)} GB`;
 
-/** For each place, what the owner of the model should know. */
+/** A line of advice for each place. */
 function adviceOn(
   needs: readonly Need[],
   places: readonly Place[],

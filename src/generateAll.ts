@@ -1,5 +1,5 @@
 /*
- * Many prompts at once: each is a generation of its own, and the thread reads all of them in shared passes.
+ * Many prompts at once: each is a generation of its own, and the model's thread reads all of them in shared passes.
  */
 
 import { checkOneOf, checkWhole, show, usage } from "./check.ts";
@@ -10,19 +10,20 @@ import { onAbort } from "./run/abort.ts";
 
 export interface GenerateAllOptions extends Omit<GenerateOptions, "onToken" | "onProgress"> {
   /**
-   * How many are begun before the oldest that has not been taken: a slow reader does not fill the memory. @default 64
+   * How many texts may be under way or finished but not taken yet, so that a slow reader does not fill the memory.
+   * @default 64
    */
   concurrency?: number;
-  /** "prompts": results come in the order of the prompts; "finished": as they are finished. @default "prompts" */
+  /** "prompts": results come in the order of the prompts; "finished": as they finish. @default "prompts" */
   order?: "prompts" | "finished";
 }
 
 /** One of many texts, finished. */
-export interface Told {
-  /** Of its prompt, from 0 on. */
+export interface GenerateAllResult {
+  /** Index of its prompt, from 0. */
   index: number;
   text: string;
-  /** Its tokens, seed, usage, why it ended. */
+  /** Has its tokens, seed, usage and finishReason. */
   generation: Generation;
 }
 
@@ -54,13 +55,13 @@ export async function* generateAll<Prompt>(
   begin: (prompt: Prompt, options: GenerateOptions) => Generation,
   prompts: Iterable<Prompt> | AsyncIterable<Prompt>,
   { concurrency = 64, order = "prompts", asTokens = false, ...options }: GenerateAllOptions & { asTokens?: boolean },
-): AsyncGenerator<Told, void> {
+): AsyncGenerator<GenerateAllResult, void> {
   const first = seedOf(options.seed ?? 0);
   const cancel = new AbortController();
   const stopListening = onAbort(options.signal, () => cancel.abort(options.signal?.reason));
   options.signal?.throwIfAborted();
   const iterator = Symbol.asyncIterator in prompts ? prompts[Symbol.asyncIterator]() : prompts[Symbol.iterator]();
-  const underWay: Promise<Told>[] = []; // begun and not yet taken, in the order of the prompts
+  const underWay: Promise<GenerateAllResult>[] = []; // begun and not yet taken, in the order of the prompts
   let next = 0;
   let exhausted = false;
 
@@ -70,9 +71,13 @@ export async function* generateAll<Prompt>(
     if (exhausted) return;
     const index = next++;
     const generation = begin(prompt, { ...options, seed: nextSeed(first, index), signal: cancel.signal });
-    const told = (asTokens ? withoutText(generation) : generation.text()).then((text) => ({ index, text, generation }));
-    told.catch(() => {}); // heard when its turn comes
-    underWay.push(told);
+    const result = (asTokens ? withoutText(generation) : generation.text()).then((text) => ({
+      index,
+      text,
+      generation,
+    }));
+    result.catch(() => {}); // handled when its turn comes
+    underWay.push(result);
   };
 
   try {
@@ -89,7 +94,7 @@ export async function* generateAll<Prompt>(
   }
 }
 
-/** Of a model without a tokenizer. */
+/** For a model without a tokenizer: the tokens are generated, the text is empty. */
 async function withoutText(generation: Generation): Promise<string> {
   for await (const _ of generation.chunks()); // the generation keeps the tokens
   return "";

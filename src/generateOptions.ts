@@ -9,39 +9,39 @@ import type { Alternative, Sampling } from "./run/protocol.ts";
 export interface GenerateOptions {
   /** 0: always the likeliest token; 1: the model's own probabilities; above: bolder. @default 1 */
   temperature?: number;
-  /** Draw from the likeliest tokens only, which together have this probability. 0 and 1 switch it off. @default 0.9 */
+  /** Draw only from the likeliest tokens that together have this probability. 0 and 1 switch it off. @default 0.9 */
   topP?: number;
-  /** Draw from so many of the likeliest tokens only. 0 switches it off. @default 0 */
+  /** Draw only from this many of the likeliest tokens. 0 switches it off. @default 0 */
   topK?: number;
   /**
-   * Draw from those tokens only that are at least this likely, compared with the likeliest, before the temperature. 0
+   * Draw only from tokens whose probability is at least this share of the likeliest one's, before the temperature. 0
    * switches it off. @default 0
    */
   minP?: number;
   /**
-   * Makes tokens that are there already, prompt included, less likely: their logits are divided by it where positive and
-   * multiplied by it where not. 1 switches it off. @default 1
+   * Makes tokens that the sequence has already, prompt included, less likely: a positive logit is divided by it, any
+   * other multiplied. 1 switches it off. @default 1
    */
   repetitionPenalty?: number;
-  /** The same seed tells the same story. Whole, -2^63 to 2^64-1; 0 or none: the clock. */
+  /** The same seed gives the same text. A whole number, -2^63 to 2^64-1; 0 or absent: the clock. */
   seed?: number | bigint;
   /** The most new tokens. @default until the context is full */
   maxTokens?: number;
   /** Strings and tokens that end the text, and are not part of it. @example ["\n\n", "User:"] */
   stop?: string | number | readonly (string | number)[];
-  /** Whether BOS and EOS, with which a model says that its text has ended, end it. @default true */
+  /** Whether BOS and EOS end the text: models write them at the end of one. @default true */
   eos?: boolean;
   /** Whether the text begins with the prompt. @default false */
   echo?: boolean;
-  /** Tell of each token how it was chosen, and so many alternatives: 0 to 20. @default not */
+  /** Report how each token was chosen, and this many alternatives: 0 to 20. @default no report */
   logprobs?: number;
   /**
-   * Write so many texts at once, with the seeds `seed`, `seed` + 1, ..., and tell only the best: of those that ended by
-   * themselves, or of all if none did, the one with the highest mean log-probability a token. 1 to 64; at temperature 0
-   * it is 1. Nothing is yielded before the choice. @default 1
+   * Generate this many texts at once, with the seeds `seed`, `seed` + 1, ..., and yield only the best: of those that ended
+   * by themselves (of all, if none did) the one with the highest mean log-probability of a token. 1 to 64; at temperature
+   * 0 it is 1. Nothing is yielded before the choice. @default 1
    */
   best?: number;
-  /** Called as texts of `best` end: how many have, and of how many. */
+  /** With `best`, called when a text ends: how many have ended, and of how many. */
   onProgress?: (ended: number, of: number) => void;
   /** Stops at the next token; the loop then throws the signal's reason. */
   signal?: AbortSignal;
@@ -76,9 +76,9 @@ export interface Token {
   logprob: number;
   /** With `logprobs`: how many tokens were likelier. Of equally likely ones the lower id comes first. */
   rank?: number;
-  /** With `logprobs`: among how many tokens the coin decided, after top-k, min-p and top-p. Absent for what was read. */
+  /** With `logprobs`: from how many tokens it was drawn, after top-k, min-p and top-p. Absent for tokens that were read. */
   nucleus?: number;
-  /** With `logprobs`: the coin, in [0, 1). Absent at temperature 0. */
+  /** With `logprobs`: the random number that chose it, in [0, 1). Absent at temperature 0. */
   coin?: number;
   /** With `logprobs`: the likeliest tokens, the likeliest first. */
   top?: Alternative[];
@@ -94,7 +94,7 @@ export function stopsOf({ stop = [], eos = true }: GenerateOptions): { tokens: n
   return { tokens: [...new Set([...(eos ? [BOS, EOS] : []), ...tokens])], strings };
 }
 
-/** What of the options the sampler needs; what is off is absent. */
+/** The options that the sampler needs; those that are off are absent. */
 export function samplingOf(options: GenerateOptions, state: bigint): Sampling {
   const { temperature = 1, topP = 0.9, topK = 0, minP = 0, repetitionPenalty = 1 } = options;
   const sampling: Sampling = { temperature, topP, state };
@@ -104,7 +104,7 @@ export function samplingOf(options: GenerateOptions, state: bigint): Sampling {
   return sampling;
 }
 
-/** Those of the options that say how tokens are chosen. */
+/** The options that say how tokens are chosen. */
 export function samplingOptions(options: GenerateOptions): GenerateOptions {
   const { temperature, topP, topK, minP, repetitionPenalty, seed } = options;
   return { temperature, topP, topK, minP, repetitionPenalty, seed };
@@ -112,7 +112,7 @@ export function samplingOptions(options: GenerateOptions): GenerateOptions {
 
 /**
  * @param what takes the options, for messages
- * @param known which options it has
+ * @param known the options it has
  * @throws Llama2Error E_USAGE
  */
 export function checkGenerateOptions(
@@ -153,7 +153,7 @@ function checkBoolean(what: string, value: unknown): void {
   if (typeof value !== "boolean") usage(`${what} is ${show(value)}, expected true or false`);
 }
 
-/** More than anybody needs, and few enough to be looked for after each token. */
+/** More than anybody needs, and few enough to look for after each token. */
 const MAX_STOPS = 64;
 
 function checkStop(stop: GenerateOptions["stop"], vocabSize: number): void {

@@ -1,5 +1,5 @@
 /*
- * A text in the making: tokens come from below, text goes up.
+ * A text that is being generated: tokens come from the model's thread and become text here.
  */
 import { usage } from "./check.ts";
 import {
@@ -26,15 +26,15 @@ export type { Timings };
 /** One of the texts that `best` chooses from. */
 export interface BestCandidate {
   seed: bigint;
-  /** Whether it ended by itself, before the most tokens that it could have. */
+  /** Whether it ended by itself, before its limit of tokens. */
   ended: boolean;
-  /** Mean log-probability of its tokens, in nats. Absent if it has none. */
+  /** Mean log-probability of its tokens, in nats. Absent if it has no tokens. */
   meanLogprob?: number;
   /** The new ones. */
   tokens: number[];
 }
 
-/** Some text, and the new tokens that came with it: they are told at once, the text when its characters are whole. */
+/** Some text, and the new tokens that came with it. Tokens come at once, text only in whole characters. */
 export interface Chunk {
   text: string;
   tokens: Token[];
@@ -47,13 +47,13 @@ export interface Usage {
   totalTokens: number;
 }
 
-/** What a generation runs on. */
+/** What a generation needs of its model. */
 export interface Machinery {
   client: Client;
   config: Readonly<Config>;
   loadMs: number;
   tokenizer: Tokenizer | undefined;
-  /** Whoever holds the generation holds the model, which must not end before. */
+  /** Keeps the model from being collected while the generation is in use. */
   owner: object;
 }
 
@@ -63,7 +63,7 @@ export interface Machinery {
  */
 export interface Part extends Slice {
   text: string;
-  /** A stop string ends it, and the last token has not been read. */
+  /** A stop string ends it; the last token has not been read. */
   cut?: boolean;
 }
 
@@ -72,16 +72,16 @@ export interface Run {
   promptTokens: readonly number[];
   tokens: readonly number[];
   sampling: Sampling;
-  /** With which the very same tokens come, also where something else ended them. */
+  /** The limit that gives exactly these tokens again, whatever ended them. */
   maxTokens: number;
   stops: readonly number[];
-  /** How many of the tokens have been read: all, where a token that is not told ended them. */
+  /** How many of the tokens have been read. All of them, if they ended with a stop token, which is not among them. */
   positions: number;
 }
 
-/** A text in the making. Iterate over it once: the text comes piece by piece, in whole characters. */
+/** A text that is being generated. Iterate over it once: the text comes piece by piece, in whole characters. */
 export class Generation implements AsyncIterable<string> {
-  /** The seed in use, also when the clock chose it. With `best`: of the text that is told. */
+  /** The seed in use, also when the clock chose it. With `best`: the chosen text's. */
   seed: bigint;
   /** The prompt's tokens, BOS first. */
   readonly promptTokens: readonly number[];
@@ -90,26 +90,26 @@ export class Generation implements AsyncIterable<string> {
   /** With the option `logprobs`: how each new token so far was chosen. */
   readonly logprobs: Token[] | undefined;
   /**
-   * Why it ended: "stop", something that ends texts; "length", the most tokens; "cancelled", the signal, or whoever
-   * iterated left. Undefined before, and if it failed.
+   * Why it ended. "stop": a stop token or stop string; "length": the limit of tokens; "cancelled": the signal, or the
+   * caller left the loop. Undefined before the end, and if it failed.
    */
   finishReason: "stop" | "length" | "cancelled" | undefined;
-  /** Where the time went so far, also of what was cancelled. Undefined before the first token. */
+  /** Where the time went so far, also if it was cancelled. Undefined before the first token. */
   timings: Timings | undefined;
-  /** What `best` chose from, in the order of their seeds. */
+  /** With `best`: the texts that it chose from, in the order of their seeds. */
   candidates: BestCandidate[] | undefined;
   /** How well its tokens were guessed ahead so far. Undefined where nothing is guessed; with `best`: all texts together. */
   lookahead: LookaheadCounts | undefined;
-  /** @internal The state of the random number generator, once it is finished. */
+  /** @internal The state of the random number generator, once the text is finished. */
   state: bigint;
   /** @internal Called when the first token is asked for. */
   onBegin: (() => void) | undefined;
-  /** @internal Called at the end, however it comes. */
+  /** @internal Called at the end, also after an error. */
   onEnd: (() => void) | undefined;
   private readonly machinery: Machinery;
   private readonly options: GenerateOptions;
   private readonly stops: { tokens: number[]; strings: string[] };
-  private tellsTokens: boolean;
+  private wantsTokens: boolean;
   private started = false;
   private endedByToken = false;
 
@@ -125,10 +125,10 @@ export class Generation implements AsyncIterable<string> {
     this.stops = stopsOf(options);
     if (!machinery.tokenizer && (this.stops.strings.length > 0 || options.echo)) usage(NO_TOKENIZER);
     this.logprobs = options.logprobs === undefined ? undefined : [];
-    this.tellsTokens = (options.onToken ?? options.logprobs) !== undefined;
+    this.wantsTokens = (options.onToken ?? options.logprobs) !== undefined;
   }
 
-  /** How many tokens there are so far. */
+  /** The numbers of tokens so far. */
   get usage(): Usage {
     const promptTokens = this.promptTokens.length;
     const totalTokens = this.tokens.length;
@@ -156,7 +156,7 @@ export class Generation implements AsyncIterable<string> {
    * @throws Llama2Error E_USAGE if it has been iterated over
    */
   chunks(): AsyncGenerator<Chunk, void> {
-    this.tellsTokens = true;
+    this.wantsTokens = true;
     return this.chunked();
   }
 
@@ -188,8 +188,8 @@ export class Generation implements AsyncIterable<string> {
   }
 
   /**
-   * A text for each seed, told at once where the backend can; parts of different texts come mingled. One that fails
-   * does not end the others; its error is thrown when they have ended.
+   * A text for each seed, in shared passes; parts of different texts are interleaved. One that fails does not end the
+   * others; its error is thrown when they have ended.
    * @internal
    */
   stories(seeds: readonly bigint[]): AsyncGenerator<Part, void> {
@@ -240,13 +240,13 @@ export class Generation implements AsyncIterable<string> {
 
   private async *chunksOf(parts: AsyncGenerator<Part, void>): AsyncGenerator<Chunk, void> {
     for await (const part of parts) {
-      const told = tokensOf(part, this.tokens.length - part.tokens.length);
-      for (const token of told) this.options.onToken?.(token);
-      if (part.text !== "" || told.length > 0) yield { text: part.text, tokens: told };
+      const tokens = tokensOf(part, this.tokens.length - part.tokens.length);
+      for (const token of tokens) this.options.onToken?.(token);
+      if (part.text !== "" || tokens.length > 0) yield { text: part.text, tokens };
     }
   }
 
-  /** The parts of the one text that is told. */
+  /** The parts of the text; with `best`, of the chosen one. */
   private async *parts(): AsyncGenerator<Part, void> {
     const { best = 1, temperature = 1, signal } = this.options;
     const parts = best > 1 && temperature !== 0 ? this.choose(best) : this.sequences([this.seed]);
@@ -348,7 +348,7 @@ export class Generation implements AsyncIterable<string> {
       tokens: this.promptTokens,
       maxTokens: this.maxTokens,
       stops: this.stops.tokens,
-      want: this.tellsTokens || best > 1 ? ("logprobs" as const) : ("tokens" as const),
+      want: this.wantsTokens || best > 1 ? ("logprobs" as const) : ("tokens" as const),
       top: logprobs,
     };
     return seeds.map((seed) => ({ ...request, sampling: samplingOf(this.options, seed) }));
@@ -382,7 +382,7 @@ function partOf(slice: Slice, text: SequenceText | undefined): Part {
   return part;
 }
 
-/** Which candidate is told. */
+/** The index of the best candidate. */
 function bestOf(candidates: readonly BestCandidate[]): number {
   const anyEnded = candidates.some(({ ended, tokens }) => ended && tokens.length > 0);
   let best = 0;

@@ -1,13 +1,13 @@
 /*
- * Whose a table of guesses is: what its file says, and must say of the model that it is used for.
+ * Which model a table of guesses belongs to: its file names the tokenizer and the vocabulary size.
  */
 import type { FoundTokenizer } from "./checkpoint/tokenizer/read.ts";
 import type { GuessOwner } from "./run/guessFile.ts";
 import { Sha256 } from "./sha256.ts";
 
 /**
- * A tokenizer is known by its file's sha256; the one inside a GGUF, whose file is as large as the model, by that of its
- * pieces.
+ * A tokenizer is identified by its file's sha256. One inside a GGUF, whose file is as large as the model, is identified
+ * by the sha256 of its pieces.
  * @param hashOf the sha256 of the tokenizer's file
  */
 export async function guessOwner(

@@ -1,9 +1,9 @@
 /*
- * Which contexts are worth a place in a table of guesses.
+ * Chooses the contexts of a table of guesses.
  *
- * The contexts of a set of texts form a tree: below "a" are "was a", "there was a", and so on. A context earns its
- * place by the tokens that it guesses right and the next shorter one does not. So the longest are judged first; the
- * positions of one that is dropped fall to the next shorter.
+ * The contexts of a set of texts form a tree: below "a" are "was a", "there was a", and so on. A context is worth the
+ * tokens that it guesses right and the next shorter one does not. So the longest are judged first, and the positions of
+ * a dropped context are counted for the next shorter one.
  */
 import { hashHigh, hashLow } from "./run/guessTable.ts";
 
@@ -13,7 +13,7 @@ interface Entry {
   high: number;
   token: number;
   times: number; // how often that token came
-  worth: number; // about how many tokens more are guessed right with it
+  worth: number; // about how many more tokens are guessed right with it
 }
 
 /** A context: it ends before each of the positions order[from] to order[to - 1]. */
@@ -55,14 +55,14 @@ export class GuessTree {
   }
 
   /**
-   * The entries of the best table of at most `most`: those that guess the most tokens right.
-   * @returns (entries, 4), those of the most worth first: hash low, hash high, token, times
+   * The best table of at most `most` entries: the one that guesses the most tokens right.
+   * @returns (entries, 4), in order of worth, most first: hash low, hash high, token, times
    */
   best(most: number): Int32Array {
     let entries = this.worthMore(0);
     let low = 0;
     let high = entries.length > most ? byWorth(entries)[most].worth : 0;
-    // bisect for what a context must be worth to leave just over `most` entries; then drop the least of them
+    // bisect for the worth that leaves just over `most` entries; then drop the least of them
     for (let step = 0; step < STEPS && high > low; step++) {
       const enough = step === 0 ? high : (low + high) / 2;
       const some = this.worthMore(enough);
@@ -86,7 +86,7 @@ export class GuessTree {
     return kept;
   }
 
-  /** Keep those of a context and all longer ones that are worth it. `shorter`: what the next shorter one guesses. */
+  /** Keep a context, and the longer ones below it, if they are worth it. `shorter`: the next shorter one's guess. */
   private judge(node: Node, shorter: number, enough: number, kept: Entry[]): void {
     const { token, times } = this.commonest(node);
     if (times < 2) return; // it has never guessed anything
@@ -101,14 +101,14 @@ export class GuessTree {
       if (next === token) hits++;
       if (next === shorter) without++;
     }
-    // ties go to the context that is right more often, then to its hash: equal worths would all be cut off or none
+    // the fractions break ties, by hits and then by hash: with equal worths, a cut would drop all of them or none
     const worth = hits - without + hits / (guesses + 1) + (node.low >>> 0) / 2 ** 39;
     if (hits <= without || worth <= enough) return;
     kept.push({ low: node.low, high: node.high, token, times, worth });
     this.guessed.fill(1, node.from, node.to);
   }
 
-  /** The token that came most often after a context (the lowest id of equal ones), and how often. */
+  /** The token that came most often after a context (on a tie the lowest id), and how often. */
   private commonest({ from, to }: Node): { token: number; times: number } {
     const { tokens, order, counts } = this;
     let token = -1;

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { Llama2Error } from "./errors.ts";
 import { InputFile } from "./files/inputFile.ts";
-import { checkGuessSize, type Guesses, type GuessOwner, parseGuesses } from "./run/guessFile.ts";
+import { checkGuessSize, type GuessEntries, type GuessOwner, parseGuesses } from "./run/guessFile.ts";
 
 /** Where the guesses of the model at `path` are looked for: STEM.guesses beside it. */
 export function guessPath(path: string): string {
@@ -14,13 +14,13 @@ export function guessPath(path: string): string {
 }
 
 /**
- * The guesses beside the model at `path`, if there are any. A file that is broken, or another model's, is passed over
- * with a note.
+ * The guesses beside the model at `path`, if there are any. A file that is broken, or another model's, is ignored with a
+ * note.
  */
 export async function findGuesses(
   path: string,
   owner: () => Promise<GuessOwner>,
-): Promise<{ guesses?: Guesses; note?: string }> {
+): Promise<{ guesses?: GuessEntries; note?: string }> {
   const file = guessPath(path);
   if (!existsSync(file)) return {};
   try {
@@ -35,7 +35,7 @@ export async function findGuesses(
  * The guesses in the file at `path`, for this model.
  * @throws Llama2Error E_FILE, E_FORMAT
  */
-export function readGuesses(path: string, owner: GuessOwner): Guesses {
+export function readGuesses(path: string, owner: GuessOwner): GuessEntries {
   const file = new InputFile(path);
   try {
     checkGuessSize(file.size, path);

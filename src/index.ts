@@ -12,7 +12,7 @@ export { type Converted, type ConvertOptions, convert, type Proof } from "./conv
 export { type Check, type DiagnosedBackend, type Diagnosis, doctor } from "./doctor.ts";
 export { type ErrorCode, Llama2Error, type Remedy } from "./errors.ts";
 export { type Fit, type FitOptions, type Fitting, fit, type Need, type Place as FitPlace } from "./fit.ts";
-export type { GenerateAllOptions, Told } from "./generateAll.ts";
+export type { GenerateAllOptions, GenerateAllResult } from "./generateAll.ts";
 export type { GenerateOptions, Token } from "./generateOptions.ts";
 export type { BestCandidate, Chunk, Generation, Timings, Usage } from "./generation.ts";
 export { type Inspection, inspect } from "./inspect.ts";

@@ -13,12 +13,12 @@ import { pathOf } from "./files/path.ts";
 import type { Config } from "./llama2/transformer.ts";
 import { shapesOf, type TensorName, tensorsOf, type WeightSource } from "./llama2/weights.ts";
 
-/** A tensor as it lies in a file. Of llama2.c's files, which have all layers of a kind together, all layers. */
+/** A tensor as it is stored in a file. In llama2.c's files one entry holds all layers of its kind. */
 export interface InspectedTensor {
   name: string;
   dtype: string;
   shape: readonly number[];
-  /** Where it begins in its file, and its bytes. */
+  /** Where it begins in its file, and how many bytes it has. */
   offset: number;
   bytes: number;
 }
@@ -30,7 +30,7 @@ export interface Inspection {
   /** Absent where the model is refused. */
   config?: Config;
   parameters: number;
-  /** How many there are. */
+  /** The number of tensors. */
   tensors: number;
   /** How many tensors there are of each type. */
   dtypes: Record<string, number>;
@@ -41,14 +41,14 @@ export interface Inspection {
   runs: boolean;
   /** What would be refused, and why. */
   refused: { code: ErrorCode; reason: string }[];
-  /** Of a model on a server: how many bytes of it have been fetched. */
+  /** For a model on a server: how many bytes of it have been fetched. */
   fetched?: number;
   tensorList: InspectedTensor[];
 }
 
 /**
- * Say what the model at `modelPath` is: a file or a folder, or the URL of a file, or of a repository of Hugging Face's, of
- * which only the headers and the tokenizer are fetched. Its weights are not read.
+ * Describe the model at `modelPath`: a file, a folder, or the URL of a file or of a Hugging Face repository. Of a URL only
+ * the headers and the tokenizer are fetched. Weights are not read.
  * @throws Llama2Error E_FILE, E_NET, E_FORMAT if it is not recognised or its headers contradict each other; the signal's
  *   reason
  */
@@ -141,7 +141,7 @@ async function tokenizerOf(
   }
 }
 
-/** The tensors in the files' own names, types and places. */
+/** The tensors with the names, types and offsets they have in their files. */
 function tensorsIn({ tensors }: Recognised, weights: WeightSource | undefined): InspectedTensor[] {
   return tensors.map((tensor) => {
     if ("type" in tensor) {

@@ -79,7 +79,7 @@ export async function loadModel(
   );
 }
 
-/** @throws Llama2Error E_FORMAT for a template that is none */
+/** @throws Llama2Error E_FORMAT for an invalid template */
 async function chatTemplateOf(path: string): Promise<ChatTemplate | undefined> {
   const [{ findChatTemplate }, { ChatTemplate }] = await Promise.all([
     import("./checkpoint/tokenizer/chatTemplate.ts"),

@@ -13,7 +13,7 @@ export { BACKENDS, type BackendName, type CudaOptions, KV_PRECISIONS, type Looka
 export const MAX_LOOKAHEAD = 15;
 
 export interface LoadOptions extends CudaOptions {
-  /** Which machine computes. A named one never falls back. @default "auto": the best that works here */
+  /** What computes. A named backend never falls back to another. @default "auto": the fastest that works here */
   backend?: BackendName | "auto";
   /**
    * The tokenizer's file, in a browser its URL or bytes. null: none is needed. @default the one that fits, beside the
@@ -37,15 +37,15 @@ export interface LoadOptions extends CudaOptions {
   /** Stops loading. */
   signal?: AbortSignal;
   /**
-   * Called as the weights are read: how many numbers of them have been, and of how many. Where a page fetches them from
-   * a URL first, both are counted as bytes: half is having them, and half is having read them.
+   * Called as the weights are read: how many have been read, and of how many. Where a page fetches them from a URL first,
+   * both are bytes: fetching counts as one half and reading as the other.
    */
   onProgress?: (done: number, of: number) => void;
-  /** In a browser: the URL of a copy of the package's folder `dist/browser`, where no bundler finds what is in it. */
+  /** In a browser: the URL of a copy of the package's folder `dist/browser`, for bundlers that do not find its files. */
   assets?: string | URL;
 }
 
-/** What can be chosen wherever a model is loaded. */
+/** The options in Node and in browsers. */
 export const LOAD_OPTIONS: readonly (keyof LoadOptions)[] = [
   "backend",
   "tokenizer",
@@ -59,7 +59,7 @@ export const LOAD_OPTIONS: readonly (keyof LoadOptions)[] = [
   "assets",
 ];
 
-/** What can be chosen where. */
+/** What can be chosen in one environment: Node, or a browser. */
 export interface Choices {
   options: readonly (keyof LoadOptions)[];
   backends: readonly BackendName[];
@@ -90,7 +90,7 @@ export function checkLoadOptions(options: LoadOptions, { options: known, backend
   }
   const why = misplaced(backend, { precision, kvPrecision, device });
   if (why) usage(why);
-  // every backend computes in the file's own precision or in int8; another one is cuda's
+  // every backend has the file's own precision and int8; only cuda has others
   const isCommon = precision === "int8" || (precision === "fp32" && backend !== "cuda");
   const own: CudaOptions = { precision: isCommon ? undefined : precision, kvPrecision, device };
   const progress = onProgress !== undefined;

@@ -5,7 +5,7 @@ import type { GuessCounts } from "./run/protocol.ts";
 
 /** What guessing ahead brought. */
 export interface LookaheadCounts extends GuessCounts {
-  /** How many tokens a pass over the weights brought. */
+  /** Tokens generated per pass over the weights. */
   tokensPerPass: number;
 }
 
@@ -14,7 +14,7 @@ export function lookaheadOf(counts: GuessCounts | undefined): LookaheadCounts | 
   return { ...counts, tokensPerPass: (counts.passes + counts.accepted) / counts.passes };
 }
 
-/** Those of several texts together. */
+/** The counts of several texts together. */
 export function totalOf(all: readonly GuessCounts[]): GuessCounts {
   const total = { passes: 0, guessed: 0, accepted: 0 };
   for (const { passes, guessed, accepted } of Object.values(all)) {

@@ -24,11 +24,11 @@ export interface MetaOptions {
   temperature?: number;
   /** 0 is greedy, 1 takes all tokens. @default 0.9 */
   topP?: number;
-  /** Whether log-probabilities are told, from the raw logits. @default false */
+  /** Whether to return log-probabilities, from the raw logits. @default false */
   logprobs?: boolean;
-  /** Whether the prompt is part of what is told. @default false */
+  /** Whether results include the prompt. @default false */
   echo?: boolean;
-  /** Prompt k has the seed `seed` + k; 0 or none: the clock. Meta's code has one generator for all. */
+  /** Prompt k has the seed `seed` + k; 0 or absent: the clock. Meta's code has one generator for all. */
   seed?: number | bigint;
   /** Strings and tokens that end a text as EOS does. Meta's code has none. */
   stop?: GenerateOptions["stop"];
@@ -49,12 +49,12 @@ const OPTIONS: readonly (keyof MetaOptions)[] = [
   "signal",
 ];
 
-/** What one prompt has become. */
+/** The completion of one prompt. */
 export interface Completion {
   index: number;
   /** Its text; with `echo` the prompt's as well. Empty if the model was loaded without a tokenizer. */
   text: string;
-  /** Those of the prompt only with `echo`. */
+  /** With those of the prompt only if `echo`. */
   tokens: number[];
   /** With `logprobs`, one for each of `tokens`. The first token of a sequence is given, and has 0. */
   logprobs?: Token[];
@@ -95,7 +95,7 @@ export async function generate(
 }
 
 /**
- * The same, one prompt after the other, as they are finished.
+ * The same, yielding each completion when it is finished.
  */
 export async function* completions(
   model: Model,
@@ -132,21 +132,21 @@ export async function* completions(
   };
   const all = generateAll(begin, promptTokens, { ...shared, asTokens: !hasTokenizer });
 
-  // 217-230: what is told of each row
+  // 217-230: the result of each row
   for await (const { index, text, generation } of all) {
     const prompt = promptTokens[index];
     let tokens = generation.tokens.slice(echo ? 0 : prompt.length);
-    let told = logprobs
+    let reported = logprobs
       ? [...(echo ? await promptLogprobs(model, prompt, signal) : []), ...(generation.logprobs ?? [])]
       : [];
     const eos = tokens.indexOf(EOS); // within the prompt: what was generated ends before it
     if (eos !== -1) tokens = tokens.slice(0, eos);
-    if (eos !== -1) told = told.slice(0, eos);
+    if (eos !== -1) reported = reported.slice(0, eos);
     yield {
       index,
       text: eos !== -1 && hasTokenizer ? model.tokenizer.decode(tokens) : text,
       tokens,
-      ...(logprobs && { logprobs: told }),
+      ...(logprobs && { logprobs: reported }),
       finishReason: generation.finishReason === "stop" ? "stop" : "length",
       seed: generation.seed,
     };
@@ -154,8 +154,9 @@ export async function* completions(
 }
 
 /**
- * 171-184, 200-206: a token of the prompt has the probability that the model gave it, the first one 0. Where all prompts
- * fill all there is, Meta's code compares each row of logits with the token that it was computed from; here it is the next.
+ * 171-184, 200-206: a token of the prompt has the probability that the model gave it, the first one 0. When all prompts
+ * already have the total length, Meta's code scores each row of logits against the token it was computed from; here it is
+ * the next one.
  */
 async function promptLogprobs(model: Model, prompt: readonly number[], signal?: AbortSignal): Promise<Token[]> {
   const first: Token = { id: prompt[0], position: 0, logprob: 0 };
@@ -176,7 +177,7 @@ export async function textCompletion(
   const promptTokens = prompts.map((prompt) => model.encodePrompt(prompt));
   const predictions: CompletionPrediction[] = [];
   for await (const { text, tokens, logprobs } of completions(model, promptTokens, options)) {
-    predictions.push({ generation: text, ...told(model, tokens, logprobs) });
+    predictions.push({ generation: text, ...tokenTexts(model, tokens, logprobs) });
   }
   return predictions;
 }
@@ -204,7 +205,7 @@ export async function chatCompletion(
     // 321-323, 378: a dialog with special tags is answered like any other, and the answer withheld
     const unsafe = (dialogs[index] as Dialog).some(({ content }) => SPECIAL_TAGS.some((tag) => content.includes(tag)));
     const content = unsafe ? UNSAFE_ERROR : text.replace(/^ /, "");
-    predictions.push({ generation: { role: "assistant", content }, ...told(model, tokens, logprobs) });
+    predictions.push({ generation: { role: "assistant", content }, ...tokenTexts(model, tokens, logprobs) });
   }
   return predictions;
 }
@@ -248,8 +249,8 @@ function checkDialog(dialog: unknown): Dialog {
   return dialog;
 }
 
-/** 273-281: with log-probabilities, the tokens as texts. */
-function told(model: Model, tokens: readonly number[], logprobs: readonly Token[] | undefined) {
+/** 273-281: with log-probabilities, the texts of the tokens. */
+function tokenTexts(model: Model, tokens: readonly number[], logprobs: readonly Token[] | undefined) {
   if (!logprobs) return {};
   return {
     tokens: tokens.map((token) => model.tokenizer.decode([token])),

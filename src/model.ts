@@ -7,7 +7,7 @@ import type { ChatTemplate } from "./chatTemplate.ts";
 import { checkOptions, checkSignal, checkWhole, show, usage } from "./check.ts";
 import { encode, type PreparingTokenizer } from "./encode.ts";
 import { Llama2Error } from "./errors.ts";
-import { checkGenerateAll, type GenerateAllOptions, generateAll, type Told } from "./generateAll.ts";
+import { checkGenerateAll, type GenerateAllOptions, type GenerateAllResult, generateAll } from "./generateAll.ts";
 import type { GenerateOptions, Token } from "./generateOptions.ts";
 import { Generation, type Machinery, type Run } from "./generation.ts";
 import type { Config } from "./llama2/transformer.ts";
@@ -41,7 +41,7 @@ export interface Belongings {
   tokenizer: PreparingTokenizer | undefined;
   /** The chat template that comes with it, if any, read when it is asked for. */
   chatTemplate: () => Promise<ChatTemplate | undefined>;
-  /** Of its files. */
+  /** The hashes of its files. */
   hashes: (signal?: AbortSignal) => Promise<Hashes>;
   /** What its table of guesses says that it is for. */
   guessOwner: () => Promise<GuessOwner>;
@@ -49,10 +49,10 @@ export interface Belongings {
   loadMs: number;
 }
 
-/** The thread of a model that nobody can ask any more ends, and gives its memory back. */
+/** Ends the thread of a model that has been garbage collected, and frees its memory. */
 const forgotten = new FinalizationRegistry<Client>((client) => void client.close());
 
-/** A loaded model. It may run any number of requests at once; each gets what it would get alone. */
+/** A loaded model. It runs any number of requests at once; each gets the same result as it would alone. */
 export class Model implements AsyncDisposable {
   /** The architecture; `seqLen` is the context. */
   readonly config: Readonly<Config>;
@@ -62,7 +62,7 @@ export class Model implements AsyncDisposable {
   readonly backend: BackendName;
   readonly isa: string;
   readonly threads: number;
-  /** Notes about that choice, a line each. */
+  /** Notes about the choice of the backend, a line each. */
   readonly notes: readonly string[];
   /** How long `loadModel` took. */
   readonly loadMs: number;
@@ -94,7 +94,7 @@ export class Model implements AsyncDisposable {
     return this.maybeTokenizer ?? usage("this model was loaded without a tokenizer");
   }
 
-  /** Whether text can be told from tokens. */
+  /** Whether it has a tokenizer, and so can read and write text. */
   get hasTokenizer(): boolean {
     return this.maybeTokenizer !== undefined;
   }
@@ -113,15 +113,15 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Continue many prompts at once, in shared passes: each text is what `generate` tells for its prompt, and prompt k has
-   * the seed `seed` + k. Some are begun before they are asked for, `concurrency` at most. One that fails ends all.
+   * Continue many prompts at once, in shared passes. Each text is what `generate` gives for its prompt; prompt k has the
+   * seed `seed` + k. Up to `concurrency` texts are begun before they are asked for. If one fails, all end.
    * @param prompts in an array, or as they come
    * @throws Llama2Error as `generate` does
    */
   generateAll(
     prompts: Iterable<Prompt> | AsyncIterable<Prompt>,
     options: GenerateAllOptions = {},
-  ): AsyncGenerator<Told, void> {
+  ): AsyncGenerator<GenerateAllResult, void> {
     checkGenerateAll(prompts, options, this.config);
     return generateAll((prompt, one) => this.generate(prompt, one), prompts, options);
   }
@@ -132,7 +132,7 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Talk with the model. What has been said stays in its memory, so that a turn costs what is new in it.
+   * Chat with the model. Earlier turns stay in its KV cache, so each turn reads only its own tokens.
    * @throws Llama2Error E_USAGE, E_FORMAT for a chat template that does not work
    */
   async chat(options: ChatOptions = {}): Promise<Chat> {
@@ -151,7 +151,7 @@ export class Model implements AsyncDisposable {
     return this.promptTokens(prompt, this.config.seqLen);
   }
 
-  /** @throws Llama2Error E_USAGE for what is no prompt of this model, E_CONTEXT for more than `max` tokens */
+  /** @throws Llama2Error E_USAGE for an invalid prompt, E_CONTEXT for more than `max` tokens */
   private promptTokens(prompt: Prompt, max: number): number[] {
     if (typeof prompt !== "string" && !(prompt instanceof Uint8Array)) return this.tokensOf(prompt, max);
     const { vocabulary } = this.tokenizer;
@@ -178,7 +178,7 @@ export class Model implements AsyncDisposable {
   /**
    * How likely the model finds a text: each of its tokens but the first, which is BOS, given those before it.
    * @param text it, its UTF-8 bytes, or tokens; at most seqLen + 1 of them
-   * @param options.logprobs tell the rank of each token as well, and so many alternatives: 0 to 20
+   * @param options.logprobs report the rank of each token as well, and this many alternatives: 0 to 20
    * @throws Llama2Error E_USAGE for a token that is out of range, E_CONTEXT, E_NUMERIC; the signal's reason
    */
   async score(text: Prompt, options: { logprobs?: number; signal?: AbortSignal } = {}): Promise<Token[]> {
@@ -198,7 +198,7 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * The hashes of its files, as receipts have them. They are read once, when they are first asked for.
+   * The hashes of its files, as receipts have them. The files are read once, when hashes are first asked for.
    * @throws Llama2Error E_FILE
    */
   hashes(): Promise<Hashes> {
@@ -209,7 +209,7 @@ export class Model implements AsyncDisposable {
   /**
    * What a text was made from, so that anybody can make it again: see `verify`.
    * @param text one that is finished
-   * @param options.logits hash the logits as well, for which its tokens are read again. @default false
+   * @param options.logits hash the logits as well, by reading its tokens again. @default false
    * @throws Llama2Error E_USAGE, E_FILE; the signal's reason
    */
   async receipt(text: Generation, options: { logits?: boolean; signal?: AbortSignal } = {}): Promise<Receipt> {
@@ -226,7 +226,7 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Free the model and end its thread, after the pass it is at. What is still running throws E_USAGE. It always
+   * Free the model and end its thread, after the current pass. Requests that are still running throw E_USAGE. It always
    * resolves, and may be called again.
    */
   dispose(): Promise<void> {

@@ -1,5 +1,5 @@
 /*
- * What a model is by its bytes, where there are files: in Node.
+ * Identifies a model by the sha256 of its files, in Node.
  */
 import { basename } from "node:path";
 import { recognise } from "./checkpoint/open.ts";

@@ -1,5 +1,5 @@
 /*
- * What can be said of a model without computing with it.
+ * A model's description, from its header.
  */
 import type { Precision } from "./backend/cuda/options.ts";
 import type { Config } from "./llama2/transformer.ts";

@@ -13,7 +13,7 @@ import { listedModels } from "./pull/reference.ts";
 import { settingsOf } from "./pull/settings.ts";
 
 export interface KnownModel {
-  /** By which commands find it. */
+  /** The name by which commands find it. */
   name: string;
   format: string;
   parameters: number;
@@ -22,7 +22,7 @@ export interface KnownModel {
   bundled: boolean;
 }
 
-/** @throws Llama2Error E_USAGE for an HF_ENDPOINT that is none */
+/** @throws Llama2Error E_USAGE for an invalid HF_ENDPOINT */
 export async function knownModels(): Promise<KnownModel[]> {
   const bundled = await describe("stories2M", BUNDLED_MODEL, true);
   const models = bundled ? [bundled] : [];

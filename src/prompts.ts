@@ -33,8 +33,8 @@ function parsed(text: string): unknown {
 }
 
 /**
- * A conversation as `/save` of llama2 chat writes it. Its messages are not looked at: `model.chat` does.
- * @throws Llama2Error E_FORMAT if it is none
+ * A conversation as `/save` of llama2 chat writes it. Its messages are checked by `model.chat`.
+ * @throws Llama2Error E_FORMAT for anything else
  */
 export function readChat(bytes: Uint8Array, name: string): SavedChat {
   const { chat, messages } = parseJsonObject(bytes, name);

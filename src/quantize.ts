@@ -1,5 +1,5 @@
 /*
- * From a float32 model to an int8 checkpoint, a quarter of its size.
+ * Converts a float32 model to an int8 checkpoint, a quarter of its size.
  */
 import { checkFunction, checkOptions, checkSignal } from "./check.ts";
 import { checkGroupSize } from "./checkpoint/groupSize.ts";

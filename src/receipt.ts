@@ -1,6 +1,6 @@
 /*
- * Receipts: what a text was made from, so that anybody can make it again and compare. On an exact backend all of it is
- * the same, bit for bit, on every machine.
+ * Receipts: what a text was made from, so that anybody can make it again and compare. On exact backends the result is the
+ * same on every machine, bit for bit.
  */
 import { checkOptions, checkSignal, checkThat, show, usage } from "./check.ts";
 import { Llama2Error } from "./errors.ts";
@@ -25,7 +25,7 @@ export interface Receipt {
   receipt: 1;
   /** Of the model's file; of several files, of the lines `NAME SHA256`, sorted by name. */
   model: string;
-  /** Of the tokenizer's file; of one inside the model, the model's. Absent if there was none. */
+  /** Of the tokenizer's file; the model's, if the tokenizer is inside it. Absent if no tokenizer was used. */
   tokenizer?: string;
   precision: "fp32" | "fp16" | "int8";
   context: number;
@@ -36,17 +36,17 @@ export interface Receipt {
   topK?: number;
   minP?: number;
   repetitionPenalty?: number;
-  /** The most new tokens that it could have. */
+  /** The limit of new tokens. */
   maxTokens: number;
   /** The tokens that end it. */
   stops: number[];
-  /** All of them, the prompt's first. */
+  /** All tokens, the prompt's first. */
   tokens: number[];
   /** Of the tokens as little-endian int32. */
   tokensSha256: string;
-  /** Of the logits after each position that was read, as little-endian float32: what `llama2 logits` writes. */
+  /** Of the logits of every position read, as little-endian float32: what `llama2 logits` writes. */
   logitsSha256?: string;
-  /** The first 16 digits of each row's. */
+  /** The first 16 digits of each row's hash. */
   logitsRows?: string[];
 }
 
@@ -74,7 +74,7 @@ export interface Verification {
 /**
  * The receipt of a text.
  * @param hashes of the model and its tokenizer
- * @param logits whether it has theirs, for which all tokens are read again
+ * @param logits whether to hash the logits too, by reading all tokens again
  */
 export async function makeReceipt(
   model: Replayer,
@@ -108,7 +108,8 @@ export async function makeReceipt(
 /**
  * Make a text again, and compare.
  * @param model the one that the receipt names: see `receipt.model` and `model.hashes()`
- * @throws Llama2Error E_USAGE for a backend that is not exact, or a model that was loaded otherwise; the signal's reason
+ * @throws Llama2Error E_USAGE for a backend that is not exact, or a model loaded with another precision or a shorter
+ *   context; the signal's reason
  */
 export async function verify(
   receipt: Receipt,
@@ -174,7 +175,7 @@ function checkModel(receipt: Receipt, model: Replayer): void {
 }
 
 /**
- * What was read, after each position: all rows together, and each by itself.
+ * The hash of the logits of every position read: of all rows together, and of each row.
  */
 async function hashLogits(model: Replayer, { tokens, positions }: Run, signal?: AbortSignal) {
   const all = new Sha256();
@@ -197,8 +198,8 @@ const littleEndian = (numbers: Int32Array | Float32Array) =>
   new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
 
 /**
- * The receipts in any JSON: it may be one, or hold some.
- * @throws Llama2Error E_FORMAT if there is none, or one that is broken
+ * All receipts in a JSON value, at any depth.
+ * @throws Llama2Error E_FORMAT if there is none, or one is invalid
  */
 export function receiptsIn(value: unknown): Receipt[] {
   const found: Receipt[] = [];
@@ -241,7 +242,7 @@ const FIELDS: Record<keyof Receipt, (value: unknown) => boolean> = {
   ),
 };
 
-/** @throws Llama2Error E_FORMAT for what is no receipt */
+/** @throws Llama2Error E_FORMAT for an invalid receipt */
 export function parseReceipt(value: unknown): Receipt {
   const refuse = (why: string) => new Llama2Error("E_FORMAT", `this is no receipt: ${why}`);
   if (typeof value !== "object" || value === null) throw refuse(`it is ${show(value)}, expected an object`);

@@ -1,5 +1,5 @@
 /*
- * One sequence's tokens as they become text, up to a stop string if there is one.
+ * Turns the tokens of one sequence into text, up to a stop string.
  */
 import { BOS, type Tokenizer } from "./llama2/tokenizer.ts";
 import { StopStrings } from "./stopStrings.ts";
@@ -18,7 +18,7 @@ export class SequenceText {
 
   /**
    * @param prompt its tokens. The text begins after them, or with them if `echo`, but never within a character
-   * @param onEcho is told the text of the prompt
+   * @param onEcho receives the text of the prompt
    */
   constructor(
     tokenizer: Tokenizer,
@@ -26,7 +26,7 @@ export class SequenceText {
     stops: readonly string[],
     onEcho?: (text: string) => void,
   ) {
-    // BOS has no text, but takes a space away from what follows it
+    // BOS has no text, but removes a space from the token after it
     const known = onEcho ? [...(prompt[0] === BOS ? [] : [-1]), ...prompt] : prompt.slice(-LONGEST_CHARACTER - 1);
     const [previous, ...last] = known;
     this.stream = new TextStream(tokenizer, previous);
@@ -35,7 +35,7 @@ export class SequenceText {
     this.stops = new StopStrings(stops);
   }
 
-  /** The text that `tokens` complete, and how many of them it takes: fewer than all if a stop string is found. */
+  /** The text that `tokens` complete, and how many of them were used: fewer than all if a stop string is found. */
   push(tokens: readonly number[]): { text: string; used: number } {
     let text = "";
     let used = 0;

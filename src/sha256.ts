@@ -1,5 +1,5 @@
 /*
- * SHA-256, as its data comes: the browser's own takes all of it at once, and only in secure pages.
+ * Incremental SHA-256. The browser's own takes all data at once, and works only in secure contexts.
  */
 
 /** The fractional parts of the square roots of the first 8 primes, and of the cube roots of the first 64: 32 bits each. */
@@ -80,7 +80,7 @@ export class Sha256 {
   }
 }
 
-/** Of bytes that are all there. */
+/** The hash of these bytes. */
 export const sha256 = (bytes: Uint8Array): string => new Sha256().update(bytes).hex();
 
 const rotate = (word: number, by: number): number => (word >>> by) | (word << (32 - by));
@@ -99,7 +99,7 @@ function fraction(prime: number, degree: bigint): number {
   return Number(low & 0xffffffffn);
 }
 
-/** A model's hash, from those of its files. */
+/** A model's hash, from the hashes of its files. */
 export function modelHash(files: readonly (readonly [name: string, sha256: string])[]): string {
   if (files.length === 1) return files[0][1];
   const lines = files.map(([name, hash]) => `${name} ${hash}\n`).sort();

@@ -1,8 +1,8 @@
 /*
- * Text up to the first of some strings, as the text comes in pieces of any size.
+ * Cuts a text, which comes in pieces of any size, at the first of some strings.
  */
 
-/** Looks for strings that end a text. What may be the beginning of one is held back. */
+/** Finds the strings that end a text. What may be the beginning of one is held back. */
 export class StopStrings {
   /** Whether one has been found. Nothing follows. */
   found = false;
@@ -13,7 +13,7 @@ export class StopStrings {
     this.stops = stops;
   }
 
-  /** What can be shown once `text` has come. The string that is complete first ends it, wherever pieces end. */
+  /** What can be shown after `text`. The stop string that is completed first ends it, wherever pieces end. */
   push(text: string): string {
     if (this.found || this.stops.length === 0) return this.found ? "" : text;
     const all = this.held + text;

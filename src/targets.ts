@@ -1,5 +1,5 @@
 /*
- * What can be written: apart from what writes it, so that reading a command's arguments needs little.
+ * Names and limits of what can be written. Apart from the code that writes it, so that parsing arguments loads little.
  */
 export { MAX_GROUP_SIZE } from "./checkpoint/llama2c/header.ts";
 export { MAX_GUESS_BYTES, MAX_LONGEST } from "./run/guessFile.ts";

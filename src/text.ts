@@ -22,7 +22,7 @@ export function bytesOf(byteString: string): Uint8Array {
   return bytes;
 }
 
-/** In the place of a token before: after nothing, a space is kept. */
+/** Stands for "no token before": then a leading space is kept. */
 const NOTHING = -1;
 
 /** Turns tokens, as they come, into text. A character made of several tokens is held back until it is whole. */
@@ -43,7 +43,7 @@ export class TextStream {
     const piece = decode(this.tokenizer, this.tokenizer.ownFirstSpace ? NOTHING : this.previous, token);
     this.previous = token;
     if (!this.maybeUnfinished && isAscii(piece)) return piece;
-    // after a byte of ASCII, no character is unfinished
+    // after an ASCII byte, no character is unfinished
     if (piece !== "") this.maybeUnfinished = piece.charCodeAt(piece.length - 1) >= 0x80;
     return this.utf8.decode(bytesOf(piece), { stream: true });
   }

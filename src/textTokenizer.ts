@@ -16,14 +16,14 @@ export class TextTokenizer {
     this.vocabulary = vocabulary;
   }
 
-  /** How many tokens there are: ids are below it. */
+  /** How many tokens there are: ids are 0 to vocabSize - 1. */
   get vocabSize(): number {
     return this.vocabulary.vocabSize;
   }
 
   /**
    * The tokens of a text.
-   * @param text or its UTF-8 bytes; bytes that are not UTF-8 have tokens as well
+   * @param text a string or UTF-8 bytes; bytes that are not UTF-8 have tokens as well
    * @param options.bos BOS in front. @default true
    * @param options.eos EOS at the end. @default false
    * @throws Llama2Error E_USAGE
@@ -52,7 +52,7 @@ export class TextTokenizer {
   }
 
   /**
-   * Text as its tokens come, one by one: what all of it together gives is what `decode` gives.
+   * Decodes tokens as they come, one by one. All its text together is what `decode` gives.
    * @example
    * const decoder = tokenizer.decoder();
    * for (const token of tokens) process.stdout.write(decoder.push(token));
@@ -63,7 +63,7 @@ export class TextTokenizer {
   }
 
   /**
-   * What the vocabulary has for a token, such as " upon" or "<0x0A>".
+   * The vocabulary's entry for a token, such as " upon" or "<0x0A>".
    * @throws Llama2Error E_USAGE for a token out of range
    */
   piece(token: number): string {

@@ -83,7 +83,7 @@ describe("the guesses of a model", () => {
   it("are passed over with a line when they are broken or another model's", async () => {
     const path = join(folder, "some.guesses");
     beside("truncated");
-    expect(await notes()).toEqual([expect.stringContaining(`without its guesses: ${path} is no table of guesses`)]);
+    expect(await notes()).toEqual([expect.stringContaining(`without its guesses: ${path} is not a table of guesses`)]);
     beside("foreign");
     expect(await notes()).toEqual([expect.stringContaining("it is for another tokenizer")]);
     expect(await notes({ tokenizer: null })).toEqual([]);
@@ -94,7 +94,7 @@ describe("the guesses of a model", () => {
 
   it("must be right when they are named", async () => {
     const refused = (name: string) => rejected("E_FORMAT", notes({ guesses: join(named, `${name}.guesses`) }));
-    expect((await refused("truncated")).message).toContain("truncated.guesses is no table of guesses");
+    expect((await refused("truncated")).message).toContain("truncated.guesses is not a table of guesses");
     expect((await refused("foreign")).message).toContain("foreign.guesses");
     await rejected("E_FORMAT", notes({ guesses: pathToFileURL(named) }));
     await rejected("E_FILE", notes({ guesses: join(named, "missing.guesses") }));

@@ -18,7 +18,7 @@ import type { Config } from "../llama2/transformer.ts";
 import type { Holdings, WeightSource } from "../llama2/weights.ts";
 import { revive } from "../run/failure.ts";
 import { TableGuesser } from "../run/guess.ts";
-import type { Guesses } from "../run/guessFile.ts";
+import type { GuessEntries } from "../run/guessFile.ts";
 import { GuessTable } from "../run/guessTable.ts";
 import type { GuessCounts, SequenceRequest } from "../run/protocol.ts";
 import { Scheduler } from "../run/scheduler.ts";
@@ -75,7 +75,7 @@ const STRETCH = 32;
 export class Engine {
   readonly info: EngineInfo;
   private readonly loaded: Awaited<ReturnType<typeof load>>;
-  private readonly guesses: Guesses | undefined;
+  private readonly guesses: GuessEntries | undefined;
 
   static async load(spec: EngineSpec): Promise<Engine> {
     const start = performance.now();
@@ -99,7 +99,7 @@ export class Engine {
     source: Holdings,
     loaded: Engine["loaded"],
     known: Pick<EngineInfo, "loadMs" | "exact">,
-    guesses: Guesses | undefined,
+    guesses: GuessEntries | undefined,
   ) {
     this.loaded = loaded;
     this.guesses = guesses;
@@ -164,7 +164,7 @@ export class Engine {
 }
 
 /** The table of guesses beside a model's file, if there is one. */
-async function guessesOf(path: string, vocabSize: number): Promise<Guesses | undefined> {
+async function guessesOf(path: string, vocabSize: number): Promise<GuessEntries | undefined> {
   const owner = async () => {
     const found = await findTokenizer(path, vocabSize);
     return guessOwner(vocabSize, found, () => hashFile(found.path));

@@ -1,5 +1,5 @@
 /*
- * Listening to signals. A signal has one listener, however many requests share it; it is removed with the last of them.
+ * Listening to AbortSignals. A signal gets one listener, however many requests share it; the last one removes it.
  */
 
 const listeners = new WeakMap<AbortSignal, Set<() => void>>();

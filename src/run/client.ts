@@ -1,25 +1,25 @@
 /*
- * The caller's end of the line to the model's thread, whatever kind of thread it is.
+ * The caller's side of the model's thread, in Node and in browsers.
  */
 import { Llama2Error } from "../errors.ts";
 import { onAbort } from "./abort.ts";
 import { revive } from "./failure.ts";
-import type { Guesses } from "./guessFile.ts";
+import type { GuessEntries } from "./guessFile.ts";
 import type { FromWorker, Report, SequenceRequest, Setup, ToWorker } from "./protocol.ts";
 
 /** A thread that serves one model (serve.ts). */
 export interface Channel {
   post(message: ToWorker): void;
   onMessage(listener: (message: FromWorker) => void): void;
-  /** Calls back when the thread has ended, with why. */
+  /** Called with the reason when the thread has ended. */
   onExit(listener: (why: Error) => void): void;
-  /** Whether the process is to stay alive for it. */
+  /** Whether it keeps the process alive. */
   keepAlive(keep: boolean): void;
   /** End it at once. */
   terminate(): Promise<void>;
 }
 
-/** What the thread says once the model is ready. */
+/** What the thread reports once the model is ready. */
 export type LoadedInfo = Omit<Extract<FromWorker, { type: "loaded" }>, "type">;
 
 /** Reports that have arrived and are not yet taken, and the reader that waits for more. */
@@ -64,7 +64,7 @@ export interface Running {
 /** A model that lives in a thread of its own. */
 export class Client {
   private readonly channel: Channel;
-  private readonly waiting = new Map<number, Inbox>(); // requests that have not been answered to the end
+  private readonly waiting = new Map<number, Inbox>(); // requests that have not ended
   private readonly exited: Promise<Error>;
   private nextId = 1;
   private death: Error | undefined;
@@ -72,14 +72,14 @@ export class Client {
 
   /**
    * Start loading.
-   * @param onOpened is told the vocabulary's size as soon as the header has been read; resolves to the guesses for this
+   * @param onOpened called with the vocabulary size as soon as the header has been read; resolves to the guesses for this
    *   model, if there are any
-   * @param onProgress how many numbers of the weights have been read, and of how many
+   * @param onProgress called with how many weights have been read, and of how many
    */
   static async load(
     channel: Channel,
     setup: Setup,
-    onOpened: (vocabSize: number) => Promise<Guesses | undefined>,
+    onOpened: (vocabSize: number) => Promise<GuessEntries | undefined>,
     signal?: AbortSignal,
     onProgress?: (done: number, of: number) => void,
   ): Promise<{ client: Client; info: LoadedInfo }> {
@@ -88,7 +88,7 @@ export class Client {
     try {
       const info = await new Promise<LoadedInfo>((resolve, reject) => {
         let opened: Promise<void> | undefined;
-        const tellProgress = (done: number, of: number) => {
+        const reportProgress = (done: number, of: number) => {
           try {
             onProgress?.(done, of);
           } catch (error) {
@@ -101,7 +101,7 @@ export class Client {
               if (guesses) client.send({ type: "guesses", ...guesses });
             });
             opened.catch(reject);
-          } else if (message.type === "progress") tellProgress(message.done, message.of);
+          } else if (message.type === "progress") reportProgress(message.done, message.of);
           else if (message.type === "loaded") opened?.then(() => resolve(message), reject);
           else if (message.type === "loadFailed") reject(revive(message.error));
         });
@@ -138,7 +138,7 @@ export class Client {
   }
 
   /**
-   * Start these sequences together, as soon as the result is iterated. Leaving that loop, or the signal, cancels them.
+   * Start these sequences together, when the result is first iterated. Leaving that loop, or the signal, cancels them.
    */
   request(sequences: readonly SequenceRequest[], signal?: AbortSignal): Running {
     const id = this.nextId++;
@@ -171,7 +171,7 @@ export class Client {
     }
   }
 
-  /** End the thread, after the pass it is at. What is still running throws. May be called twice. */
+  /** End the thread, after the current pass. Requests that are still running throw. May be called twice. */
   close(): Promise<void> {
     this.closing ??= this.endThread();
     return this.closing;
@@ -185,7 +185,7 @@ export class Client {
     await this.exited;
   }
 
-  /** Forget a request: its reader has gone. */
+  /** Forget a request whose reader has left. */
   private cancel(id: number, reason?: Error): void {
     if (!this.waiting.has(id)) return;
     if (!this.closing) this.send({ type: "cancel", id });
@@ -202,13 +202,13 @@ export class Client {
     this.channel.post(message);
   }
 
-  /** An idle thread does not keep the process alive; one that is asked something, or told to end, does. */
+  /** An idle thread does not keep the process alive; one with requests, or one that is ending, does. */
   private holdOn(): void {
     this.channel.keepAlive(this.waiting.size > 0 || this.closing !== undefined);
   }
 }
 
-/** Let the event loop turn once, so that a slow reader does not starve the others. */
+/** Let the event loop run once, so that one busy reader does not starve the others. */
 const turn = (): Promise<void> =>
   new Promise((resolve) => {
     if (typeof setImmediate === "function") setImmediate(resolve);

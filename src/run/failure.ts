@@ -1,12 +1,12 @@
 /*
- * Errors on their way from one thread to the other.
+ * Passing errors from one thread to the other.
  */
 import { Llama2Error } from "../errors.ts";
 import type { FailureInfo } from "./protocol.ts";
 
 export function describe(error: unknown): FailureInfo {
   if (error instanceof Llama2Error) return { code: error.code, message: error.message, remedy: error.remedy };
-  // backend/load.ts refuses what the machine could not hold at all; this is what it cannot hold now
+  // backend/load.ts refuses models that the machine can never hold; this one does not fit into what is free now
   if (isOutOfMemory(error)) {
     const message = "there is not enough free memory. A smaller model needs less, and so does a shorter context";
     return { code: "E_LIMIT", message, remedy: { option: "context" } };
@@ -23,7 +23,7 @@ export function revive({ code, message, stack, remedy }: FailureInfo): Error {
   return error;
 }
 
-/** A backend says E_LIMIT, a device E_DEVICE_OOM, V8 that an array cannot be had. */
+/** E_LIMIT from a backend, E_DEVICE_OOM from a device, or V8's error for an array that cannot be allocated. */
 export function isOutOfMemory(error: unknown): boolean {
   if (error instanceof Llama2Error) return error.code === "E_LIMIT" || error.code === "E_DEVICE_OOM";
   return error instanceof RangeError && /allocation failed|array length/.test(error.message);

@@ -1,17 +1,17 @@
 /*
- * Guessing ahead: decoding one token reads every weight once, and several tokens share one pass. So the tokens that
- * may come next are guessed, and read in the same pass as the newest token. Each position is sampled as always, by the
- * ordinary sampler with the ordinary coin, and a guess counts only if it is the very token that was sampled: what was
- * guessed never changes the output.
+ * Guessing ahead (speculative decoding): decoding one token reads every weight once, and several tokens can share that
+ * pass. So the tokens that may come next are guessed, and read in the same pass as the newest token. Each position is
+ * then sampled as usual, with the usual random numbers, and a guess counts only if it equals the token that was sampled.
+ * So guesses never change the output.
  *
- * Guesses come from what this process has read and written, and from what the sequence itself repeats. How many are
- * worth a wider pass follows from how often such guesses were right, and from what passes have cost so far.
+ * Guesses come from what this process has read and written, and from repetitions within the sequence. How many are
+ * worth a wider pass follows from how often such guesses were right, and from how long passes have taken so far.
  */
 import { MAX_LONGEST } from "./guessFile.ts";
 import type { GuessTable } from "./guessTable.ts";
 import { PassCosts, steadied } from "./passCosts.ts";
 
-/** The most tokens guessed ahead of one sequence in a pass. */
+/** The most tokens guessed for one sequence in a pass. */
 const MOST_GUESSES = 15;
 
 /** The tokens guessed to come next in one sequence, the next one first. */
@@ -68,7 +68,7 @@ interface Record {
 
 /** A guess less likely than this is never read, however cheap a wider pass is. */
 const LEAST_CHANCE = 0.05;
-/** A wider pass must promise this many times the rate of a plain one, since the promise is only an estimate. */
+/** A wider pass must promise this many times the rate of a plain one: the promise is only an estimate. */
 const MARGIN = 1.05;
 /** Where guessing does not pay, trying it again may take at most this share of the time. */
 const IDLE_SHARE = 0.004;
@@ -224,7 +224,7 @@ class Repeat {
   private tokens: readonly number[] = [];
   private at = 0;
 
-  /** Find the longest repetition, at least two tokens; of equally long ones the latest. */
+  /** Find the longest repetition of at least two tokens; on a tie the latest. */
   find(tokens: readonly number[]): void {
     const end = tokens.length;
     const last = tokens[end - 1];

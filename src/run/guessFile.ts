@@ -2,7 +2,7 @@
  * A table of guesses as a file: what usually came next in text that the model generated itself.
  *
  * Little-endian: "L2GUESS1", the vocabulary's size, the sha256 of the tokenizer, the tokens of the longest context, the
- * number of entries; then of each entry the 64-bit hash of its context (guessTable.ts), its token, and how often it was
+ * number of entries; then for each entry the 64-bit hash of its context (guessTable.ts), its token, and how often it was
  * seen, sorted by hash.
  */
 import { Llama2Error } from "../errors.ts";
@@ -18,7 +18,7 @@ export const MAX_GUESS_BYTES = 64 * 1024 * 1024;
 export const MAX_LONGEST = 16;
 
 /** A table of guesses, as the model's thread receives it. */
-export interface Guesses {
+export interface GuessEntries {
   longest: number; // tokens of the longest context
   entries: Int32Array; // (entries, 4)
 }
@@ -34,7 +34,7 @@ export interface GuessOwner {
  * @param name of the file, for messages
  * @throws Llama2Error E_FORMAT if the file is broken, or belongs to another model
  */
-export function parseGuesses(bytes: Uint8Array, name: string, owner: GuessOwner): Guesses {
+export function parseGuesses(bytes: Uint8Array, name: string, owner: GuessOwner): GuessEntries {
   checkGuessSize(bytes.length, name);
   const head = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const magic = String.fromCharCode(...bytes.subarray(0, MAGIC.length));
@@ -63,7 +63,7 @@ export function parseGuesses(bytes: Uint8Array, name: string, owner: GuessOwner)
   return { longest, entries };
 }
 
-/** @throws Llama2Error E_FORMAT if a file of this size cannot be one of guesses */
+/** @throws Llama2Error E_FORMAT if a file of this size is too large for a table of guesses */
 export function checkGuessSize(bytes: number, name: string): void {
   if (bytes > MAX_GUESS_BYTES) {
     refuse(name, `it has ${bytesText(bytes)}, and such tables have at most ${bytesText(MAX_GUESS_BYTES)}`);
@@ -72,7 +72,7 @@ export function checkGuessSize(bytes: number, name: string): void {
 
 /** The bytes of a file with these guesses. Entries may come in any order; the file has them sorted. */
 export function guessFileOf(
-  { longest, entries }: Guesses,
+  { longest, entries }: GuessEntries,
   { vocabSize, tokenizer = "0".repeat(64) }: GuessOwner,
 ): Uint8Array {
   const bytes = new Uint8Array(HEAD_BYTES + 4 * entries.length);
@@ -109,5 +109,5 @@ const compare = (a: Int32Array, i: number, b: Int32Array, j: number): number =>
 const hexOf = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 function refuse(name: string, why: string): never {
-  throw new Llama2Error("E_FORMAT", `${name} is no table of guesses for this model: ${why}`);
+  throw new Llama2Error("E_FORMAT", `${name} is not a table of guesses for this model: ${why}`);
 }

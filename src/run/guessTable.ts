@@ -1,11 +1,11 @@
 /*
  * What usually comes next: for contexts of the last one to eight tokens, the token that followed most often.
  *
- * A model of 260 thousand numbers makes a token in 45 microseconds and guessing may cost a few hundredths of that. So
- * it is a hash table in one array of integers, without objects: a place holds a context's hash in two parts, a token,
- * and how often it was seen.
+ * A model of 260,000 weights generates a token in 45 microseconds, and guessing may take a few percent of that. So this
+ * is a hash table in one array of integers, without objects. A place holds a context's hash in two parts, a token, and
+ * how often it was seen.
  */
-import { ENTRY, type Guesses } from "./guessFile.ts";
+import { ENTRY, type GuessEntries } from "./guessFile.ts";
 
 const START = 4096; // places of a new table, 64 KiB
 const PLACE = ENTRY; // integers: hash low, hash high, token, times; times is 0 where the place is free
@@ -13,7 +13,7 @@ const REACH = 16; // an entry is in one of this many places, from the one its ha
 
 export interface GuessTableOptions {
   longest?: number; // tokens of the longest context
-  maxBytes?: number; // the table doubles up to this size; then rare entries give way
+  maxBytes?: number; // the table doubles up to this size; then new entries replace rare ones
 }
 
 /** For each known context, the token that most often followed it. It learns as it goes, in bounded memory. */
@@ -46,8 +46,8 @@ export class GuessTable {
   }
 
   /**
-   * What came most often after the last tokens of tokens[0 .. end), by the longest known context; -1: none is known.
-   * A context that was seen once gives way to a shorter one that was seen more often, which is the better evidence.
+   * The token that came most often after the last tokens of tokens[0 .. end), by the longest known context; -1: none.
+   * If that context was seen only once, a shorter one that was seen more often is better evidence, and is used instead.
    */
   find(tokens: ArrayLike<number>, end: number): number {
     let found = -1;
@@ -68,8 +68,8 @@ export class GuessTable {
   }
 
   /**
-   * Learn that tokens[at] followed tokens[0 .. at). A context is added only once the one a token shorter is known, so
-   * that text seen once leaves one entry and not eight.
+   * Learn that tokens[at] followed tokens[0 .. at). A context is added only if the one shorter by a token is known, so
+   * text that is seen once adds one entry and not eight.
    */
   learn(tokens: ArrayLike<number>, at: number): void {
     const token = tokens[at];
@@ -83,7 +83,7 @@ export class GuessTable {
   }
 
   /** Add the entries of a file to a table that has none of their contexts; it grows so that all of them fit. */
-  add({ longest, entries }: Guesses): void {
+  add({ longest, entries }: GuessEntries): void {
     if (longest > this.longest) {
       this.longest = longest;
       this.low = new Int32Array(longest);
@@ -114,7 +114,7 @@ export class GuessTable {
       this.resize(2 * (this.mask + 1));
       this.put(low, high, token, times);
     } else if (this.places[rarest + 3] <= times) this.fill(rarest, low, high, token, times);
-    else this.places[rarest + 3]--; // so that what has become rare goes in the end
+    else this.places[rarest + 3]--; // each failed attempt ages it, so stale entries are replaced in time
   }
 
   /** All entries, in no order. */
@@ -183,7 +183,7 @@ function newPlaces(places: number): Int32Array {
 
 /**
  * The two parts of a context's hash, extended by one token that is older than all others. An empty context has 0.
- * 36 bits tell contexts apart well enough, and a file of them packs into half of what 64 would take.
+ * 36 bits are enough to tell contexts apart, and compress to half the size of 64.
  */
 export function hashLow(low: number, token: number): number {
   const hash = Math.imul(low ^ (token + 1), 0x2c1b3c6d);

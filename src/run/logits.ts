@@ -1,5 +1,5 @@
 /*
- * What is read off raw logits, in float64.
+ * Functions of raw logits, computed in float64.
  */
 import { Llama2Error } from "../errors.ts";
 

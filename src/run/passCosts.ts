@@ -1,5 +1,5 @@
 /*
- * What passes cost on this machine, in milliseconds, by how many tokens they read: measured as they run.
+ * How long passes take on this machine, by the number of tokens they read: measured as they run.
  */
 
 /** Tokens of a pass, in classes: any other width counts as the next wider one. */
@@ -8,9 +8,9 @@ const WIDTHS = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 
 const AGEING = 0.0002;
 /** After this many passes it counts as unknown: the machine may have been busy then, or the code cold. */
 const FORGOTTEN = 3000;
-/** A cost is known after this many passes, and is that of the fastest: the machine may have held up the others. */
+/** A cost is known after this many passes. It is the fastest one's: the others may have been held up. */
 const TRIES = 3;
-/** A pass twice as wide as any known one is assumed to cost this share more: little, so that it is tried. */
+/** A pass twice as wide as any known one is assumed to cost this share more. Little, so that it is tried. */
 const UNKNOWN = 0.15;
 /** A pass that took longer than the known cost counts as at most this many times that cost. */
 const HELD_UP = 2;

@@ -1,24 +1,24 @@
 /*
- * How far a model is loaded: which share of its weights has been handed over.
+ * Progress of loading a model.
  */
 import { counted } from "../checkpoint/counted.ts";
 import { tensorsOf, type WeightSource } from "../llama2/weights.ts";
 
-/** How often it is told. */
+/** How many reports there are. */
 const STEPS = 100;
 
 /**
  * The same weights.
- * @param tell is called as they are read: how many numbers have been, and of how many
+ * @param report called as they are read: how many numbers have been read, and of how many
  */
-export function withProgress(source: WeightSource, tell: (done: number, of: number) => void): WeightSource {
+export function withProgress(source: WeightSource, report: (done: number, of: number) => void): WeightSource {
   const of = tensorsOf(source).reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
   let done = 0;
-  let next = 0; // when it is told again
+  let next = 0; // when it is reported again
   return counted(source, (numbers) => {
     done += numbers;
     if (done < next) return;
-    tell(Math.min(done, of), of); // a backend may read a tensor twice, such as a shared classifier
+    report(Math.min(done, of), of); // a backend may read a tensor twice, such as a shared classifier
     next = done + of / STEPS;
   });
 }

@@ -1,26 +1,26 @@
 /*
- * What the two ends of the model's thread say to each other.
+ * The messages between the model's thread and its caller.
  */
 import type { CudaOptions } from "../backend/cuda/options.ts";
 import type { BackendName } from "../backend/names.ts";
 import type { ErrorCode, Remedy } from "../errors.ts";
 import type { Config } from "../llama2/transformer.ts";
 import type { ModelInfo } from "../modelInfo.ts";
-import type { Guesses } from "./guessFile.ts";
+import type { GuessEntries } from "./guessFile.ts";
 
-/** How far a sequence guesses ahead: as far as it pays, never, or up to so many tokens. */
+/** How far a sequence guesses ahead: as far as it pays, never, or up to this many tokens. */
 export type Lookahead = "auto" | "off" | number;
 
 /** The model that a thread is for. */
 export interface Setup {
   path: string; // in a page: the model's name, for messages
-  progress: boolean; // whether somebody wants to hear how far loading is
+  progress: boolean; // whether to report the progress of loading
   backend: BackendName | "auto";
   threads: number; // 0: the backend's choice
   context: number; // 0: the model's
   int8: boolean; // round the matrices to int8 while loading
-  own: CudaOptions; // what one backend alone understands
-  /** How many tokens are guessed ahead at most; "auto": as many as pay. */
+  own: CudaOptions; // what only one backend understands
+  /** The most tokens that are guessed ahead; "auto": as many as pay. */
   lookahead: Lookahead;
   /** In a page, which has no paths: the model, and the URL of the WebAssembly kernels. */
   page?: { model: Blob; kernels: string };
@@ -37,7 +37,7 @@ export interface Sampling {
 }
 
 /**
- * A sequence of tokens to read and, with `sampling`, to continue. Stories, chat turns, logits and scores are all this.
+ * A sequence of tokens to read and, with `sampling`, to continue. Texts, chat turns, logits and scores all use it.
  * `tokens` has at least one.
  */
 export interface SequenceRequest {
@@ -46,11 +46,11 @@ export interface SequenceRequest {
   stops: readonly number[]; // each of them ends the sequence, and is not reported
   sampling?: Sampling; // absent: the tokens are only read
   /**
-   * "tokens": new tokens. "logprobs": and the log-probability of each; without sampling, that of each token read but
-   * the first. "logits": and the row of logits that each was chosen from; without sampling, the row after each token read.
+   * "tokens": new tokens. "logprobs": also the log-probability of each; without sampling, of each token read except the
+   * first. "logits": also the row of logits that each was chosen from; without sampling, the row after each token read.
    */
   want: "tokens" | "logprobs" | "logits";
-  /** With "logprobs": how each token was chosen, and so many alternatives, 0 or more. */
+  /** With "logprobs": how each token was chosen, and this many alternatives, 0 or more. */
   top?: number;
   /** Without sampling: how many of the first tokens need no result. Where a slot holds them, they are not read. */
   skip?: number;
@@ -58,7 +58,7 @@ export interface SequenceRequest {
   oneByOne?: boolean;
 }
 
-/** What one sequence brought in one slice of time. Tokens of the prompt never come back. */
+/** The results of one sequence in one slice of time. Prompt tokens are not among them. */
 export interface Slice {
   sequence: number; // its index in the request
   tokens: number[]; // new ones, oldest first
@@ -75,7 +75,7 @@ export interface Slice {
 
 /** How well the tokens of a sequence were guessed. */
 export interface GuessCounts {
-  /** That read its newest token and what was guessed to follow. Each brought one token, and one for each right guess. */
+  /** Passes that read its newest token and guesses after it. Each gave one token, and one more for each right guess. */
   passes: number;
   /** Tokens that were read ahead. */
   guessed: number;
@@ -91,15 +91,15 @@ export interface Alternative {
 
 /** How a token was chosen. */
 export interface TokenDetails {
-  rank: number; // how many tokens are likelier by the raw logits, of equal ones those with lower ids
+  rank: number; // how many tokens are likelier by the raw logits; on a tie, lower ids come first
   top: Alternative[]; // by the raw logits, the likeliest first
-  nucleus?: number; // among how many tokens the coin decided; 1 where there is nothing to decide. Absent: it was read
-  coin?: number; // in [0, 1). Absent at temperature 0
+  nucleus?: number; // from how many tokens it was drawn; 1 if there was no choice. Absent: it was read
+  coin?: number; // the random number in [0, 1) that chose it. Absent at temperature 0
 }
 
 /** Where the time of one request went, in milliseconds. */
 export interface Timings {
-  /** From `loadModel` to a model that is ready; the same for all requests. */
+  /** How long `loadModel` took; the same for all requests. */
   loadMs: number;
   /** From the request to its first new token. */
   firstTokenMs: number;
@@ -114,16 +114,16 @@ export interface Timings {
 }
 export type RequestTimings = Omit<Timings, "loadMs">;
 
-/** To the model's thread. The sequences of one request are started, told and cancelled together. */
+/** To the model's thread. The sequences of one request are started, reported and cancelled together. */
 export type ToWorker =
   | { type: "load"; setup: Setup } // once, before all others
-  | ({ type: "guesses" } & Guesses) // what usually comes next, before the first request
+  | ({ type: "guesses" } & GuessEntries) // what usually comes next, before the first request
   | { type: "start"; id: number; sequences: readonly SequenceRequest[] }
   | { type: "cancel"; id: number } // nothing more comes for this request
   | { type: "end"; id: number; sequence: number } // end this sequence as if it had met a stop
   | { type: "close" };
 
-/** An error on its way to the other thread. Without a code it is a bug. */
+/** An error as a message to the other thread. Without a code it is a bug. */
 export interface FailureInfo {
   code: ErrorCode | undefined;
   message: string;

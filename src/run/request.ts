@@ -4,7 +4,7 @@
 import type { FailureInfo, Report, RequestTimings, SequenceRequest, Slice } from "./protocol.ts";
 
 /** What a request needs of its sequences. */
-interface Telling {
+interface Reporting {
   readonly ended: boolean;
   /** The results since the last time, if there are any. */
   takeSlice(): Slice | undefined;
@@ -13,15 +13,15 @@ interface Telling {
 export class Request {
   readonly id: number;
   readonly sequences: readonly SequenceRequest[];
-  started = 0; // sequences that wait no more
+  started = 0; // sequences that no longer wait
   live = 0;
-  /** Of the pass at hand: how many positions it reads, whether any lies behind a prompt, whether a token is chosen. */
+  /** Of the current pass: how many positions it reads, whether any is after a prompt, whether a token is chosen. */
   reading = 0;
   decodes = false;
   chooses = false;
-  private begun = false; // its first token has been chosen, and not been told
-  private telling: Telling[] = []; // live, or ended and not yet told
-  private slices: Slice[] = []; // of sequences that never lived
+  private begun = false; // its first token has been chosen but not reported
+  private reporting: Reporting[] = []; // live, or ended but not reported yet
+  private slices: Slice[] = []; // of sequences that ended before they began
   private readonly timings: RequestTimings = {
     firstTokenMs: 0,
     prefillMs: 0,
@@ -43,16 +43,16 @@ export class Request {
     return this.live === 0 && this.started === this.sequences.length;
   }
 
-  /** Whether somebody waits for what there is to report: its first token, or its end. */
+  /** Whether it should be reported at once: its first token, or its end. */
   get urgent(): boolean {
     return this.begun || this.ended;
   }
 
-  /** Its next sequence lives. */
-  start(sequence: Telling): void {
+  /** Its next sequence has a slot. */
+  start(sequence: Reporting): void {
     this.started++;
     this.live++;
-    this.telling.push(sequence);
+    this.reporting.push(sequence);
   }
 
   /** Its next sequence ends before it has begun: there is nothing to read, or no room. */
@@ -70,12 +70,12 @@ export class Request {
     this.slices = [];
     this.begun = false;
     let ended = false;
-    for (const sequence of this.telling) {
+    for (const sequence of this.reporting) {
       const slice = sequence.takeSlice();
       if (slice) slices.push(slice);
       ended ||= sequence.ended;
     }
-    if (ended) this.telling = this.telling.filter((sequence) => !sequence.ended);
+    if (ended) this.reporting = this.reporting.filter((sequence) => !sequence.ended);
     const elapsed = this.clockEnd - this.clockStart;
     if (this.positions > 0 && elapsed > 0) this.timings.tokensPerSecond = (this.positions / elapsed) * 1000;
     for (const slice of slices) if (slice.ended) slice.timings = { ...this.timings };
@@ -94,7 +94,7 @@ export class Request {
     this.decodes = false;
   }
 
-  /** A position of the pass at hand was read ahead, and rightly. */
+  /** A guess that the current pass has read was right. */
   countGuess(): void {
     if (this.clockStart > 0) this.positions++;
   }

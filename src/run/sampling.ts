@@ -1,8 +1,8 @@
 /*
- * What run.c's sampler lacks: repetition penalty, top-k, min-p, and an account of how a token was chosen.
+ * What run.c's sampler does not have: repetition penalty, top-k, min-p, and a report of how a token was chosen.
  *
- * The logits are narrowed to the tokens that may be chosen, as a copy, and run.c's sampler (llama2/sampler.ts) chooses
- * among these: temperature, top-p and the coin are always its own. With all of this off, none of this code runs.
+ * A copy of the logits is narrowed to the tokens that may be chosen, and run.c's sampler (llama2/sampler.ts) chooses from
+ * these: it always does temperature, top-p and the random number. With all options off, none of this code runs.
  */
 import { f32 } from "../llama2/math.ts";
 import { FLT_MIN, randomF32, type Sampler, sample } from "../llama2/sampler.ts";
@@ -22,7 +22,7 @@ export function asksForMore({ topK = 0, minP = 0, repetitionPenalty = 1 }: Sampl
 }
 
 /**
- * Choose a token as `sampling` says. Takes one coin where run.c's sampler takes one.
+ * Choose a token as `sampling` says. It draws a random number only where run.c's sampler draws one.
  * @param tokens of the sequence so far, prompt included, which `repetitionPenalty` makes less likely
  * @param logits raw and finite; they stay as they are
  */
@@ -36,8 +36,8 @@ export function choose(sampler: Sampler, sampling: Sampling, tokens: readonly nu
 }
 
 /**
- * First the penalty: a logit of a token that is there already is divided by it if positive, multiplied by it if not.
- * Then top-k and min-p, of what that leaves, before the temperature.
+ * First the repetition penalty: the logits of tokens that the sequence has already are divided by it if positive, and
+ * multiplied by it if not. Then top-k, then min-p, both before the temperature.
  */
 function narrow(sampling: Sampling, tokens: readonly number[], logits: Float32Array): Narrowed {
   const { topK = 0, minP = 0, repetitionPenalty = 1 } = sampling;
@@ -58,7 +58,7 @@ function narrow(sampling: Sampling, tokens: readonly number[], logits: Float32Ar
   return { ids, logits: Float32Array.from(ids, (id) => copy[id]) };
 }
 
-/** The ids of the `count` largest logits, the largest first; of equal ones the lower id comes first. */
+/** The ids of the `count` largest logits, the largest first; on a tie, lower ids come first. */
 function largest(logits: Float32Array, count: number): Uint32Array {
   const ids = Uint32Array.from(logits, (_, id) => id);
   return ids.sort((a, b) => logits[b] - logits[a] || a - b).slice(0, count);
@@ -72,13 +72,13 @@ export function likeliest(logits: Float32Array, count: number): Alternative[] {
 
 /** How `token` was chosen, besides what the raw logits say of it. */
 export interface Draw {
-  sampler: Sampler; // of which the state is that before the draw
+  sampler: Sampler; // with the state before the draw
   sampling: Sampling;
   tokens: readonly number[]; // of the sequence before it
 }
 
 /**
- * What the raw `logits` say of `token`.
+ * How `token` was chosen: its rank and alternatives by the raw `logits`, and the draw.
  * @param top how many alternatives
  * @param draw absent: it was read, not chosen
  */
@@ -95,7 +95,7 @@ export function detailsOf(logits: Float32Array, token: number, top: number, draw
   return details;
 }
 
-/** Among how many tokens the coin decides: those that top-k, min-p and top-p leave. */
+/** From how many tokens the sampler draws: those that top-k, min-p and top-p leave. */
 function nucleusOf({ temperature, topp }: Sampler, logits: Float32Array): number {
   const max = logits.reduce((a, b) => Math.max(a, b), -Infinity);
   if (temperature < FLT_MIN || !Number.isFinite(f32(max / temperature))) return 1; // the likeliest

@@ -1,14 +1,14 @@
 /*
- * The scheduler: all sequences of all requests share the passes over the weights, because a pass takes hardly longer
- * for many tokens than for one.
+ * The scheduler: all sequences of all requests share the passes over the weights, because a pass over many tokens takes
+ * little longer than a pass over one.
  *
  *     admit -> batch (at most maxBatch tokens) -> guess -> forward -> sample, verify -> emit
  *
- * Each live sequence has a slot and reads what the slot does not hold yet: its prompt, then each token it is given. Its
- * tokens do not depend on who else is there.
+ * Each live sequence has a slot and reads what the slot does not hold yet: its prompt, then each new token. Its tokens do
+ * not depend on the other sequences.
  *
- * Fair: a pass has one token of each live sequence, and what room is left goes to those that read a prompt, the oldest
- * first. So a live sequence waits for at most one pass; if more are live than a pass has room for, they take turns.
+ * It is fair: a pass has one token of each live sequence, and the remaining room goes to sequences that read a prompt, the
+ * oldest first. So a live sequence waits for at most one pass. If more are live than a pass has room for, they take turns.
  */
 import type { Entry, LoadedModel } from "../backend/backend.ts";
 import type { Sampler } from "../llama2/sampler.ts";
@@ -28,15 +28,15 @@ interface Going {
   draws: number; // so far
 }
 
-/** A row of logits that somebody wants. */
+/** A row of logits that is wanted. */
 interface Row {
   sequence: Sequence;
   entry: Entry; // the token that was read
-  depth: number; // so many guesses stand before it, this token included
+  depth: number; // how many guesses the row depends on: those before this token, and this token
 }
 
 export class Scheduler {
-  /** There is something to report at once: the first token of a request, or its end. */
+  /** Whether something should be reported at once: the first token of a request, or its end. */
   urgent = false;
   private readonly slots: Slots;
   private readonly maxBatch: number;
@@ -49,7 +49,7 @@ export class Scheduler {
 
   /**
    * @param limit how many sequences may be live at once
-   * @param guesser guesses what comes next; absent: nobody does. A backend that decodes by itself is not interrupted
+   * @param guesser absent: nothing is guessed. A backend that decodes by itself is not interrupted for it
    */
   constructor(model: LoadedModel, vocabSize: number, limit: number, guesser?: Guesser) {
     this.slots = new Slots(model, limit);
@@ -81,7 +81,7 @@ export class Scheduler {
     });
   }
 
-  /** This sequence has all it needs. It is told as one that a stop has ended, and its slot is free at once. */
+  /** End a sequence early, as if a stop token had come. Its slot is free at once. */
   end(id: number, index: number): void {
     this.finishGoing();
     const sequence = this.live.find((sequence) => sequence.is(id, index));
@@ -101,12 +101,12 @@ export class Scheduler {
     }
   }
 
-  /** The most requests that have something to report: those that wait have nothing. */
+  /** At most how many requests have something to report: waiting ones have nothing. */
   get reporting(): number {
     return Math.min(this.requests.size, this.live.length);
   }
 
-  /** The reports since the last call. @param urgent only those that somebody waits for */
+  /** The reports since the last call. @param urgent only the urgent ones */
   take(urgent = false): Report[] {
     this.urgent = false;
     const reports: Report[] = [];
@@ -175,7 +175,7 @@ export class Scheduler {
     return batch;
   }
 
-  /** Guess ahead where everybody decodes: a pass that reads a prompt is wide as it is. Returns whether everybody does. */
+  /** Guess ahead if all sequences decode: a pass that reads a prompt is wide anyway. Returns whether all decode. */
   private guess(batch: readonly Sequence[]): boolean {
     if (!this.guesser) return false;
     const decoding = batch.every(({ sampler, decodes, unread }) => sampler && decodes && unread === 1);
@@ -187,14 +187,14 @@ export class Scheduler {
     return decoding;
   }
 
-  /** Read what each sequence of the batch takes, and choose the next token of those that have read all they have. */
+  /** Read the tokens that each sequence takes, and choose the next token of those that have read all they have. */
   private pass(batch: readonly Sequence[]): void {
     const begin = performance.now();
     const decoding = this.guess(batch);
-    const silent: Entry[] = []; // nobody wants their logits
+    const silent: Entry[] = []; // their logits are not wanted
     const plain: Row[] = []; // tokens are chosen from these by the backend
-    const narrowed: Row[] = []; // and from these here
-    const told: Row[] = []; // these are wanted as they are
+    const narrowed: Row[] = []; // and from these by `sequence.choose`
+    const reported: Row[] = []; // these are the results
     let deepest = 0;
     for (const sequence of batch) {
       const { slot, owner, sampler, choosesHere, guesses } = sequence;
@@ -206,7 +206,7 @@ export class Scheduler {
           silent.push(entry);
           continue;
         }
-        (sampler ? (choosesHere ? narrowed : plain) : told).push({ sequence, entry, depth: 0 });
+        (sampler ? (choosesHere ? narrowed : plain) : reported).push({ sequence, entry, depth: 0 });
         owner.chooses ||= sampler !== undefined;
       }
       if (guesses.used > deepest) deepest = guesses.used;
@@ -217,14 +217,14 @@ export class Scheduler {
         (sequence.choosesHere ? narrowed : plain).push({ sequence, entry: sequence.guessAt(depth - 1), depth });
       }
     }
-    const rows = narrowed.length + told.length === 0 ? plain : [...plain, ...narrowed, ...told];
+    const rows = narrowed.length + reported.length === 0 ? plain : [...plain, ...narrowed, ...reported];
     const entries = rows.map(({ entry }) => entry);
     const start = performance.now();
     const logits = this.slots.context.forward(silent.length === 0 ? entries : [...silent, ...entries], rows.length);
     this.countPass(batch, start);
     const chosen = plain.length + narrowed.length;
-    // before the logits are used up by sampling
-    for (const [i, row] of told.entries()) this.tell(row, this.rowOf(logits, chosen + i));
+    // before sampling overwrites the logits
+    for (const [i, row] of reported.entries()) this.report(row, this.rowOf(logits, chosen + i));
     if (chosen > 0) {
       const start = performance.now();
       this.sample(plain, narrowed, logits);
@@ -244,7 +244,7 @@ export class Scheduler {
     return logits.subarray(row * this.vocabSize, (row + 1) * this.vocabSize);
   }
 
-  private tell({ sequence, entry: { pos } }: Row, logits: Float32Array): void {
+  private report({ sequence, entry: { pos } }: Row, logits: Float32Array): void {
     try {
       checkFinite(logits, pos);
       if (!sequence.ended) sequence.acceptRow(pos, logits);
@@ -254,16 +254,16 @@ export class Scheduler {
   }
 
   /**
-   * Choose the next tokens. A sequence that guessed has several rows of logits: the first is for its next token, and each
-   * further one counts if what was chosen before it is what was guessed. The rows come by depth, and a depth that nobody
-   * has reached is not chosen from.
+   * Choose the next tokens. A sequence with guesses has several rows of logits: the first is for its next token, and each
+   * further one counts if the token chosen before it equals the guess. Rows are ordered by depth; a depth that no sequence
+   * has reached is skipped.
    * @param plain the first rows, from which the backend chooses
    * @param narrowed and those after them, from which tokens are chosen here
    */
   private sample(plain: readonly Row[], narrowed: readonly Row[], logits: Float32Array): void {
     const wanted = (row: Row) => row.sequence.want !== "tokens";
     const copied = plain.some(wanted) || narrowed.some(wanted);
-    // choosing uses the logits up
+    // choosing overwrites the logits
     const raw = copied ? logits.slice(0, (plain.length + narrowed.length) * this.vocabSize) : logits;
     for (let first = 0, end = 0; first < plain.length; first = end) {
       while (end < plain.length && plain[end].depth === plain[first].depth) end++;
@@ -292,7 +292,7 @@ export class Scheduler {
   private accept(row: Row, token: number, logits: Float32Array, state: bigint): void {
     const { sequence } = row;
     if (token < 0) {
-      this.tell(row, logits); // and so it fails
+      this.report(row, logits); // and so it fails
       return;
     }
     this.guesser?.check(sequence.guesses, token);
@@ -319,7 +319,7 @@ export class Scheduler {
     );
   }
 
-  /** Start that, for at most as many tokens as the shortest has left. */
+  /** Start it, for at most as many tokens as every sequence may still get. */
   private letGo(): void {
     const sequences = [...this.live];
     const running = sequences.map((sequence) => sequence.running());
@@ -328,7 +328,7 @@ export class Scheduler {
     if (steps) this.going = { steps, sequences, states, draws: 0 };
   }
 
-  /** What is under way ends before anything else is done with the slots. */
+  /** Let the backend finish its decoding, before anything else is done with the slots. */
   private finishGoing(): void {
     try {
       while (this.going) this.goOn(this.going);
@@ -363,7 +363,7 @@ export class Scheduler {
       }
       sequence.slot.held++;
       sequence.accept(tokens[i]);
-      // the backend says how far the generators are when it is done, and may be further ahead than this
+      // the generators are updated when the backend is done, and it may be further ahead than this
       if (sequence.ended) sequence.setState(going.states[i], going.draws);
     }
   }
@@ -392,7 +392,7 @@ export class Scheduler {
 /** Whether all guesses before it were right. */
 const isReached = ({ sequence, depth }: Row) => sequence.guesses.right >= depth;
 
-/** What chooses from it. A row that counts no more must not use up a coin. */
+/** The sampler for a row. A row that does not count gets a copy: it must not advance the generator. */
 function samplerOf(row: Row): Sampler {
   const sampler = row.sequence.sampler as Sampler;
   return isReached(row) ? sampler : { ...sampler };

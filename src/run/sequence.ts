@@ -10,7 +10,7 @@ import type { Request } from "./request.ts";
 import { asksForMore, choose, type Draw, detailsOf } from "./sampling.ts";
 import type { Slot } from "./slots.ts";
 
-/** A sequence that has a slot. It reads next what the slot does not hold yet. */
+/** A sequence that has a slot. It reads the tokens that the slot does not hold yet. */
 export class Sequence {
   readonly owner: Request;
   readonly slot: Slot;
@@ -20,9 +20,9 @@ export class Sequence {
   readonly choosesHere: boolean;
   readonly oneByOne: boolean;
   readonly want: SequenceRequest["want"];
-  /** How many tokens the pass at hand reads, besides guesses. */
+  /** How many of its tokens the current pass reads, besides guesses. */
   taking = 0;
-  /** Of the tokens that may come next. */
+  /** The tokens that may come next. */
   readonly guesses = new Guesses();
   /** The device produced no token (non-finite logits): the next pass here reports why. */
   stuck = false;
@@ -34,8 +34,8 @@ export class Sequence {
   private readonly promptLength: number;
   private readonly end: number; // how many tokens it may have
   readonly stops: readonly number[];
-  private nextRow: number; // the first position whose logits have not been told yet
-  private taught: number; // so many tokens are nothing new to the guesser
+  private nextRow: number; // the first position whose logits have not been reported yet
+  private taught: number; // how many of its tokens the guesser has learned
   private readonly entry: Entry; // reused, for passes that read one token
   private slice: Slice;
   private rows: Float32Array[] = []; // of the slice
@@ -75,7 +75,7 @@ export class Sequence {
     return this.end - this.tokens.length;
   }
 
-  /** Whether what it reads next lies behind the prompt. */
+  /** Whether it has read its prompt. */
   get decodes(): boolean {
     return this.slot.held >= this.promptLength;
   }
@@ -107,12 +107,12 @@ export class Sequence {
     return pos >= this.nextRow;
   }
 
-  /** The guess that would stand `depth` places after the newest token, as an entry of the pass at hand. */
+  /** Guess number `depth`, as an entry of the current pass. */
   guessAt(depth: number): Entry {
     return { token: this.guesses.tokens[depth], pos: this.slot.held + depth, sequence: this.slot.index };
   }
 
-  /** The token at `pos`, as an entry of the pass at hand. */
+  /** The token at `pos`, as an entry of the current pass. */
   entryAt(pos: number): Entry {
     const entry = this.taking === 1 ? this.entry : { token: 0, pos: 0, sequence: this.slot.index };
     entry.token = this.tokens[pos];
@@ -121,35 +121,35 @@ export class Sequence {
   }
 
   /**
-   * The sampler has chosen the next token: the sequence goes on with it, or ends.
-   * @param logits that it was chosen from, unless it is the token alone that is wanted
-   * @param state of the generator before that
+   * The sampler has chosen the next token: the sequence continues with it, or ends.
+   * @param logits that it was chosen from, unless only tokens are wanted
+   * @param state of the generator before it was chosen
    */
   accept(token: number, logits?: Float32Array, state = 0n): void {
     if (this.stops.includes(token)) {
       this.finish("stop");
       return;
     }
-    if (logits) this.tell(token, logits, this.drawFrom(state));
+    if (logits) this.report(token, logits, this.drawFrom(state));
     else this.nextRow++;
     this.tokens.push(token);
     this.slice.tokens.push(token);
     if (this.tokens.length === this.end) this.finish("length");
   }
 
-  /** The logits after a token that was read are there. `logits` may be overwritten later. */
+  /** Take the logits after a token that was read. `logits` may be overwritten later. */
   acceptRow(pos: number, logits: Float32Array): void {
-    this.tell(this.tokens[pos + 1], logits);
+    this.report(this.tokens[pos + 1], logits);
   }
 
-  /** The pass at hand reads its newest token, and the guesses in use. */
+  /** Count the current pass, which reads its newest token and the guesses in use. */
   countGuesses(): void {
     this.ahead ??= { passes: 0, guessed: 0, accepted: 0 };
     this.ahead.passes++;
     this.ahead.guessed += this.guesses.used;
   }
 
-  /** Its newest token had been guessed: it has been read as well. */
+  /** Its newest token was guessed, so the pass has read it already. */
   confirmGuess(): void {
     this.guesses.right++;
     this.slot.held++;
@@ -159,13 +159,13 @@ export class Sequence {
     this.slice.guessed.push(this.slice.tokens.length - 1);
   }
 
-  /** What it has read and written since the last time. */
+  /** Let the guesser learn what it has read and written since the last time. */
   teach(guesser: Guesser): void {
     guesser.learn(this.tokens, this.taught);
     this.taught = this.tokens.length;
   }
 
-  /** Everything has been read. */
+  /** End it if it is only read, and has been read. */
   finishReading(): void {
     if (!this.sampler && !this.ended && this.unread === 0) this.finish("length");
   }
@@ -199,14 +199,14 @@ export class Sequence {
     return slice;
   }
 
-  /** How the next token is chosen, if that is wanted. */
+  /** How the next token is chosen, if that is to be reported. */
   private drawFrom(state: bigint): Draw | undefined {
     const { sampler, sampling, tokens } = this;
     if (this.top === undefined || !sampler || !sampling) return undefined;
     return { sampler: { ...sampler, rngState: state }, sampling, tokens };
   }
 
-  private tell(token: number, logits: Float32Array, draw?: Draw): void {
+  private report(token: number, logits: Float32Array, draw?: Draw): void {
     this.nextRow++;
     if (this.want === "logits") this.rows.push(logits.slice());
     if (this.want !== "logprobs") return;
@@ -223,7 +223,7 @@ export function positionsOf({ tokens, sampling, want }: SequenceRequest): number
   return sampling || want === "logits" ? tokens.length : tokens.length - 1;
 }
 
-/** The first position whose logits are wanted. What lies before it need not be read if a slot holds it. */
+/** The first position whose logits are wanted. Positions before it need not be read again if a slot holds them. */
 export function firstRow({ tokens, sampling, skip = 0 }: SequenceRequest): number {
   return sampling ? tokens.length - 1 : skip;
 }
@@ -233,7 +233,7 @@ export function isEmpty(request: SequenceRequest): boolean {
   return request.sampling ? request.maxTokens === 0 : positionsOf(request) <= firstRow(request);
 }
 
-/** The generator's state after so many draws. */
+/** The generator's state after this many draws. */
 export function advance(sampler: Sampler, state: bigint, draws: number): bigint {
   if (sampler.temperature === 0) return state;
   const copy = { ...sampler, rngState: state };

@@ -1,9 +1,8 @@
 /*
- * The work of the model's thread, whatever kind of thread it is: it drives the scheduler in slices of about 10 ms.
+ * The work of the model's thread, in Node and in browsers: it runs the scheduler in slices of about 10 ms.
  *
- * A pass is synchronous: while one runs, the thread receives no message. It runs here and not in the caller's thread, whose
- * event loop stays free. Between two slices this thread looks for messages, so a new request and a cancel are heard
- * soon, and what has come travels up.
+ * A pass is synchronous: while one runs, the thread receives no messages. Because it runs here, the caller's event loop
+ * stays free. Between two slices this thread receives messages, such as new requests and cancels, and posts results.
  */
 import type { LoadedModel } from "../backend/backend.ts";
 import { describe } from "./failure.ts";
@@ -14,22 +13,22 @@ import { Scheduler } from "./scheduler.ts";
 
 const SLICE_MS = 10;
 /**
- * About what a report costs until its text has been sent. Where there are many requests each is told more seldom: 64
- * every 32 ms, so that telling does not take the processors from the passes.
+ * About what a report costs until its text has been sent. With many requests, each is reported less often: 64 of them
+ * every 32 ms, so that reporting does not take CPU time from the passes.
  */
 const REPORT_MS = 0.5;
 
-/** The thread's end of the line to its owner. */
+/** The thread's connection to its caller. */
 export interface Port {
   post(message: FromWorker, transfer?: ArrayBuffer[]): void;
   onMessage(listener: (message: ToWorker) => void): void;
-  /** Resolves once the messages that are there have been heard. */
+  /** Resolves once the waiting messages have been handled. */
   turn(): Promise<void>;
   /** End the thread. */
   close(): void;
 }
 
-/** A model that is ready, what is said of it, and how many sequences may be live at once. */
+/** A model that is ready, its description, and how many sequences may be live at once. */
 export interface Opened {
   model: LoadedModel;
   exact: boolean; // its bits do not depend on how many tokens share a pass
@@ -64,7 +63,7 @@ export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Open
   async function run(scheduler: Scheduler): Promise<void> {
     if (running) return;
     running = true;
-    let due = performance.now() + SLICE_MS; // when all are told what has come
+    let due = performance.now() + SLICE_MS; // when all requests are reported
     while (scheduler.busy) {
       const end = performance.now() + SLICE_MS;
       do scheduler.step();

@@ -1,14 +1,14 @@
 /*
- * The slots: the places for sequences in a context's KV cache, and which tokens lie in each.
+ * The slots: the places for sequences in a context's KV cache, and which tokens each holds.
  *
- * What a sequence leaves behind stays until its slot is needed. A newcomer that begins with the same tokens, such as
- * the next turn of a chat, goes on from there. Where a backend can copy, one prompt read once serves any number of
+ * What a sequence has read stays until its slot is needed. A new sequence that begins with the same tokens, such as the
+ * next turn of a chat, continues from there. If the backend can copy, a prompt that is read once serves any number of
  * sequences.
  */
 import type { Context, LoadedModel } from "../backend/backend.ts";
 import { isOutOfMemory } from "./failure.ts";
 
-/** One slot: `tokens[0]` to `tokens[held - 1]` lie in it. While it is taken, `tokens` grows with its sequence. */
+/** One slot: it holds `tokens[0]` to `tokens[held - 1]`. While it is taken, `tokens` grows with its sequence. */
 export interface Slot {
   readonly index: number;
   tokens: readonly number[];
@@ -34,13 +34,13 @@ export class Slots {
     this.limit = limit;
   }
 
-  /** Where the slots are. There is one as soon as a slot has been taken. */
+  /** The context that has the slots. It exists once a slot has been taken. */
   get context(): Context {
     if (!this.current) throw new Error("no slot has been taken yet");
     return this.current;
   }
 
-  /** Whether nobody can take one. */
+  /** Whether no slot can be taken. */
   get full(): boolean {
     return this.slots.length >= this.limit && this.slots.every(({ taken }) => taken);
   }
@@ -50,7 +50,7 @@ export class Slots {
    * `held`; the rest must be read.
    * @param demand how many sequences there are, live or waiting
    * @returns undefined if the sequence should wait: until a slot is free, or until another has read what they share
-   * @throws what the backend says if there is no room for a single sequence
+   * @throws the backend's error if there is no room for a single sequence
    */
   take(tokens: readonly number[], most: number, demand: number): Slot | undefined {
     const free = this.slots.filter(({ taken }) => !taken);
@@ -59,7 +59,7 @@ export class Slots {
     const [best, shared] = longestPrefix(copies ? this.slots : free, tokens, most);
     if (copies && this.isBeingRead(tokens, most, shared + 2)) return undefined;
 
-    // where it is, unless much else would be lost; then a slot that nobody has used, while there are few; then the oldest
+    // its best slot, unless that would lose much else; then an unused slot, while there are few; then the oldest
     const stays = best && !best.taken && (copies ? 2 * shared >= best.held : shared > 1);
     const mayAdd = free.length === 0 || this.slots.length < Math.min(KEPT, this.limit);
     const slot = stays ? best : (mayAdd && this.add(demand)) || oldest(free);
@@ -79,7 +79,7 @@ export class Slots {
     slot.lastUsed = ++this.clock;
   }
 
-  /** What lies in a slot is not to be used again. */
+  /** What a slot holds must not be used again. */
   forget(slot: Slot): void {
     slot.held = 0;
   }
@@ -98,7 +98,7 @@ export class Slots {
     );
   }
 
-  /** A slot that nobody has used, if there is room for one. */
+  /** An unused slot, if there is room for one. */
   private add(demand: number): Slot | undefined {
     if (this.slots.length === this.capacity) this.grow(demand);
     if (this.slots.length === this.capacity) return undefined;
@@ -108,9 +108,9 @@ export class Slots {
   }
 
   /**
-   * Replace the context by a larger one: a context cannot grow. The live sequences have to read again what they had
-   * read. Where memory is taken little by little, as slots are filled, the first context has room for all of them;
-   * where it is taken at once, the room at least doubles.
+   * Replace the context by a larger one, since a context cannot grow. The live sequences must read their tokens again.
+   * If memory is taken only as slots are filled, the first context has room for all of them; if it is taken at once, the
+   * room at least doubles each time.
    */
   private grow(demand: number): void {
     const wanted = this.model.reserves ? Math.max(demand, 2 * this.capacity) : this.limit;
@@ -132,7 +132,7 @@ export class Slots {
   }
 }
 
-/** The slot that holds the most of `tokens`, and how much: at most `most`. One that is free if several do. */
+/** The slot that holds the most of `tokens`, and how many, up to `most`. On a tie, a free one. */
 function longestPrefix(slots: readonly Slot[], tokens: readonly number[], most: number): [Slot | undefined, number] {
   let best: Slot | undefined;
   let shared = 0;

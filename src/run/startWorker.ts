@@ -1,20 +1,20 @@
 /*
- * Starting the model's thread where it is a worker of Node's.
+ * Starts the model's thread as a Node worker.
  *
- * Its file is beside this one: TypeScript in a clone that runs its sources as they are, JavaScript in what was built.
- * (tsc rewrites the specifiers of imports, and no others.)
+ * Its file is beside this one: TypeScript when a clone runs its sources, JavaScript in the build. (tsc rewrites only
+ * the specifiers of imports, so the name is chosen here.)
  */
 import { Worker } from "node:worker_threads";
 import { Llama2Error } from "../errors.ts";
 import type { Channel } from "./client.ts";
 import type { FromWorker } from "./protocol.ts";
 
-/** A worker that has not been told its model yet. */
+/** A worker that has no model yet. */
 let early: Worker | undefined;
 
 /**
- * Start the next model's thread before anybody knows the model, since a thread takes a while to start. It does not keep
- * the process alive.
+ * Start the next model's thread before the model is known, since a thread takes a while to start. It does not keep the
+ * process alive.
  */
 export function startEarly(): void {
   try {
@@ -31,7 +31,7 @@ export function startEarly(): void {
 }
 
 /**
- * A thread that has been told nothing yet.
+ * A thread that has no model yet.
  * @throws Llama2Error E_DEVICE_UNAVAILABLE if the process may not start one
  */
 export function startWorker(): Channel {

@@ -1,5 +1,5 @@
 /*
- * The model's thread where it is a worker of Node's: it reads the model from a file.
+ * The model's thread as a Node worker: it reads the model from a file.
  */
 import { type MessagePort, parentPort } from "node:worker_threads";
 import type { LoadedModel, Memory } from "../backend/backend.ts";
@@ -22,7 +22,7 @@ serve(
     post,
     onMessage: (listener) => parent.on("message", listener),
     turn: () => new Promise((resolve) => setImmediate(resolve)),
-    // Deno's has none; there this ends the thread and no more, as it does in Node
+    // in Deno parentPort has no close, and process.exit ends only the thread, as in Node
     close: () => (typeof parent.close === "function" ? parent.close() : process.exit()),
   },
   open,
@@ -48,12 +48,12 @@ async function open({ path, progress, backend, threads, context, int8, own }: Se
   }
 }
 
-/** A context that takes its memory at once may have all that is left; of what others need too, a quarter. */
+/** A context that takes its memory at once may use all that is left; otherwise a quarter, since others need it too. */
 function sequencesThatFit({ weights, perSequence, scratch, available }: Memory, { reserves }: LoadedModel): number {
   const left = available - weights - scratch;
   const share = reserves ? left : Math.min(left, availableMemory() / 4);
   return Math.max(1, Math.floor(share / perSequence));
 }
 
-/** On a backend whose passes are small. Twice as many as a pass has room for leave some to others while one asks for many. */
+/** The fewest slots, for backends with small passes. Otherwise twice a pass, so that one large request leaves some free. */
 const MIN_SLOTS = 16;

@@ -123,12 +123,12 @@ export class Answer {
 
   private async *partsOf(choice: Choice): AsyncGenerator<Delta, void> {
     const { index, generation } = choice;
-    let told = 0; // tokens sent so far
+    let sent = 0; // tokens sent so far
     let begun = !this.trims;
     for await (const part of generation.slices()) {
       if (part.error) throw revive(part.error);
-      const tokens = generation.logprobs?.slice(told) ?? [];
-      told += tokens.length;
+      const tokens = generation.logprobs?.slice(sent) ?? [];
+      sent += tokens.length;
       const text = begun ? part.text : part.text.replace(/^ /, "");
       begun ||= part.text !== "";
       const finish = part.ended === "stop" || part.ended === "length" ? part.ended : null;

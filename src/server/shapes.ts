@@ -26,7 +26,7 @@ export interface Shape {
 /** @param logprobs whether they were asked for */
 export function completionShape(tokenizer: TextTokenizer, logprobs: boolean): Shape {
   const offsets = new Map<number, number>(); // for each choice: where the next token begins in its text, in characters
-  const told = ({ index, tokens }: Delta) => {
+  const logprobsOf = ({ index, tokens }: Delta) => {
     if (!logprobs) return null;
     const start = offsets.get(index) ?? 0;
     const texts = tokens.map(({ id }) => tokenText(tokenizer, id));
@@ -47,14 +47,14 @@ export function completionShape(tokenizer: TextTokenizer, logprobs: boolean): Sh
     };
   };
   const choice = (delta: Delta) => {
-    return { text: delta.text, index: delta.index, logprobs: told(delta), finish_reason: delta.finish };
+    return { text: delta.text, index: delta.index, logprobs: logprobsOf(delta), finish_reason: delta.finish };
   };
   return { prefix: "cmpl-", object: "text_completion", chunkObject: "text_completion", choice, chunk: choice };
 }
 
 /** @param logprobs whether they were asked for */
 export function chatShape(tokenizer: TextTokenizer, logprobs: boolean): Shape {
-  const told = ({ tokens }: Delta) => {
+  const logprobsOf = ({ tokens }: Delta) => {
     if (!logprobs) return null;
     const one = (id: number, logprob: number) => {
       const token = tokenText(tokenizer, id);
@@ -72,13 +72,13 @@ export function chatShape(tokenizer: TextTokenizer, logprobs: boolean): Shape {
     choice: (delta) => ({
       index: delta.index,
       message: { role: "assistant", content: delta.text, refusal: null },
-      logprobs: told(delta),
+      logprobs: logprobsOf(delta),
       finish_reason: delta.finish,
     }),
     chunk: (delta, isFirst) => ({
       index: delta.index,
       delta: { ...(isFirst && { role: "assistant" }), ...(delta.text !== "" && { content: delta.text }) },
-      logprobs: told(delta),
+      logprobs: logprobsOf(delta),
       finish_reason: delta.finish,
     }),
   };

@@ -56,7 +56,7 @@ describe("learn-guesses", () => {
       ["text.txt", ["--text", "text.txt"], 2, "text.txt would replace what it is made from"],
       ["missing/x.guesses", [], 1, "cannot write missing/x.guesses"],
       ["x.guesses", ["--text", "missing.txt"], 1, "missing.txt"],
-      ["x.guesses", ["--guesses", "text.txt"], 1, "text.txt is no table of guesses"],
+      ["x.guesses", ["--guesses", "text.txt"], 1, "text.txt is not a table of guesses"],
       ["x.guesses", ["--longest", "17"], 2, "from 1 to 16"],
       ["x.guesses", ["--lookahead", "16"], 2, "from 1 to 15"],
     ] as const) {
