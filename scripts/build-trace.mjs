@@ -1,7 +1,7 @@
 /*
- * src/trace/forward.ts: the reference's forward with a stop after each line of interest, made from the text of
- * src/llama2/transformer.ts. Every line of the original is kept as it is; only lines that begin with `stop(` are added. So
- * the line that a trace shows is the line that ran.
+ * Generates src/trace/forward.ts: the reference's forward with a stop after each line of interest. Every line of
+ * src/llama2/transformer.ts is kept; only lines that begin with `stop(` are added. So the line that a trace shows is the
+ * line that ran.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,8 +11,8 @@ export const SOURCE = join(root, "src", "llama2", "transformer.ts");
 export const TRACED = join(root, "src", "trace", "forward.ts");
 
 /**
- * For each stop, in order: the line that it shows, how many enclosing blocks must end before the values are whole, and
- * what is said to `stop`.
+ * For each stop, in order: the line that it shows, how many enclosing blocks must end before its values are complete, and
+ * the arguments of `stop`.
  */
 const STOPS = [
   ["embed", "copyRow(x, w.tokenEmbeddingTable, token);", 0, "-1, -1, x"],
@@ -109,17 +109,17 @@ function wrapped(signature) {
 const HEADER = `/*
  * Generated from src/llama2/transformer.ts by scripts/build-trace.mjs: \`npm run build\` rewrites it. Do not edit.
  *
- * Every line of forward is here as it is there. The lines that begin with \`stop(\` are added, and nothing else.
+ * It has every line of forward, unchanged. Only the lines that begin with \`stop(\` are added.
  */`;
 
 const INTERFACE = `/**
- * Called when a line of interest has run and what it writes is whole. \`values\` are the very arrays that forward goes on
- * with. In attention it is called for each head, with that head's row.
+ * Called after a line of interest, when all values that it writes are complete. \`values\` are the arrays that forward
+ * itself uses. In attention it is called for each head, with that head's row.
  */
 export type OnStop = (id: StopId, layer: number, head: number, ...values: Float32Array[]) => void;
 `;
 
-/** Write forward.ts, if it is not what it should be already. */
+/** Write forward.ts, unless it is up to date. */
 export function buildTrace() {
   const text = trace(readFileSync(SOURCE, "utf8"));
   if (readFileSync(TRACED, "utf8") !== text) writeFileSync(TRACED, text);

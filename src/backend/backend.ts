@@ -1,6 +1,6 @@
 /*
- * The one interface that whatever runs a forward pass has. Generation, chat, measuring and the tests are written
- * once against it. A backend knows a model's weights and shape, not files or flags.
+ * The interface of all backends. Generation, chat, measuring and the tests are written against it, once. A backend knows
+ * a model's weights and shape, but not files or flags.
  */
 import type { Sampler } from "../llama2/sampler.ts";
 import type { Holdings, WeightSource } from "../llama2/weights.ts";
@@ -11,9 +11,9 @@ export interface LoadOptions {
   threads: number;
   /** Bytes of this machine's memory that are available; absent: unknown, as in a page. */
   memory?: number;
-  /** Of the model, for messages. */
+  /** The model's name, for messages. */
   name?: string;
-  /** What this backend alone understands. */
+  /** Options that only the cuda backend understands. */
   own?: object;
 }
 
@@ -21,9 +21,9 @@ export interface LoadOptions {
 export interface Memory {
   /** Of the weights, as this backend lays them out. */
   weights: number;
-  /** Of each sequence that is live at the same time: its KV cache. */
+  /** Of each live sequence: its KV cache. */
   perSequence: number;
-  /** Of all that is there once: activations, scores, logits. */
+  /** Of everything that is needed once: activations, scores, logits. */
   scratch: number;
   /** Available, where this backend keeps a model; Infinity: unknown. */
   available: number;
@@ -37,85 +37,83 @@ export interface Backend {
   /** Its logits are run.c's, bit for bit. */
   readonly exact: boolean;
   /**
-   * How much memory `load` with the same arguments, and one context, would take: from the model's shape and formats
-   * alone, nothing of it is read.
+   * How much memory `load` with the same arguments, and one context, would take. It follows from the model's shape and
+   * formats; no weights are read.
    * @throws Llama2Error E_DEVICE_UNAVAILABLE if this backend cannot have such a model at all
    */
   estimate(source: Holdings, contextLength: number, options: LoadOptions): Memory;
   /**
    * Load the weights, once, for sequences of at most `contextLength` positions.
-   * @throws Llama2Error E_LIMIT or E_DEVICE_OOM, before anything is read, if by the estimate there is no room for it and
-   *   one sequence
+   * @throws Llama2Error E_LIMIT or E_DEVICE_OOM, before weights are read, if the estimate says that the model and one
+   *   sequence do not fit
    */
   load(source: WeightSource, contextLength: number, options: LoadOptions): Promise<LoadedModel>;
 }
 
 /** Weights, ready to run. */
 export interface LoadedModel {
-  /** How many threads it really uses. */
+  /** How many threads it uses. */
   readonly threads: number;
   /** The most entries that one call of `forward` takes. */
   readonly maxBatch: number;
-  /** A context takes the memory of all its sequences when it is opened, and not little by little as they are filled. */
+  /** A context allocates the memory of all its sequences when it is opened, not as they are filled. */
   readonly reserves?: boolean;
-  /** Room for so many sequences, each with a KV cache of `contextLength` positions. */
+  /** Open a context for this many sequences, each with a KV cache of `contextLength` positions. */
   openContext(sequences: number): Context;
   dispose(): void;
 }
 
-/** A token to read: which, where it stands, and in which sequence of the context. */
+/** A token to read: its id, its position, and its sequence in the context. */
 export interface Entry {
   token: number;
   pos: number;
   sequence: number;
 }
 
-/** A sequence that goes on by itself: the token it reads next, how it chooses what follows, and the token that ends it. */
+/** A sequence for `decode`: the token it reads next, how tokens are chosen, and the token that ends it. */
 export interface Running extends Entry {
   sampler: Sampler;
   stop: number;
 }
 
-/** What is kept of a position that was read: its keys, rotated, and its values. */
+/** What the KV cache keeps of a position: its keys, rotated, and its values. */
 export interface KeysAndValues {
   keys: Float32Array; // (nLayers, kvDim)
   values: Float32Array; // (nLayers, kvDim)
 }
 
-/** Sequences being read: their KV caches and the state beside them. They do not affect each other. */
+/** A number of sequences: their KV caches and the buffers beside them. Sequences do not affect each other. */
 export interface Context {
   /**
-   * Read the entries: consecutive positions of one sequence (a prompt), one position of each of several (many
-   * stories at once), or any mixture, as long as what stands before an entry in its sequence has been read by
-   * earlier calls, or stands before it in `batch`. At most the model's `maxBatch`. The bits do not depend on how entries are
-   * batched.
+   * Read the entries, at most the model's `maxBatch`: consecutive positions of one sequence (a prompt), one position of
+   * each of several sequences, or any mixture. All earlier positions of an entry's sequence must have been read by earlier
+   * calls, or come before it in `batch`. The bits do not depend on how entries are batched.
    *
-   * A position may be read again: it and what follows it in its sequence are replaced.
+   * A position may be read again: it and the later ones of its sequence are replaced.
    *
-   * Returns the logits of the last `wanted` entries, (wanted, vocabSize): nothing if none are wanted. They are in memory
-   * that the next call overwrites, as `sample` does. The classifier, a model's largest matrix, is computed for these
-   * only.
+   * Returns the logits of the last `wanted` entries, (wanted, vocabSize). They are in memory that the next call, and
+   * `sample`, overwrite. The classifier, a model's largest matrix, is computed only for these.
    */
   forward(batch: readonly Entry[], wanted: number): Float32Array;
   /**
-   * Choose a token from each row of the last logits, beginning with the row `first`, by the first sampler, as `sample`
-   * of sampler.ts does, which uses them up. A row that is not all finite stays as it is, and has no token: -1.
+   * Choose a token from each row of the last logits, as `sample` of sampler.ts does, which overwrites them. The first
+   * sampler gets row `first`, and so on. A row that is not all finite stays as it is, and its token is -1.
    * @param first @default 0
    */
   sample(samplers: readonly Sampler[], first?: number): number[];
   /**
-   * Where a backend can: let sequences, all distinct, go on by themselves for some tokens, at most `most`,
-   * as calls of `forward` and `sample` would. Yields what was chosen at each step, a token for each of `running`, in
-   * memory that the next step overwrites; -1 for one that had ended, or whose logits are not finite, after which
-   * nothing is chosen. Leaving early waits for what is under way. Nothing else may be asked of the context meanwhile.
+   * Optional: let distinct sequences decode by themselves for up to `most` tokens, with the results that calls of
+   * `forward` and `sample` would give. Each step yields a token for each of `running`, in memory that the next step
+   * overwrites: -1 for a sequence that has ended or whose logits are not finite. Leaving early waits for the steps under
+   * way. The context must not be used otherwise meanwhile.
    */
   decode?(running: readonly Running[], most: number): Generator<Int32Array, void, void>;
   /**
-   * Where a backend can: copy the first `positions` positions of the KV cache of sequence `from` to sequence `to`, which
-   * can then be read on from there, with the same bits as if it had read them itself.
+   * Optional: copy the first `positions` positions of the KV cache of sequence `from` to sequence `to`, which can then
+   * continue from there, with the same bits as if it had read them itself.
    */
   copy?(from: number, to: number, positions: number): void;
-  /** Where a backend can: copies of the keys and values of a position that has been read. */
+  /** Optional: copies of the keys and values of a position that has been read. */
   trace?(entry: Pick<Entry, "pos" | "sequence">): KeysAndValues;
   dispose(): void;
 }

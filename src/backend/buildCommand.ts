@@ -1,7 +1,7 @@
 /*
- * The command that builds a native file, as it works where the message that suggests it is printed: in a clone, and
- * wherever this package was installed. Package managers differ in how they allow a package's scripts, and so do their
- * versions; the script itself runs everywhere.
+ * The command that builds a native addon, in the form that works where the message is printed: in a clone, and wherever
+ * this package was installed. Package managers and their versions differ in how they allow a package's scripts, but the
+ * script itself runs everywhere.
  */
 import { existsSync, realpathSync } from "node:fs";
 import { basename, isAbsolute, join, relative } from "node:path";
@@ -19,18 +19,18 @@ export function buildCommand(backend: "native" | "cuda"): string {
   return `${node} ${quoted(path.startsWith("..") || isAbsolute(path) ? script : path)}`;
 }
 
-/** A path of `script` for somebody who is in the folder `from`. pnpm links packages from where they really are. */
+/** A path of `script` relative to `from`. pnpm's node_modules has links, whose paths are shorter. */
 function shortest(from: string, script: string): string {
   const linked = join("node_modules", "llama2.ts", "scripts", basename(script));
   try {
     if (realpathSync(join(from, linked)) === realpathSync(script)) return linked;
   } catch {
-    // it does not lie there
+    // it is not there
   }
   return relative(from, script);
 }
 
-/** Undefined if it has been deleted. */
+/** Undefined if the folder has been deleted. */
 function currentFolder(): string | undefined {
   try {
     return process.cwd();

@@ -1,5 +1,5 @@
 /*
- * What no backend could hold is refused before anything is allocated.
+ * Refuses models that no backend could hold, before anything is allocated.
  */
 import { Llama2Error } from "../errors.ts";
 import { type Config, kvDimOf } from "../llama2/transformer.ts";
@@ -8,7 +8,7 @@ import type { Memory } from "./backend.ts";
 
 /** Float32 cannot count further: position 2^24 + 1 would get the RoPE angles of position 2^24. */
 const MAX_POSITIONS = 2 ** 24;
-/** Real models have up to about 130. Each is a dozen objects, however small its tensors are. */
+/** Real models have up to about 130 layers. Each is a dozen objects, however small its tensors are. */
 const MAX_LAYERS = 2 ** 12;
 /** The most numbers that an array of Node 20 holds. */
 const MAX_NUMBERS = 2 ** 32;
@@ -44,7 +44,7 @@ export function checkLimits(source: Holdings, contextLength: number): void {
 
 /**
  * For backends that keep a model in the memory of this machine.
- * @throws Llama2Error E_LIMIT if the model and one sequence are more than is available
+ * @throws Llama2Error E_LIMIT if the model and one sequence need more than is available
  */
 export function checkMemory({ weights, perSequence, scratch, available }: Memory, p: Config): void {
   const context = scratch + perSequence;

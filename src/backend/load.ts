@@ -18,16 +18,16 @@ export interface Loaded {
   exact: boolean; // its logits are run.c's, bit for bit
   model: LoadedModel;
   config: Config; // seqLen is the context
-  memory: Memory; // what was available, and what the model takes of it
+  memory: Memory; // what the model takes, and how much was available
   notes: string[];
 }
 
 /**
- * Load the weights on the backend that was asked for, or on the best one that works. A named backend never falls
- * back; where `auto` does, a note says why.
+ * Load the weights on the named backend, or with `auto` on the fastest one that works. A named backend never falls back;
+ * if `auto` does, a note says why.
  * @param context caps the positions a sequence can have; 0: as many as the model was made for
- * @param threads 0: the backend's own choice. More than the process has processors are not used, and a note says so
- * @param options what one backend alone understands, by which `auto` chooses that one; and the model's name, for messages
+ * @param threads 0: the backend's choice. More threads than processors are not used, and a note says so
+ * @param options the model's name, for messages; and options of one backend, which make `auto` choose that one
  * @throws Llama2Error E_DEVICE_UNAVAILABLE, E_DEVICE_OOM, E_LIMIT, and whatever the source throws
  */
 export async function load(
@@ -89,7 +89,7 @@ export async function availableBackends(): Promise<Backend[]> {
 const tooMany = (threads: number, useful: number) =>
   `${threads} threads are more than this process has processors for: it runs on ${useful}`;
 
-/** Whether this is the backend's fault, and another may do better. */
+/** Whether this is the backend's fault, so that another may work. */
 function cannotRun(error: unknown): error is Llama2Error {
   const codes = ["E_DEVICE_UNAVAILABLE", "E_DEVICE_OOM", "E_DEVICE_LOST", "E_LIMIT"];
   return error instanceof Llama2Error && codes.includes(error.code);

@@ -4,8 +4,8 @@
 import { freemem, totalmem } from "node:os";
 
 /**
- * Bytes of available memory. What Linux calls available includes the files that it keeps in memory while nobody
- * else wants it. Elsewhere "free" does not, so there it is the whole memory that counts, as in a container its limit.
+ * Bytes of available memory. On Linux that includes the file cache, which can be dropped. On other systems "free" memory
+ * does not include it, so there the total memory counts; in a container, its limit.
  */
 export function availableMemory(): number {
   const machine = process.platform === "linux" ? freemem() : totalmem();

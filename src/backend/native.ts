@@ -7,7 +7,7 @@ import { type ErrorCode, Llama2Error, type Remedy } from "../errors.ts";
 import { groupSizeOf, type Holdings, isVector, tensorsOf, type WeightSource } from "../llama2/weights.ts";
 import { probe } from "./probe.ts";
 
-/** A native file: what it is called, where it lies, and the command that builds it. */
+/** A native file: its name in messages, its path, and the command that builds it. */
 export interface NativeFile {
   what: string;
   path: string;
@@ -15,7 +15,7 @@ export interface NativeFile {
 }
 
 /**
- * Load a native file, after a child process has tried whether that works.
+ * Load a native file, after a child process has tried that it loads.
  * @throws Llama2Error E_DEVICE_UNAVAILABLE with the reason
  */
 export function loadNative<T>({ what, path, command }: NativeFile): T {
@@ -37,7 +37,7 @@ export function loadNative<T>({ what, path, command }: NativeFile): T {
   }
 }
 
-/** What native code can mean, and what to do about it. */
+/** The errors of native code, and what to do about each. */
 const NATIVE_ERRORS: Partial<Record<ErrorCode, { advice: string; remedy?: Remedy }>> = {
   E_DEVICE_UNAVAILABLE: { advice: "" },
   E_LIMIT: {
@@ -51,7 +51,7 @@ const NATIVE_ERRORS: Partial<Record<ErrorCode, { advice: string; remedy?: Remedy
   E_DEVICE_LOST: { advice: ". This process cannot use the GPU any more: start it again" },
 };
 
-/** Do `work`, which calls native code: the errors that it gives a code (native/addon/guard.h) become typed ones. */
+/** Do `work`, which calls native code: its errors that have a code (native/addon/guard.h) become Llama2Errors. */
 export function calling<T>(work: () => T): T {
   try {
     return work();
@@ -60,7 +60,7 @@ export function calling<T>(work: () => T): T {
   }
 }
 
-/** A typed error for one of native code's that has a code; any other as it is. */
+/** A Llama2Error for an error of native code that has a code; any other error as it is. */
 export function typedError(error: unknown): unknown {
   const { code, message } = error as { code?: ErrorCode; message: string };
   const known = code && NATIVE_ERRORS[code];
@@ -74,7 +74,7 @@ export interface Fillable {
   fillQuantized(name: string, layer: number, values: Int8Array, scales: Float32Array, offset: number): void;
 }
 
-/** Hand all tensors over, each for all layers before the next, as files have them. */
+/** Hand over all tensors in the order of files: each one for all layers before the next. */
 export async function fill(model: Fillable, source: WeightSource): Promise<void> {
   for (const { name, layers } of tensorsOf(source)) {
     for (let l = 0; l < layers; l++) {

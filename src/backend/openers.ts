@@ -1,7 +1,7 @@
 /*
  * How to open each backend where there are files, threads and native code: in Node.
  *
- * A backend's code is loaded when it is tried: the first story does not wait for the others'.
+ * A backend's code is loaded only when it is tried, so the first text does not wait for the others.
  */
 import type { Backend } from "./backend.ts";
 import { whyNotCuda } from "./cuda/addon.ts";
@@ -11,7 +11,7 @@ export interface Opener {
   name: BackendName;
   /** @throws Llama2Error E_DEVICE_UNAVAILABLE with the reason */
   open(): Promise<Backend>;
-  /** Why there is no use in opening it, as far as that is known without it; "" if that is nothing to tell. */
+  /** Why opening it would fail, if that is known without trying; "" if it is not worth a note. */
   whyNot?(): string | undefined;
   /** It has options of its own (`LoadOptions.own`): choosing one of them chooses this backend. */
   hasOptions?: boolean;

@@ -1,14 +1,14 @@
 /*
- * Trying a native file before it is loaded.
+ * Tries a native file in a child process before it is loaded.
  *
- * A native file that does not belong here may end the whole process when it is loaded, and nothing can catch that. So a
- * child process loads it first, and what becomes of the child is the answer. That takes a tenth of a second; a success is
- * remembered beside the file, for these very bytes on this very machine. The build does this as well, so
- * that usually nothing is left to try. A failure is not remembered: its cause may be gone the next time.
+ * A native file that was built for another machine may crash the whole process when it is loaded, and nothing can catch
+ * that. So a child process loads it first. That takes a tenth of a second; a success is recorded beside the file, for
+ * its exact bytes on this machine. The build does it too, so usually there is nothing left to try. A failure is not
+ * recorded: its cause may be gone the next time.
  *
- * A child can only be started where the executable of this process is node. In an Electron app, a single-executable
- * application, or another runtime, starting it might open the application once more. There, and where no child may be
- * started, a file whose bytes once loaded somewhere is taken to load; any other is refused.
+ * A child can be started only if the executable of this process is node. In an Electron app, a single-executable
+ * application or another runtime, starting it might open the application again. There, and where children are not
+ * allowed, a file is loaded only if the same bytes have loaded before, on any machine.
  */
 import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -75,7 +75,7 @@ function isSingleExecutable(): boolean {
   try {
     return createRequire(import.meta.url)("node:sea").isSea();
   } catch {
-    return false; // a Node without them
+    return false; // this version of Node has no such applications
   }
 }
 
@@ -84,7 +84,7 @@ const whyNoChild = (): string =>
     ? "no process can be started here to try it"
     : `${process.execPath} is not known to be node, so it is not started to try it`;
 
-/** What became of a child that loads the file; undefined if no child can be started. */
+/** The result of a child that loads the file; undefined if no child can be started. */
 function loadInChild(path: string): ProbeResult | undefined {
   const { NODE_OPTIONS: _, ...env } = process.env;
   const options = { env: { ...env, [GUARD]: "1" }, encoding: "utf8", timeout: TIMEOUT_MS, cwd: dirname(path) } as const;
@@ -108,7 +108,7 @@ function loadInChild(path: string): ProbeResult | undefined {
   }
 }
 
-/** Which bytes have loaded, and on which machine that was. */
+/** A recorded success: the file's bytes, and the machine. */
 interface Memory {
   bytes: string;
   machine: string;

@@ -1,23 +1,23 @@
 /*
- * What this process is really given of the machine: processors it may run on, and how much of their time.
+ * The CPUs that this process may use, and its quota of their time.
  */
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 
 /**
- * How many threads are sure to run at once. A quota of one and a half processors is one: two threads would use it up
- * early, and then both stand still for the rest of the period.
+ * How many threads can always run at once. With a quota of one and a half processors it is one: two threads would use
+ * up the quota early, and then both would wait for the rest of the period.
  */
 export const processors = (): number => Math.max(1, Math.min(availableParallelism(), Math.floor(cpuQuota())));
 
-/** How many threads can run at once at all. More only wait for each other. */
+/** The most threads that can run at once. More would only wait for each other. */
 export const mostThreads = (): number => Math.max(1, Math.min(availableParallelism(), Math.ceil(cpuQuota())));
 
 /**
- * The processors' worth of time that Linux control groups, of either version, give this process: the least of its own
- * group and of all that this one lies in, as far as they can be seen. Infinity where nothing says so.
- * @param root where /proc is, and what its paths start from
+ * The CPU quota of this process in processors, from Linux control groups of either version: the least of its own group's
+ * and its parents', as far as they are visible. Infinity if there is no limit.
+ * @param root the folder that has /proc, and that its paths are relative to
  */
 export function cpuQuota(root = "/"): number {
   const paths = groupsOf(textOf(root, "/proc/self/cgroup"));
@@ -25,7 +25,7 @@ export function cpuQuota(root = "/"): number {
   for (const { version, mountedGroup, folder } of mountsOf(textOf(root, "/proc/self/mountinfo"))) {
     const path = paths[version];
     if (path === undefined) continue;
-    // a container sees its own group mounted, but may be told its path from outside
+    // a container has its own group mounted, but its path may be the host's
     const shown = path === mountedGroup || path.startsWith(mountedGroup === "/" ? "/" : `${mountedGroup}/`);
     const names = shown ? path.slice(mountedGroup.length).split("/").filter(Boolean) : [];
     for (let depth = 0; depth <= names.length; depth++) {
@@ -84,7 +84,7 @@ function mountsOf(text: string): Mount[] {
 const unescapeOctal = (text: string) =>
   text.replace(/\\([0-7]{3})/g, (_, digits) => String.fromCharCode(Number.parseInt(digits, 8)));
 
-/** What a file says; nothing if it cannot be read. */
+/** The text of a file; empty if it cannot be read. */
 function textOf(root: string, path: string): string {
   try {
     return readFileSync(join(root, path), "utf8").trim();

@@ -1,34 +1,33 @@
 /*
- * How many of its threads a backend lets work together.
+ * Decides how many of a backend's threads work on a pass.
  *
- * Threads that share a forward pass wait for each other tens of times a token. If something else keeps one of their
- * processors busy, all stand still until the system gives the late one a turn, and many together are slower than few.
- * So a backend reports how long each pass took, and for how much of it one of the team waited for another that was
- * late. A team that loses too much gets smaller. After a while it tries again: soon at first, later and later while the
- * trials fail.
+ * Threads that share a forward pass wait for each other tens of times per token. If another program keeps one of their
+ * processors busy, all of them wait until the system schedules the late one, and many threads are slower than few. So a
+ * backend reports how long each pass took, and for how long a thread waited for a late one. A team that loses too much
+ * time gets smaller. After a while it tries again: soon at first, then less and less often while the trials fail.
  *
- * Only durations are counted here, no clock is read. The bits of a pass do not depend on the size of the team.
+ * This code reads no clock, it only adds up durations. The bits of a pass do not depend on the size of the team.
  */
 
-/** The passes that are judged are those of about the last so many milliseconds: a few turns of the system's scheduler. */
+/** How many milliseconds of recent passes are judged: a few time slices of the system's scheduler. */
 const WINDOW_MS = 10;
 
-/** The share of that time which may be lost. Two threads that stand still for half of it are as slow as one. */
+/** The share of that time that may be lost. Two threads that wait for half of it are as slow as one. */
 const MAY_BE_LOST = 1 / 3;
 
-/** For so many milliseconds of passes a team stays small: the first time, and at the most. */
+/** For how many milliseconds of passes a team stays small: at first, and at most. */
 const FIRST_REST_MS = 20;
 const LONGEST_REST_MS = 2000;
 
-/** A team that has grown, and is late again before so many milliseconds of passes, has failed the trial. */
+/** If a team that has grown loses too much again within this many milliseconds of passes, the trial has failed. */
 const TRIAL_MS = 100;
 
 export class Team {
   readonly most: number;
   private members: number;
-  private ms = 0; // of passes, the older ones counting less and less
+  private ms = 0; // of passes; older ones count less and less
   private lateMs = 0;
-  private sinceChangeMs = 0; // of all passes since the team has had this size
+  private sinceChangeMs = 0; // of all passes since the last change of size
   private restMs = FIRST_REST_MS;
 
   /** @param most how many threads there are */
@@ -37,15 +36,15 @@ export class Team {
     this.members = most;
   }
 
-  /** How many are to work on the next pass, 1 to `most`. */
+  /** How many threads should work on the next pass, 1 to `most`. */
   get size(): number {
     return this.members;
   }
 
   /**
-   * A pass of `size` threads is over.
+   * Record a pass of `size` threads.
    * @param ms how long it took
-   * @param lateMs for how much of that one of the team waited for another that was late
+   * @param lateMs for how much of that a thread waited for a late one
    */
   ran(ms: number, lateMs: number): void {
     this.ms += ms;

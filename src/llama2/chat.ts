@@ -7,16 +7,16 @@ import { type Sampler, sample } from "./sampler.ts";
 import { decode, EOS, encode, safePrintf, type Tokenizer } from "./tokenizer.ts";
 import { forward, type Transformer } from "./transformer.ts";
 
-/** Asks for a line of text with `guide`. Gets the line before, which is also what C has when its input has ended. */
+/** Asks for a line of text with the prompt `guide`. At the end of input it returns `previous`, as C's buffer does. */
 export type ReadStdin = (guide: string, previous: string) => string;
 
 /**
  * run.c 802: chat. A conversation of up to `steps` positions in all. Texts are UTF-8, as byte strings. `print` gets what
- * run.c prints, but for the newline at the very end; `readStdin` is asked for what the command line did not say.
+ * run.c prints, except the newline at the very end; `readStdin` asks for the texts that the command line did not give.
  *
- * This is run.c's loop as it is, with its quirks: a token is sampled at every position, also where the user's text
- * gives the next one, so each position takes one random number; the token after an EOS is printed; and a turn that
- * reaches `steps` is cut.
+ * This is run.c's loop with its quirks: a token is sampled at every position, even where the user's text gives the next
+ * one, so each position takes one random number; the token after an EOS is printed; and a turn that reaches `steps` is
+ * cut.
  */
 export function chat(
   transformer: Transformer,
@@ -45,7 +45,7 @@ export function chat(
       if (pos === 0) {
         systemPrompt = cliSystemPrompt ?? readStdin("Enter system prompt (optional): ", systemPrompt);
       }
-      // get the user prompt, the first one from the command line if it is there
+      // get the user prompt; the first may come from the command line
       userPrompt = (pos === 0 ? cliUserPrompt : undefined) ?? readStdin("User: ", userPrompt);
       // render user/system prompts into the Llama 2 Chat schema, and encode them
       const renderedPrompt = renderPrompt(userPrompt, pos === 0 ? systemPrompt : "");
@@ -80,8 +80,8 @@ export function chat(
 }
 
 /**
- * run.c 843, in chat: render user and system prompts into the Llama 2 Chat schema. An empty system prompt is none; it
- * belongs to the first turn.
+ * run.c 843, in chat: render user and system prompts into the Llama 2 Chat schema. The system prompt belongs to the first
+ * turn; an empty one is left out.
  */
 export function renderPrompt(user: string, system = ""): string {
   return system === "" ? `[INST] ${user} [/INST]` : `[INST] <<SYS>>\n${system}\n<</SYS>>\n\n${user} [/INST]`;

@@ -105,7 +105,7 @@ const HALF_PI = 1.5707963267948966; // 0x1.921fb54442d18p0
 const QUARTERS_Q24 = 10680707.430881744; // 2/pi * 2^24
 const PI_Q63 = 3.4061215800865545e-19; // pi * 2^-63
 
-/** Take whole quarter turns off y, a float32. */
+/** Reduce y, a float32, by whole quarter turns. */
 function reduce(y: number): Angle {
   const magnitude = Math.abs(y);
   if (magnitude < 0.75) return { x: y, quadrant: 0 };
@@ -115,7 +115,7 @@ function reduce(y: number): Angle {
     return { x: y - quadrant * HALF_PI, quadrant };
   }
   // Far out, y * 2/pi needs more digits than a float64 has. Multiply y's 24 bits by those 96 bits of 4/pi
-  // which decide the quadrant and the 62 bits below it; the bits above them are whole turns and fall away.
+  // which decide the quadrant and the 62 bits below it; the bits above them are whole turns and are dropped.
   float[0] = magnitude;
   const exponent = bits[0] >>> 23;
   const mantissa = BigInt(((bits[0] & 0x7fffff) | 0x800000) << (exponent & 7)) & 0xffffffffn;

@@ -1,16 +1,16 @@
 /*
  * int8: what runq.c adds to run.c, in its words.
  *
- * Writing a token takes one pass over all weights, and a large model spends that time waiting for them to come from
- * memory. An int8 weight is a quarter of a float32 one: a quarter of the file, of the memory and of the waiting.
+ * Generating a token takes one pass over all weights, and a large model spends most of that time waiting for memory. An
+ * int8 weight takes a quarter of the bytes of a float32 one: a quarter of the file, of the memory and of the waiting.
  *
- * One byte can say -127..127 and no more, so numbers need a common measure. A *group* is a row of neighbouring
- * numbers that share a scale: number = q * scale, where the scale makes the group's largest number 127. The error is
- * then at most half a scale. Small groups follow the numbers more closely and cost more scales; 64 is usual. One
- * scale for a whole tensor would let its largest number decide how coarsely all others are kept.
+ * One byte holds only -127..127, so numbers need a scale. A *group* is a run of neighbouring numbers that share one:
+ * number = q * scale, where the scale maps the group's largest number to 127. The error is then at most half a scale.
+ * Small groups are more precise but need more scales; 64 is usual. With one scale for a whole tensor, its largest number
+ * would decide how coarsely all others are rounded.
  *
  * The activations are rounded to int8 as well, group by group, right before each matmul. Then the products of a group
- * are products of whole numbers, which add up exactly, and only the group's sum meets float32:
+ * are products of integers, which add up exactly, and only the group's sum becomes float32:
  *
  *     sum of (qw * sw) * (qx * sx)  =  (sum of qw * qx) * sw * sx
  *
@@ -54,8 +54,8 @@ export function mallocQuantized(n: number, groupSize: number): QuantizedTensor {
 }
 
 /**
- * runq.c 145: quantize. Round the activations x to int8, into qx. Where the group size does not divide their number,
- * the last group is shorter. A group of zeros has the scale 0, and 0 / 0, which is NaN, is stored as 0.
+ * runq.c 145: quantize. Round the activations x to int8, into qx. If the group size does not divide their number, the
+ * last group is shorter. A group of zeros has the scale 0, and 0 / 0, which is NaN, is stored as 0.
  */
 export function quantize({ q, s, groupSize }: QuantizedTensor, x: Float32Array): void {
   for (let group = 0; group < s.length; group++) {
@@ -83,9 +83,9 @@ export function quantize({ q, s, groupSize }: QuantizedTensor, x: Float32Array):
 /**
  * runq.c 317: matmul. w (d, n) @ x (n) -> xout (d), with x quantized first.
  *
- * A row is summed piece by piece, a piece being what lies in one group of w and in one group of x. Where the group
- * size divides n, these are the same, and the pieces are the groups. Where it does not, w's groups straddle rows while
- * those of x begin anew at 0, so the boundaries of both cut. (runq.c, which does not cut, takes wrong scales there.)
+ * A row is summed in pieces. A piece lies within one group of w and one group of x. If the group size divides n, the
+ * pieces are the groups. If not, w's groups straddle rows while those of x start at 0, so pieces end at the boundaries
+ * of both. (runq.c does not split there, and uses wrong scales.)
  */
 export function matmul(xout: Float32Array, x: Float32Array, w: QuantizedRows): void {
   const { d, n, groupSize } = w;
@@ -109,8 +109,7 @@ export function matmul(xout: Float32Array, x: Float32Array, w: QuantizedRows): v
 }
 
 /**
- * Of how many columns the sums of a matmul are whole in all rows: every boundary of a group, of w's or of x's, comes
- * after a multiple of so many.
+ * The number of columns that a matmul can sum at a time in all rows: every group of w and of x ends at a multiple of it.
  */
 export function runOf(n: number, groupSize: number): number {
   return groupSize === 0 ? n : runOf(groupSize, n % groupSize); // the greatest common divisor

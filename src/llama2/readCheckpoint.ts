@@ -2,8 +2,8 @@
  * A model file: how the bytes of a llama2.c checkpoint (version 0) become a transformer. A header of seven whole numbers
  * says what shape the model has; after it come the weights, tensor after tensor, as plain float32.
  *
- * This is what run.c can read, and in its way: nothing is copied, and a file that lies crashes. src/checkpoint/ reads
- * more kinds of files, in pieces, and trusts none of them.
+ * This reads what run.c can read, and as run.c does: nothing is copied, and a wrong header crashes. src/checkpoint/ reads
+ * more formats, in pieces, and validates all of them.
  */
 import {
   type Config,
@@ -51,7 +51,7 @@ export function memoryMapWeights(p: Config, data: Float32Array, sharedWeights: b
 
 /** run.c 142: read_checkpoint. The header, then the weights. Numbers are little-endian, as on nearly all machines. */
 export function readCheckpoint(bytes: Uint8Array): { config: Config; weights: TransformerWeights } {
-  // float32 must begin at multiples of 4
+  // a Float32Array must begin at a multiple of 4 bytes
   const { buffer, byteOffset, byteLength } = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
   const [dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen] = new Int32Array(buffer, byteOffset, 7);
   // a negative vocabulary size says that the classifier has weights of its own

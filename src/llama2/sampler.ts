@@ -1,9 +1,9 @@
 /*
  * The sampler: from logits to the next token. run.c's third part (574), in its order and its words.
  *
- * Logits are scores: the higher a token's, the likelier it comes next. Temperature 0 takes the highest, always the
- * same text; otherwise a token is drawn at random, and a higher temperature makes unlikely tokens more likely. Top-p
- * draws from the few likeliest tokens only, which keeps nonsense out at high temperatures.
+ * Logits are scores: the higher a token's logit, the likelier it comes next. Temperature 0 takes the highest, which
+ * always gives the same text; otherwise a token is drawn at random, and a higher temperature makes unlikely tokens more
+ * likely. Top-p draws only from the few likeliest tokens, which avoids nonsense at high temperatures.
  */
 import { f32 } from "./math.ts";
 import { softmax } from "./transformer.ts";
@@ -50,7 +50,7 @@ export function sampleMult(probabilities: Float32Array, n: number, coin: number)
 
 /**
  * run.c 624: sample_topp. Draw from the smallest set of tokens whose probabilities sum to more than topp, the
- * "nucleus". The tail has thousands of tokens, each unlikely and together likely enough to derail a story.
+ * "nucleus". The tail has thousands of tokens: each is unlikely, but together they are likely enough to derail a text.
  * C's qsort leaves the order of equal probabilities open; here the lower token comes first.
  */
 export function sampleTopp(
@@ -68,7 +68,7 @@ export function sampleTopp(
       probindex[n0++] = i;
     }
   }
-  // All can be smaller when they are nearly equal and topp is tiny. run.c reads past its array then.
+  // All can be smaller if they are nearly equal and topp is tiny. run.c then reads past its array.
   if (n0 === 0) return sampleArgmax(probabilities, n);
   const candidates = probindex.subarray(0, n0);
   candidates.sort((a, b) => probabilities[b] - probabilities[a] || a - b);
@@ -122,7 +122,7 @@ export function randomF32(sampler: Sampler): number {
   return (randomU32(sampler) >>> 8) / 16777216;
 }
 
-/** run.c 691: sample. Choose the next token. The logits are used up: they become probabilities in place. */
+/** run.c 691: sample. Choose the next token. The logits are overwritten: they become probabilities in place. */
 export function sample(sampler: Sampler, logits: Float32Array): number {
   const { vocabSize, temperature, topp } = sampler;
   const greedy = sampleArgmax(logits, vocabSize);
@@ -132,8 +132,8 @@ export function sample(sampler: Sampler, logits: Float32Array): number {
   }
   // flip a (float) coin (this is our source of entropy for sampling)
   const coin = randomF32(sampler);
-  // A temperature so small that it is denormal, or that the division below overflows: run.c would go on with NaN. The
-  // limit for small temperatures is greedy.
+  // If the temperature is denormal, or the division below overflows, run.c would go on with NaN. The limit for small
+  // temperatures is greedy.
   if (temperature < FLT_MIN || !Number.isFinite(f32(logits[greedy] / temperature))) {
     return greedy;
   }

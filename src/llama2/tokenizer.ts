@@ -2,16 +2,16 @@
  * The byte pair encoding (BPE) tokenizer: text to tokens and back. run.c's second part (365), in its order and words.
  *
  * A model does not read letters. Its vocabulary is a list of pieces, from single bytes to whole words, each with
- * a score; a token is an index into that list. Text is cut into code points, and then the neighbours whose joint
+ * a score; a token is an index into that list. Text is split into code points, and then the neighbours whose joint
  * piece has the best score are merged, again and again, until no two neighbours make a piece.
  *
  * A C string is a sequence of bytes, and so is every string here: one character per byte, U+0000 to U+00FF.
  */
 import { f32 } from "./math.ts";
 
-/** Stands for what the vocabulary cannot express: a byte that has no piece. */
+/** Unknown: stands for a byte that has no piece in the vocabulary. */
 export const UNK = 0;
-/** Beginning of sequence: comes before every text, and so tells a model's story from the next one. */
+/** Beginning of sequence: comes before every text, and so separates a story from the next one. */
 export const BOS = 1;
 /** End of sequence: ends every answer in a chat. */
 export const EOS = 2;
@@ -24,18 +24,18 @@ export interface Tokenizer {
   vocabScores: Float32Array; // (vocabSize)
   sortedVocab: Map<string, number>; // piece -> token, in place of run.c's sorted list
   vocabSize: number;
-  maxTokenLength: number; // bytes of the longest piece, and so the most bytes of text that a token stands for
+  maxTokenLength: number; // bytes of the longest piece: the most bytes of text that a token stands for
 }
 
 /**
  * run.c 385: build_tokenizer. `bytes` are a tokenizer.bin: the length of the longest piece, then for each token a score,
- * a length and so many bytes. It does not say how many tokens there are; the model's config does.
+ * a length and its bytes. The number of tokens is not in the file, but in the model's config.
  */
 export function buildTokenizer(bytes: Uint8Array, vocabSize: number): Tokenizer {
   const file = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const vocab: string[] = [];
   const vocabScores = new Float32Array(vocabSize);
-  let at = 4; // the longest piece is found below: some files have it wrong
+  let at = 4; // skip the longest piece's length, which is wrong in some files; it is found below
   for (let i = 0; i < vocabSize; i++) {
     vocabScores[i] = file.getFloat32(at, true);
     const len = file.getInt32(at + 4, true);
@@ -54,7 +54,7 @@ function byteString(bytes: Uint8Array): string {
   return string;
 }
 
-/** A tokenizer of the pieces `vocab` and their scores. Of equal pieces the lowest token is found. */
+/** A tokenizer with the pieces `vocab` and their scores. If pieces are equal, the lowest token is found. */
 export function tokenizerOf(vocab: string[], vocabScores: Float32Array): Tokenizer {
   const vocabSize = vocab.length;
   const sortedVocab = new Map<string, number>();
@@ -69,7 +69,7 @@ export function tokenizerOf(vocab: string[], vocabScores: Float32Array): Tokeniz
 const characterOf = (byte: number): string =>
   byte < 0x80 ? String.fromCharCode(byte) : String.fromCharCode(0xc0 | (byte >> 6), 0x80 | (byte & 0x3f));
 
-/** Whether all bytes are written as characters, as in the files that llama2.c made in July and August 2023. */
+/** Whether all bytes are written as characters, as in files that llama2.c wrote in July and August 2023. */
 function hasCharacterBytes(vocab: string[]): boolean {
   for (let byte = 0; byte < 256; byte++) {
     if (vocab[FIRST_BYTE + byte] !== characterOf(byte)) return false;
@@ -78,8 +78,8 @@ function hasCharacterBytes(vocab: string[]): boolean {
 }
 
 /**
- * In such a file most characters below U+0100 are there twice: as the byte and as the piece. For ASCII, where both mean
- * the same, take the one that run.c's bsearch happens to find. Above it they differ: the byte 0xe9 alone is no é.
+ * In such a file most characters below U+0100 occur twice: as a byte and as a piece. In ASCII both mean the same, so take
+ * the one that run.c's bsearch happens to find. Above ASCII they differ: the byte 0xe9 alone is not an é.
  */
 function settleBytes(sortedVocab: Map<string, number>, vocab: string[]): void {
   const sorted = vocab.map((_, i) => i).sort((a, b) => compare(vocab[a], vocab[b]) || a - b);
@@ -95,7 +95,7 @@ function settleBytes(sortedVocab: Map<string, number>, vocab: string[]): void {
 /** C's strcmp. */
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** C's bsearch, as glibc has it: the token of `piece`, which must be there. `sorted` are the tokens by their pieces. */
+/** C's bsearch, as in glibc: the token of `piece`, which must exist. `sorted`: the tokens, sorted by their pieces. */
 function bsearch(piece: string, vocab: string[], sorted: number[]): number {
   let [low, high] = [0, sorted.length];
   for (;;) {
@@ -114,7 +114,7 @@ export function decode(t: Tokenizer, prevToken: number, token: number): string {
   if (prevToken === BOS && piece.startsWith(" ")) {
     piece = piece.slice(1);
   }
-  // careful, some tokens designate raw bytes, and look like e.g. '<0x01>'. This is how C's sscanf reads "<0x%02hhX>"
+  // careful, some tokens designate raw bytes, and look like e.g. '<0x01>'. This is how C's sscanf parses "<0x%02hhX>"
   const rawByte = /^<0x[ \t-\r]*([+-][0-9A-Fa-f]|[0-9A-Fa-f]{1,2})/.exec(piece);
   if (rawByte) return String.fromCharCode(Number.parseInt(rawByte[1], 16) & 0xff);
   // or, in files of summer 2023, like the character of the byte, which run.c prints
@@ -123,9 +123,9 @@ export function decode(t: Tokenizer, prevToken: number, token: number): string {
 }
 
 /**
- * run.c 431: safe_printf. What run.c prints of a piece: nothing if it is a single byte that is neither printable
- * nor white space. A character made of several byte tokens, like most emoji, vanishes that way, so this serves
- * `--compat` only.
+ * run.c 431: safe_printf. What run.c prints for a piece: nothing if it is a single byte that is neither printable nor
+ * white space. So a character made of several byte tokens, like most emoji, is not printed. That is why only `--compat`
+ * uses this.
  */
 export function safePrintf(piece: string): string {
   const [cString] = piece.split("\0", 1);
@@ -138,8 +138,8 @@ export function strLookup(t: Tokenizer, str: string): number {
 }
 
 /**
- * run.c 452: encode. `text` is UTF-8, as a byte string; `bos` and `eos` ask for those tokens around it. `merge` is here
- * for src/encode.ts, which gives the same tokens of long texts in less time.
+ * run.c 452: encode. `text` is UTF-8, as a byte string; `bos` and `eos` add those tokens around it. src/encode.ts passes
+ * another `merge`, which gives the same tokens but is faster for long texts.
  */
 export function encode(t: Tokenizer, text: string, bos: boolean, eos: boolean, merge = mergePairs): number[] {
   const tokens: number[] = [];
@@ -178,8 +178,8 @@ export function encode(t: Tokenizer, text: string, bos: boolean, eos: boolean, m
 }
 
 /**
- * The token of a raw byte: byte + 3, after UNK, BOS and EOS. run.c does not look; here a vocabulary whose pieces 3 to
- * 258 are not the bytes has UNK instead. They are written <0x41>, or in files of summer 2023 as the character U+0041.
+ * The token of a raw byte: byte + 3, after UNK, BOS and EOS. run.c does not check; here the token is UNK if that piece
+ * is not the byte. Bytes are written <0x41>, or in files of summer 2023 as the character U+0041.
  */
 function byteToken(t: Tokenizer, byte: number): number {
   const piece = t.vocab[FIRST_BYTE + byte];
@@ -188,7 +188,7 @@ function byteToken(t: Tokenizer, byte: number): number {
   return isByte ? FIRST_BYTE + byte : UNK;
 }
 
-/** run.c's initial best_score: pieces that score no better are never made. */
+/** run.c's initial best_score: pieces that do not score better are never merged. */
 export const WORST_SCORE = f32(-1e10);
 
 /** run.c 537, in encode: merge the best consecutive pair each iteration, according to the scores in vocabScores. */

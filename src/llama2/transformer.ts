@@ -30,7 +30,7 @@ export interface Config {
 /** llama2.c's values for what its checkpoints do not store. */
 export const DEFAULTS = { normEps: f32(1e-5), ropeTheta: 10000 } as const;
 
-/** The learned numbers. What a Matrix is, matmul says below. run.c 29. */
+/** The learned numbers. For Matrix see matmul below. run.c 29. */
 export interface TransformerWeights {
   // a vector for each token
   tokenEmbeddingTable: Matrix; // (vocabSize, dim)
@@ -52,7 +52,7 @@ export interface TransformerWeights {
   wcls: Matrix; // (vocabSize, dim)
 }
 
-/** The numbers of one token on their way, and the memory of the tokens before it. run.c 50. */
+/** The activations of the current token, and the KV cache of the tokens before it. run.c 50. */
 export interface RunState {
   // the current wave of activations
   x: Float32Array; // (dim) the residual stream: what this token is by now
@@ -63,7 +63,7 @@ export interface RunState {
   q: Float32Array; // (dim) query: what this token looks for
   k: Float32Array; // (kvDim) key: what it can be found by; a row of keyCache
   v: Float32Array; // (kvDim) value: what it has to give; a row of valueCache
-  freq: Float32Array; // (headSize / 2) by how many radians a position RoPE turns each pair of a head
+  freq: Float32Array; // (headSize / 2) radians per position by which RoPE rotates each pair of a head
   fcr: Float32Array; // (headSize / 2) cosines of this position's RoPE angles
   fci: Float32Array; // (headSize / 2) sines
   att: Float32Array; // (nHeads, seqLen) attention scores, then weights
@@ -132,7 +132,7 @@ export function rmsnorm(o: Float32Array, x: Float32Array, weight: Float32Array, 
 
 /**
  * run.c 197: softmax, in place. Turn scores into weights that are positive and sum to one: e^score over the
- * sum of them all. Taking the largest score off first changes nothing but keeps e^score from overflowing.
+ * sum of them all. Subtracting the largest score first changes nothing but keeps e^score from overflowing.
  */
 export function softmax(x: Float32Array, size: number): void {
   // find the max value (for numerical stability)
@@ -162,8 +162,8 @@ export interface Rows {
 }
 
 /**
- * A matrix that is stored in some other way, and so brings its own matmul and copyRow. They do what those below do:
- * to the bit where the numbers are float32. See quantize.ts for int8, and src/backend/ts for rows in panels.
+ * A matrix that is stored in another way, with its own matmul and copyRow. Their results are those of the functions
+ * below, bit for bit if the numbers are float32. See quantize.ts for int8, and src/backend/ts for rows in panels.
  */
 export interface Packed {
   matmul(xout: Float32Array, x: Float32Array): void;
@@ -198,11 +198,11 @@ export function copyRow(xout: Float32Array, w: Matrix, row: number): void {
 }
 
 /**
- * By how many radians a position RoPE turns each pair of numbers of a head, (headSize / 2). run.c computes them inside
- * its loop (265), but they depend on the model alone.
+ * The radians per position by which RoPE rotates each pair of numbers of a head, (headSize / 2). run.c computes them
+ * inside its loop (265), but they depend only on the model.
  *
- * The first pair turns by one radian a position, the last by about 1/ropeTheta. They are like the hands of a clock:
- * fast ones tell near positions apart, slow ones far ones.
+ * The first pair rotates by one radian per position, the last by about 1/ropeTheta. They are like the hands of a clock:
+ * fast ones distinguish near positions, slow ones far ones.
  */
 export function ropeFrequencies(p: Config): Float32Array {
   const headSize = headSizeOf(p);
@@ -229,8 +229,8 @@ export function ropeAngles(fcr: Float32Array, fci: Float32Array, pos: number, fr
  * run.c 231: forward. Read `token` at position `pos` and return the logits for the token after it, (vocabSize).
  *
  * The keys and values of all positions before `pos` must be in the cache, from earlier calls. The logits belong
- * to the state and are overwritten by the next call. With `classify` false nobody wants them: the last, largest
- * matmul is left out, as for the tokens of a prompt, and what is returned are still those of an earlier call.
+ * to the state and are overwritten by the next call. With `classify` false the last, largest matmul is left out, as
+ * for the tokens of a prompt, and what is returned are the logits of an earlier call.
  */
 export function forward(transformer: Transformer, token: number, pos: number, classify = true): Float32Array {
   // a few convenience variables

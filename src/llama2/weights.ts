@@ -1,7 +1,7 @@
 /*
- * Weights on their way from wherever they are kept into a transformer: what they are called, how large each is, and
- * how they are handed over. A checkpoint is large, so it comes tensor by tensor and in pieces, and each backend puts
- * the pieces where its matmul wants to have them. There are never two copies of a model.
+ * How weights get from a file into a transformer: the tensors' names and shapes, and the interface that hands them over.
+ * A checkpoint is large, so it comes tensor by tensor and in pieces, and each backend puts the pieces where its matmul
+ * wants them. There are never two copies of a model in memory.
  */
 import { packQuantized, type QuantizedRows } from "./quantize.ts";
 import {
@@ -24,7 +24,7 @@ export const isVector = (name: string): name is VectorName => /^rms/.test(name);
 /** The matrices, which may be int8. */
 export type MatrixName = Exclude<TensorName, VectorName>;
 
-/** How often a tensor occurs, and its rows and columns. A vector has one row. */
+/** In how many layers a tensor occurs, and its rows and columns. A vector has one row. */
 export interface Shape {
   layers: number;
   d: number;
@@ -51,13 +51,13 @@ export function shapesOf(p: Config): Record<TensorName, Shape> {
   };
 }
 
-/** How the numbers of a tensor are stored: float32, or int8 in groups of so many numbers that share a scale. */
+/** How the numbers of a tensor are stored: float32, or int8 in groups of `groupSize` numbers that share a scale. */
 export type Format = "float32" | { readonly groupSize: number };
 
 /** How many numbers share a scale; 0 for float32. */
 export const groupSizeOf = (format: Format): number => (format === "float32" ? 0 : format.groupSize);
 
-/** What a source of weights has. */
+/** What is known of a source of weights before they are read. */
 export interface Holdings {
   readonly config: Config;
   /** The classifier is the embedding table: there is no `wcls` to read. */
@@ -66,7 +66,7 @@ export interface Holdings {
   formatOf(name: TensorName): Format;
 }
 
-/** The tensors that a source has to read: all but the classifier where it is the embedding table. */
+/** The tensors that a source has to read: all, without the classifier if it is the embedding table. */
 export function tensorsOf({ config, sharedClassifier }: Pick<Holdings, "config" | "sharedClassifier">) {
   const all = Object.entries(shapesOf(config)).map(([name, shape]) => ({ name: name as TensorName, ...shape }));
   return all.filter(({ name }) => name !== "wcls" || !sharedClassifier);
@@ -99,8 +99,8 @@ export interface FloatPiece {
 }
 
 /**
- * The next int8 numbers of a matrix, whole groups of them, with a scale for each group. Groups are counted from the
- * tensor's first number on, so they may straddle rows. See quantize.ts.
+ * The next int8 numbers of a matrix, in whole groups, with a scale for each group. Groups are counted from the tensor's
+ * first number, so they may straddle rows. See quantize.ts.
  */
 export interface Int8Piece {
   offset: number;
@@ -115,7 +115,7 @@ export interface WeightSource extends Holdings {
   /**
    * One tensor of one layer (0 for those that have no layers), piece by piece, from its first number to its last:
    * FloatPieces or Int8Pieces, as `formatOf` says. All pieces but the last have a multiple of `multipleOf` numbers. A
-   * piece is good until the next one is asked for.
+   * piece is valid until the next one is requested.
    */
   pieces(name: TensorName, layer: number, multipleOf: number): AsyncIterable<Piece>;
 }

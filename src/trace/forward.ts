@@ -1,7 +1,7 @@
 /*
  * Generated from src/llama2/transformer.ts by scripts/build-trace.mjs: `npm run build` rewrites it. Do not edit.
  *
- * Every line of forward is here as it is there. The lines that begin with `stop(` are added, and nothing else.
+ * It has every line of forward, unchanged. Only the lines that begin with `stop(` are added.
  */
 import { expf, f32 } from "../llama2/math.ts";
 import {
@@ -17,8 +17,8 @@ import {
 import type { StopId } from "./stops.ts";
 
 /**
- * Called when a line of interest has run and what it writes is whole. `values` are the very arrays that forward goes on
- * with. In attention it is called for each head, with that head's row.
+ * Called after a line of interest, when all values that it writes are complete. `values` are the arrays that forward
+ * itself uses. In attention it is called for each head, with that head's row.
  */
 export type OnStop = (id: StopId, layer: number, head: number, ...values: Float32Array[]) => void;
 

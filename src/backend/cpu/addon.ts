@@ -1,5 +1,5 @@
 /*
- * The native addon: where it lies, what it exports (native/addon/), and how it is loaded.
+ * The native addon: where it is, what it exports (native/addon/), and how it is loaded.
  */
 import { packagePath } from "../../files/packageFolder.ts";
 import type { Config } from "../../llama2/transformer.ts";
@@ -20,8 +20,8 @@ export interface NativeModel extends Fillable {
 /** Sequences being read. It keeps its model alive. */
 export interface NativeContext {
   /**
-   * entries: (count, 3) token, position, sequence; logits: (wanted, vocabSize), of the last `wanted`; threads: of the
-   * model's. Returns for how many milliseconds one of them waited for another that was late.
+   * entries: (count, 3) token, position, sequence; logits: (wanted, vocabSize), of the last `wanted`; threads: how many of
+   * the model's threads to use. Returns for how many milliseconds one of them waited for a late one.
    */
   forward(entries: Int32Array, count: number, wanted: number, logits: Float32Array, threads: number): number;
   /** draws: (count, 3) temperature, top-p, coin; tokens: (count), of the first `count` rows of logits */
@@ -36,14 +36,14 @@ export interface NativeContext {
 export interface Addon {
   /** The instruction sets that can be chosen on this machine, the best last. */
   isas(): string[];
-  /** Bytes that a model, each sequence of a context, and all else of a context take. */
+  /** Bytes that a model, each sequence of a context, and the rest of a context take. */
   estimateMemory(
     config: Config,
     sharedClassifier: boolean,
     groupSizes: Record<MatrixName, number>,
     threads: number,
   ): { weights: number; perSequence: number; scratch: number };
-  /** Bytes a second that so many threads read of so much memory, 1 KiB to 1 GiB, for so many seconds. */
+  /** Bytes a second at which `threads` threads read `bytes` of memory (1 KiB to 1 GiB), measured for `seconds`. */
   readBandwidth(bytes: number, threads: number, seconds: number): number;
   Model: new (
     config: Config,
@@ -57,7 +57,7 @@ export interface Addon {
 }
 
 /**
- * Load the addon at `path`, after a child process has tried whether that works.
+ * Load the addon at `path`, after a child process has tried that it loads.
  * @throws Llama2Error E_DEVICE_UNAVAILABLE with the reason
  */
 export function loadAddon(path: string = ADDON_PATH): Addon {

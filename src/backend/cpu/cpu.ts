@@ -13,8 +13,8 @@ import { threadsFor } from "../threads.ts";
 import { type Addon, loadAddon, type NativeContext, type NativeModel } from "./addon.ts";
 
 /**
- * The cpu backend, on the instruction set that LLAMA2_ISA names, or else on the best this machine has.
- * @throws Llama2Error E_DEVICE_UNAVAILABLE if the addon does not load, or the machine lacks the instruction set that was named
+ * The cpu backend, with the instruction set that LLAMA2_ISA names, or else the best of this machine.
+ * @throws Llama2Error E_DEVICE_UNAVAILABLE if the addon does not load, or this machine lacks the named instruction set
  */
 export function openCpu(): Backend {
   const addon = loadAddon();
@@ -51,7 +51,7 @@ export function openCpu(): Backend {
 
 const ISAS = ["base", "avx2", "avx512", "neon"];
 
-/** The baseline of x86-64 has a name that people know. */
+/** The baseline of x86-64 is known as SSE2. */
 const BASE_NAME = process.arch === "x64" ? "sse2" : "base";
 const nameOf = (isa: string) => (isa === "base" ? BASE_NAME : isa);
 
@@ -69,12 +69,12 @@ function chooseIsa(available: string[], wanted: string): string {
   );
 }
 
-/** Fewer weights for a thread are not worth its waiting for the others. */
+/** With fewer weights per thread, waiting for the others costs more than the thread gains. */
 const WEIGHTS_A_THREAD = 1e6;
 
 const threadsOf = (source: Holdings, { threads }: LoadOptions) => threads || threadsFor(source, WEIGHTS_A_THREAD);
 
-/** What the addon would allocate, by its own count. */
+/** What the addon would allocate, as it says itself. */
 function estimate(addon: Addon, source: Holdings, contextLength: number, options: LoadOptions): Memory {
   const config = { ...source.config, seqLen: contextLength };
   const threads = threadsOf(source, options);

@@ -1,5 +1,5 @@
 /*
- * The CUDA addon: where it lies, and what it exports (native/cuda/addon/).
+ * The CUDA addon: where it is, and what it exports (native/cuda/addon/).
  */
 import { existsSync } from "node:fs";
 import { packagePath } from "../../files/packageFolder.ts";
@@ -18,10 +18,10 @@ export interface Device {
   totalBytes: number;
 }
 
-/** How a model lies on a device. */
+/** How a model is stored on a device. */
 export interface NativeOptions {
   precision: Precision; // of the matrices
-  groupSize: number; // how many weights share a scale, where they come from or on the device; 0: nowhere
+  groupSize: number; // how many weights share a scale, in the source or on the device; 0: neither is int8
   kvPrecision: KvPrecision;
   sharedClassifier: boolean;
   device: number;
@@ -41,13 +41,13 @@ export interface NativeContext {
   /** entries: (count, 3) token, position, sequence; logits: (wanted, vocabSize), of the last `wanted` */
   forward(entries: Int32Array, count: number, wanted: number, logits: Float32Array): void;
   /**
-   * Let sequences go on for `steps` tokens; does not wait.
+   * Let sequences decode `steps` tokens; does not wait.
    * entries: (count, 4) token, position, sequence, stop; choices: (count, 2) temperature, top-p; states: (count)
    */
   decode(entries: Int32Array, choices: Float32Array, states: BigUint64Array, count: number, steps: number): void;
-  /** Wait for a step of it. tokens: (count), -1 for sequences that had ended */
+  /** Wait for one step of `decode`. tokens: (count), -1 for sequences that have ended */
   tokens(step: number, tokens: Int32Array): void;
-  /** Wait for all of it, and write the generators' states: (count). */
+  /** Wait for all steps, and write the generators' states: (count). */
   finish(states: BigUint64Array): void;
   /** Copy the first `positions` positions of the KV cache of sequence `from` to sequence `to`. */
   copy(from: number, to: number, positions: number): void;
@@ -59,11 +59,11 @@ export interface NativeContext {
 export interface CudaAddon {
   /** At least one; otherwise it throws an error with the code E_DEVICE_UNAVAILABLE that says why. */
   devices(): Device[];
-  /** Bytes that nobody uses. */
+  /** Free memory in bytes. */
   freeMemory(device: number): number;
-  /** Bytes that a model and a context with so many slots take. */
+  /** Bytes that a model and a context with `slots` slots take. */
   estimateMemory(config: Config, options: NativeOptions, slots: number): { weights: number; context: number };
-  /** Bytes a second that are read and written while so many are copied on a device, again and again. */
+  /** Bytes a second, read and written, at which a device copies `bytes` of its memory, measured for `seconds`. */
   copyBandwidth(device: number, bytes: number, seconds: number): number;
   Model: new (
     config: Config,
@@ -74,14 +74,14 @@ export interface CudaAddon {
 }
 
 /**
- * Load the addon at `path`, after a child process has tried whether that works. It loads without a driver, too.
+ * Load the addon at `path`, after a child process has tried that it loads. It loads without a driver, too.
  * @throws Llama2Error E_DEVICE_UNAVAILABLE with the reason
  */
 export function loadCudaAddon(path: string = CUDA_ADDON_PATH): CudaAddon {
   return loadNative({ what: "the CUDA addon", path, command: buildCommand("cuda") });
 }
 
-/** Why `auto` need not try cuda, found by a look for files; "" if it has not been built, which is nothing to tell. */
+/** Why `auto` need not try cuda, known from files alone; "" if it has not been built, which is not worth a note. */
 export function whyNotCuda(): string | undefined {
   if (!existsSync(CUDA_ADDON_PATH)) return "";
   return hasDriver() ? undefined : "the CUDA addon has been built, but there is no NVIDIA driver";

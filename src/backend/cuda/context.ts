@@ -5,12 +5,12 @@ import type { Config } from "../../llama2/transformer.ts";
 import type { Context, Entry, Running } from "../backend.ts";
 import type { NativeContext } from "./addon.ts";
 
-/** For about so long the device goes on by itself: much longer than it takes to ask, short enough to stop it. */
+/** About how long the device decodes by itself: much longer than a launch takes, but short enough to be cancelled. */
 const CHUNK_MS = 20;
 /** Steps of the first chunk, before it is known how long one takes. */
 const FIRST_STEPS = 4;
 
-/** @param watch runs what calls the device, and remembers whether it is lost */
+/** @param watch runs a call of the device, and remembers whether the device is lost */
 export function openContext(native: NativeContext, { vocabSize }: Config, watch: <T>(work: () => T) => T): Context {
   const { maxBatch, maxSteps } = native;
   const entries = new Int32Array(4 * maxBatch);
@@ -20,7 +20,7 @@ export function openContext(native: NativeContext, { vocabSize }: Config, watch:
   let logits = new Float32Array(vocabSize); // grows when more rows are wanted
   let steps = FIRST_STEPS;
 
-  /** At most maxBatch entries, whose logits are the rows from `row` on. */
+  /** Read at most maxBatch entries; their logits go to the rows from `row` on. */
   function forward(batch: readonly Entry[], wanted: number, row: number): void {
     for (const [e, { token, pos, sequence }] of batch.entries()) entries.set([token, pos, sequence], 3 * e);
     const rows = logits.subarray(row * vocabSize, (row + wanted) * vocabSize);

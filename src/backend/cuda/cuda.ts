@@ -1,8 +1,8 @@
 /*
  * The cuda backend: weights, KV cache, forward pass and sampler on one NVIDIA GPU (native/cuda/).
  *
- * A GPU adds the products of a row as a tree, so its logits are not run.c's bits. They are the same on every run, and
- * do not depend on what is read beside them; and its sampler chooses what sampler.ts would, from the same logits.
+ * A GPU adds the products of a row as a tree, so its logits are not run.c's bits. They are the same on every run and do
+ * not depend on other sequences. From the same logits, its sampler chooses what sampler.ts would.
  */
 import { Llama2Error } from "../../errors.ts";
 import { defaultGroupSize } from "../../llama2/quantize.ts";
@@ -15,7 +15,7 @@ import { openContext } from "./context.ts";
 import { nativeOptionsOf, needsOf } from "./memory.ts";
 import { PRECISIONS } from "./options.ts";
 
-/** The most sequences that are live at once, and tokens of a prompt that are read at once. */
+/** The most entries of a batch. */
 const MAX_BATCH = 512;
 
 /**
@@ -66,14 +66,14 @@ async function loadModel(
   };
 }
 
-/** What a model takes, and what of its device nobody uses. */
+/** The memory a model takes, and how much of its device is free. */
 function memoryOf(addon: CudaAddon, config: Config, options: NativeOptions): Memory {
   const available = addon.freeMemory(options.device);
   return { ...needsOf((slots) => addon.estimateMemory(config, options, slots)), available };
 }
 
 /**
- * Refuse what does not fit before any of it is there, and say what would.
+ * Refuse a model that does not fit before anything is allocated, and say what would fit.
  * @throws Llama2Error E_DEVICE_OOM
  */
 function requireMemory(addon: CudaAddon, config: Config, options: NativeOptions, name: string): void {
@@ -98,7 +98,7 @@ const total = ({ weights, perSequence, scratch }: Memory) => weights + perSequen
 
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e8 ? 4 : 1)} GB`;
 
-/** What a device has done to a model: once it is lost, nothing is asked of it any more. */
+/** Whether a model's device is lost: after that, it is not called any more. */
 class Health {
   private lost: Llama2Error | undefined;
 

@@ -1,10 +1,10 @@
 /*
- * Whether there is an NVIDIA driver: a look at the file system, which is cheap where there is none.
+ * Whether there is an NVIDIA driver, found by looking for files: that is cheap on machines without one.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-/** What a driver leaves where it runs: on Linux, under WSL, on a Jetson; on Windows. */
+/** Files that exist where a driver runs: on Linux, under WSL, on a Jetson; on Windows. */
 const TRACES =
   process.platform === "win32"
     ? [join(process.env.SystemRoot ?? "C:\\Windows", "System32", "nvcuda.dll")]

@@ -1,7 +1,7 @@
 /*
- * How a model lies on a GPU, and what it takes there, by the header alone: `fit` asks where no addon and no GPU is.
+ * How a model is stored on a GPU, and how much memory it takes, from its header alone: `fit` needs no addon and no GPU.
  *
- * It is what native/cuda/transformer.cu and context.cu allocate; a test holds it against the addon's own count.
+ * It must match what native/cuda/transformer.cu and context.cu allocate; a test compares it with the addon's own count.
  */
 import { defaultGroupSize } from "../../llama2/quantize.ts";
 import { type Config, kvDimOf } from "../../llama2/transformer.ts";
@@ -11,11 +11,11 @@ import { commonGroupSize } from "../native.ts";
 import type { NativeOptions } from "./addon.ts";
 import type { CudaOptions, Precision } from "./options.ts";
 
-/** From so many weights on, keys and values are fp16. */
+/** From this many weights on, keys and values are fp16. */
 const LARGE = 1e9;
 
 /**
- * How a model lies on a device.
+ * How a model is stored on a device.
  * @throws Llama2Error E_DEVICE_UNAVAILABLE if its matrices have different formats
  */
 export function nativeOptionsOf(
@@ -39,8 +39,8 @@ const countWeights = (source: Holdings): number =>
   tensorsOf(source).reduce((sum, { layers, d, n }) => sum + layers * d * n, 0);
 
 /**
- * What a model takes on a device. The scratch is that of up to 32 sequences.
- * @param count bytes of the weights, and of a context with so many slots
+ * The memory a model takes on a device. The scratch is for up to 32 sequences.
+ * @param count gives the bytes of the weights, and of a context with `slots` slots
  */
 export function needsOf(count: (slots: number) => { weights: number; context: number }): Omit<Memory, "available"> {
   const { weights, context } = count(1);
@@ -48,14 +48,14 @@ export function needsOf(count: (slots: number) => { weights: number; context: nu
   return { weights, perSequence, scratch: context - perSequence };
 }
 
-/** Bytes of the weights, and of a context with so many slots. */
+/** Bytes of the weights, and of a context with `slots` slots. */
 export function countMemory(config: Config, options: NativeOptions, slots: number) {
   return { weights: weightBytes(config, options), context: contextBytes(config, options, slots) };
 }
 
 const roundUp = (n: number, to: number) => Math.ceil(n / to) * to;
 
-/** Values that are on their way to the device at most, in each of two buffers of 8 bytes a value. */
+/** The most values in each of the two staging buffers, which have 8 bytes per value. */
 const STAGED = 2 ** 20;
 
 function weightBytes(p: Config, { precision, groupSize, sharedClassifier }: NativeOptions): number {
@@ -74,7 +74,7 @@ function weightBytes(p: Config, { precision, groupSize, sharedClassifier }: Nati
 const PASS = 32;
 /** Warps of a block. */
 const WARPS = 8;
-/** What lies in a buffer for each token read, and for each sequence decoded. */
+/** Bytes in a buffer for each token read, and for each sequence decoded. */
 const ENTRY = 12;
 const DRAW = 24;
 /** Positions that a block of attention reads. */

@@ -1,8 +1,8 @@
 /*
- * What only the cuda backend can choose.
+ * Options that only the cuda backend has.
  */
 
-/** Of the matrices. Vectors and activations are float32. Every backend can round the weights to int8 while loading. */
+/** Of the matrices. Vectors and activations are float32. Every backend can round weights to int8 while loading. */
 export const PRECISIONS = ["fp32", "fp16", "int8"] as const;
 export type Precision = (typeof PRECISIONS)[number];
 /** Of keys and values. */
@@ -25,8 +25,8 @@ const NAMES: Record<keyof CudaOptions, string> = {
 };
 
 /**
- * Why options make no sense with this backend: "... need the cuda backend"; "" if all do.
- * @param names what its user calls each option
+ * Why options do not apply to this backend: "... need the cuda backend"; "" if all apply.
+ * @param names how messages call each option
  */
 export function misplaced(backend: string, { precision, kvPrecision, device }: CudaOptions, names = NAMES): string {
   if (backend === "auto" || backend === "cuda") return "";

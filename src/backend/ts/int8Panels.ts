@@ -1,22 +1,22 @@
 /*
- * The ts backend's layout of an int8 model: sixteen rows at a time, two in one number.
+ * The ts backend's layout of an int8 model: panels of sixteen rows, with two rows in one number.
  *
- * JavaScript multiplies one number at a time, but its float64 counts exactly up to 2^53, and the int8 sums of a group
+ * JavaScript multiplies one number at a time, but float64 integers are exact up to 2^53, and the int8 sums of a group
  * need far less. So two weights share a number, 24 bits apart, and one multiplication serves two rows:
  *
  *     (w0 + w3 * 2^24) * x  =  w0 * x  +  w3 * x * 2^24
  *
- * The sums of both rows grow side by side and are taken apart at the end. Such a pair is two bytes of an int32 with a
- * hole between them, so a word of four bytes holds two pairs and nothing is wasted:
+ * The sums of both rows grow side by side and are separated at the end. Such a pair is two bytes of an int32 with a
+ * gap between them, so a word of four bytes holds two pairs and nothing is wasted:
  *
  *     word                 w3 w2 w1 w0
  *     word & 0xff0000ff    w3  0  0 w0
  *     turned by 16 bits    w1 w0 w3 w2
  *     & 0xff0000ff         w1  0  0 w2
  *
- * The byte on top is signed, as int8 is. The one below would be read as 0..255, so w0 and w2 are kept as w + 128, and
- * 128 * (the sum of x) is taken off the result. Whole numbers add up to the same in any order; what float32 rounds is
- * done in the order of matmul in quantize.ts, so the result is that one's, bit for bit.
+ * The upper byte is signed, as int8 is. The lower one would be read as 0..255, so w0 and w2 are stored as w + 128, and
+ * 128 * (the sum of x) is subtracted from the result. Integer sums do not depend on the order; the float32 operations
+ * are done in the order of matmul in quantize.ts. So the result is equal, bit for bit.
  */
 import { f32 } from "../../llama2/math.ts";
 import { mallocQuantized, type QuantizedTensor, quantize, runOf } from "../../llama2/quantize.ts";
@@ -41,14 +41,14 @@ export interface Int8Panels {
   d: number;
   n: number;
   groupSize: number;
-  x: Activations; // room for what matmul makes of its x
+  x: Activations; // matmul's scratch: its x, quantized
 }
 
-/** Quantized activations, and what the panels want to know of them. */
+/** Quantized activations, and their running sums for the bias. */
 interface Activations {
   quantized: QuantizedTensor; // (n)
   values: Float64Array; // (n) the same int8 numbers
-  offsets: Float64Array; // (n + 1) 128 * the sum of those before each
+  offsets: Float64Array; // (n + 1) 128 * the sum of the values before each
 }
 
 /** xout (d) = w (d, n) @ x (n), as matmul in quantize.ts. */
@@ -69,7 +69,7 @@ export function matmul(xout: Float32Array, x: Float32Array, w: Int8Panels): void
   }
 }
 
-/** Quantize x, and sum it up for the numbers that are kept as w + 128. */
+/** Quantize x, and compute its running sums, for the weights that are stored as w + 128. */
 function prepare({ quantized, values, offsets }: Activations, x: Float32Array): void {
   quantize(quantized, x);
   for (let j = 0; j < values.length; j++) {
@@ -117,7 +117,7 @@ function sumColumns(sums: Float64Array, w: Int8Panels, i: number, begin: number,
   takeApart(sums, 13, 14, sumDE);
 }
 
-/** A word with its halves exchanged: one instruction, as compilers know. */
+/** A word with its halves swapped: compilers make this one instruction. */
 const turned = (word: number) => (word << 16) | (word >>> 16);
 
 function takeApart(sums: Float64Array, upper: number, lower: number, pair: number): void {
@@ -126,7 +126,7 @@ function takeApart(sums: Float64Array, upper: number, lower: number, pair: numbe
   sums[upper] += above / UPPER;
 }
 
-/** The groups of all rows end before column `end`: scale their sums, add them to xout, and begin anew. */
+/** The groups of all rows end before column `end`: scale their sums, add them to xout, and reset them. */
 function addAll(xout: Float32Array, sums: Float64Array, { s, d, n, groupSize, x }: Int8Panels, i: number, end: number) {
   const groups = n / groupSize; // of a row
   const xGroup = end / groupSize - 1;
@@ -138,7 +138,7 @@ function addAll(xout: Float32Array, sums: Float64Array, { s, d, n, groupSize, x 
   }
 }
 
-/** The same where groups straddle rows: those of some rows end, of others they go on. */
+/** The same if groups straddle rows: only some rows' groups end here. */
 function addEnded(
   xout: Float32Array,
   sums: Float64Array,
@@ -157,7 +157,7 @@ function addEnded(
   }
 }
 
-/** Where row `row` of column 0 lies among the bytes of all words; column j is 16 * j further on. */
+/** The byte index of row `row`, column 0; column j is 16 * j bytes further on. */
 const startOf = (row: number, n: number) => (row - (row % PANEL)) * n + (row % PANEL);
 /** Even rows are the lower ones of their pairs. */
 const biasOf = (row: number) => (row % 2 === 0 ? BIAS : 0);
@@ -201,7 +201,7 @@ function copyRow(xout: Float32Array, { words, s, n, groupSize }: Int8Panels, row
   }
 }
 
-/** Put the numbers q into w. They follow each other row by row, and the first belongs at `offset`. */
+/** Put the numbers q into w. They are in row order, and the first belongs at `offset`. */
 function fill(w: Int8Panels, q: Int8Array, offset: number): void {
   const bytes = new Int8Array(w.words.buffer);
   let row = Math.floor(offset / w.n);

@@ -1,9 +1,9 @@
 /*
- * The ts backend's layout: eight rows at a time.
+ * The ts backend's layout of float32 matrices: panels of eight rows.
  *
- * A float32 sum in run.c's order is a chain: each addition waits for the one before. One row at a time, the
- * processor mostly waits. Eight rows are eight chains that wait together, and x[j] is read once for all of them.
- * Each row is still added in its own order, so the result is matmul's, bit for bit.
+ * A float32 sum in run.c's order is a chain: each addition waits for the one before, so with one row at a time the
+ * processor mostly waits. Eight rows are eight independent chains, and x[j] is read once for all of them. Each row is
+ * still added in its own order, so the result is matmul's, bit for bit.
  *
  * So that the eight numbers of a column lie side by side, rows are kept in panels of eight, column by column:
  *
@@ -34,7 +34,7 @@ export function matmul(xout: Float32Array, x: Float32Array, { data: w, d, n }: P
     let sum5 = 0;
     let sum6 = 0;
     let sum7 = 0;
-    // two columns a step: half as much counting
+    // two columns per step: half the loop overhead
     let j = 0;
     for (; j + 1 < n; j += 2, at += 2 * PANEL) {
       const x0 = x[j];
@@ -74,10 +74,10 @@ export function matmul(xout: Float32Array, x: Float32Array, { data: w, d, n }: P
 /** The bytes of a matrix of d rows and n columns. */
 export const panelBytes = (d: number, n: number): number => 4 * Math.ceil(d / PANEL) * PANEL * n;
 
-/** Where the number of row `row` and column 0 lies; column j is 8 * j further on. */
+/** The index of row `row`, column 0; column j is 8 * j further on. */
 const startOf = (row: number, n: number) => (row - (row % PANEL)) * n + (row % PANEL);
 
-/** Put `values` into w. They follow each other row by row, and the first belongs at `offset`. */
+/** Put `values` into w. They are in row order, and the first belongs at `offset`. */
 function fill(w: Panels, values: Float32Array, offset: number): void {
   let row = Math.floor(offset / w.n);
   let column = offset % w.n;

@@ -9,13 +9,13 @@ import { checkMemory } from "../limits.ts";
 import { int8PanelBytes, loadInt8Panels } from "./int8Panels.ts";
 import { loadPanels, panelBytes } from "./panels.ts";
 
-/** Panels of whatever format each matrix has. */
+/** Panels in the format of each matrix. */
 const loadMatrix: LoadMatrix = (source, name, layer, d, n) => {
   const load = source.formatOf(name) === "float32" ? loadPanels : loadInt8Panels;
   return load(source, name, layer, d, n);
 };
 
-/** What `load` and `mallocRunState` allocate: here each sequence has all of a run state to itself. */
+/** What `load` and `mallocRunState` allocate: here each sequence has a run state of its own. */
 const estimate: Backend["estimate"] = (source, contextLength, { memory = Infinity }) => {
   const p = source.config;
   const weights = tensorsOf(source).reduce((sum, { name, layers, d, n }) => {

@@ -1,5 +1,5 @@
 /*
- * Room for contexts in a memory that grows, behind the model.
+ * Allocates contexts in a WebAssembly memory that grows, after the model.
  */
 import { Llama2Error } from "../../errors.ts";
 import { MAX_BYTES, PAGE } from "./kernels.ts";

@@ -7,8 +7,8 @@ import { EXP2_32NDS } from "../../llama2/math.ts";
 /** What an instance exports, beside the model's globals. Addresses are bytes in its memory. */
 export interface Kernels {
   /**
-   * Read `count` entries, which lie at `batch`, on so many threads; the logits of the last `classified` go to `logits`.
-   * Returns for how many milliseconds a thread waited for another that was late.
+   * Read the `count` entries at `batch` on `threads` threads; the logits of the last `classified` go to `logits`.
+   * Returns for how many milliseconds a thread waited for a late one.
    */
   forward(
     keyCache: number,
@@ -19,16 +19,16 @@ export interface Kernels {
     threads: number,
   ): number;
   sample(logits: number, temperature: number, topp: number, coin: number): number;
-  /** A helping thread: do a share of every forward pass, until `stop`. */
+  /** The loop of a helper thread: do a share of every forward pass, until `stop`. */
   work(): void;
-  /** Let all of so many threads return from `work`. */
+  /** Let `threads` threads return from `work`. */
   stop(threads: number): void;
 }
 
-/** The globals of assembly/model.ts by name: the model's shape, where its arrays lie, and which thread this is. */
+/** The globals of assembly/model.ts by name: the model's shape, the addresses of its arrays, and the thread's index. */
 export type Globals = Record<string, number>;
 
-/** Where it says how many of the other threads have started, counted in 32-bit words; negative if one could not. */
+/** The index, in 32-bit words, of the count of helper threads that have started; negative if one could not. */
 export const readyWord = ({ ready }: Globals): number => ready / 4;
 
 export const PAGE = 65536;
@@ -37,8 +37,8 @@ export const PAGE = 65536;
 export const MAX_BYTES = 2 ** 32;
 
 /**
- * A memory for the kernels. `bytes` of it are there at once, the rest when it grows. `exp2` is where expf's table goes.
- * @throws Llama2Error E_LIMIT if the system does not give it
+ * A memory for the kernels, of `bytes` bytes; it can grow. `exp2` is the address of expf's table.
+ * @throws Llama2Error E_LIMIT if it cannot be allocated
  */
 export function createMemory(bytes: number, exp2: number, shared: boolean): WebAssembly.Memory {
   const memory = allocate({ initial: Math.ceil(bytes / PAGE), maximum: MAX_BYTES / PAGE, shared });

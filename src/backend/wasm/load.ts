@@ -11,7 +11,7 @@ import { createMemory, type Globals, instantiate, type Kernels, MAX_BYTES } from
 import { loadWeights, WasmModel } from "./model.ts";
 import { MAX_BATCH, memoryOf, type Plan, planModel } from "./plan.ts";
 
-/** Kernels, and a memory with room for a model's weights. */
+/** Kernels, and a memory that has room for a model's weights. */
 export interface Prepared {
   plan: Plan;
   memory: WebAssembly.Memory;
@@ -21,8 +21,8 @@ export interface Prepared {
 
 /**
  * Make room for a model. With more than one thread, `module` must be the kernels that share their memory.
- * @param patience how often a thread looks whether the others have come before it sleeps
- * @throws Llama2Error E_LIMIT if the system does not give the memory
+ * @param patience how often a waiting thread checks for the others before it sleeps
+ * @throws Llama2Error E_LIMIT if the memory cannot be allocated
  */
 export function prepare(
   module: WebAssembly.Module,

@@ -12,7 +12,7 @@ import type { Kernels } from "./kernels.ts";
 import { matrixBytes, PANEL, readMatrix, rowBytes } from "./panels.ts";
 import { type Plan, planContext } from "./plan.ts";
 
-/** Read all weights, and RoPE's frequencies, into the places that the plan gives them. */
+/** Read all weights, and RoPE's frequencies, to their addresses in the plan. */
 export async function loadWeights(source: WeightSource, memory: WebAssembly.Memory, plan: Plan): Promise<void> {
   const frequencies = ropeFrequencies(source.config);
   new Float32Array(memory.buffer, plan.globals.frequencies, frequencies.length).set(frequencies);
@@ -26,7 +26,7 @@ export async function loadWeights(source: WeightSource, memory: WebAssembly.Memo
   }
 }
 
-/** A model whose weights are there. */
+/** A model whose weights have been read. */
 export class WasmModel {
   readonly config: Config;
   readonly kernels: Kernels;
@@ -35,7 +35,7 @@ export class WasmModel {
   readonly team: Team;
   /** Where the entries of a forward pass go. */
   readonly batch: number;
-  /** Its threads have gone: nothing can be computed any more. */
+  /** Its threads have ended: nothing can be computed any more. */
   disposed = false;
 
   constructor(config: Config, kernels: Kernels, memory: WebAssembly.Memory, plan: Plan, team: Team) {
@@ -140,7 +140,7 @@ class WasmContext implements Context {
     this.disposed = true;
   }
 
-  /** The first `rows` rows. In the kernels' memory they are rounded up, so they may have to be moved together. */
+  /** The first `rows` rows. In the kernels' memory rows are padded, so they may have to be moved together. */
   private rowsOfLogits(rows: number): Float32Array {
     const { vocabSize } = this.model.config;
     const stride = rowBytes(vocabSize) / 4;

@@ -1,10 +1,9 @@
 /*
- * Weights on their way into panels of sixteen rows. assembly/matmul.ts and assembly/quantize.ts say why they lie there
- * as they do.
+ * Writes weights into panels of sixteen rows. assembly/matmul.ts and assembly/quantize.ts explain the layout.
  */
 import { floatPieces, groupSizeOf, int8Pieces, type MatrixName, type WeightSource } from "../../llama2/weights.ts";
 
-/** Rows of a panel, and with them what rows of numbers are rounded up to. */
+/** Rows of a panel; lengths of vectors are rounded up to it. */
 export const PANEL = 16;
 
 /** The bytes of n float32 numbers with room for the next multiple of 16. */
@@ -13,10 +12,10 @@ export const rowBytes = (n: number): number => 4 * PANEL * Math.ceil(n / PANEL);
 /** The bytes of a float32 matrix of d rows and n columns. */
 export const matrixBytes = (d: number, n: number): number => rowBytes(d) * n;
 
-/** The bytes of an int8 matrix without its scales: columns go in pairs. */
+/** The bytes of an int8 matrix without its scales: columns are stored in pairs. */
 const int8Bytes = (d: number, n: number) => matrixBytes(d, 2 * Math.ceil(n / 2)) / 4;
 
-/** Every row begins with a group, and no group ends within a pair of columns. */
+/** Whether every row begins with a group, and no group ends within a pair of columns. */
 const rowsAreWholeGroups = (n: number, groupSize: number) => n % groupSize === 0 && groupSize % 2 === 0;
 
 /** The bytes of a matrix of the model, float32 where the group size is 0. */
@@ -49,14 +48,13 @@ export async function readMatrix(
 }
 
 /**
- * Put `values` into the float32 matrix w, of n columns: they follow each other row by row, and the first belongs at
- * `offset`.
+ * Put `values` into the float32 matrix w of n columns. They are in row order, and the first belongs at `offset`.
  */
 function fillPanels(w: Float32Array, n: number, values: Float32Array, offset: number): void {
   let row = Math.floor(offset / n);
   let column = offset % n;
   for (let i = 0; i < values.length; row++, column = 0) {
-    // where the number at column 0 lies; column j is 16 * j further on
+    // the index of column 0; column j is 16 * j further on
     const start = (row - (row % PANEL)) * n + (row % PANEL);
     for (; column < n && i < values.length; column++, i++) {
       w[start + column * PANEL] = values[i];
@@ -64,12 +62,12 @@ function fillPanels(w: Float32Array, n: number, values: Float32Array, offset: nu
   }
 }
 
-/** The same for an int8 matrix, whose columns go in pairs. */
+/** The same for an int8 matrix, whose columns are stored in pairs. */
 function fillPairs(w: Int8Array, n: number, values: Int8Array, offset: number): void {
   let row = Math.floor(offset / n);
   let column = offset % n;
   for (let i = 0; i < values.length; row++, column = 0) {
-    // where the number at column 0 lies; every pair of columns is 32 further on
+    // the index of column 0; each pair of columns is 32 further on
     const start = (row - (row % PANEL)) * (n + (n & 1)) + 2 * (row % PANEL);
     for (; column < n && i < values.length; column++, i++) {
       w[start + (column >> 1) * 2 * PANEL + (column & 1)] = values[i];

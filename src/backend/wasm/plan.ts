@@ -1,5 +1,5 @@
 /*
- * Where everything of a model lies in the kernels' memory, worked out before there is any.
+ * The layout of the kernels' memory: the address of every array, computed before the memory is allocated.
  */
 import { EXP2_32NDS } from "../../llama2/math.ts";
 import { type Config, headSizeOf, kvDimOf } from "../../llama2/transformer.ts";
@@ -8,10 +8,10 @@ import type { Memory } from "../backend.ts";
 import type { Globals } from "./kernels.ts";
 import { matrixBytes, PANEL, rowBytes, weightBytes } from "./panels.ts";
 
-/** The most entries in one forward pass. More would hardly be faster: the weights are read once for all of them. */
+/** The most entries of one forward pass. More would hardly be faster: the weights are read once for all of them. */
 export const MAX_BATCH = 64;
 
-/** A tensor of one layer, of d rows and n columns, and where it lies. */
+/** A tensor of one layer, of d rows and n columns, and its address. */
 export interface Tensor {
   name: TensorName;
   layer: number;
@@ -23,9 +23,9 @@ export interface Tensor {
 export interface Plan {
   globals: Globals;
   tensors: Tensor[];
-  /** All of the model. What lies behind it is for contexts. */
+  /** Bytes of the whole model. Contexts come after it. */
   bytes: number;
-  /** Of them, those of the weights. */
+  /** Bytes of its weights. */
   weights: number;
 }
 
@@ -43,7 +43,7 @@ export function planModel(source: Holdings, contextLength: number, threads: numb
   const finest = Math.min(...Object.values(groupSizes).filter((groupSize) => groupSize > 0)); // Infinity: none
   const widest = Math.max(p.dim, p.hiddenDim);
   const rounded = { xqStride: rowBytes(Math.ceil(widest / 2)), xsStride: rowBytes(Math.ceil(widest / finest)) };
-  const ownRows = Math.max(MAX_BATCH, threads); // of what each thread makes for itself where there is a single entry
+  const ownRows = Math.max(MAX_BATCH, threads); // with a single entry, each thread computes these in a row of its own
 
   const shared = {
     exp2: allocate(8 * EXP2_32NDS.length),
@@ -96,7 +96,7 @@ export function planModel(source: Holdings, contextLength: number, threads: numb
   };
 }
 
-/** The arrays of a context with room for `sequences`: how many bytes each takes. */
+/** The arrays of a context for `sequences` sequences: how many bytes each takes. */
 export function planContext(p: Config, sequences: number) {
   const heads = sequences * p.nLayers * p.nKvHeads;
   return {
@@ -106,7 +106,7 @@ export function planContext(p: Config, sequences: number) {
   };
 }
 
-/** What a model and a context take. */
+/** The memory that a model and a context take. */
 export function memoryOf(source: Holdings, contextLength: number, threads: number): Omit<Memory, "available"> {
   const { bytes, weights } = planModel(source, contextLength, threads);
   const { keyCache, valueCache, logits } = planContext({ ...source.config, seqLen: contextLength }, 1);

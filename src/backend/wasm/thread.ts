@@ -1,5 +1,5 @@
 /*
- * A helping thread: its own instance of the kernels, on the memory that all share.
+ * A helper thread: its own instance of the kernels, on the memory that all threads share.
  */
 import { workerData } from "node:worker_threads";
 import { type Globals, instantiate, readyWord } from "./kernels.ts";
@@ -14,7 +14,7 @@ const { module, memory, globals } = workerData as ThreadData;
 try {
   instantiate(module, memory, globals).work();
 } catch (error) {
-  // whoever waits for this thread need not wait any longer
+  // wake the thread that waits for this one
   Atomics.store(new Int32Array(memory.buffer), readyWord(globals), -(2 ** 20));
   throw error;
 }

@@ -1,5 +1,5 @@
 /*
- * The wasm backend: SIMD kernels in WebAssembly, on as many threads as asked for. Runs wherever Node does.
+ * The wasm backend: SIMD kernels in WebAssembly, on any number of threads. Runs wherever Node does.
  */
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -44,23 +44,23 @@ export const wasm: Backend = {
 };
 
 /**
- * Measured with 0.26 million weights: two threads do 1.5 times the tokens of one where nothing else runs, and 0.6 times
- * where something does. A model that small is fast anyway, so it takes the safe side.
+ * Measured with 0.26 million weights: two threads are 1.5 times as fast as one on an idle machine, and 0.6 times on a
+ * busy one. A model that small is fast anyway, so it gets one thread.
  */
 const WEIGHTS_A_THREAD = 600_000;
 
 const threadsOf = (source: Holdings, { threads }: LoadOptions) => threads || threadsFor(source, WEIGHTS_A_THREAD);
 
 /**
- * How often a thread looks whether the others have come before it sleeps. A core that wakes up takes long: with tens of
- * barriers in a token, threads that sleep at each are no faster than one thread alone. So where each has a core of its
- * own, it is about 100 microseconds, longer than the time between two tokens.
+ * How often a waiting thread checks for the others before it sleeps. Waking a core takes long: with tens of barriers per
+ * token, threads that sleep at each are no faster than a single thread. So if each has a core of its own, they check for
+ * about 100 microseconds, longer than the time between two tokens.
  */
 function patienceOf(threads: number): number {
   return threads <= availableParallelism() ? 100_000 : 1_000;
 }
 
-/** Where the build puts the kernels, also for a clone that runs its sources as they are. */
+/** Where the build puts the kernels; a clone that runs its sources uses them too. */
 const KERNELS = packagePath("dist", "backend", "wasm");
 const THREAD = pathToFileURL(
   import.meta.url.endsWith(".ts")

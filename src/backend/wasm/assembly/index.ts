@@ -1,12 +1,12 @@
 /*
- * What TypeScript sees of the kernels: the model's globals, to be set once; then `forward` and `sample` on the
- * first thread, and `work` on the others.
+ * The exports of the kernels: the model's globals, to be set once; then `forward` and `sample` on the first thread, and
+ * `work` on the others.
  */
 import { job as jobAddress, ready, setThreads } from "./model";
 import { arrive, awaitCall, awaitOthers, barriersMet, call, join, lateMs } from "./team";
 import * as transformer from "./transformer";
 
-// how large things are, which plan.ts must know before there is a memory: a test holds panels.ts against these
+// sizes that plan.ts must know before there is a memory: a test compares panels.ts with these
 export { matrixBytes, rowBytes } from "./matmul";
 export * from "./model";
 export { sample } from "./sampler";
@@ -15,18 +15,18 @@ export { weightBytes } from "./weights";
 /** A call of `forward`. */
 @unmanaged
 class Job {
-  barriersMet: i64 = 0; // before it
+  barriersMet: i64 = 0; // how many barriers came before it
   keyCache: usize = 0;
   valueCache: usize = 0;
   logits: usize = 0;
-  count: i32 = 0; // 0: there will be no more
+  count: i32 = 0; // 0: no more jobs will come
   classified: i32 = 0;
   threads: i32 = 0; // that work on it
 }
 
 /**
- * Run a forward pass together with the first `threads - 1` of the other threads. The bits do not depend on how many.
- * Returns for how many milliseconds one of them waited for another that was late.
+ * Run a forward pass together with the first `threads - 1` of the other threads. The bits do not depend on their number.
+ * Returns for how many milliseconds a thread waited for a late one.
  */
 export function forward(
   keyCache: usize,
@@ -48,11 +48,11 @@ export function forward(
   call(threads);
   transformer.forward(keyCache, valueCache, logits, count, classified);
   arrive();
-  awaitOthers(); // this thread goes on with all of the logits
+  awaitOthers(); // this thread goes on to use all of the logits
   return lateMs();
 }
 
-/** The life of every other thread: wait for a job, do a share of it, until there will be no more. */
+/** The loop of every other thread: wait for a job and do a share of it, until the last one. */
 export function work(): void {
   if (!ASC_FEATURE_THREADS) return;
   const job = changetype<Job>(jobAddress);
@@ -67,7 +67,7 @@ export function work(): void {
   }
 }
 
-/** Let all of the `threads` return from `work`. */
+/** Let the `threads` threads return from `work`. */
 export function stop(threads: i32): void {
   changetype<Job>(jobAddress).count = 0;
   call(threads);

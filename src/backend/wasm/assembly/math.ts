@@ -17,7 +17,7 @@ const INV_LN2_32: f64 = 32 / Math.LN2;
 
 /** C's `expf` of four float32 numbers: `expf` of llama2/math.ts, in lanes. */
 export function expf(x: v128): v128 {
-  // beyond these bounds e^x is infinity or 0 once it is rounded; without them the exponent would overflow
+  // beyond these bounds e^x rounds to infinity or 0; without them the exponent would overflow
   const bounded = f32x4.max(f32x4.min(x, f32x4.splat(89)), f32x4.splat(-104));
   const low = expTwo(f64x2.promote_low_f32x4(bounded));
   const high = expTwo(f64x2.promote_low_f32x4(i64x2.shuffle(bounded, bounded, 1, 0)));

@@ -1,5 +1,5 @@
 /*
- * Matrices in panels of sixteen rows, and the one kernel that multiplies them.
+ * Matrices in panels of sixteen rows, and their matmul.
  *
  * A float32 sum in run.c's order is a chain: each addition waits for the one before, and no row can be split. So
  * each lane of a vector adds a row of its own. Four vectors are sixteen rows, whose numbers lie side by side,
@@ -11,8 +11,8 @@
  *
  * so that the weights are read as one straight stream. Rows past the last one are zeros.
  *
- * The weights are what takes time to read. With several x to multiply, a few columns at a time are used for all of them
- * while the next ones come from memory.
+ * Reading the weights takes most of the time. With several x to multiply, a few columns at a time are used for all of
+ * them while the next columns come from memory.
  */
 import { thread, threads } from "./model";
 
@@ -34,12 +34,12 @@ export function matrixBytes(d: i32, n: i32): usize {
   return <usize>panelsOf(d) * n * COLUMN;
 }
 
-/** Where the number at row i and column j lies in a matrix w of n columns. */
+/** The address of row i, column j in a matrix w of n columns. */
 export function element(w: usize, i: i32, j: i32, n: i32): usize {
   return w + <usize>((i >> 4) * n + j) * COLUMN + ((i & 15) << 2);
 }
 
-/** Of `count` things, those from firstOf(count) to lastOf(count) - 1 are this thread's share. */
+/** Of `count` items, this thread's share is firstOf(count) to lastOf(count) - 1. */
 export function firstOf(count: i32): i32 {
   return <i32>((<i64>count * thread) / threads);
 }
@@ -55,7 +55,7 @@ export function lastRow(d: i32): i32 {
   return min(lastOf(panelsOf(d)) * PANEL, d);
 }
 
-/** run.c 217: matmul. w (d, n) @ x (n) -> xout (d), for `count` rows of x; of the rows of w this thread's share. */
+/** run.c 217: matmul. w (d, n) @ x (n) -> xout (d), for `count` vectors x, and this thread's share of the rows of w. */
 export function matmul(xout: usize, x: usize, w: usize, n: i32, d: i32, count: i32): void {
   const xBytes = rowBytes(n);
   const xoutBytes = rowBytes(d);
@@ -74,10 +74,10 @@ export function matmul(xout: usize, x: usize, w: usize, n: i32, d: i32, count: i
   }
 }
 
-/** So many bytes of x go side by side: they stay in the fastest cache. */
+/** How many bytes of x are multiplied together: they stay in the L1 cache. */
 const NEAR_BYTES: usize = 10240;
 
-/** So many columns are used for all of those, while the next ones come from memory. */
+/** How many columns are used for all of those, while the next ones come from memory. */
 const CHUNK = 32;
 
 /** `count` rows of xout (16), xoutBytes apart = the panel w (16, n) @ `count` rows of x (n), xBytes apart */
@@ -124,7 +124,7 @@ export function clear(xout: usize): void {
   v128.store(xout, f32x4.splat(0), 48);
 }
 
-/** The same, added to xout: a function of its own, since the first one is much faster without it. */
+/** The same, added to xout. A separate function, since panelTimes is much faster without it. */
 function addOne(xout: usize, x: usize, w: usize, n: i32): void {
   let sum0 = v128.load(xout);
   let sum1 = v128.load(xout, 16);
@@ -143,7 +143,7 @@ function addOne(xout: usize, x: usize, w: usize, n: i32): void {
   v128.store(xout, sum3, 48);
 }
 
-/** addOne for two x at once: eight sums are as many as fit into the registers beside the weights. */
+/** addOne for two x at once: eight sums are all that fits into the registers beside the weights. */
 function addTwo(xoutA: usize, xoutB: usize, xA: usize, xB: usize, w: usize, n: i32): void {
   let a0 = v128.load(xoutA);
   let a1 = v128.load(xoutA, 16);

@@ -2,8 +2,8 @@
  * The model that this instance of the kernels computes, under run.c's names. An instance serves one model, so
  * these are plain globals; TypeScript sets them by name, once, before anything runs (kernels.ts).
  *
- * Pointers are addresses in the memory that all threads share. A "row of n numbers" there has room for the next
- * multiple of 16, because matmul writes its results by sixteens.
+ * Pointers are addresses in the memory that all threads share. A "row of n numbers" is padded to a multiple of 16,
+ * because matmul writes sixteen results at a time.
  */
 
 // ----------------------------------------------------------------------------
@@ -51,7 +51,7 @@ export let wcls: usize = 0; // (vocabSize, dim)
 // RunState: a row for each entry of a batch
 
 export let x: usize = 0; // (entry, dim)
-export let xn: usize = 0; // (entry, dim): what rmsnorm makes of x; with a single entry (thread, dim)
+export let xn: usize = 0; // (entry, dim): x after rmsnorm; with a single entry (thread, dim)
 export let xb: usize = 0; // (entry, dim)
 export let xb2: usize = 0; // (entry, dim)
 export let hb: usize = 0; // (entry, hiddenDim)
@@ -60,14 +60,14 @@ export let q: usize = 0; // (entry, dim)
 export let k: usize = 0; // (entry, kvDim)
 export let v: usize = 0; // (entry, kvDim)
 
-export let att: usize = 0; // (thread, seqLen): the scores of the head that a thread is at
-export let headXb: usize = 0; // (thread, headSize): what that head brings back
+export let att: usize = 0; // (thread, seqLen): the scores of a thread's current head
+export let headXb: usize = 0; // (thread, headSize): the output of that head
 
 export let xq: usize = 0; // (entry, dim or hiddenDim): the x of the next matmul with an int8 matrix (quantize.ts)
 export let xs: usize = 0; // (entry, groups): and its scales; with a single entry, both have a row for each thread
-export let xqStride: usize = 0; // bytes from one row of xq to the next, whatever is rounded: it may be a thread's own
-export let xsStride: usize = 0; // the same of xs
-export let ivals: usize = 0; // (thread, 16): the sums that a thread is at
+export let xqStride: usize = 0; // bytes from one row of xq to the next, for x of any length
+export let xsStride: usize = 0; // the same for xs
+export let ivals: usize = 0; // (thread, 16): a thread's current integer sums
 
 export let frequencies: usize = 0; // (headSize / 2): ropeFrequencies
 export let fcr: usize = 0; // (entry, headSize / 2): the cosines of ropeAngles
@@ -80,8 +80,8 @@ export let probindex: usize = 0; // (vocabSize): the sampler's candidates, 8 byt
 // what the threads share beside the model
 
 export let exp2: usize = 0; // (32): expf's table (math.ts)
-export let meeting: usize = 0; // (thread, 128 bytes): where they meet (team.ts)
-export let job: usize = 0; // (64 bytes): what they work on (index.ts)
+export let meeting: usize = 0; // (thread, 128 bytes): the barrier's counters (team.ts)
+export let job: usize = 0; // (64 bytes): the current job (index.ts)
 export let ready: usize = 0; // an i32: how many of the other threads have started; negative if one could not
 
 // ----------------------------------------------------------------------------
@@ -89,7 +89,7 @@ export let ready: usize = 0; // an i32: how many of the other threads have start
 
 export let thread: i32 = 0;
 export let threads: i32 = 1;
-export let patience: i32 = 0; // how often a waiting thread looks before it sleeps
+export let patience: i32 = 0; // how often a waiting thread checks before it sleeps
 
 export function setThreads(count: i32): void {
   threads = count;

@@ -1,15 +1,15 @@
 /*
- * int8: matrices of a model whose weights are groups of whole numbers with a scale each, as llama2/quantize.ts, bit
- * for bit. The x of a matmul is quantized too, by all threads, before it.
+ * int8: matrices whose weights are groups of int8 numbers with a scale each, as in llama2/quantize.ts, bit for bit. All
+ * threads quantize the x of a matmul before it.
  *
- * The panels have sixteen rows as well, but the columns go in pairs, because one instruction multiplies pairs of
+ * The panels have sixteen rows as well, but columns are stored in pairs, because one instruction multiplies pairs of
  * int16 numbers and adds the two products:
  *
  *     row 0:  a0 a1 a2 a3 ...
  *     row 1:  b0 b1 b2 b3 ...     ->   a0 a1 b0 b1 .. p0 p1  a2 a3 b2 b3 .. p2 p3 ...
  *
- * Behind the panels come the scales: as a matrix (d, n / groupSize) in panels where rows are whole groups, else as
- * they are in the checkpoint, by numbers counted through all rows.
+ * After the panels come the scales: as a matrix (d, n / groupSize) in panels if rows are whole groups, otherwise in the
+ * checkpoint's order.
  */
 import { clear, element, firstOf, lastOf, matrixBytes, PANEL, panelsOf, rowBytes } from "./matmul";
 import { ivals, thread, xq, xqStride, xs, xsStride } from "./model";
@@ -27,7 +27,7 @@ function groupsOf(n: i32, groupSize: i32): i32 {
   return (n + groupSize - 1) / groupSize;
 }
 
-/** Every row begins with a group, and no group ends within a pair of columns: the usual case, and the fast one. */
+/** Whether every row begins with a group, and no group ends within a pair of columns: the usual, fast case. */
 function rowsAreWholeGroups(n: i32, groupSize: i32): bool {
   return n % groupSize === 0 && groupSize % 2 === 0;
 }
@@ -47,7 +47,7 @@ export function int8Bytes(d: i32, n: i32, groupSize: i32): usize {
 // ----------------------------------------------------------------------------
 // the activations: xq (entry, n) int16 numbers that an int8 could hold, xs (entry, groups) scales
 
-/** The row where this thread finds the first of `count`. */
+/** The row of xq and xs where this thread finds the first of `count` entries. */
 function firstRow(count: i32): i32 {
   return count === 1 ? thread : 0;
 }
@@ -93,7 +93,7 @@ function quantizeGroup(q: usize, x: usize, size: i32): f32 {
   return scale;
 }
 
-/** C's roundf, half away from zero, into int8 numbers. What a group of zeros gives, x / 0, becomes 0. */
+/** C's roundf, half away from zero, to int8. In a group of zeros, 0 / 0 becomes 0. */
 function toInt8s(x: v128): v128 {
   const whole = f32x4.trunc(x);
   const away = f32x4.ge(f32x4.abs(f32x4.sub(x, whole)), f32x4.splat(0.5));
@@ -107,7 +107,7 @@ function toInt8s(x: v128): v128 {
 // ----------------------------------------------------------------------------
 // matmul
 
-/** runq.c 317: matmul. w (d, n) @ xq (count, n) -> xout (count, d); of the rows of w this thread's share. */
+/** runq.c 317: matmul. w (d, n) @ xq (count, n) -> xout (count, d), for this thread's share of the rows of w. */
 export function matmul(xout: usize, w: usize, n: i32, d: i32, count: i32, groupSize: i32): void {
   const scales = w + panelsBytes(d, n);
   const last = lastOf(panelsOf(d));
@@ -170,8 +170,8 @@ function panelTimes(xout: usize, xq: usize, xs: usize, w: usize, s: usize, n: i3
 }
 
 /**
- * The same for two neighbouring rows of xq and xs: each weight is widened once for both. Beside the sums of a group there
- * is no room in the registers for those of all groups, which stay in xout.
+ * The same for two neighbouring rows of xq and xs: each weight is widened once for both. The registers have room only
+ * for the sums of one group, so the sums of all groups stay in xout.
  */
 function panelTimesTwo(
   xoutA: usize,
@@ -232,9 +232,9 @@ function scaled(ival: v128, wScale: v128, xScale: v128): v128 {
 }
 
 /**
- * The same where groups straddle rows, so that each row's end at other columns: the whole numbers of sixteen rows are
- * summed together, column by column, and wherever groups may end, each row is looked at by itself. `first` is the
- * number of the first of the `rows` rows.
+ * The same if groups straddle rows, so that they end at different columns in each row. The integer sums of sixteen rows
+ * are computed together, column by column, and wherever a group may end, each row is checked. `first` is the index of
+ * the first of the `rows` rows.
  */
 function straddlingPanelTimes(
   xout: usize,
@@ -256,7 +256,7 @@ function straddlingPanelTimes(
   let sum3 = i32x4.splat(0);
   for (let j = 0; j < n; ) {
     for (const end = j + run; j < end; j++) {
-      // of the pair, this column only
+      // only this column of the pair
       const xj = v128.and(v128.load_splat<i32>(xq + ((j >> 1) << 2)), i32x4.splat(j & 1 ? 0xffff0000 : 0xffff));
       const wPair = w + (j >> 1) * PAIR;
       sum0 = i32x4.add(sum0, dot(wPair, xj));
@@ -276,7 +276,7 @@ function straddlingPanelTimes(
   }
 }
 
-/** For those rows whose group, or that of x, ends before column j: add its sum to the row's result, and begin anew. */
+/** For each row where a group of w or x ends before column j: add the scaled sum to its result, and reset it. */
 function addEndedGroups(
   xout: usize,
   sums: usize,

@@ -18,7 +18,7 @@ export function ropeAngles(entry: i32, pos: i32): void {
 /** The cosine (ahead = 1) or sine (ahead = 0) of y, which is neither negative nor infinite. */
 function quarterTurns(y: f32, ahead: i32): f32 {
   if (y < 0.000244140625) return ahead === 1 ? 1 : y;
-  // y is so many quarter turns, and x, the rest, in [-pi/4, pi/4]
+  // y is a number of quarter turns plus x, in [-pi/4, pi/4]
   let quadrant: i32 = 0;
   let x: f64 = y;
   if (y >= 120) {
@@ -39,7 +39,7 @@ function quarterTurns(y: f32, ahead: i32): f32 {
 /**
  * How far y, at least 120, is into a turn, in 64 bits. y * 2/pi needs more digits than a float64 has. So y's 24 bits are
  * multiplied by those 96 bits of 4/pi which decide the quadrant and the 62 bits below it; the bits above them are whole
- * turns and fall away.
+ * turns and are dropped.
  */
 function fractionOfTurns(y: f32): u64 {
   const bits = reinterpret<u32>(y);

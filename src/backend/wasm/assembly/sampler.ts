@@ -1,5 +1,5 @@
 /*
- * The sampler of llama2/sampler.ts, bit for bit. The coin is tossed there, where the generator's state lives.
+ * The sampler of llama2/sampler.ts, bit for bit. The random number (the coin) comes from there, with the generator.
  */
 import { rowBytes } from "./matmul";
 import { probindex, vocabSize } from "./model";
@@ -32,17 +32,17 @@ function sampleMult(probabilities: usize, n: i32, coin: f32): i32 {
 }
 
 /**
- * run.c 624: sample_topp. A candidate is kept as one number of 64 bits: above, the bits of its probability, which order
- * as positive floats do; below, its index with all bits inverted. So the largest number is the likeliest candidate, and
- * on a tie the one with the lowest index. Few of them are needed, so they are not sorted but taken one by one from a
- * heap.
+ * run.c 624: sample_topp. A candidate is one 64-bit number. Its upper half has the bits of the probability, which sort
+ * like the positive floats; its lower half has the index with all bits inverted. So the largest number is the likeliest
+ * candidate, and on a tie the one with the lowest index. Few of them are needed, so they are not sorted but taken from a
+ * heap one by one.
  */
 function sampleTopp(probabilities: usize, n: i32, topp: f32, coin: f32): i32 {
   const n0 = collectCandidates(probabilities, n, (<f32>1 - topp) / <f32>(n - 1));
   if (n0 === 0) return sampleArgmax(probabilities, n);
   for (let i = n0 / 2 - 1; i >= 0; i--) siftDown(i, n0);
 
-  // truncate the list where the cumulative probability exceeds topp; those taken lie at the end, the last first
+  // truncate the list where the cumulative probability exceeds topp; taken candidates go to the end, the last one first
   let cumulativeProb: f32 = 0;
   let taken = 0;
   while (taken < n0 && cumulativeProb <= topp) {
@@ -87,7 +87,7 @@ function indexOf(candidate: u64): i32 {
   return ~(<i32>candidate);
 }
 
-/** Let the candidate at i sink until none of the heap's first n is below a smaller one. */
+/** Move the candidate at i down, until the first n are a heap again. */
 function siftDown(i: i32, n: i32): void {
   const sinking = candidate(i);
   for (let child = 2 * i + 1; child < n; child = 2 * i + 1) {
@@ -99,7 +99,7 @@ function siftDown(i: i32, n: i32): void {
   setCandidate(i, sinking);
 }
 
-/** Whether none of n numbers is NaN or infinite: less itself, each is 0. */
+/** Whether all of n numbers are finite: then each minus itself is 0. */
 function allFinite(x: usize, n: i32): bool {
   let zeros = f32x4.splat(0);
   let i = 0;
@@ -114,8 +114,8 @@ function allFinite(x: usize, n: i32): bool {
 }
 
 /**
- * run.c 691: sample. Choose the next token from `logits`, which are used up. `coin` matters above temperature 0.
- * Logits that are not all finite stay as they are, and give -1.
+ * run.c 691: sample. Choose the next token from `logits`, which are overwritten. `coin` is used above temperature 0.
+ * Logits that are not all finite stay as they are, and the result is -1.
  */
 export function sample(logits: usize, temperature: f32, topp: f32, coin: f32): i32 {
   if (!allFinite(logits, vocabSize)) return -1;

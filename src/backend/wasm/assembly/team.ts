@@ -1,25 +1,25 @@
 /*
  * The threads that work on one forward pass together. All run the same code, each on its share; where one needs
- * what another has written, all meet at a barrier first.
+ * what another has written, there is a barrier first.
  *
- * Who waits looks again and again for a while, since waking a sleeper takes longer than most waits; then it sleeps. How
- * long it slept is counted: who lets others wait that long is late (../../team.ts).
+ * A waiting thread spins for a while, since waking it takes longer than most waits; then it sleeps. The time that it
+ * sleeps is counted: a thread that lets others wait that long is late (../../team.ts).
  *
  * The build without shared memory has one thread and no barriers.
  */
 import { meeting, patience, thread, threads } from "./model";
 
 /**
- * What each thread has at `meeting`: two counters, which only grow, each in a cache line of its own with the number of
- * those that sleep until it does; and what the thread has lost.
+ * Each thread's data at `meeting`: two counters, which only grow, each in a cache line of its own together with the
+ * number of threads that sleep until it changes; and the time that the thread has lost.
  */
 const MEMBER: usize = 128;
 const CALLED: usize = 0; // for how many jobs
 const ARRIVED: usize = 64; // at which barrier, counted through all jobs
 const SLEEPING: usize = 8;
-const LATE: usize = ARRIVED + 16; // for how many milliseconds it waited for the late in this job
+const LATE: usize = ARRIVED + 16; // for how many milliseconds it waited for late threads in this job
 
-/** At how many barriers this thread has been. */
+/** How many barriers this thread has passed. */
 let barriers: i64 = 0;
 
 function counter(member: i32, which: usize): usize {
@@ -28,18 +28,18 @@ function counter(member: i32, which: usize): usize {
 
 function set(counter: usize, value: i64): void {
   atomic.store<i64>(counter, value);
-  // a sleeper announces itself before it looks for the last time, so one of the two sees the other
+  // a thread announces its sleep before its last check, so one of the two sees the other
   if (atomic.load<i32>(counter, SLEEPING) > 0) atomic.notify(counter, -1);
 }
 
-/** Return once the counter has reached `goal`: how many milliseconds this thread slept for that. */
+/** Wait until the counter has reached `goal`. Returns how many milliseconds this thread slept. */
 function awaitCounter(counter: usize, goal: i64): f64 {
   for (let i = 0; i < patience; i++) {
     if (atomic.load<i64>(counter) >= goal) return 0;
   }
   const start = performance.now();
   atomic.add<i32>(counter, 1, SLEEPING);
-  // should the value change between a look and the sleep, wait returns at once
+  // if the value changes between the check and the sleep, wait returns at once
   for (let value = atomic.load<i64>(counter); value < goal; value = atomic.load<i64>(counter)) {
     atomic.wait<i64>(counter, value, -1);
   }
@@ -47,7 +47,7 @@ function awaitCounter(counter: usize, goal: i64): f64 {
   return performance.now() - start;
 }
 
-/** Call the first `count` threads but this one to a job, or to its end. */
+/** Wake the first `count` threads, except this one, for a job or for the end. */
 export function call(count: i32): void {
   if (!ASC_FEATURE_THREADS) return;
   store<f64>(counter(0, LATE), 0);
@@ -57,30 +57,30 @@ export function call(count: i32): void {
   }
 }
 
-/** Return once this thread is called, for the `jobs`-th time. */
+/** Wait until this thread is called for the `jobs`-th time. */
 export function awaitCall(jobs: i64): void {
   if (!ASC_FEATURE_THREADS) return;
   awaitCounter(counter(thread, CALLED), jobs);
 }
 
-/** Take part in a job before which there were so many barriers. */
+/** Take part in a job that began after `count` barriers. */
 export function join(count: i64): void {
   barriers = count;
   store<f64>(counter(thread, LATE), 0);
 }
 
-/** At how many barriers this thread has been. */
+/** How many barriers this thread has passed. */
 export function barriersMet(): i64 {
   return barriers;
 }
 
-/** What this thread has written, all who wait for it can read. */
+/** Let the threads that wait for this one read what it has written. */
 export function arrive(): void {
   if (!ASC_FEATURE_THREADS || threads === 1) return;
   set(counter(thread, ARRIVED), ++barriers);
 }
 
-/** Return once the others have arrived as well. */
+/** Wait until the others have arrived as well. */
 export function awaitOthers(): void {
   if (!ASC_FEATURE_THREADS) return;
   const late = counter(thread, LATE);
@@ -91,13 +91,13 @@ export function awaitOthers(): void {
   }
 }
 
-/** Wait here until all threads have come. What they wrote before, everyone can read after. */
+/** Wait until all threads have arrived. After it, all see what the others wrote before it. */
 export function barrier(): void {
   arrive();
   awaitOthers();
 }
 
-/** The most milliseconds for which one of the team waited for the late in this job, which is over. */
+/** The longest time in milliseconds that a thread waited for late ones in the last job. */
 export function lateMs(): f64 {
   let most: f64 = 0;
   for (let member = 0; member < threads; member++) most = max(most, load<f64>(counter(member, LATE)));

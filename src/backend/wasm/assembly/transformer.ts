@@ -1,9 +1,9 @@
 /*
  * The forward pass of llama2/transformer.ts, for a batch of entries at once, bit for bit.
  *
- * An entry is a token, its position and its sequence. What lies between two barriers is split among the threads:
- * entries, heads, or rows of a result, whichever there is enough of. With a single entry, what is small (an rmsnorm,
- * rounding a vector) takes no longer than a barrier: each thread does it for itself, in a row of its own.
+ * An entry is a token, its position and its sequence. The work between two barriers is split among the threads: by
+ * entries, heads, or rows of a result. With a single entry, small work (an rmsnorm, rounding a vector) takes no longer
+ * than a barrier, so each thread does it for itself, in a row of its own.
  */
 import { expf } from "./math";
 import {
@@ -41,13 +41,13 @@ function sequenceOf(entry: i32): i32 {
 // ----------------------------------------------------------------------------
 // the kv cache: for each sequence, layer and head two matrices that grow with every position
 
-/** A head's keys (seqLen, headSize): a position is a row, so that sixteen positions are scored at once. */
+/** A head's keys (seqLen, headSize): a position is a row, so sixteen positions are scored at once. */
 function keysOf(keyCache: usize, sequence: i32, l: i32, kvHead: i32): usize {
   const head = (sequence * model.nLayers + l) * model.nKvHeads + kvHead;
   return keyCache + head * matrixBytes(model.seqLen, headSizeOf());
 }
 
-/** A head's values (headSize, seqLen): a position is a column, since what is summed here goes over positions. */
+/** A head's values (headSize, seqLen): a position is a column, since the sum is over positions. */
 function valuesOf(valueCache: usize, sequence: i32, l: i32, kvHead: i32): usize {
   const head = (sequence * model.nLayers + l) * model.nKvHeads + kvHead;
   return valueCache + head * matrixBytes(headSizeOf(), model.seqLen);
@@ -101,7 +101,7 @@ export function softmax(x: usize, size: i32): void {
   }
 }
 
-/** The lanes behind the last number of a row, so that whole vectors can be searched for the largest. */
+/** Fill the lanes after the last number of a row, so that whole vectors can be searched for the largest. */
 export function padWithMinusInfinity(x: usize, size: i32): void {
   const end = x + rowBytes(size);
   for (let at = x + ((<usize>size) << 2); at < end; at += 4) store<f32>(at, -Infinity);
@@ -115,7 +115,7 @@ export function largestLane(x: v128): f32 {
   return max;
 }
 
-/** Turn the pairs of this thread's rows of vec (entry, size), queries or keys, by the angles of their positions. */
+/** Rotate the pairs of this thread's rows of vec (entry, size), queries or keys, by the angles of their positions. */
 function rope(vec: usize, size: i32, count: i32): void {
   const headSize = headSizeOf();
   const last = lastRow(size);
@@ -134,7 +134,7 @@ function rope(vec: usize, size: i32, count: i32): void {
   }
 }
 
-/** Put this thread's rows of the keys and values into the cache. */
+/** Write this thread's rows of the keys and values to the cache. */
 function remember(keyCache: usize, valueCache: usize, l: i32, count: i32): void {
   const headSize = headSizeOf();
   const kvDim = kvDimOf();
@@ -154,15 +154,15 @@ function remember(keyCache: usize, valueCache: usize, l: i32, count: i32): void 
   }
 }
 
-/** Whether the heads that are this thread's read no rows of q, k and v but those that it has made itself. */
+/** Whether this thread's heads read only rows of q, k and v that this thread has written. */
 function headsAreOwn(count: i32): bool {
   const rows = (model.nKvHeads / model.threads) * headSizeOf();
   return count === 1 && model.nKvHeads % model.threads === 0 && rows % PANEL === 0;
 }
 
 /**
- * Multihead attention: each head looks back on its own. The threads share the heads of a single entry, and take turns at
- * those of several.
+ * Multihead attention: each head looks back on its own. The threads split the heads of a single entry into ranges, and
+ * take the heads of several entries in turn.
  */
 function attention(keyCache: usize, valueCache: usize, l: i32, count: i32): void {
   if (count === 1) {
@@ -175,11 +175,11 @@ function attention(keyCache: usize, valueCache: usize, l: i32, count: i32): void
   }
 }
 
-/** A head of an entry looks back, from q into xb. */
+/** One head of an entry, from q into xb. */
 function attend(keyCache: usize, valueCache: usize, l: i32, e: i32, h: i32): void {
   const headSize = headSizeOf();
   const kvMul = model.nHeads / model.nKvHeads; // how many query heads share a key/value head
-  // this thread's place for the scores of a head, and for what it brings back
+  // this thread's scratch for the scores and the output of a head
   const att = model.att + model.thread * rowBytes(model.seqLen);
   const headXb = model.headXb + model.thread * rowBytes(headSize);
   const head = e * rowBytes(model.dim) + <usize>((h * headSize) << 2);
@@ -233,7 +233,7 @@ function swiglu(hb: usize, hb2: usize, size: i32, count: i32): void {
   }
 }
 
-/** rmsnorm of the rows of x (count, dim), for all threads to multiply with. Returns where they lie. */
+/** rmsnorm of the rows of x (count, dim), which all threads multiply with. Returns the address of the result. */
 function normalized(x: usize, weight: usize, count: i32): usize {
   const bytes = rowBytes(model.dim);
   const own = model.xn + model.thread * bytes;
@@ -259,7 +259,7 @@ export function forward(keyCache: usize, valueCache: usize, logits: usize, count
   const x = model.x;
   const last = lastOf(count);
 
-  // copy the token embedding into x, and see by which angles RoPE will turn
+  // copy the token embedding into x, and compute RoPE's angles
   for (let e = firstOf(count); e < last; e++) {
     copyRow(
       x + e * rowBytes(dim),
