@@ -1,7 +1,6 @@
 /*
- * The shape of a model, as the files of other programs say it: Meta's params.json, Hugging Face's config.json,
- * llama2.c's training checkpoints, GGUF's keys. What a llama2.c checkpoint cannot express, and run.c would therefore
- * compute differently, is refused by name.
+ * Reads the shape of a model from the files of other programs: Meta's params.json, Hugging Face's config.json, llama2.c's
+ * training checkpoints, GGUF's keys. Features that run.c does not have are refused by name.
  */
 import { Llama2Error } from "../errors.ts";
 import { f32 } from "../llama2/math.ts";
@@ -9,11 +8,11 @@ import { type Config, DEFAULTS } from "../llama2/transformer.ts";
 import type { GgufValue } from "./gguf.ts";
 import { isJsonObject, type JsonObject, printable, quoted } from "./json.ts";
 
-/** What a file says about a model. `vocabSize` and `hiddenDim` may be left to the tensors. */
+/** The shape of a model as its file has it. `vocabSize` and `hiddenDim` may have to be taken from the tensors. */
 export interface Shape extends Omit<Config, "vocabSize" | "hiddenDim"> {
   vocabSize?: number;
   hiddenDim?: number;
-  /** The classifier is the embedding table. Absent: it is where the file has no classifier. */
+  /** Whether the classifier is the embedding table. Absent: yes, if the file has no classifier. */
   tied?: boolean;
 }
 
@@ -31,7 +30,7 @@ class Fields {
   }
 
   get(key: string): unknown {
-    return this.fields.get(key) ?? undefined; // null, Python's None, is as good as absent
+    return this.fields.get(key) ?? undefined; // null (Python's None) counts as absent
   }
 
   /** @throws Llama2Error E_FORMAT if it is absent and there is no default */
@@ -78,7 +77,7 @@ function shown(value: unknown): string {
 }
 
 /**
- * Meta's params.json. It does not say for how many positions the model was made: 4096, as all of Llama 2.
+ * Meta's params.json. It does not have the context: 4096, as for all Llama 2 models.
  * @throws Llama2Error E_FORMAT
  */
 export function shapeFromMeta(params: JsonObject, name: string): Shape {
@@ -96,7 +95,7 @@ export function shapeFromMeta(params: JsonObject, name: string): Shape {
 }
 
 /**
- * The model_args of llama2.c's training. The rest of what the program knows is llama2.c's own.
+ * The model_args of llama2.c's training. Everything else is llama2.c's default.
  * @throws Llama2Error E_FORMAT
  */
 export function shapeFromModelArgs(args: ReadonlyMap<string, unknown>, name: string): Shape {
@@ -109,7 +108,7 @@ export function shapeFromModelArgs(args: ReadonlyMap<string, unknown>, name: str
   };
 }
 
-/** What Meta and llama2.c call alike. */
+/** The fields that have the same names in Meta's and llama2.c's files. */
 function modelArgs(fields: Fields) {
   const nHeads = fields.whole("n_heads");
   return {
@@ -124,7 +123,7 @@ function modelArgs(fields: Fields) {
 
 /**
  * Hugging Face's config.json of a LlamaForCausalLM.
- * @throws Llama2Error E_FORMAT for other architectures and for what ours does not have
+ * @throws Llama2Error E_FORMAT for other architectures and unsupported features
  */
 export function shapeFromHuggingFace(json: JsonObject, name: string): Shape {
   const fields = new Fields(new Map(Object.entries(json)), name);
@@ -187,7 +186,7 @@ function ropeTheta(fields: Fields): number {
 
 /**
  * GGUF's keys of the llama architecture.
- * @throws Llama2Error E_FORMAT for others and for what ours does not have
+ * @throws Llama2Error E_FORMAT for other architectures and unsupported features
  */
 export function shapeFromGguf(values: ReadonlyMap<string, GgufValue>, name: string): Shape {
   const fields = new Fields(values, name);
@@ -223,7 +222,7 @@ export function shapeFromGguf(values: ReadonlyMap<string, GgufValue>, name: stri
 }
 
 /**
- * Check that a config is one that RoPE and the heads can work with.
+ * Check that a config fits RoPE and the heads.
  * @throws Llama2Error E_FORMAT
  */
 export function checkConfig(p: Config, name: string): void {
@@ -232,7 +231,7 @@ export function checkConfig(p: Config, name: string): void {
   if (p.nHeads % p.nKvHeads !== 0)
     throw refuse(`${p.nHeads} heads are not a multiple of the ${p.nKvHeads} key/value heads`);
   if ((p.dim / p.nHeads) % 2 !== 0)
-    throw refuse(`the head size is ${p.dim / p.nHeads}, expected an even number: RoPE turns pairs`);
+    throw refuse(`the head size is ${p.dim / p.nHeads}, expected an even number: RoPE rotates pairs`);
   if (!(p.normEps > 0 && p.normEps < 1))
     throw refuse(`the norm epsilon is ${p.normEps}, expected a number between 0 and 1`);
   if (!(p.ropeTheta >= 1 && p.ropeTheta < Infinity))

@@ -1,5 +1,5 @@
 /*
- * Weights that say how many of them have been read.
+ * Counts weights as they are read.
  */
 import type { WeightSource } from "../llama2/weights.ts";
 

@@ -1,5 +1,5 @@
 /*
- * The models of other programs: folders as Meta and Hugging Face have them, and files that are whole models.
+ * Models of other programs: Meta's and Hugging Face's folders, and files that are whole models.
  */
 import type { PreparingTokenizer } from "../encode.ts";
 import { Llama2Error } from "../errors.ts";
@@ -18,12 +18,12 @@ import { openTorch } from "./torch/torch.ts";
 /** A model of another program. */
 export interface ForeignModel {
   format: "meta" | "hf" | "llama2c-pt" | "gguf";
-  /** What kind of transformer it says that it is. */
+  /** The architecture that its file names. */
   architecture: string;
   tensors: readonly StoredTensor[];
   /** @throws Llama2Error E_FORMAT for what is not supported, E_LIMIT */
   weights: () => WeightSource;
-  /** Its own tokenizer, where it is inside. */
+  /** The tokenizer inside the file, if there is one. */
   tokenizer?: () => PreparingTokenizer | undefined;
 }
 
@@ -31,10 +31,10 @@ const MAX_JSON = 2 ** 24;
 /** Llama 3's vocabulary has 128,256 tokens, Llama 2's 32,000. */
 const LLAMA_3_VOCABULARY = 128_000;
 
-/** The names of the weights in a folder of Meta's. */
+/** The names of the weights in Meta's folders. */
 const SHARD = /^consolidated\.(\d\d)\.pth$/;
 
-/** What opens files, so that they are closed if something fails. */
+/** Opens files, and remembers them so that they are closed if something fails. */
 export type Opening = (name: string) => Promise<ByteSource>;
 
 /**
@@ -63,7 +63,7 @@ export async function openMeta(files: Files, names: readonly string[], open: Ope
 
 /**
  * Hugging Face's folder: config.json and the weights, in one file or in several with an index.
- * @param only the file of weights that was named. Where it is one of several with an index, all of them are read
+ * @param only the file of weights that the user named. If an index lists it, all of its shards are read
  * @throws Llama2Error E_FORMAT, E_LIMIT
  */
 export async function openHuggingFace(
@@ -83,7 +83,7 @@ export async function openHuggingFace(
 }
 
 /**
- * A training checkpoint of llama2.c, which keeps the shape of the model beside its weights.
+ * A training checkpoint of llama2.c, which has the shape of the model beside its weights.
  * @throws Llama2Error E_FORMAT, E_LIMIT
  */
 export async function openTraining(file: ByteSource): Promise<ForeignModel> {
@@ -100,7 +100,7 @@ export async function openTraining(file: ByteSource): Promise<ForeignModel> {
 }
 
 /**
- * A GGUF file of llama.cpp. Its matrices of Q8_0 stay int8, in groups of 32.
+ * A GGUF file of llama.cpp. Its Q8_0 matrices stay int8, in groups of 32.
  * @throws Llama2Error E_FORMAT, E_LIMIT
  */
 export async function openGgufModel(file: ByteSource): Promise<ForeignModel> {

@@ -1,5 +1,5 @@
 /*
- * GGUF, the file of llama.cpp: typed keys and values, where each tensor lies, and the tensors.
+ * GGUF, llama.cpp's format: typed keys and values, a list of the tensors with their offsets, and the tensors.
  */
 import { Llama2Error } from "../errors.ts";
 import { type ByteSource, readBytes } from "../files/bytes.ts";
@@ -7,7 +7,7 @@ import { decodeUtf8, quoted } from "./json.ts";
 import { Q8_BLOCK, Q8_BLOCK_BYTES, type StoredTensor } from "./stored.ts";
 
 export type GgufValue = number | bigint | boolean | string | GgufArray;
-/** An array of values of one type. Of those that say nothing about a model or its tokenizer only the length is kept. */
+/** An array of values of one type. Of arrays that no code here uses, only the length is kept. */
 export interface GgufArray {
   length: number;
   values?: readonly GgufValue[];
@@ -19,7 +19,7 @@ export interface GgufFile {
 }
 
 const MAGIC = 0x46554747; // "GGUF"
-/** What comes before the tensors is mostly a vocabulary: about 10 MB for the largest. */
+/** The part before the tensors is mostly a vocabulary: about 10 MB for the largest. */
 const MAX_HEAD_BYTES = 2 ** 27;
 const FIRST_READ = 2 ** 20;
 const MAX_TENSORS = 20_000;
@@ -43,14 +43,14 @@ const SCALARS: Record<number, { bytes: number; read: (view: DataView, at: number
 const STRING = 8;
 const ARRAY = 9;
 
-/** The types of tensors that are read, by their numbers, and how many bytes how many numbers take. */
+/** The types of tensors that can be read, by their numbers in the file: a block of `numbers` numbers takes `bytes`. */
 const TYPES: Record<number, { type: string; numbers: number; bytes: number }> = {
   0: { type: "F32", numbers: 1, bytes: 4 },
   1: { type: "F16", numbers: 1, bytes: 2 },
   8: { type: "Q8_0", numbers: Q8_BLOCK, bytes: Q8_BLOCK_BYTES },
   30: { type: "BF16", numbers: 1, bytes: 2 },
 };
-/** And of those that are known and not read. */
+/** The types that are known but not supported. */
 const OTHER_TYPES: Record<number, string> = {
   2: "Q4_0",
   3: "Q4_1",
@@ -83,7 +83,7 @@ const OTHER_TYPES: Record<number, string> = {
 };
 
 /**
- * What a GGUF file says, and where its tensors are.
+ * Read the values of a GGUF file, and the places of its tensors.
  * @throws Llama2Error E_FORMAT, with the byte offset; E_LIMIT
  */
 export async function openGguf(file: ByteSource): Promise<GgufFile> {
@@ -178,7 +178,7 @@ class HeadReader {
   // --------------------------------------------------------------------------
   // tensors
 
-  /** A tensor as its entry says: its offset is still counted from where the tensors begin. */
+  /** A tensor from its entry. Its offset is still relative to the first tensor. */
   private tensor(): StoredTensor {
     const name = this.string();
     const dimensions = this.uint32();
@@ -205,7 +205,7 @@ class HeadReader {
     return { name, type: known.type, shape, file: this.file, offset, bytes };
   }
 
-  /** Say where in the file the tensors are. They follow the head at the next multiple of the alignment. */
+  /** Make the offsets absolute. The tensors follow the head at the next multiple of the alignment. */
   private place(tensors: readonly StoredTensor[], alignment: number): Map<string, StoredTensor> {
     const start = Math.ceil(this.at / alignment) * alignment;
     const placed = new Map<string, StoredTensor>();
@@ -232,7 +232,7 @@ class HeadReader {
   // --------------------------------------------------------------------------
   // the bytes
 
-  /** The place of the next `length` bytes, which are passed over. */
+  /** The position of the next `length` bytes, which are skipped. */
   private advance(length: number): number {
     const at = this.at;
     if (at + length > this.file.size) throw this.refuse("it ends too early");
@@ -245,7 +245,7 @@ class HeadReader {
     return this.view.getUint32(this.advance(4), true);
   }
 
-  /** A 64-bit number that numbers of JavaScript can say. */
+  /** A 64-bit number that is a safe integer in JavaScript. */
   private size(what: string): number {
     const at = this.advance(8);
     const high = this.view.getUint32(at + 4, true);
@@ -253,7 +253,7 @@ class HeadReader {
     return high * 2 ** 32 + this.view.getUint32(at, true);
   }
 
-  /** How many things follow, each of at least `bytes` bytes. */
+  /** How many items follow, each of at least `bytes` bytes. */
   private count(what: string, bytes: number, most: number): number {
     const count = this.size(`the number of ${what}`);
     if (count * bytes > this.file.size - this.at) {

@@ -1,5 +1,5 @@
 /*
- * Which group sizes a model can have.
+ * Checks group sizes.
  */
 import { Llama2Error } from "../errors.ts";
 import { isVector, tensorsOf, type WeightSource } from "../llama2/weights.ts";

@@ -1,5 +1,5 @@
 /*
- * int8 weights from float32 ones: the rounding, and a model that is rounded while it is loaded.
+ * Rounds float32 weights to int8, also while a model is loaded.
  */
 import { Llama2Error } from "../errors.ts";
 import { f32, rintf } from "../llama2/math.ts";
@@ -46,7 +46,7 @@ export function asInt8(source: WeightSource): WeightSource {
   };
 }
 
-/** @throws Llama2Error E_NUMERIC for weights that have no int8 */
+/** @throws Llama2Error E_NUMERIC for weights that are NaN or infinite */
 async function* rounded(
   source: WeightSource,
   name: TensorName,

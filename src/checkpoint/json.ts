@@ -1,14 +1,14 @@
 /*
- * JSON from strangers: the configuration of a model, the header of a safetensors file, a tokenizer.
+ * Reads untrusted JSON: the configuration of a model, the header of a safetensors file, a tokenizer.
  */
 import { Llama2Error } from "../errors.ts";
 
-/** An object of a JSON file, whose keys are all different. Ask it with `Object.hasOwn` where a key is not a constant. */
+/** An object of a JSON file, with distinct keys. Use `Object.hasOwn` if a key is not a constant. */
 export type JsonObject = { readonly [key: string]: unknown };
 
 /**
- * The object that a JSON file holds. JSON.parse keeps the last of two equal keys, so two readers of one file may see
- * different models; here a key that occurs twice is an error, and so is `__proto__`, which no model has.
+ * Parse a JSON file that holds an object. JSON.parse keeps the last of two equal keys, so two programs may read different
+ * models from one file. So a duplicate key is an error here, and so is `__proto__`.
  * @param name of the file, for messages
  * @throws Llama2Error E_FORMAT
  */
@@ -41,7 +41,7 @@ export function decodeUtf8(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** Text of a file in a message: on one line, not too long, and without anything that a terminal obeys. */
+/** Text of a file for a message: on one line, not too long, and without control characters. */
 export function printable(text: string): string {
   const visible = text.replace(/[\p{C}\p{Z}]/gu, " ");
   return visible.length > 120 ? `${visible.slice(0, 117)}...` : visible;
@@ -50,12 +50,12 @@ export function printable(text: string): string {
 /** The same for a name that a file gives, in quotation marks. */
 export const quoted = (text: string): string => `"${printable(text)}"`;
 
-/** Real files have four levels. */
+/** Real files have four levels of nesting. */
 const MAX_DEPTH = 100;
 
-/** @throws Llama2Error E_FORMAT for a key of `text`, which is JSON, that occurs twice in one object, or is `__proto__` */
+/** @throws Llama2Error E_FORMAT if a key in the JSON `text` occurs twice in one object, or is `__proto__` */
 function checkKeys(text: string, name: string): void {
-  const objects: (Set<string> | undefined)[] = []; // the keys of the objects around; undefined: an array
+  const objects: (Set<string> | undefined)[] = []; // the keys of the enclosing objects; undefined: an array
   for (let i = 0; i < text.length; i++) {
     const c = text[i];
     if (c === "{") objects.push(new Set());

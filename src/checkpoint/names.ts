@@ -1,13 +1,13 @@
 /*
- * What the tensors of a Llama model are called elsewhere. `#` stands for the layer.
+ * The names of a Llama model's tensors in other formats. `#` stands for the layer.
  */
 import type { TensorName } from "../llama2/weights.ts";
 
 export interface Convention {
   names: Record<TensorName, string>;
-  /** What is computed here and not read. */
+  /** Tensors that are computed here instead of being read. */
   ignored: RegExp;
-  /** q and k have the first numbers of all of RoPE's pairs before the second ones. */
+  /** In q and k the first numbers of all RoPE pairs come before the second ones. */
   halfSplit: boolean;
 }
 
@@ -69,6 +69,6 @@ export const GGUF: Convention = {
   halfSplit: false,
 };
 
-/** The file's name of a tensor of a layer. */
+/** The name of a layer's tensor in the file. */
 export const nameOf = ({ names }: Convention, name: TensorName, layer: number): string =>
   names[name].replace("#", String(layer));

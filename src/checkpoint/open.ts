@@ -1,6 +1,6 @@
 /*
- * What a model is, said by its first bytes or by the names in its folder, and opened as a source of weights. Nothing is
- * converted beforehand: tensors become what a backend wants while they are loaded.
+ * Recognises a model by its first bytes or by the names in its folder, and opens it as a source of weights. Nothing is
+ * converted beforehand: tensors are converted to what a backend wants while they are loaded.
  */
 import type { PreparingTokenizer } from "../encode.ts";
 import { Llama2Error } from "../errors.ts";
@@ -13,17 +13,17 @@ import type { StoredTensor } from "./stored.ts";
 
 export type Format = "llama2c-v0" | "llama2c-v1" | "llama2c-v2" | ForeignModel["format"];
 
-/** What a model's files say that it is, until they are closed. */
+/** A model that was recognised; its files are open until `close`. */
 export interface Recognised {
   readonly format: Format;
   readonly architecture: string;
-  /** What is in the files, under the files' own names. */
+  /** The tensors in the files, with the names that they have there. */
   readonly tensors: readonly (Tensor | StoredTensor)[];
   /** The files that were opened. */
   readonly files: readonly ByteSource[];
-  /** @throws Llama2Error E_FORMAT for a model that is not supported, or not whole; E_LIMIT */
+  /** @throws Llama2Error E_FORMAT for a model that is not supported, or not complete; E_LIMIT */
   weights(): WeightSource;
-  /** The tokenizer, where it is inside. */
+  /** The tokenizer inside the file, if there is one. */
   readonly tokenizer?: () => PreparingTokenizer | undefined;
   close(): void;
 }
@@ -35,9 +35,9 @@ export interface Opened extends WeightSource {
 }
 
 /**
- * Open the model in `files`, a single file or a folder, and check what its headers say: nothing else of it is read.
- * `close` it when done.
- * @throws Llama2Error E_FILE if it cannot be opened, E_FORMAT if it is no model or one that is not supported, E_LIMIT
+ * Open the model in `files`, a single file or a folder, and check its headers, without reading weights. `close` it when
+ * done.
+ * @throws Llama2Error E_FILE if it cannot be opened, E_FORMAT if it is not a supported model, E_LIMIT
  */
 export async function open(files: Files): Promise<Opened> {
   const { format, weights, close } = await recognise(files);
@@ -58,7 +58,7 @@ export async function open(files: Files): Promise<Opened> {
 }
 
 /**
- * The same, but a model that is known and not supported is no error before its weights are asked for.
+ * The same, but a model that is known and not supported causes an error only when its weights are requested.
  * @throws Llama2Error E_FILE, E_FORMAT, E_LIMIT
  */
 export async function recognise(files: Files): Promise<Recognised> {
@@ -79,11 +79,11 @@ export async function recognise(files: Files): Promise<Recognised> {
   }
 }
 
-/** What reads other programs' models is loaded when there is one: every file costs the start of a story. */
+/** The code for other programs' models is loaded only when it is needed, since loading code delays the first token. */
 const foreign = () => import("./foreign.ts");
 
 type Model = Omit<Recognised, "close" | "files">;
-/** Opens files of a place, and remembers them. */
+/** Opens files, and remembers them. */
 type From = (place: Files) => (name: string) => Promise<ByteSource>;
 
 async function openAny(files: Files, from: From): Promise<Model> {
@@ -118,7 +118,7 @@ async function kindOf(file: ByteSource): Promise<"gguf" | "zip" | "safetensors" 
   return hasHeader ? "safetensors" : undefined;
 }
 
-/** A file that is a model only together with what lies beside it, or a training checkpoint, which is one by itself. */
+/** A file that is a model only together with the files beside it; or a training checkpoint, which is one by itself. */
 async function openPart(files: Files, name: string, file: ByteSource, from: From): Promise<Model> {
   const { openMeta, openHuggingFace, openTraining } = await foreign();
   const beside = (await files.folder?.list()) ?? [];

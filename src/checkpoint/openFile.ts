@@ -1,5 +1,5 @@
 /*
- * Node's way to open a checkpoint: by a path.
+ * Opens a checkpoint by its path, in Node.
  */
 import { fileAt } from "../files/disk.ts";
 import { Checkpoint } from "./llama2c/checkpoint.ts";

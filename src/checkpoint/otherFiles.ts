@@ -1,11 +1,11 @@
 /*
- * Files that are often taken for a model or a tokenizer and are none, or none that can be read here.
+ * Recognises files that are often mistaken for a model or a tokenizer, or that cannot be read here.
  */
 
 /** The most bytes that `otherFile` looks at. */
 export const HEAD_BYTES = 512;
 
-/** What a file begins with, as a byte string, and what it is then. */
+/** The first bytes of a kind of file, as a byte string, and what it is. */
 const STARTS: readonly (readonly [start: string, what: string])[] = [
   ["GGUF", "it is a GGUF file of llama.cpp, which is a model"],
   ["PK\x03\x04", "it is a zip file, such as PyTorch's checkpoints"],
@@ -30,9 +30,9 @@ const STARTS: readonly (readonly [start: string, what: string])[] = [
 ];
 
 /**
- * What a file is, by its first bytes, if it is neither one of llama2.c's checkpoints nor a tokenizer.bin, which may begin with
+ * Describes a file by its first bytes, unless it may be a checkpoint of llama2.c or a tokenizer.bin, which can begin with
  * any numbers.
- * @param head the first HEAD_BYTES, or all of them
+ * @param head the first HEAD_BYTES, or the whole file
  */
 export function otherFile(head: Uint8Array): string | undefined {
   if (head.length === 0) return "it is empty";
@@ -45,7 +45,7 @@ export function otherFile(head: Uint8Array): string | undefined {
   }
   const known = STARTS.find(([start]) => text.startsWith(start));
   if (known) return known[1];
-  // a protocol, and then an opcode with which such files begin. (A checkpoint's third byte is 0 unless dim is huge)
+  // a pickle protocol, and then a usual first opcode. (A checkpoint's third byte is 0 unless dim is huge)
   if (head[0] === 0x80 && head[1] >= 2 && head[1] <= 5 && "\x95}](cX".includes(text[2])) {
     return "it is a pickle by itself. Save its tensors with torch.save of PyTorch 1.6 or later";
   }
@@ -54,7 +54,7 @@ export function otherFile(head: Uint8Array): string | undefined {
   return undefined;
 }
 
-/** What a file is that was given as a model and is a tokenizer, or what describes one of them. */
+/** Describes a file that was given as a model but is a tokenizer, or a JSON file that describes one of them. */
 export function tokenizerLike(head: Uint8Array): string | undefined {
   const text = String.fromCharCode(...head.subarray(0, 64));
   if (/^\s*\{\s*["}]/.test(text))

@@ -1,19 +1,19 @@
 /*
- * Models of seeded random weights that need no file: to measure speed at any shape, and to check backends. One block of
- * numbers is repeated all over, so making 27 GB of weights takes no longer than copying them.
+ * Models of seeded random weights, without a file: to measure speed at any shape, and to check backends. One block of
+ * numbers is repeated, so making 27 GB of weights takes no longer than copying them.
  */
 import { defaultGroupSize } from "../llama2/quantize.ts";
 import type { Config } from "../llama2/transformer.ts";
 import { type Format, isVector, shapesOf, type TensorName, type WeightSource } from "../llama2/weights.ts";
 import { leastCommonMultiple, quantizeWeights } from "./int8.ts";
 
-/** A prime, so that the rows of a matrix do not begin alike: 4 MiB of float32. */
+/** A prime, so that the rows of a matrix differ: 4 MiB of float32. */
 const BLOCK = 1_048_573;
-/** Each tensor of each layer begins elsewhere in the block, at one of so many groups. */
+/** Each tensor of each layer begins at a different group of the block, one of this many. */
 const STARTS = 251;
 
 export interface RandomOptions {
-  /** Of the matrices: float32, or int8 in the groups that `quantize` makes. @default false */
+  /** Whether the matrices are int8, in the groups that `quantize` makes. @default false: float32 */
   int8?: boolean;
   /** The classifier is the embedding table. @default true */
   sharedClassifier?: boolean;
@@ -21,7 +21,7 @@ export interface RandomOptions {
   seed?: number;
 }
 
-/** A source of weights of about the size that trained ones have, the same for the same arguments everywhere. */
+/** A source of weights about as large as trained ones. The same arguments give the same weights on every machine. */
 export function randomModel(config: Config, options: RandomOptions = {}): WeightSource {
   const { int8 = false, sharedClassifier = true, seed = 1 } = options;
   const block = uniform(BLOCK, seed);

@@ -1,5 +1,5 @@
 /*
- * safetensors: a length, a JSON header that says where each tensor lies, and the tensors.
+ * safetensors: a length, a JSON header with the place of each tensor, and the tensors.
  */
 import { Llama2Error } from "../errors.ts";
 import type { ByteSource } from "../files/bytes.ts";
@@ -10,7 +10,7 @@ import type { StoredTensor } from "./stored.ts";
 const MAX_HEADER_BYTES = 2 ** 24;
 const MAX_TENSORS = 20_000;
 
-/** The types of the format, and the bits of a number. */
+/** The format's types, and the bits per number. */
 const BITS: Record<string, number> = {
   BOOL: 8,
   U8: 8,
@@ -30,7 +30,7 @@ const BITS: Record<string, number> = {
 };
 
 /**
- * The tensors of a safetensors file by their names. They fill it, without holes and without overlaps.
+ * The tensors of a safetensors file by their names. They must fill it without holes or overlaps.
  * @throws Llama2Error E_FORMAT, E_LIMIT
  */
 export async function openSafetensors(file: ByteSource): Promise<Map<string, StoredTensor>> {
@@ -60,7 +60,7 @@ export async function openSafetensors(file: ByteSource): Promise<Map<string, Sto
   return new Map(tensors.map((tensor) => [tensor.name, tensor]));
 }
 
-/** A tensor from its entry. `start` is where the tensors begin in the file. */
+/** A tensor from its entry. `start` is the offset of the first tensor in the file. */
 function parseEntry(
   name: string,
   entry: unknown,

@@ -1,5 +1,5 @@
 /*
- * Tensors as the files of other programs keep them, and how they become the float32 rows that everything here reads.
+ * Tensors in the files of other programs, and how they become float32 rows.
  *
  * `Rows` is a matrix that can be read some rows at a time. The functions below make one from a stored tensor, and
  * from other Rows: the shards of a large model stacked or side by side, and Hugging Face's q and k in Meta's order.
@@ -7,7 +7,7 @@
 import { Llama2Error } from "../errors.ts";
 import type { ByteSource } from "../files/bytes.ts";
 
-/** The types of numbers that can be read, and the bytes of one. */
+/** The types of numbers that can be read, and their bytes per number. */
 export const NUMBER_BYTES = { F32: 4, F16: 2, BF16: 2 } as const;
 export type NumberType = keyof typeof NUMBER_BYTES;
 export const isNumberType = (type: string): type is NumberType => Object.hasOwn(NUMBER_BYTES, type);
@@ -20,15 +20,15 @@ export const Q8_BLOCK_BYTES = 2 + Q8_BLOCK;
 export interface StoredTensor {
   /** Its name in the file. */
   name: string;
-  /** A NumberType, Q8_0, or the file's name for something that cannot be read. */
+  /** A NumberType, Q8_0, or the file's name for a type that cannot be read. */
   type: string;
   shape: readonly number[];
   file: ByteSource;
-  /** Where its first number lies in the file. */
+  /** The offset of its first number in the file, in bytes. */
   offset: number;
   /** The bytes from its first number to its last. */
   bytes: number;
-  /** How far apart, in numbers, neighbours along each dimension lie. Absent: as close as they can, the last the closest. */
+  /** The distance between neighbours along each dimension, in numbers. Absent: contiguous, in row order. */
   strides?: readonly number[];
 }
 
@@ -43,7 +43,7 @@ export interface Rows {
 // ----------------------------------------------------------------------------
 // from a file
 
-/** A tensor whose rows are not rows of its storage is held in memory as a whole while it is read: at most so many bytes. */
+/** A tensor that is not stored row by row is held in memory as a whole while it is read: at most this many bytes. */
 const MAX_GATHERED = 2 ** 29;
 
 /**
@@ -70,7 +70,7 @@ export function rowsOf(tensor: StoredTensor): Rows {
 
 type Numbers = StoredTensor & { type: NumberType };
 
-/** Rows that each lie together, `rowStride` numbers after one another. */
+/** Rows that are contiguous, with a row every `rowStride` numbers. */
 function stridedRows({ type, file, offset }: Numbers, d: number, n: number, rowStride: number): Rows {
   const size = NUMBER_BYTES[type];
   const read = async (first: number, count: number, into: Float32Array) => {
@@ -86,7 +86,7 @@ function stridedRows({ type, file, offset }: Numbers, d: number, n: number, rowS
   return { d, n, read };
 }
 
-/** Rows whose numbers lie apart, as those of a transposed matrix do. All of it is in memory from the first read to the last. */
+/** Rows that are not contiguous, as in a transposed matrix. It is all in memory from the first read to the last. */
 function gatheredRows(tensor: Numbers, d: number, n: number, rowStride: number, stride: number): Rows {
   const { name, type, file, offset, bytes } = tensor;
   const length = bytes / NUMBER_BYTES[type];
@@ -107,7 +107,7 @@ function gatheredRows(tensor: Numbers, d: number, n: number, rowStride: number, 
   return { d, n, read };
 }
 
-/** Rows of GGUF's int8 blocks, as the numbers they stand for. */
+/** Rows of GGUF's int8 blocks, as float32. */
 function blockRows({ file, offset }: StoredTensor, d: number, n: number): Rows {
   const read = async (first: number, count: number, into: Float32Array) => {
     const q = new Int8Array(count * n);
@@ -118,14 +118,14 @@ function blockRows({ file, offset }: StoredTensor, d: number, n: number): Rows {
   return { d, n, read };
 }
 
-/** Read numbers of a type that lie together, as float32: each of them is exactly the number in the file. */
+/** Read contiguous numbers of a type as float32, which is exact for all of these types. */
 async function readNumbers(file: ByteSource, type: NumberType, offset: number, into: Float32Array): Promise<void> {
   const bytes = new Uint8Array(into.buffer, into.byteOffset, into.byteLength);
   if (type === "F32") {
     await file.read(bytes, offset);
     return;
   }
-  // the halves go into the second half of their place, where each is read before its bytes are written over
+  // the 16-bit numbers are read into the second half of `into`, where each is used before it is overwritten
   const start = into.length * 2;
   await file.read(bytes.subarray(start), offset);
   const halves = new Uint16Array(into.buffer, into.byteOffset + start, into.length);
@@ -150,7 +150,7 @@ export async function readBlocks(file: ByteSource, offset: number, q: Int8Array,
   }
 }
 
-/** The float32 of each float16: one look-up is faster than taking it apart. */
+/** The float32 of each float16: a lookup is faster than decoding its bits. */
 const HALF_TO_FLOAT: Float32Array = Float32Array.from({ length: 2 ** 16 }, (_, half) => {
   const sign = half >> 15 === 0 ? 1 : -1;
   const exponent = (half >> 10) & 31;
@@ -179,7 +179,7 @@ export function stacked(parts: readonly Rows[]): Rows {
   return { d: parts.reduce((sum, part) => sum + part.d, 0), n, read };
 }
 
-/** Matrices of as many rows each, side by side. */
+/** Matrices with the same number of rows, side by side. */
 export function sideBySide(parts: readonly Rows[]): Rows {
   if (parts.length === 1) return parts[0];
   const n = parts.reduce((sum, part) => sum + part.n, 0);
@@ -198,8 +198,8 @@ export function sideBySide(parts: readonly Rows[]): Rows {
 }
 
 /**
- * q or k of a Hugging Face model. RoPE turns pairs of numbers. Here, as in Meta's models, a pair are neighbours;
- * there, the first of all pairs of a head come before the second ones, and the rows that make them are in that order.
+ * q or k of a Hugging Face model. RoPE rotates pairs of numbers. Here, as in Meta's models, a pair are neighbours; there,
+ * the first numbers of all pairs of a head come before the second ones, and the rows of q and k are in that order.
  */
 export function interleaved(rows: Rows, heads: number): Rows {
   const { d, n } = rows;
@@ -210,7 +210,7 @@ export function interleaved(rows: Rows, heads: number): Rows {
       const row = first + done;
       const head = row - (row % headSize);
       const end = Math.min(first + count, head + headSize);
-      const pair = (row - head) >> 1; // the first pair of which a row is asked for, and how many pairs
+      const pair = (row - head) >> 1; // the first pair that is read, then how many pairs
       const pairs = ((end - head + 1) >> 1) - pair;
       const halves = [new Float32Array(pairs * n), new Float32Array(pairs * n)];
       await rows.read(head + pair, pairs, halves[0]);

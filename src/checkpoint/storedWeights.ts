@@ -1,5 +1,5 @@
 /*
- * The tensors of other programs' files as a source of weights.
+ * A source of weights from the tensors of other programs' files.
  */
 import { Llama2Error } from "../errors.ts";
 import type { ByteSource } from "../files/bytes.ts";
@@ -26,12 +26,12 @@ import {
 /** The tensors of a file, or of one shard of a model, by their names. */
 export type Tensors = ReadonlyMap<string, StoredTensor>;
 
-/** Of these a shard has some columns, of the other matrices some rows. */
+/** A shard has some columns of these matrices, and some rows of the others. */
 const SPLIT_BY_COLUMNS: ReadonlySet<TensorName> = new Set(["tokenEmbeddingTable", "wo", "w2"]);
 
 /**
  * The weights of a Llama model.
- * @param shards one, or as many as Meta's large models have, each with a part of every matrix
+ * @param shards one, or several as Meta's large models have, each with a part of every matrix
  * @param name of the model, for messages
  * @throws Llama2Error E_FORMAT if tensors are missing, too many, of the wrong shape or of a type that cannot be read
  */
@@ -63,7 +63,7 @@ export function storedWeights(
   return new StoredWeights(config, sharedClassifier, tensors);
 }
 
-/** A tensor of one layer: its rows, and the stored tensor itself where it is one of int8 blocks. */
+/** A tensor of one layer: its rows, and the stored tensor itself if it consists of int8 blocks. */
 interface Parts {
   rows: Rows;
   blocks?: StoredTensor;
@@ -80,7 +80,7 @@ class StoredWeights implements WeightSource {
     this.tensors = tensors;
   }
 
-  /** int8 where all layers are. */
+  /** int8 if all layers are. */
   formatOf(name: TensorName): Format {
     const all = this.tensors.get(name) ?? [];
     return !isVector(name) && all.length > 0 && all.every(({ blocks }) => blocks) ? { groupSize: Q8_BLOCK } : "float32";
@@ -122,7 +122,7 @@ async function* blockPieces(tensor: StoredTensor, size: number, multipleOf: numb
 // ----------------------------------------------------------------------------
 // what belongs to what
 
-/** The config, completed from the tensors where the files do not say all of it. */
+/** The config, completed from the tensors' shapes. */
 function configOf(shape: Shape, shards: readonly Tensors[], convention: Convention, name: string): Config {
   const rowsIn = (tensor: TensorName) => find(shards[0], nameOf(convention, tensor, 0), name).shape[0] ?? 0;
   const { tied: _, ...rest } = shape;
@@ -135,7 +135,7 @@ function configOf(shape: Shape, shards: readonly Tensors[], convention: Conventi
   return config;
 }
 
-/** Whether the classifier is the embedding table: because the files say so, or because both are the same bytes. */
+/** Whether the classifier is the embedding table: the files say so, or both are the same bytes. */
 function isShared(shape: Shape, shards: readonly Tensors[], convention: Convention, name: string): boolean {
   const classifier = shards[0].get(nameOf(convention, "wcls", 0));
   if (shape.tied !== undefined) {
@@ -153,7 +153,7 @@ const sameBytes = (a: StoredTensor, b: StoredTensor) =>
   String(a.shape) === String(b.shape) &&
   String(a.strides) === String(b.strides);
 
-/** A tensor of a layer from the parts that the shards have of it, which must be of the right shape together. */
+/** A layer's tensor, joined from the shards' parts, which together must have the right shape. */
 function partsOf(
   tensor: TensorName,
   stored: readonly StoredTensor[],
@@ -170,7 +170,7 @@ function partsOf(
       `${name} in ${file.name} has the shape [${shape.join(", ")}], expected ${dimensions} dimensions`,
     );
   }
-  // norms are whole in every shard
+  // every shard has the whole norms
   const all = (isVector(tensor) ? [first] : stored).map(rowsOf);
   const byColumns = SPLIT_BY_COLUMNS.has(tensor);
   const total = {
@@ -198,7 +198,7 @@ function find(tensors: Tensors, stored: string, name: string): StoredTensor {
   throw new Llama2Error("E_FORMAT", `${name} is not a complete Llama model: it has no ${stored}`);
 }
 
-/** A tensor that no Llama 2 model has is part of what makes another kind of model. */
+/** A tensor that no Llama 2 model has belongs to another kind of model. */
 function refuseOthers(
   shards: readonly Tensors[],
   known: ReadonlySet<string>,
@@ -216,9 +216,9 @@ function refuseOthers(
   }
 }
 
-/** Two tensors that share numbers are a trick, or a model of another kind. */
+/** Tensors must not overlap: that would be a malicious file, or another kind of model. */
 function refuseOverlaps(tensors: readonly StoredTensor[]): void {
-  const ends = new Map<ByteSource, StoredTensor>(); // of each file, the tensor that reaches furthest so far
+  const ends = new Map<ByteSource, StoredTensor>(); // for each file, the tensor with the furthest end so far
   for (const tensor of tensors.toSorted((a, b) => a.offset - b.offset)) {
     const before = ends.get(tensor.file);
     if (before && tensor.offset < before.offset + before.bytes && !areColumnsOfOne(before, tensor)) {
@@ -228,7 +228,7 @@ function refuseOverlaps(tensors: readonly StoredTensor[]): void {
   }
 }
 
-/** Whether two matrices lie side by side in the rows of a larger one. */
+/** Whether two matrices are side by side in the rows of a larger one. */
 function areColumnsOfOne(a: StoredTensor, b: StoredTensor): boolean {
   const stride = a.strides?.[0];
   if (!isNumberType(a.type) || a.type !== b.type || stride === undefined || stride !== b.strides?.[0]) return false;

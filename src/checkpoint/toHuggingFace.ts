@@ -1,5 +1,5 @@
 /*
- * A Hugging Face folder: config.json and model.safetensors. Whatever the weights came from, there is no code in it.
+ * Writes a Hugging Face folder: config.json and model.safetensors. It contains no code, whatever the source was.
  */
 import { randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
@@ -25,8 +25,8 @@ interface Placed {
 }
 
 /**
- * Write the weights to the folder `out`, which must not exist or be empty. It is there when all of it is.
- * @param type of the numbers. F16 and BF16 only for weights that are such numbers: nothing is rounded
+ * Write the weights to the folder `out`, which must not exist or be empty, as a whole or not at all.
+ * @param type of the numbers. F16 and BF16 only if all weights are such numbers: nothing is rounded
  * @throws Llama2Error E_FILE; what the source throws; the signal's reason
  */
 export async function writeHuggingFace(
@@ -89,7 +89,7 @@ function attempt<T>(out: string, action: () => T): T {
   }
 }
 
-/** The header of the safetensors file, and where each tensor lies after it. */
+/** The header of the safetensors file, and the place of each tensor after it. */
 function layout(source: WeightSource, type: NumberType): { header: Uint8Array; placed: Placed[]; bytes: number } {
   const placed: Placed[] = [];
   const entries: Record<string, unknown> = { __metadata__: { format: "pt" } };
@@ -111,7 +111,7 @@ function layout(source: WeightSource, type: NumberType): { header: Uint8Array; p
   return { header, placed, bytes: at };
 }
 
-/** Pieces are whole rows, and whole groups. */
+/** Pieces have whole rows and whole groups. */
 const unitOf = (source: WeightSource, { tensor, n }: Placed): number =>
   leastCommonMultiple(n, Math.max(1, groupSizeOf(source.formatOf(tensor))));
 
@@ -122,7 +122,7 @@ function floatsOf(piece: Piece, source: WeightSource, tensor: TensorName): Float
   return values;
 }
 
-/** Write rows of a tensor, of which `offset` numbers came before: those of q and k where Hugging Face has them. */
+/** Write rows of a tensor that begin at number `offset`. Rows of q and k go to Hugging Face's order. */
 function writeRows(
   file: OutputFile,
   start: number,
@@ -148,7 +148,7 @@ function writeRows(
   }
 }
 
-/** The bytes of these numbers, which are numbers of the type. */
+/** The bytes of these values in a type that represents them exactly. */
 function encode(values: Float32Array, type: NumberType): Uint8Array {
   if (type === "F32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
@@ -167,7 +167,7 @@ function toHalf(value: number): number {
   return sign | ((exponent + 15) << 10) | ((size / 2 ** exponent - 1) * 1024);
 }
 
-/** What transformers reads of a Llama model. */
+/** The fields that transformers reads for a Llama model. */
 function configOf({ config: p, sharedClassifier }: WeightSource, type: NumberType): object {
   const number = (x: number) => Number(x.toPrecision(7)); // a float32 as it was written down
   return {

@@ -1,13 +1,13 @@
 /*
- * Bytes to be read, wherever they are: a file, a Blob, an array, HTTP ranges. Needs nothing but JavaScript.
+ * Sources of bytes: a file, a Blob, an array, HTTP ranges. Needs nothing but JavaScript.
  */
 import { Llama2Error } from "../errors.ts";
 
-/** Bytes that can be read from anywhere in them. */
+/** Bytes with random access. */
 export interface ByteSource {
   /** For messages. */
   readonly name: string;
-  /** How many bytes there were when it was opened. */
+  /** How many bytes it had when it was opened. */
   readonly size: number;
   /**
    * Fill `into` with the bytes from `offset` on.
@@ -17,7 +17,7 @@ export interface ByteSource {
   close(): void;
 }
 
-/** What holds bytes in a page: a Blob, such as a File that somebody chose, or memory. */
+/** Bytes in a page: a Blob, such as a File that the user chose, or memory. */
 export type BytesLike = Blob | ArrayBuffer | Uint8Array;
 
 /** A folder; a single file is a folder of one. */
@@ -26,9 +26,9 @@ export interface Files {
   readonly name: string;
   /** The names of its files. */
   list(): Promise<string[]>;
-  /** @throws Llama2Error E_FILE if it cannot be opened, E_FORMAT if it is no file */
+  /** @throws Llama2Error E_FILE if it cannot be opened, E_FORMAT if it is not a file */
   open(name: string): Promise<ByteSource>;
-  /** Of a single file: the folder it lies in, where there is one. */
+  /** For a single file: the folder that it is in, if there is one. */
   readonly folder?: Files;
 }
 

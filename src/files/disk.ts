@@ -1,5 +1,5 @@
 /*
- * Node's files, as sources of bytes.
+ * Files on disk as sources of bytes, in Node.
  */
 import { readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -9,8 +9,8 @@ import { InputFile } from "./inputFile.ts";
 /**
  * The file or the folder at `path`. Nothing is opened yet.
  *
- * A file is read synchronously, in pieces that take a fraction of a millisecond: a read that goes through Node's thread
- * pool takes longer than the bytes do to come from the system's cache.
+ * A file is read synchronously, in pieces that take a fraction of a millisecond: going through Node's thread pool takes
+ * longer than reading a piece from the system's file cache.
  */
 export function filesAt(path: string): Files {
   const isFolder = isDirectory(path);
@@ -29,7 +29,7 @@ const folderAt = (path: string): Files => ({
   open: async (name) => fileAt(join(path, name)),
 });
 
-/** Whether it is one. Whatever else is wrong with a path is said when it is opened. */
+/** Whether it is a directory. Other problems of a path are reported when it is opened. */
 function isDirectory(path: string): boolean {
   try {
     return statSync(path).isDirectory();

@@ -1,5 +1,5 @@
 /*
- * The digest of a file on disk.
+ * Hashes files on disk.
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";

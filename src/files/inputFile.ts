@@ -1,5 +1,5 @@
 /*
- * Files from strangers: opened without hanging, read without surprises.
+ * Opens untrusted files without hanging, and reads them safely.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { Llama2Error } from "../errors.ts";
@@ -19,7 +19,7 @@ export class InputFile {
    */
   constructor(path: string) {
     this.path = path;
-    // without O_NONBLOCK, opening a pipe waits for somebody to write to it
+    // without O_NONBLOCK, opening a pipe waits for a writer
     this.fd = opening(path, () => openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
     try {
       const stat = opening(path, () => fstatSync(this.fd));
@@ -35,8 +35,8 @@ export class InputFile {
 
   /**
    * Fill `into` with the bytes from `position` on.
-   * @throws Llama2Error E_FORMAT if the file ends before, because someone shortened it meanwhile; E_FILE if the disk
-   *   or network it is on fails
+   * @throws Llama2Error E_FORMAT if the file ends before, because it has been shortened; E_FILE if the disk or network
+   *   fails
    */
   read(into: Uint8Array, position: number): void {
     for (let done = 0; done < into.length; ) {
@@ -62,7 +62,7 @@ export class InputFile {
   }
 }
 
-/** @throws Llama2Error E_FILE for what the system says */
+/** @throws Llama2Error E_FILE with the system's reason */
 function opening<T>(path: string, action: () => T): T {
   try {
     return action();

@@ -1,13 +1,13 @@
 /*
- * What a model is called.
+ * Names of models.
  */
 
-/** How models' files end. */
+/** The endings of model files. */
 const ENDING = /\.(bin|gguf|safetensors|pth?)$/;
 
 /**
- * The name of a model by its path: its file's or folder's, without the ending; of a folder in Hugging Face's cache, which
- * is called by its commit, the repository's.
+ * The name of the model at a path: the file's or folder's name without its ending. A folder in Hugging Face's cache is
+ * named by its commit, so there it is the repository's name.
  */
 export function modelName(path: string): string {
   const parts = path.split(/[/\\]/).filter((part) => part !== "");

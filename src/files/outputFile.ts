@@ -1,20 +1,20 @@
 /*
- * Files that are there as a whole or not at all.
+ * Writes files as a whole or not at all.
  */
 import { randomUUID } from "node:crypto";
 import { existsSync, realpathSync, statSync } from "node:fs";
 import { Llama2Error } from "../errors.ts";
 import { PartFile, writing } from "./partFile.ts";
 
-/** A file that grows as `model.bin.1a2b3c4d.part` beside its place. */
+/** A file that is written as `model.bin.1a2b3c4d.part` beside its final path. */
 export class OutputFile extends PartFile {
-  /** @throws Llama2Error E_FILE if it cannot be made, or would replace something that is no file */
+  /** @throws Llama2Error E_FILE if it cannot be created, or would replace something that is not a file */
   constructor(path: string) {
     const target = resolveTarget(path);
     super(target, `${target}.${randomUUID().slice(0, 8)}.part`, "wx");
   }
 
-  /** @throws Llama2Error E_FILE, for one if the disk is full */
+  /** @throws Llama2Error E_FILE, for example if the disk is full */
   write(bytes: Uint8Array, position: number): void {
     writing(this.path, () => this.writeAll(bytes, position));
   }
@@ -47,7 +47,7 @@ export function checkReplacesNone(out: string, sources: readonly string[]): void
   }
 }
 
-/** The place that `path` names, through links. What is there already must be a file. */
+/** The real path of `path`, through links. If something is there already, it must be a file. */
 function resolveTarget(path: string): string {
   const refuse = (what: string, why: string) => new Llama2Error("E_FILE", `cannot write ${what}: ${why}`);
   if (path === "") throw refuse('""', "the name is empty");

@@ -1,5 +1,5 @@
 /*
- * Where this package lies.
+ * The folder of this package.
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";

@@ -1,21 +1,21 @@
 /*
- * A file in the making: it grows under another name and takes its own when it is complete and on the disk. Whatever had
- * that name stays until then.
+ * A file that is being written: it has another name until it is complete and on disk. A file that already has the final
+ * name stays until then.
  */
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { Llama2Error } from "../errors.ts";
 import { reasonOf } from "./reasons.ts";
 
 export class PartFile {
-  /** Where it will be. */
+  /** Its final path. */
   readonly path: string;
-  /** Where it is. */
+  /** Its path while it is written. */
   readonly partPath: string;
   protected readonly fd: number;
   private isOpen = true;
 
   /**
-   * @param flags as open(2) has them
+   * @param flags of fs.open
    * @throws Llama2Error E_FILE
    */
   constructor(path: string, partPath: string, flags: "wx" | "a+") {
@@ -24,7 +24,7 @@ export class PartFile {
     this.fd = writing(path, () => openSync(partPath, flags));
   }
 
-  /** Write all of `bytes`, at a position or at the end. Each write(2) may take a part of them: `onWritten` is told which. */
+  /** Write all of `bytes`, at a position or at the end. `onWritten` gets the part that each write(2) has written. */
   protected writeAll(bytes: Uint8Array, position: number | null, onWritten?: (part: Uint8Array) => void): void {
     for (let done = 0; done < bytes.length; ) {
       const at = position === null ? null : position + done;
@@ -35,7 +35,7 @@ export class PartFile {
   }
 
   /**
-   * It is complete: give it its name.
+   * The file is complete: give it its final name.
    * @throws Llama2Error E_FILE
    */
   finish(): void {
@@ -46,7 +46,7 @@ export class PartFile {
     });
   }
 
-  /** It is of no use: leave no trace of it. */
+  /** Delete it. */
   discard(): void {
     this.close();
     rmSync(this.partPath, { force: true });
@@ -71,7 +71,7 @@ export function writing<T>(path: string, action: () => T): T {
   }
 }
 
-/** What the system says against writing `path`, as an error of ours. */
+/** The system's error for writing `path`, as a Llama2Error. */
 export function cannotWrite(path: string, error: unknown): Llama2Error {
   if (error instanceof Llama2Error) return error;
   return new Llama2Error("E_FILE", `cannot write ${path}: ${reasonOf(error as NodeJS.ErrnoException)}`);

@@ -1,5 +1,5 @@
 /*
- * Paths that a caller of the library gave.
+ * Checks paths from callers of the library.
  */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,7 +20,7 @@ export function pathOf(what: string, path: unknown): string {
   }
 }
 
-/** `.`, `..` and what ends so, which says no name. */
+/** `.`, `..`, and paths that end with them: these do not contain the name. */
 const DOTS = /(?:^|[/\\])\.{1,2}[/\\]*$/;
 
 function named(path: string): string {

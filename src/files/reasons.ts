@@ -1,8 +1,8 @@
 /*
- * What the system says, in words.
+ * The system's error codes in words.
  */
 
-/** What Node says of a system call that failed. */
+/** Node's error for a system call. */
 interface SystemError {
   code?: string | undefined;
   message: string;

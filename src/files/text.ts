@@ -1,9 +1,9 @@
 /*
- * Text from files and from standard input: which of the bytes are the text.
+ * Reads text from files and from standard input.
  *
- * Text is UTF-8. A byte order mark in front is a habit of some editors and not part of the text; UTF-16 and UTF-32,
- * which some shells write, are refused by name, because a model would read them as nonsense. Other bytes that are not
- * UTF-8 are kept: the tokenizer has a piece for every byte.
+ * Text is UTF-8. A byte order mark, which some editors write, is dropped. UTF-16 and UTF-32, which some shells write,
+ * are refused by name, because a model would read them as nonsense. Other bytes that are not UTF-8 are kept: the
+ * tokenizer has a piece for every byte.
  */
 import { Llama2Error } from "../errors.ts";
 import { bytesText } from "./bytes.ts";
@@ -23,7 +23,7 @@ export function withoutMark(bytes: Uint8Array, name: string): Uint8Array {
   return startsWith(bytes, [0xef, 0xbb, 0xbf]) ? bytes.subarray(3) : bytes;
 }
 
-/** The same without one newline at the end, `\n` or `\r\n`: what a prompt is that an editor saved or a shell sent. */
+/** The same without one final newline, `\n` or `\r\n`, which editors and shells add to a prompt. */
 export function promptText(bytes: Uint8Array, name: string): Uint8Array {
   const text = withoutMark(bytes, name);
   if (text.at(-1) !== 0x0a) return text;
@@ -32,7 +32,7 @@ export function promptText(bytes: Uint8Array, name: string): Uint8Array {
 
 /**
  * A file's text, without a byte order mark.
- * @throws Llama2Error E_FILE, E_FORMAT for UTF-16 and UTF-32 and for what is not a file, E_LIMIT above `maxBytes`
+ * @throws Llama2Error E_FILE, E_FORMAT for UTF-16 and UTF-32 and for anything but a file, E_LIMIT above `maxBytes`
  */
 export function readText(path: string, maxBytes: number): Uint8Array {
   const file = new InputFile(path);
@@ -49,9 +49,9 @@ export function readText(path: string, maxBytes: number): Uint8Array {
 }
 
 /**
- * The documents of a text, which a line `<|end|>` separates. Windows' line ends count as `\n`, spaces after `<|end|>`
- * do not count. The text's last newline belongs to no document, and empty documents are left out.
- * @param text characters or bytes, one of a string's units each
+ * The documents of a text, separated by lines `<|end|>`. Windows' line ends count as `\n`; spaces after `<|end|>` are
+ * ignored. The text's final newline belongs to no document, and empty documents are left out.
+ * @param text a string, or a byte string
  */
 export function splitDocuments(text: string): string[] {
   const documents = text
@@ -70,7 +70,7 @@ function wideEncoding(bytes: Uint8Array): string | undefined {
   const sample = bytes.subarray(0, 4096 & ~3);
   const zeros = [0, 0, 0, 0]; // by position modulo 4
   for (let i = 0; i < sample.length; i++) if (sample[i] === 0) zeros[i & 3]++;
-  // in most alphabets only one byte of a character differs from its neighbours'; in ASCII the others are zero
+  // in most alphabets the upper bytes of neighbouring characters are equal; in ASCII they are zero
   const pattern = zeros.map((count) => (count > sample.length * 0.2 ? "0" : count < sample.length * 0.05 ? "x" : "?"));
   return ENCODINGS[pattern.join("")];
 }

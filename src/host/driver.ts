@@ -1,15 +1,15 @@
 /*
- * Why a machine's NVIDIA driver does not work, and the one next step towards one that does.
+ * Finds out why a machine's NVIDIA driver does not work, and the next step to repair it.
  */
 import type { NvidiaSmi } from "./nvidia.ts";
 import { installing, isContainer, isWsl, type Problem } from "./system.ts";
 import type { World } from "./world.ts";
 
-/** The oldest CUDA that builds the backend, and the oldest GPUs that it is for: Turing's. */
+/** The oldest CUDA that builds the backend, and the oldest GPUs that it supports: Turing. */
 const OLDEST_CUDA = 12;
 const OLDEST_CAPABILITY = 7.5;
 
-/** Whether the machine has an NVIDIA GPU, even one that nobody can use yet. */
+/** Whether the machine has an NVIDIA GPU, even if it cannot be used yet. */
 export function seesGpu(world: World, smi: NvidiaSmi): boolean {
   return smi.gpus.length > 0 || hasCard(world) || world.exists("/proc/driver/nvidia/version") || hasWslDriver(world);
 }
@@ -33,7 +33,7 @@ function hasCard(world: World): boolean {
 
 const hasWslDriver = (world: World): boolean => world.exists("/usr/lib/wsl/lib/libcuda.so.1");
 
-/** What is wrong with the driver, or with what is shown of it; undefined if CUDA should work. */
+/** What is wrong with the driver, or hides its GPUs; undefined if CUDA should work. */
 export async function driverProblem(world: World, smi: NvidiaSmi): Promise<Problem | undefined> {
   if (smi.outcome === "works") return hidden(world, smi) ?? oldDriver(world, smi) ?? oldCards(smi);
   if (smi.outcome === "mismatch") {
@@ -50,7 +50,7 @@ export async function driverProblem(world: World, smi: NvidiaSmi): Promise<Probl
   return world.exists("/proc/driver/nvidia/version") ? loadedProblem(world, smi) : notLoadedProblem(world, smi);
 }
 
-/** The driver works, but CUDA is told to hide GPUs. */
+/** The driver works, but an environment variable hides the GPUs from CUDA. */
 function hidden(world: World, { gpus }: NvidiaSmi): Problem | undefined {
   const visible = world.env.CUDA_VISIBLE_DEVICES;
   if (visible === undefined) return undefined;
@@ -116,7 +116,7 @@ function loadedProblem(world: World, smi: NvidiaSmi): Problem {
   return { reason: `the driver is loaded, but does not answer: ${said(smi)}`, next: "sudo dmesg | grep -i NVRM" };
 }
 
-/** It is not installed, or something keeps the kernel from loading it. */
+/** The driver is not installed, or the kernel cannot load it. */
 async function notLoadedProblem(world: World, smi: NvidiaSmi): Promise<Problem> {
   const nouveau = world.exists("/sys/module/nouveau");
   const beside = nouveau ? "; nouveau, which cannot run CUDA, holds the GPU" : "";
@@ -136,7 +136,7 @@ async function notLoadedProblem(world: World, smi: NvidiaSmi): Promise<Problem> 
   return { reason: "the driver is installed, but not loaded", next: "sudo modprobe nvidia" };
 }
 
-/** The keys with which Ubuntu, Fedora and dkms sign the modules that they build. */
+/** The keys that Ubuntu, Fedora and dkms sign their modules with. */
 const KEYS = [
   "/var/lib/shim-signed/mok/MOK.der",
   "/etc/pki/akmods/certs/public_key.der",
@@ -144,7 +144,7 @@ const KEYS = [
   "/root/dkms.der",
 ];
 
-/** With Secure Boot the kernel loads no module whose key its firmware does not know. */
+/** With Secure Boot, the kernel loads only modules whose signing key is enrolled in the firmware. */
 async function secureBootProblem(world: World): Promise<Problem | undefined> {
   const state = await world.run("mokutil", ["--sb-state"]);
   if (!/SecureBoot enabled/i.test(state?.stdout ?? "")) return undefined;

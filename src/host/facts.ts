@@ -1,5 +1,5 @@
 /*
- * What a measurement, or a bug report, must say about the machine it comes from.
+ * The facts about a machine that measurements and bug reports need.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -13,12 +13,12 @@ export interface MachineFacts {
   /** On Linux and x86-64; 25 is AMD's Zen 3 and 4, 26 Zen 5. */
   family?: number;
   cores: number;
-  /** Processors' worth of time that a container allows; absent: all. */
+  /** The CPU quota of a container, in processors; absent: no quota. */
   quota?: number;
-  /** The best instruction set that a backend here computes with. */
+  /** The best instruction set of the backends here. */
   isa: string;
   memoryBytes: number;
-  /** Bytes that a container allows; absent: all. */
+  /** The memory limit of a container in bytes; absent: no limit. */
   memoryLimitBytes?: number;
   availableBytes: number;
   node: string;
@@ -54,7 +54,7 @@ function cpuFamily(): number | undefined {
 /** The version of this package. */
 export const packageVersion = (): string => JSON.parse(readFileSync(packagePath("package.json"), "utf8")).version;
 
-/** The commit of the clone that this is, with a + if the working tree differs from it; undefined elsewhere. */
+/** The commit of this clone, with a + if the working tree differs from it; undefined in an installed package. */
 export function packageCommit(): string | undefined {
   if (!existsSync(packagePath(".git"))) return undefined;
   const git = (...args: string[]) =>

@@ -17,7 +17,7 @@ export interface Gpu {
   /** Compute capability, such as "8.9". */
   capability?: string;
   driver?: string;
-  /** The newest CUDA that the driver speaks, such as "12.2". */
+  /** The newest CUDA version that the driver supports, such as "12.2". */
   cuda?: string;
   memoryBytes?: number;
   usedBytes?: number;

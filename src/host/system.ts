@@ -1,9 +1,9 @@
 /*
- * Which system a machine runs, and how its user installs things there.
+ * Which operating system a machine runs, and how software is installed on it.
  */
 import type { World } from "./world.ts";
 
-/** What is wrong, and the one next step: a command, with a comment where it needs one; absent where nothing helps. */
+/** What is wrong, and the next step: a command, perhaps with a comment; absent if nothing helps. */
 export interface Problem {
   reason: string;
   next?: string;
@@ -65,7 +65,7 @@ const ELSEWHERE: Record<Tool, string> = {
   cmake: "cmake 3.18 or newer: https://cmake.org/download",
 };
 
-/** The command that installs `tool` there, or where to get it. */
+/** The command that installs `tool`, or where to get it. */
 export function installing(world: World, tool: Tool): string {
   const macOS = { compiler: "xcode-select --install", cmake: "brew install cmake", driver: "" };
   if (world.platform === "darwin") return macOS[tool] || ELSEWHERE[tool];
@@ -76,8 +76,8 @@ export function installing(world: World, tool: Tool): string {
 const ARCHIVE = "https://developer.nvidia.com/cuda-toolkit-archive";
 
 /**
- * How a CUDA toolkit is installed there that suits a driver: minor versions of one major version go together.
- * @param cuda the newest that the driver speaks, such as "12.2"
+ * How to install a CUDA toolkit that fits a driver: minor versions of the same major version are compatible.
+ * @param cuda the newest version that the driver supports, such as "12.2"
  */
 export function installingToolkit(world: World, cuda: string): string {
   const { id, version } = systemOf(world);

@@ -1,5 +1,5 @@
 /*
- * What a machine lacks to build the cuda backend for its driver.
+ * Finds out what is missing to build the cuda backend for a machine's driver.
  */
 import type { NvidiaSmi } from "./nvidia.ts";
 import { installing, installingToolkit, type Problem } from "./system.ts";
@@ -8,16 +8,16 @@ import type { World } from "./world.ts";
 interface Nvcc {
   command: string;
   release: string; // "12.2"
-  /** Whether the build finds it by itself. */
+  /** Whether the build finds it. */
   usual: boolean;
 }
 
 const OLDEST = 12;
-/** Where no driver says what it speaks. */
+/** The toolkit to install if the driver does not report a version. */
 const ANY_CUDA = "12.8";
 
 /**
- * Why the backend cannot be built here, or else that it has not been built. `next` builds it, or is the step before.
+ * Why the backend cannot be built here, or that it has not been built. `next` builds it, or is the step before that.
  * @param build the command that builds it
  */
 export async function buildProblem(world: World, smi: NvidiaSmi, build: string): Promise<Problem> {
@@ -48,7 +48,7 @@ export async function buildProblem(world: World, smi: NvidiaSmi, build: string):
   if (!(await world.run("cmake", ["--version"]))) {
     return { reason: "the CUDA addon has not been built, and there is no cmake", next: installing(world, "cmake") };
   }
-  const found = compilers.find(({ usual }) => usual); // by the build
+  const found = compilers.find(({ usual }) => usual); // the one that the build finds
   const named = fitting === found ? build : `CUDACXX=${fitting.command} ${build}`;
   return { reason: "the CUDA addon has not been built", next: named };
 }

@@ -1,6 +1,6 @@
 /*
- * What can be seen of a machine: its files, its commands, its environment. Code that inspects a machine takes this as
- * an argument, so that tests can describe any machine.
+ * A machine as code can inspect it: its files, its commands, its environment. Code that inspects a machine takes a World
+ * as an argument, so that tests can describe any machine.
  */
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -21,13 +21,13 @@ export interface World {
   exists(path: string): boolean;
   /** A file's text; undefined if it cannot be read. */
   read(path: string): string | undefined;
-  /** The names in a folder; none if there is no such folder. */
+  /** The names in a folder; empty if there is no such folder. */
   list(folder: string): string[];
-  /** Run a command to its end; undefined if there is none of that name. */
+  /** Run a command to its end; undefined if it is not installed. */
   run(command: string, args: readonly string[]): Promise<Said | undefined>;
 }
 
-/** A command that takes longer has hung, as nvidia-smi does beside a GPU that is lost. */
+/** A command that takes longer has hung, as nvidia-smi does if a GPU is lost. */
 const TIMEOUT_MS = 15_000;
 
 /** The machine that this process is on. */

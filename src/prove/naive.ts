@@ -1,6 +1,9 @@
 /*
- * Llama 2 once more, in float64 and as plainly as it can be written: all positions at once, a matrix after the other,
- * so that no more than some rows of a model are in memory.
+ * Llama 2 in float64, written as simply as possible: all positions at once, one matrix after another, so that only some
+ * rows of a model are in memory.
+ *
+ * It repeats `rotate` and `attention` on purpose: conversions are proved against it, so it shares no code with the
+ * reference, nor with streamed.ts.
  */
 import type { Config } from "../llama2/transformer.ts";
 import type { TensorName } from "../llama2/weights.ts";
@@ -14,7 +17,7 @@ export interface RowSource {
 
 /**
  * The logits after each of `tokens`, (vocabSize) each.
- * @param classifier the tensor that computes them: "wcls", or the embedding table where the two are shared
+ * @param classifier the tensor that computes them: "wcls", or the embedding table if it is shared
  */
 export async function naiveLogits(
   source: RowSource,
@@ -85,7 +88,7 @@ async function embeddings(source: RowSource, p: Config, tokens: readonly number[
   return tokens.map((token) => found.get(token) as Float64Array);
 }
 
-/** RoPE: turn the pairs of each head. */
+/** RoPE: rotate the pairs of each head. */
 function rotate(vector: Float64Array, position: number, p: Config, halfSplit: boolean): void {
   const headSize = p.dim / p.nHeads;
   const half = headSize / 2;

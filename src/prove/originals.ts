@@ -1,6 +1,6 @@
 /*
- * The tensors of a model as its files have them, row by row in float64. Nothing here uses the code that loads models,
- * but for the names of tensors: it is what that code is checked against.
+ * The tensors of a model as its files have them, row by row in float64. Apart from the names of tensors, nothing here uses
+ * the code that loads models, because that code is checked against this.
  */
 import type { Tensor } from "../checkpoint/llama2c/tensors.ts";
 import { GGUF, HUGGING_FACE, META, nameOf } from "../checkpoint/names.ts";
@@ -16,7 +16,7 @@ export interface RowPiece {
 }
 
 export interface Originals {
-  /** Whether RoPE rotates number j of a head with number j + half, as Hugging Face has it, rather than neighbours. */
+  /** Whether RoPE rotates numbers j and j + half of a head, as in Hugging Face's models, and not neighbours. */
   readonly halfSplit: boolean;
   /** The rows of a tensor, n numbers each, in the order of the file. A vector is one row. */
   rows(name: TensorName, layer: number, d: number, n: number): AsyncGenerator<RowPiece, void>;

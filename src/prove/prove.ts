@@ -1,5 +1,5 @@
 /*
- * Check that a converted model computes what the original does.
+ * Proves that a converted model computes what the original does.
  */
 import { setImmediate } from "node:timers/promises";
 import { counted } from "../checkpoint/counted.ts";
@@ -17,9 +17,9 @@ import { streamedLogits } from "./streamed.ts";
 export interface Proof {
   /** The tokens that both models read. */
   tokens: number[];
-  /** Of the written model, against a float64 pass over the original tensors (rounded to int8 where it is int8). */
+  /** Of the written model, against a float64 pass over the original tensors, rounded to int8 if the model is int8. */
   error: number;
-  /** What rounding the weights to int8 changes by itself; absent if nothing was rounded. */
+  /** The error that rounding the weights to int8 causes by itself; absent if nothing was rounded. */
   rounding?: number;
 }
 
@@ -27,16 +27,16 @@ export interface Proof {
 const MAX_ERROR = 1e-4;
 
 export interface ProveOptions {
-  /** Called as weights are read, with how many and how many there are to read. */
+  /** Called as weights are read: how many have been read, and of how many. */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
 
 /**
  * Compute the logits of BOS and 7 tokens twice: from the original tensors in float64, by code that shares nothing with
- * what converts, and from the model at `out` in float32. At most one matrix is in memory at a time.
+ * the conversion, and from the model at `out` in float32. At most one matrix is in memory at a time.
  * @param weights the original, as it was converted
- * @param config with what was changed on the way
+ * @param config with the changes of the conversion
  * @throws Llama2Error E_NUMERIC where they differ; the signal's reason
  */
 export async function prove(
@@ -70,7 +70,7 @@ export async function prove(
       : exact;
     let error = errorOf(await streamedLogits(counted(model, count), tokens), expected);
     if (written.format === "hf") {
-      // and as another program reads the folder: with the pairs that RoPE rotates half a head apart
+      // and as other programs read the folder: RoPE rotates pairs that are half a head apart
       const folder = countedRows(originalsOf(written), count);
       const again = await naiveLogits(folder, model.config, classifierOf(model), tokens);
       error = largest(error, errorOf(again, expected));
@@ -87,13 +87,13 @@ export async function prove(
   }
 }
 
-/** BOS and 7 tokens from all over the vocabulary, or as many as the context has room for. */
+/** BOS and 7 tokens spread over the vocabulary, or as many as fit into the context. */
 function tokensFor({ vocabSize, seqLen }: Config): number[] {
   const tokens = Array.from({ length: 8 }, (_, i) => (i === 0 ? 1 : Math.floor(((i - 0.5) * vocabSize) / 7)));
   return tokens.slice(0, seqLen).map((token) => Math.min(token, vocabSize - 1));
 }
 
-/** Says which matrices are rounded to int8 on the way; undefined if none is. */
+/** Which matrices the conversion rounds to int8; undefined if none. */
 function isRounded(from: WeightSource, to: WeightSource): ((name: TensorName) => boolean) | undefined {
   const isOne = (name: TensorName) =>
     !isVector(name) && from.formatOf(name) === "float32" && to.formatOf(name) !== "float32";

@@ -1,5 +1,5 @@
 /*
- * The original matrices rounded to int8 as version 2 stores them: what an int8 checkpoint must equal.
+ * The original matrices rounded to int8 as version 2 stores them: an int8 checkpoint must equal them.
  */
 import { f32 } from "../llama2/math.ts";
 import type { Config } from "../llama2/transformer.ts";
@@ -8,8 +8,8 @@ import type { RowSource } from "./naive.ts";
 
 /**
  * The same model with its matrices rounded. A group is `groupSize` numbers in the checkpoint's order of rows, in which
- * the pairs that RoPE turns are neighbours. A matrix is in memory as a whole, in float32.
- * @param isRounded which matrices: those that are not int8 already
+ * RoPE's pairs are neighbours. One whole matrix is in memory, in float32.
+ * @param isRounded which matrices are rounded: those that are not int8 already
  */
 export function rounded(
   source: RowSource,

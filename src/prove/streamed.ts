@@ -1,6 +1,7 @@
 /*
- * run.c's float32 forward pass over a model that is not loaded: all positions at once, so that each piece of a matrix
- * is read once and then forgotten. The same bits as the reference, since each logit is the same sum in the same order.
+ * run.c's float32 forward pass over a model that is not loaded: all positions at once, so that each piece of a matrix is
+ * read once and then dropped. The bits are the reference's, since each logit is the same sum in the same order. `rotate`
+ * and `attention` are the reference's lines again: its forward has them inside its loop over layers, for one position.
  */
 import { expf, f32 } from "../llama2/math.ts";
 import { dequantize } from "../llama2/quantize.ts";
@@ -17,8 +18,8 @@ import {
 import { groupSizeOf, type TensorName, type WeightSource } from "../llama2/weights.ts";
 
 /**
- * The logits after each of `tokens`, (vocabSize) each. Int8 matrices are dequantized to float32, and activations
- * are not rounded.
+ * The logits after each of `tokens`, (vocabSize) each. int8 matrices are dequantized to float32, and activations are not
+ * rounded.
  */
 export async function streamedLogits(source: WeightSource, tokens: readonly number[]): Promise<Float32Array[]> {
   const { config: p } = source;
@@ -108,7 +109,7 @@ async function normalized(
   });
 }
 
-/** Turn the pairs of all heads: forward of llama2/transformer.ts, for all positions. */
+/** RoPE: rotate the pairs of all heads, as forward of llama2/transformer.ts, for all positions. */
 function rotate(vectors: readonly Float32Array[], p: Config): void {
   const headSize = headSizeOf(p);
   const [cosines, sines] = [new Float32Array(headSize / 2), new Float32Array(headSize / 2)];

@@ -1,8 +1,8 @@
 /*
- * A checkpoint, of llama2.c's version 0, 1 or 2, as a source of weights.
+ * A llama2.c checkpoint of version 0, 1 or 2, as a source of weights.
  *
- * The size that the header asks for is computed first, in exact arithmetic, and compared with the file's real one;
- * a file that lies about its shape is refused before anything is allocated.
+ * The size that the header implies is computed first, in exact arithmetic, and compared with the file's size. So a file
+ * with a wrong header is refused before anything is allocated.
  */
 
 import type { ByteSource } from "../../files/bytes.ts";
@@ -13,14 +13,14 @@ import { type Header, parseHeader } from "./header.ts";
 import { checkFileSize, locateTensors, pieceBytes, pieceSize, type Tensor } from "./tensors.ts";
 
 export class Checkpoint implements WeightSource {
-  /** What the header says. */
+  /** The parsed header. */
   readonly header: Header;
   private readonly file: ByteSource;
   private readonly tensors: Map<TensorName, Tensor>;
-  private readonly buffers: ArrayBuffer[] = []; // for pieces; those that are not in use
+  private readonly buffers: ArrayBuffer[] = []; // free buffers for pieces
 
   /**
-   * Check the header and the size of `file`, which is closed with the checkpoint, or at once if it is refused.
+   * Check the header and the size of `file`. It is closed with the checkpoint, or at once if it is refused.
    * @throws Llama2Error E_FORMAT if it is not a checkpoint
    */
   static async open(file: ByteSource): Promise<Checkpoint> {
@@ -43,7 +43,7 @@ export class Checkpoint implements WeightSource {
     this.tensors = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   }
 
-  /** What is in the file, in the file's order. */
+  /** The tensors in file order. */
   get located(): Tensor[] {
     return [...this.tensors.values()];
   }
@@ -60,7 +60,7 @@ export class Checkpoint implements WeightSource {
     return isVector(name) || this.header.groupSize === 0 ? "float32" : { groupSize: this.header.groupSize };
   }
 
-  /** @throws Llama2Error E_FORMAT if the file was shortened meanwhile */
+  /** @throws Llama2Error E_FORMAT if the file has been shortened */
   async *pieces(name: TensorName, layer: number, multipleOf: number): AsyncGenerator<Piece, void> {
     const tensor = this.tensors.get(name);
     if (!tensor) throw new Error(`the checkpoint has no tensor ${name}`);
@@ -92,7 +92,7 @@ export class Checkpoint implements WeightSource {
     this.file.close();
   }
 
-  /** One that is large enough, and that no other `pieces` is at work with. Memory that was in use is faster than fresh. */
+  /** A free buffer that is large enough. Memory that was used before is faster than fresh memory. */
   private takeBuffer(bytes: number): ArrayBuffer {
     const buffer = this.buffers.pop();
     return buffer && buffer.byteLength >= bytes ? buffer : new ArrayBuffer(bytes);

@@ -5,15 +5,15 @@
  *   version 1  256 bytes: "24ka", the version, the seven int32, and at byte 36 whether the classifier is shared
  *   version 2  the same, and at byte 37 how many numbers share a scale
  *
- * From byte 64 on, versions 1 and 2 may carry what llama2.c takes for granted: the tag "eps0", rmsnorm's epsilon
- * and RoPE's theta. llama2.c writes zeros there, which mean its own values.
+ * From byte 64 on, versions 1 and 2 may have the tag "eps0", rmsnorm's epsilon and RoPE's theta, which are constants in
+ * llama2.c. llama2.c writes zeros there: its own values.
  */
 import { Llama2Error } from "../../errors.ts";
 import { bytesText } from "../../files/bytes.ts";
 import { type Config, DEFAULTS } from "../../llama2/transformer.ts";
 import { otherFile, tokenizerLike } from "../otherFiles.ts";
 
-/** What a header says. */
+/** The contents of a header. */
 export interface Header {
   version: 0 | 1 | 2;
   config: Config;
@@ -26,12 +26,12 @@ export const HEADER_BYTES = [28, 256, 256] as const;
 
 /** "24ka", with which versions 1 and 2 begin, as a number. */
 const MAGIC = 0x616b3432;
-/** Where the fields of versions 1 and 2 lie. The seven int32 follow the version. */
+/** The offsets of the fields of versions 1 and 2. The seven int32 follow the version. */
 const AT = { version: 4, fields: 8, sharedClassifier: 36, groupSize: 37, tag: 64, normEps: 68, ropeTheta: 72 };
-/** Says that normEps and ropeTheta are there. */
+/** Marks a header that has normEps and ropeTheta. */
 const TAG = "eps0";
 
-/** A sum of more int8 products might not fit an int32, and no int8 checkpoint comes near it. */
+/** A sum of more int8 products might overflow an int32. Real checkpoints stay far below. */
 export const MAX_GROUP_SIZE = 2 ** 16;
 
 /** The seven int32 in file order, under run.c's names. */
@@ -97,7 +97,7 @@ export function formatHeader({ version, config: p, sharedClassifier, groupSize }
 
 const isMagic = (view: DataView) => view.byteLength >= AT.fields && view.getUint32(0, true) === MAGIC;
 
-/** Without the magic number a file can only be version 0, which has none. */
+/** A file without the magic number can only be version 0. */
 function parseVersion(view: DataView, refuse: Refuse): 0 | 1 | 2 {
   if (!isMagic(view)) return 0;
   const version = view.getInt32(AT.version, true);
@@ -134,7 +134,7 @@ function parseFields(view: DataView, start: number, vocabSize: number, refuse: R
   const headSize = p.dim / p.nHeads;
   if (headSize % 2 !== 0) {
     const bytes = `bytes ${at("dim")} and ${at("n_heads")}`;
-    throw refuse(`the head size dim / n_heads is ${headSize}, expected an even number: RoPE turns pairs (${bytes})`);
+    throw refuse(`the head size dim / n_heads is ${headSize}, expected an even number: RoPE rotates pairs (${bytes})`);
   }
   return p;
 }
@@ -151,7 +151,7 @@ function parseGroupSize(view: DataView, refuse: Refuse): number {
   throw refuse(`the group size at byte ${AT.groupSize} is ${groupSize}, expected 1 to ${MAX_GROUP_SIZE}`);
 }
 
-/** rmsnorm's epsilon and RoPE's theta: what no other field says, and most checkpoints do not say either. */
+/** rmsnorm's epsilon and RoPE's theta, which most checkpoints do not have. */
 function parseConstants(view: DataView, refuse: Refuse): Pick<Config, "normEps" | "ropeTheta"> {
   const tag = String.fromCharCode(...new Uint8Array(view.buffer, view.byteOffset + AT.tag, TAG.length));
   if (tag === "\0\0\0\0") return DEFAULTS;

@@ -1,6 +1,6 @@
 /*
- * Where each tensor lies in a checkpoint. After the header a file is tensors and nothing else, each for all layers
- * before the next, so its size follows from its header.
+ * The place of each tensor in a checkpoint. After the header there are only tensors, each for all layers before the next,
+ * so the file's size follows from its header.
  */
 import { Llama2Error } from "../../errors.ts";
 import { bytesText } from "../../files/bytes.ts";
@@ -14,15 +14,15 @@ export interface Tensor {
   name: TensorName;
   layers: number;
   size: number;
-  groupSize: number; // 0: float32. Otherwise `size` int8, then a float32 scale for each group of so many
+  groupSize: number; // 0: float32. Otherwise `size` int8 numbers, then a float32 scale for each group
   bytes: number;
   offset: number;
 }
 
-/** Version 0's RoPE tables, cosines and sines of every position, which nobody reads. */
+/** Version 0's RoPE tables, cosines and sines of every position. They are not used. */
 const ROPE_TABLES = "ropeTables";
 
-/** The order of the tensors, by version. The classifier is there if it is not shared. */
+/** The order of the tensors, by version. The classifier is in the file only if it is not shared. */
 const ORDER = [
   "tokenEmbeddingTable rmsAttWeight wq wk wv wo rmsFfnWeight w1 w2 w3 rmsFinalWeight ropeTables wcls",
   "rmsAttWeight rmsFfnWeight rmsFinalWeight tokenEmbeddingTable wq wk wv wo w1 w2 w3 wcls",
@@ -30,8 +30,8 @@ const ORDER = [
 ].map((names) => names.split(" ") as (TensorName | typeof ROPE_TABLES)[]);
 
 /**
- * The tensors of a checkpoint with this header, in file order, and how many bytes the file has. Sizes are exact
- * whatever the header says; offsets and sizes of tensors are if the file's size is a safe integer.
+ * The tensors of a checkpoint with this header, in file order, and the size of the file in bytes, which is exact for any
+ * header. The tensors' offsets and sizes are exact if the file's size is a safe integer.
  * @throws Llama2Error E_FORMAT if a group size does not divide a tensor
  */
 export function locateTensors(header: Header, path: string): { tensors: Tensor[]; fileBytes: bigint } {
@@ -54,9 +54,8 @@ export function locateTensors(header: Header, path: string): { tensors: Tensor[]
 }
 
 /**
- * About so many numbers are read or written at once: 512 KiB of float32, or 128 KiB of int8, which stay in a core's cache
- * until they have been put into place. Reading through one buffer again and again is ten times faster than into fresh
- * memory.
+ * About how many numbers are read or written at once: 512 KiB of float32, or 128 KiB of int8, which stay in a core's cache
+ * until they have been copied. Reading into one buffer again and again is ten times faster than into fresh memory.
  */
 const PIECE = 1 << 17;
 
@@ -79,7 +78,7 @@ function groupsOf(size: bigint, groupSize: number, name: string, path: string): 
   );
 }
 
-/** @throws Llama2Error E_FORMAT if the file has another size than its header asks for */
+/** @throws Llama2Error E_FORMAT if the file's size does not match its header */
 export function checkFileSize({ config: p }: Header, expected: bigint, actual: number, path: string): void {
   if (BigInt(actual) === expected) return;
   const shape = `dim ${p.dim}, hidden_dim ${p.hiddenDim}, n_layers ${p.nLayers}, n_heads ${p.nHeads}, n_kv_heads ${p.nKvHeads}, vocab_size ${p.vocabSize}, seq_len ${p.seqLen}`;

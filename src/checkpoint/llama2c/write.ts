@@ -1,5 +1,5 @@
 /*
- * Writing checkpoints, piece by piece: a model may be larger than the memory.
+ * Writes checkpoints piece by piece: a model may be larger than the memory.
  */
 import { setImmediate } from "node:timers/promises";
 import { Llama2Error } from "../../errors.ts";
@@ -12,17 +12,17 @@ import { formatHeader, HEADER_BYTES, type Header } from "./header.ts";
 import { locateTensors, type Tensor } from "./tensors.ts";
 
 export interface WriteOptions {
-  /** Called as the file grows: its bytes so far, and how many it will have. */
+  /** Called as the file grows: how many bytes it has, and how many it will have. */
   onProgress?: (written: number, total: number) => void;
-  /** Stops writing. Nothing is left behind then. */
+  /** Stops writing, and leaves nothing behind. */
   signal?: AbortSignal;
 }
 
 /**
- * Write a checkpoint of any version. It is there when all of it is, and not before. What is int8 in `source` must be
- * int8 in the same groups in version 2; in the others it becomes the float32 numbers that it stands for.
+ * Write a checkpoint of any version, as a whole or not at all. Matrices that are int8 in `source` keep their groups in
+ * version 2; in the other versions they become float32.
  * @throws Llama2Error E_FILE if it cannot be written, E_FORMAT if the header's group size does not divide a tensor,
- *   E_NUMERIC for weights that have no int8; what the source throws; the signal's reason
+ *   E_NUMERIC for weights that are NaN or infinite; what the source throws; the signal's reason
  */
 export async function writeCheckpoint(
   path: string,
@@ -41,7 +41,7 @@ export async function writeCheckpoint(
         for await (const piece of source.pieces(tensor.name, layer, Math.max(1, groupSize))) {
           written += writePiece(file, tensor, layer, piece, groupSize);
           onProgress?.(written, Number(fileBytes));
-          await setImmediate(); // the caller's event loop gets its turn
+          await setImmediate(); // let the caller's event loop run
           signal?.throwIfAborted();
         }
       }
@@ -76,7 +76,7 @@ function writePiece(file: OutputFile, tensor: Tensor, layer: number, piece: Piec
   return q.byteLength + s.byteLength;
 }
 
-/** Version 0's RoPE tables, which nobody reads: the cosines of all positions, then the sines. */
+/** Version 0's RoPE tables, which are not used: the cosines of all positions, then the sines. */
 function writeRopeTables(file: OutputFile, start: number, config: Config): void {
   const n = headSizeOf(config) / 2;
   const [cosines, sines] = [new Float32Array(n), new Float32Array(n)];

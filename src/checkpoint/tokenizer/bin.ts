@@ -1,6 +1,6 @@
 /*
- * llama2.c's tokenizer.bin: uint32 longest piece, then for each token float32 score, int32 length, bytes. How many
- * tokens there are it does not say.
+ * llama2.c's tokenizer.bin: uint32 longest piece, then for each token float32 score, int32 length, bytes. The number of
+ * tokens is not stored.
  */
 import { Llama2Error } from "../../errors.ts";
 import { bytesText } from "../../files/bytes.ts";
@@ -48,16 +48,15 @@ export function formatTokenizer({ vocab, vocabScores, maxTokenLength }: Tokenize
 }
 
 /**
- * Vocabularies are padded to round numbers, and have room for tokens that were never added: so many rows of a model may
- * have no piece.
+ * How many rows of a model may have no piece: vocabularies are padded to round numbers, and have room for added tokens.
  */
 const paddingOf = (vocabSize: number): number => Math.max(64, Math.floor(vocabSize / 100));
 
-/** Whether a tokenizer of so many tokens belongs to a model of this vocabulary, but for rows that pad it. */
+/** Whether a tokenizer fits a model with this vocabulary size, which may have padding rows. */
 export const fitsPadded = ({ vocabSize: found }: Tokenizer, vocabSize: number): boolean =>
   found <= vocabSize && vocabSize - found <= paddingOf(vocabSize);
 
-/** The same tokenizer with empty pieces for the rows of the model that have none. */
+/** The same tokenizer with empty pieces for the model's padding rows. */
 export function padded(tokenizer: Tokenizer, vocabSize: number): Tokenizer {
   if (tokenizer.vocabSize === vocabSize) return tokenizer;
   const vocab = [...tokenizer.vocab];

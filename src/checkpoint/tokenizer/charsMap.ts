@@ -1,7 +1,7 @@
 /*
- * sentencepiece's precompiled rules for writing text in the letters that a vocabulary knows: "ﬁ" as "fi", for one.
+ * sentencepiece's precompiled rules that normalize text to the letters of a vocabulary, for example "ﬁ" to "fi".
  *
- * They are a trie in a double array (Darts), and the texts that its leaves stand for, each with a NUL at its end.
+ * They are a trie in a double array (Darts), and the replacement texts of its leaves, each with a NUL at its end.
  */
 import type { Llama2Error } from "../../errors.ts";
 
@@ -10,7 +10,7 @@ const MAX_KEY = 256;
 const MAX_TEXT = 256;
 
 /**
- * A function that writes a byte string anew. At each place the longest rule counts.
+ * A function that normalizes a byte string. At each position the longest rule applies.
  * @throws Llama2Error E_FORMAT
  */
 export function compileCharsMap(bytes: Uint8Array, refuse: (why: string) => Llama2Error): (text: string) => string {
@@ -45,7 +45,7 @@ export function compileCharsMap(bytes: Uint8Array, refuse: (why: string) => Llam
   };
 }
 
-/** The longest key of the trie with which `text` goes on at `at`. */
+/** The longest key of the trie that `text` has at position `at`. */
 function longestMatch(units: Uint32Array, text: string, at: number): { length: number; value: number } | undefined {
   let found: { length: number; value: number } | undefined;
   let node = offsetOf(units[0]);

@@ -1,13 +1,13 @@
 /*
- * The chat template that comes with a model: a program in Jinja that writes a conversation as the text that the model
- * was taught to answer. Here it is found; src/chatTemplate.ts runs it.
+ * Finds the chat template that comes with a model: a Jinja program that writes a conversation as the text that the model
+ * was trained on. src/chatTemplate.ts runs it.
  */
 import { Llama2Error } from "../../errors.ts";
 import { type ByteSource, bytesText, type Files, readBytes } from "../../files/bytes.ts";
 import { openGguf } from "../gguf.ts";
 import { decodeUtf8, isJsonObject, parseJsonObject } from "../json.ts";
 
-/** Where a template was found, and what it says. */
+/** Where a template was found, and its source. */
 export interface FoundTemplate {
   path: string;
   source: string;
@@ -55,7 +55,7 @@ async function insideGguf(file: ByteSource): Promise<string | undefined> {
   return typeof template === "string" ? template : undefined;
 }
 
-/** A string, or a list of templates with names, of which "default" is the one. */
+/** A string, or a list of named templates: then the one named "default". */
 async function insideConfig(file: ByteSource): Promise<string | undefined> {
   const { chat_template: found } = parseJsonObject(await bytesOf(file), file.name);
   if (found === undefined || found === null || typeof found === "string") return found ?? undefined;

@@ -1,5 +1,5 @@
 /*
- * The tokenizer that belongs to a model, found in Node's file system.
+ * Finds the tokenizer that belongs to a model, in Node's file system.
  */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -36,8 +36,8 @@ export function readTokenizer(path: string): PreparingTokenizer {
 }
 
 /**
- * Read a tokenizer file: llama2.c's tokenizer.bin, sentencepiece's tokenizer.model or Hugging Face's tokenizer.json.
- * Which it is, is said by its first bytes.
+ * Read a tokenizer file: llama2.c's tokenizer.bin, sentencepiece's tokenizer.model or Hugging Face's tokenizer.json,
+ * recognised by its first bytes.
  * @throws Llama2Error E_FILE, E_FORMAT
  */
 export const readAnyTokenizer = async (path: string): Promise<PreparingTokenizer> => (await readAny(path)).tokenizer;
@@ -68,8 +68,8 @@ export async function namedTokenizer(path: string, vocabSize: number): Promise<F
  * Find the tokenizer of the model at `modelPath`, whose vocabulary has `vocabSize` tokens. First the one inside it, or
  * tokenizer.model, tokenizer.json or tokenizer.bin in its folder if it is one. Then, where `.bin` may also be `.model`
  * or `.json`: `STEM.tokenizer.bin` beside it; `tokenizer.bin` beside it, then in the current folder; the one `tok*.bin`
- * beside it, then among the bundled models. Files that are no tokenizers are passed over, and but for those that say
- * whose they are, those of another size.
+ * beside it, then among the bundled models. Files that are not tokenizers are skipped, and so are tokenizers of another
+ * size, except those that belong to this model by their names.
  * @throws Llama2Error E_FORMAT if nothing fits, or several do in one place, or the model's own has another size
  */
 export async function findTokenizer(modelPath: string, vocabSize: number): Promise<FoundTokenizer> {
@@ -85,7 +85,7 @@ export async function findTokenizer(modelPath: string, vocabSize: number): Promi
       if (!read) continue;
       const { tokenizer, kind } = read;
       seen.set(path, tokenizer.vocabSize);
-      // llama2.c's models have no padding
+      // llama2.c's models have no padding rows
       const fits = kind === "bin" ? tokenizer.vocabSize === vocabSize : fitsPadded(tokenizer, vocabSize);
       if (fits) found.push(fitted(path, read, vocabSize));
     }
@@ -133,7 +133,7 @@ async function insideOf(modelPath: string): Promise<(ReadTokenizer & { path: str
   }
 }
 
-/** STEM.tokenizer.bin, whose name says to which model it belongs. */
+/** STEM.tokenizer.bin, which belongs to the model by its name. */
 async function besideWithItsName(modelPath: string): Promise<(ReadTokenizer & { path: string }) | undefined> {
   const stem = basename(modelPath).replace(/\.(bin|gguf|safetensors|pth?)$/, "");
   for (const path of existing(join(dirname(modelPath), `${stem}.tokenizer`))) {
@@ -143,7 +143,7 @@ async function besideWithItsName(modelPath: string): Promise<(ReadTokenizer & { 
   return undefined;
 }
 
-/** The files that have this name but for their ending. */
+/** The files with this name and one of the endings. */
 const existing = (name: string): string[] => ENDINGS.map((ending) => name + ending).filter((path) => existsSync(path));
 
 /** The tokenizer in the file at `path`; undefined if the file is not one. */
@@ -156,7 +156,7 @@ async function readIfTokenizer(path: string): Promise<ReadTokenizer | undefined>
   }
 }
 
-/** The files in `folder` that are called like a tokenizer. */
+/** The files in `folder` that are named like a tokenizer. */
 function tokenizersIn(folder: string): string[] {
   try {
     const names = readdirSync(folder).filter((name) => /^tok.*\.(bin|model)$/.test(name));

@@ -1,5 +1,5 @@
 /*
- * The tokenizer that a GGUF file carries beside the weights.
+ * The tokenizer inside a GGUF file.
  */
 
 import type { PreparingTokenizer } from "../../encode.ts";

@@ -1,15 +1,15 @@
 /*
- * A tokenizer from the pieces of other programs' files, with the way in which these prepare text.
+ * Makes a tokenizer from the pieces in other programs' files, and from how those programs prepare text.
  *
- * llama2.c's encoder joins neighbours by the scores of what they make, which is sentencepiece's byte pair encoding.
- * What its files cannot say is how text is changed before that, and that some pieces are found in it as they are.
+ * llama2.c's encoder merges neighbours by the scores of their joint pieces: sentencepiece's byte pair encoding. Its files
+ * cannot express how text is normalized before that, nor pieces that are matched whole.
  */
 
 import type { PreparingTokenizer } from "../../encode.ts";
 import type { Llama2Error } from "../../errors.ts";
 import { BOS, EOS, FIRST_BYTE, tokenizerOf, UNK } from "../../llama2/tokenizer.ts";
 
-/** Pieces by their use, in sentencepiece's and llama.cpp's numbers. */
+/** The types of pieces, with sentencepiece's and llama.cpp's numbers. */
 export const PIECE_TYPES = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 };
 const TYPES: readonly number[] = Object.values(PIECE_TYPES);
 
@@ -23,18 +23,18 @@ export interface PieceOptions {
   unkId: number;
   bosId: number;
   eosId: number;
-  /** Text begins with a space that nobody wrote: always, or unless it has one. */
+  /** Whether a space is put before the text: always, unless it begins with one, or never. */
   spacePrefix: "always" | "unlessSpace" | "never";
-  /** Of spaces in a row one is kept, at the ends none. */
+  /** Whether several spaces become one, and those at the ends are removed. */
   removeExtraSpaces: boolean;
-  /** Writes text in the letters that the pieces know. */
+  /** Normalizes text to the letters of the pieces. */
   normalize?: (text: string) => string;
   refuse: (why: string) => Llama2Error;
 }
 
 /**
  * A tokenizer of these pieces.
- * @throws Llama2Error E_FORMAT where the tokens that have a meaning are not where Llama 2 has them
+ * @throws Llama2Error E_FORMAT if the special tokens do not have Llama 2's ids
  */
 export function buildFromPieces(pieces: readonly Piece[], options: PieceOptions): PreparingTokenizer {
   const { unkId, bosId, eosId, refuse } = options;
@@ -46,7 +46,7 @@ export function buildFromPieces(pieces: readonly Piece[], options: PieceOptions)
   if (pieces.length <= EOS) throw refuse(`it has ${pieces.length} tokens, expected unknown, BOS and EOS at least`);
   checkTypes(pieces, refuse);
   const vocab = pieces.map(({ text }, id) => {
-    // as llama2.c's exporter writes them: no text has these
+    // as llama2.c's exporter writes them, so that no text encodes to them
     if (id === BOS || id === EOS) return `\n${id === BOS ? "<s>" : "</s>"}\n`;
     return toBytes(text.replaceAll("\u2581", " "));
   });
@@ -74,7 +74,7 @@ function checkTypes(pieces: readonly Piece[], refuse: (why: string) => Llama2Err
   });
 }
 
-/** How text becomes what is joined: parts of it, and tokens that stand for the parts between them. */
+/** Splits a text into the parts to be merged, and the tokens of pieces that are matched whole. */
 function preparation(
   options: PieceOptions,
   whole: ReadonlyMap<string, number>,
@@ -83,7 +83,7 @@ function preparation(
   const find = whole.size === 0 ? undefined : finder(whole);
   return (text) => {
     const parts: (string | number)[] = [];
-    let start = 0; // of what no such piece was found in
+    let start = 0; // of the part that has no such piece
     for (let at = 0; find && at < text.length; ) {
       const piece = find(text, at);
       if (piece === undefined) {
@@ -122,9 +122,9 @@ function preparation(
   }
 }
 
-/** Finds the longest of these pieces that stands at a place of a text. */
+/** Finds the longest of these pieces at a position of a text. */
 function finder(whole: ReadonlyMap<string, number>): (text: string, at: number) => string | undefined {
-  const lengths = new Map<string, number[]>(); // of the pieces that begin with a letter, the longest first
+  const lengths = new Map<string, number[]>(); // by first letter: the lengths of its pieces, the longest first
   for (const piece of [...whole.keys()].sort((a, b) => b.length - a.length)) {
     const some = lengths.get(piece[0]);
     if (!some) lengths.set(piece[0], [piece.length]);

@@ -1,5 +1,5 @@
 /*
- * A tokenizer from the bytes of its file, of whatever kind, fitted to a model.
+ * Reads a tokenizer of any kind from the bytes of its file, and fits it to a model.
  */
 import type { PreparingTokenizer } from "../../encode.ts";
 import { Llama2Error } from "../../errors.ts";
@@ -14,13 +14,13 @@ export interface FoundTokenizer {
   path: string;
   tokenizer: PreparingTokenizer;
   kind: "bin" | "sentencepiece" | "json" | "gguf";
-  /** How many tokens it has. The model may have some more: see `note`. */
+  /** How many tokens it has. The model may have a few more: see `note`. */
   pieces: number;
   /** A note for the user. */
   note?: string;
 }
 
-/** One that was read. */
+/** A tokenizer, and the kind of its file. */
 export interface ReadTokenizer {
   tokenizer: PreparingTokenizer;
   kind: FoundTokenizer["kind"];
@@ -40,7 +40,7 @@ export function checkTokenizerSize(size: number, path: string): void {
 
 /**
  * The tokenizer in the bytes of the file `path`: llama2.c's tokenizer.bin, sentencepiece's tokenizer.model or Hugging
- * Face's tokenizer.json. Which it is, is said by its first bytes.
+ * Face's tokenizer.json, recognised by its first bytes.
  * @throws Llama2Error E_FORMAT
  */
 export async function parseAnyTokenizer(bytes: Uint8Array, path: string): Promise<ReadTokenizer> {
@@ -48,7 +48,7 @@ export async function parseAnyTokenizer(bytes: Uint8Array, path: string): Promis
   if (/^[A-Za-z0-9+/]+=* \d+\n/.test(start)) {
     throw new Llama2Error("E_FORMAT", `${path} is a tokenizer of Llama 3 (tiktoken), which is not supported`);
   }
-  // what reads these is loaded when it is needed, since every file costs the start of a story about a millisecond
+  // code for these is loaded only when it is needed: every file delays the start by about a millisecond
   if (/^\s*\{/.test(start)) {
     const { parseTokenizerJson } = await import("./tokenizerJson.ts");
     return { tokenizer: parseTokenizerJson(bytes, path), kind: "json" };
@@ -90,7 +90,7 @@ export async function tokenizerInside(file: ByteSource): Promise<ReadTokenizer |
   return tokenizer && { tokenizer, kind: "gguf" };
 }
 
-/** The files that hold the tokenizer of a folder's model, in the order in which they are looked for. */
+/** The names of a tokenizer in a model's folder, in the order in which they are tried. */
 export const FOLDER_TOKENIZERS = ["tokenizer.model", "tokenizer.json", "tokenizer.bin"];
 
 /**
@@ -118,7 +118,7 @@ export async function tokenizerOfFiles(
   }
 }
 
-/** A tokenizer for a model of this vocabulary, which may have some rows more. */
+/** A tokenizer for a model with this vocabulary size, which may have a few more rows. */
 export function fitted(path: string, { tokenizer, kind }: ReadTokenizer, vocabSize: number): FoundTokenizer {
   checkVocabSize(tokenizer, path, vocabSize);
   const pieces = tokenizer.vocabSize;

@@ -1,5 +1,5 @@
 /*
- * tokenizer.model, sentencepiece's own file: a protobuf message with the pieces and how text is prepared for them.
+ * tokenizer.model, sentencepiece's format: a protobuf message with the pieces and the settings of its normalizer.
  */
 
 import type { PreparingTokenizer } from "../../encode.ts";
@@ -81,7 +81,7 @@ function parsePiece(bytes: Uint8Array, id: number, refuse: (why: string) => Llam
   return piece;
 }
 
-/** All fields of a message. Of those that occur several times the last. */
+/** All fields of a message; the last one if a field occurs several times. */
 function fieldsOf(bytes: Uint8Array, refuse: (why: string) => Llama2Error): Map<number, number | Uint8Array> {
   const all = new Map<number, number | Uint8Array>();
   const message = new Message(bytes, refuse);
@@ -143,7 +143,7 @@ class Message {
 
 const FLOAT = new Float32Array(1);
 const FLOAT_BYTES = new Uint8Array(FLOAT.buffer);
-/** The float32 of four bytes, the least significant first as on every machine that this runs on. */
+/** The float32 of four little-endian bytes. */
 function floatOf(bytes: Uint8Array): number {
   FLOAT_BYTES.set(bytes);
   return FLOAT[0];

@@ -1,8 +1,8 @@
 /*
- * tokenizer.json, Hugging Face's file: the vocabulary, and the merges in the order in which they are made.
+ * tokenizer.json, Hugging Face's format: the vocabulary, and the merges by priority.
  *
- * llama2.c's encoder joins the neighbours whose joint piece has the best score. Where the file was made from a
- * sentencepiece model, as Llama 2's are, the order of the merges is the order of such scores, and says as much.
+ * llama2.c's encoder merges the neighbours whose joint piece has the best score. If the file was made from a
+ * sentencepiece model, as Llama 2's are, the order of the merges is the order of the scores.
  */
 
 import type { PreparingTokenizer } from "../../encode.ts";
@@ -11,12 +11,12 @@ import { FIRST_BYTE, UNK } from "../../llama2/tokenizer.ts";
 import { isJsonObject, type JsonObject, parseJsonObject, quoted } from "../json.ts";
 import { buildFromPieces, PIECE_TYPES, type Piece, type PieceOptions } from "./pieces.ts";
 
-/** Pieces that no merge makes are never made: run.c's initial best_score. */
+/** The score of pieces that no merge makes: run.c's initial best_score. */
 const NEVER = -1e10;
 const MAX_TOKENS = 1_000_000;
 /** sentencepiece's own pieces have at most 16 letters. */
 const MAX_PIECE = 64;
-/** All ways to take a piece apart are looked at: 200,000 of Llama 2's 32,000 pieces. */
+/** All ways to split a piece in two are checked: 200,000 for Llama 2's 32,000 pieces. */
 const MAX_SPLITS = 2_000_000;
 
 type Refuse = (why: string) => Llama2Error;
@@ -24,7 +24,7 @@ type Refuse = (why: string) => Llama2Error;
 /**
  * Read the bytes of a tokenizer.json.
  * @param name of the file, for messages
- * @throws Llama2Error E_FORMAT, for tokenizers of other kinds by what they have and Llama 2's do not
+ * @throws Llama2Error E_FORMAT, also for other kinds of tokenizers, which the message explains
  */
 export function parseTokenizerJson(bytes: Uint8Array, name: string): PreparingTokenizer {
   const refuse: Refuse = (why) => new Llama2Error("E_FORMAT", `${name} is not a tokenizer of Llama 2: ${why}`);
@@ -87,8 +87,8 @@ function piecesOf(vocab: unknown, added: unknown, refuse: Refuse): Piece[] {
 }
 
 /**
- * Give each piece the score by which it is made when its merges are due.
- * @throws Llama2Error E_FORMAT for an order of merges that no scores give
+ * Give each piece a score, so that merging by scores is merging in this order.
+ * @throws Llama2Error E_FORMAT for an order that scores cannot express
  */
 function scoreByMerges(pieces: Piece[], merges: unknown, refuse: Refuse): void {
   if (!Array.isArray(merges)) throw refuse("it has no merges");
@@ -114,7 +114,7 @@ function scoreByMerges(pieces: Piece[], merges: unknown, refuse: Refuse): void {
   if (splits > MAX_SPLITS)
     throw refuse(`its pieces can be taken apart in ${splits} ways, expected ${MAX_SPLITS} at most`);
   for (const { text, score } of pieces) {
-    // with scores every pair that makes a piece is joined
+    // by scores, every pair that makes a piece is merged
     for (let i = 1; i < text.length && score !== NEVER; i++) {
       const [left, right] = [text.slice(0, i), text.slice(i)];
       if (ids.has(left) && ids.has(right) && !pairs.has(`${left} ${right}`)) {
@@ -125,8 +125,8 @@ function scoreByMerges(pieces: Piece[], merges: unknown, refuse: Refuse): void {
 }
 
 /**
- * How text begins, by the two ways in which Llama's tokenizers were written: a normalizer that sets U+2581 before it
- * and in the place of spaces, or Metaspace.
+ * Whether a space is put before the text. Llama's tokenizers say it in one of two ways: a normalizer that prepends U+2581
+ * and replaces spaces by it, or Metaspace.
  * @throws Llama2Error E_FORMAT for anything else, which would change the text
  */
 function spacePrefixOf({ normalizer, pre_tokenizer }: JsonObject, refuse: Refuse): PieceOptions["spacePrefix"] {

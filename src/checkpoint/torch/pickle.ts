@@ -1,11 +1,11 @@
 /*
  * The pickle of a PyTorch checkpoint: which tensor is which part of which storage.
  *
- * A pickle is a program for a small stack machine, and Python's can call whatever it can import: loading a stranger's
- * checkpoint may run his code. Here nothing is ever called. The program is read as a description, and only the
- * opcodes that torch.save writes have a meaning. A list of allowed names would not be enough, since what looks
- * harmless by name has been abused again and again. So each of the four things that a checkpoint may "call" is known
- * with the number and the types of its arguments, and becomes a plain value.
+ * A pickle is a program for a small stack machine, and in Python it can call whatever it can import: loading an untrusted
+ * checkpoint may run its code. Here nothing is ever called. The program is read as a description, and only the opcodes
+ * that torch.save writes are understood. A list of allowed names would not be enough, since functions with harmless names
+ * have been abused again and again. So each of the four functions that a checkpoint may "call" is known with the number
+ * and types of its arguments, and its result is a plain value.
  */
 import { Llama2Error } from "../../errors.ts";
 import { decodeUtf8, printable, quoted } from "../json.ts";
@@ -14,7 +14,7 @@ import { Dict, Global, List, Storage, Tensor, Tuple, type Value } from "./values
 const ORDERED_DICT = "collections.OrderedDict";
 const REBUILD_TENSOR = "torch._utils._rebuild_tensor_v2";
 const REBUILD_PARAMETER = "torch._utils._rebuild_parameter";
-/** Storage classes, and what their numbers are called elsewhere. */
+/** Storage classes, and the type of their numbers in safetensors' names. */
 const STORAGES = new Map([
   ["torch.FloatStorage", "F32"],
   ["torch.HalfStorage", "F16"],
@@ -30,11 +30,11 @@ const STORAGES = new Map([
 
 /** A training checkpoint of a large model has about 200,000 bytes of pickle, most others far fewer. */
 export const MAX_PICKLE_BYTES = 2 ** 24;
-/** A tensor takes about 50. */
+/** A tensor takes about 50 opcodes. */
 const MAX_OPCODES = 1_000_000;
 const MAX_MARKS = 100;
 
-/** Opcodes that are not here are refused; those that are most asked about by name. */
+/** All other opcodes are refused; the well-known ones by name. */
 const DANGEROUS: Record<number, string> = {
   105: "INST",
   111: "OBJ",
@@ -85,7 +85,7 @@ class PickleReader {
     throw this.refuse(`it has more than ${MAX_OPCODES} opcodes`);
   }
 
-  /** STOP: one value is left, and no byte. */
+  /** STOP: one value must be left, and no byte. */
   private end(): Value {
     if (this.marks.length > 0 || this.stack.length !== 1) throw this.refuse("it stops in the middle");
     if (this.at !== this.bytes.length) throw this.refuse(`something follows its end, at byte ${this.at}`);
@@ -139,7 +139,7 @@ class PickleReader {
     }
   }
 
-  /** A value that says what it is by itself, or by what lies on the stack. */
+  /** Opcodes that push a value: a constant, or made of values on the stack. */
   private simple(opcode: number): Value {
     switch (opcode) {
       case 0x4e: // NONE
@@ -285,7 +285,7 @@ class PickleReader {
     return this.stack.splice(this.floor(1), 1)[0];
   }
 
-  /** The height of the stack below its last `count` values, which no mark may separate. */
+  /** The height of the stack below its last `count` values, which must be above the last mark. */
   private floor(count: number): number {
     const floor = this.stack.length - count;
     if (floor < (this.marks.at(-1) ?? 0)) throw this.refuse("it takes more values than there are");
@@ -298,7 +298,7 @@ class PickleReader {
     return this.stack.splice(mark);
   }
 
-  /** Remember the last value. torch.save numbers what it remembers from 0 on. */
+  /** Store the last value in the memo. torch.save numbers its entries from 0. */
   private put(index: number): void {
     const value = this.stack[this.floor(1)];
     if (index !== this.memo.length)
@@ -321,7 +321,7 @@ class PickleReader {
     return view;
   }
 
-  /** Text with its length before it. */
+  /** Text after its length. */
   private text(): string {
     const view = this.take(this.take(4).getUint32(0, true));
     const text = decodeUtf8(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
@@ -329,7 +329,7 @@ class PickleReader {
     return text;
   }
 
-  /** A name that a line end ends. Those that are known have at most 31 characters. */
+  /** A name that ends with a newline. Known names have at most 31 characters. */
   private line(): string {
     const end = this.bytes.subarray(this.at, this.at + 200).indexOf(10);
     if (end < 0) throw this.refuse("a name is too long or has no end");

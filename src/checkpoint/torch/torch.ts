@@ -1,5 +1,5 @@
 /*
- * A file of torch.save: a zip of a pickle, which says what tensors there are, and of their numbers.
+ * A file of torch.save: a zip that has a pickle, which describes the tensors, and their numbers.
  */
 import { Llama2Error } from "../../errors.ts";
 import type { ByteSource } from "../../files/bytes.ts";
@@ -9,10 +9,10 @@ import { MAX_PICKLE_BYTES, parsePickle } from "./pickle.ts";
 import { Dict, Tensor, type Value } from "./values.ts";
 import { readZip, type ZipEntry } from "./zip.ts";
 
-/** What a checkpoint holds: the tensors of a model, and what its training kept beside them. */
+/** The contents of a checkpoint: the tensors of a model, and its shape in training checkpoints. */
 export interface TorchFile {
   tensors: Map<string, StoredTensor>;
-  /** llama2.c's training keeps the shape of the model beside its weights. */
+  /** The shape of the model, in llama2.c's training checkpoints. */
   modelArgs?: ReadonlyMap<string, Value>;
 }
 
@@ -61,7 +61,7 @@ export async function openTorch(file: ByteSource): Promise<TorchFile> {
   return { tensors, modelArgs: args instanceof Dict ? (args.entries as Map<string, Value>) : undefined };
 }
 
-/** Files from PyTorch 2.1 on say in which order the bytes of a number are. */
+/** Files since PyTorch 2.1 have their byte order. */
 async function checkByteOrder(
   file: ByteSource,
   entries: ReadonlyMap<string, ZipEntry>,
@@ -75,7 +75,7 @@ async function checkByteOrder(
   if (order !== "little") throw refuse(`its byte order is ${quoted(order ?? "")}, expected "little"`);
 }
 
-/** Where the numbers of a tensor lie in the file. */
+/** A tensor with the place of its numbers in the file. */
 function store(
   file: ByteSource,
   entries: ReadonlyMap<string, ZipEntry>,

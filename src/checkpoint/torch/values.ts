@@ -1,8 +1,8 @@
 /*
- * What a pickle describes, as plain values.
+ * The values that a pickle describes.
  */
 
-/** What a pickle describes. */
+/** A value of a pickle. */
 export type Value = null | boolean | number | bigint | string | Tuple | List | Dict | Global | Storage | Tensor;
 
 export class Tuple {
@@ -24,7 +24,7 @@ export class Dict {
   }
 }
 
-/** Something of Python's by its name. */
+/** A Python class or function, by its name. */
 export class Global {
   readonly name: string;
   constructor(name: string) {
@@ -44,7 +44,7 @@ export class Storage {
   }
 }
 
-/** A view of a storage, which lies within it. */
+/** A view of a storage. */
 export class Tensor {
   readonly storage: Storage;
   readonly offset: number; // in numbers, as the strides are

@@ -1,22 +1,22 @@
 /*
- * The container of a PyTorch checkpoint: a zip file, in the one way in which torch.save writes it.
+ * The container of a PyTorch checkpoint: a zip file, exactly as torch.save writes it.
  *
- * Zip files can be read in more than one way: from the directory at their end, or from record to record, and a file
- * made for it holds different models for the two. So everything is compared: the records must lie one after the
- * other from the first byte on, then the directory, then its end, and both must tell the same. All entries are
- * stored as they are, so that an entry is a range of the file and nothing has to be unpacked.
+ * Zip files can be read in two ways: from the directory at their end, or record by record. A malicious file can hold
+ * different models for the two. So both are compared: the records must follow each other from the first byte, then the
+ * directory and its end, and both must agree. All entries are stored uncompressed, so an entry is a range of the file and
+ * nothing has to be unpacked.
  */
 import { Llama2Error } from "../../errors.ts";
 import type { ByteSource } from "../../files/bytes.ts";
 import { decodeUtf8, quoted } from "../json.ts";
 
-/** Where the bytes of an entry lie in the file. */
+/** The range of an entry's bytes in the file. */
 export interface ZipEntry {
   offset: number;
   size: number;
 }
 
-/** A checkpoint of 80 layers, with the state of its training, has about 2,200. */
+/** A training checkpoint of 80 layers has about 2,200 entries. */
 const MAX_ENTRIES = 5000;
 const MAX_DIRECTORY = 2 ** 20;
 
@@ -28,13 +28,13 @@ const END = { signature: 0x06054b50, bytes: 22 };
 const END64 = { signature: 0x06064b50, bytes: 56 };
 const LOCATOR64 = { signature: 0x07064b50, bytes: 20 };
 
-/** Sizes and checksum follow the data, and are 0 before it. */
+/** Flag: sizes and checksum come after the data, and are 0 before it. */
 const SIZES_FOLLOW = 1 << 3;
 const UTF8_NAMES = 1 << 11;
-/** Stands for a number that is found in the 64-bit extra field. */
+/** Stands for a number that is in the 64-bit extra field. */
 const FULL = 0xffffffff;
 
-/** What the directory says of an entry. */
+/** An entry of the directory. */
 interface Central extends ZipEntry {
   name: string;
   nameBytes: Uint8Array;
@@ -166,7 +166,7 @@ function parseCentral(view: DataView, at: number, nameLength: number, extraLengt
   return { name, nameBytes, flags, crc: view.getUint32(at + 16, true), offset, size, wide: extraLength > 0 };
 }
 
-/** The numbers, where those that are FULL stand in the extra field, which holds these and nothing else. */
+/** The numbers, with those that are FULL taken from the extra field, which must have these and nothing else. */
 function widen(numbers: number[], extra: DataView): number[] | undefined {
   const missing = numbers.filter((n) => n === FULL).length;
   if (missing === 0) return extra.byteLength === 0 ? numbers : undefined;
@@ -181,8 +181,8 @@ function widen(numbers: number[], extra: DataView): number[] | undefined {
 }
 
 /**
- * Go from record to record, which must fill the file up to the directory, and compare each with its entry. The
- * entries' offsets then say where their data begin.
+ * Compare each record with its entry; records must fill the file up to the directory. After that the entries' offsets
+ * point to their data.
  */
 async function checkRecords(file: ByteSource, entries: Central[], directory: number, refuse: Refuse): Promise<void> {
   let at = 0;
@@ -233,11 +233,11 @@ function isDescriptorOf({ crc, size, wide }: Central, view: DataView): boolean {
   );
 }
 
-/** What torch.save writes beside the pickle and the storages. */
+/** The names that torch.save gives to entries. */
 const ENTRY =
   /^(data\.pkl|byteorder|version|\.data\/serialization_id|\.format_version|\.storage_alignment|data\/\d{1,9})$/;
 
-/** The entries by their names within the folder that all of them are in. */
+/** The entries by their names without their common folder. */
 function withoutFolder(entries: readonly Central[], refuse: Refuse): Map<string, ZipEntry> {
   const folder = /^[^/\\\0]+\//.exec(entries[0]?.name ?? "")?.[0];
   const byName = new Map<string, ZipEntry>();
