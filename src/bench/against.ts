@@ -1,5 +1,5 @@
 /*
- * Another program, measured in the same run: it generates the same text, and prints its speed as llama2.c does.
+ * Measures another program in the same run: it generates the same text, and prints its speed as llama2.c does.
  */
 import { spawn } from "node:child_process";
 import { basename } from "node:path";
@@ -15,7 +15,8 @@ export interface Story {
   seed: number;
 }
 
-export interface Told {
+/** The outcome of a run. */
+export interface ProgramResult {
   tokensPerSecond: number;
   text: string; // bytes, as latin1
 }
@@ -39,7 +40,7 @@ export class Program {
    * Run it to its end.
    * @throws Llama2Error E_FILE if it cannot be started, ends with an error, prints no speed, or is not done in time
    */
-  tell(story: Story, timeoutMs: number, signal?: AbortSignal): Promise<Told> {
+  run(story: Story, timeoutMs: number, signal?: AbortSignal): Promise<ProgramResult> {
     const [command, ...args] = this.words.map((word) =>
       word.replace(/\{(model|prompt|n|seed)\}/g, (_, key: keyof Story) => `${story[key]}`),
     );
@@ -82,10 +83,10 @@ export class Program {
 /** The text of tokens as run.c prints it: bytes as latin1, up to a BOS, which ends it. */
 export function textOf(tokenizer: Tokenizer, tokens: readonly number[]): string {
   const end = tokens.indexOf(BOS, 1);
-  const told = end === -1 ? tokens : tokens.slice(0, end);
-  return told
+  const before = end === -1 ? tokens : tokens.slice(0, end);
+  return before
     .slice(1)
-    .map((token, i) => safePrintf(decode(tokenizer, told[i], token)))
+    .map((token, i) => safePrintf(decode(tokenizer, before[i], token)))
     .join("");
 }
 
@@ -95,7 +96,7 @@ export function differenceOf(mine: string, theirs: string): string | undefined {
   for (let i = 0; i < length; i++) {
     if (mine[i] === theirs[i]) continue;
     const around = (text: string) => JSON.stringify(text.slice(Math.max(0, i - 10), i + 20));
-    return `it told something else from character ${i} on: ${around(theirs)}, and llama2 ${around(mine)}`;
+    return `its text differs from character ${i} on: ${around(theirs)}, and llama2 ${around(mine)}`;
   }
   return undefined;
 }

@@ -7,9 +7,9 @@ import { encode } from "../encode.ts";
 import { Llama2Error } from "../errors.ts";
 import { packageCommit, packageVersion, thisMachine } from "../host/facts.ts";
 import { thisWorld } from "../host/world.ts";
-import type { Tokenizer } from "../llama2/tokenizer.ts";
+import { BOS, type Tokenizer } from "../llama2/tokenizer.ts";
 import { hashModel } from "../modelHash.ts";
-import { differenceOf, Program, type Told, textOf } from "./against.ts";
+import { differenceOf, Program, type ProgramResult, textOf } from "./against.ts";
 import { Conditions } from "./conditions.ts";
 import { baseOf, whyNot } from "./judge.ts";
 import { EFFORTS, LISTS, type Planned, type PlanOptions, planOf, type Subject } from "./plan.ts";
@@ -21,13 +21,13 @@ import { Track } from "./track.ts";
 export interface BenchOptions extends PlanOptions {
   /** How often each test is run, after a warm-up. @default 5 */
   runs?: number;
-  /** Commands of other programs to run in the same turns, with placeholders {model} {prompt} {n} {seed}. */
+  /** Commands of other programs to run in turn with ours, with placeholders {model} {prompt} {n} {seed}. */
   against?: readonly string[];
   /** How long another program may take, in milliseconds. @default two minutes */
   againstTimeoutMs?: number;
   /** Add a receipt, which `verify` can check, to rows of models from files on exact backends. @default false */
   receipts?: boolean;
-  /** Ends it early; what was measured by then is still returned. */
+  /** Ends it early; what has been measured is still returned. */
   signal?: AbortSignal;
   /** Called as it proceeds: how much is done, 0 to 1, and what is running. */
   onProgress?: (done: number, what: string) => void;
@@ -44,9 +44,8 @@ const OPTIONS: readonly (keyof BenchOptions)[] = [
   "onProgress",
 ];
 
-/** The prompt where another program runs too. It is not empty, since greedy decoding from BOS alone may end at once. */
+/** The prompt if another program runs too. It is not empty, since greedy decoding from BOS alone may end at once. */
 const PROMPT = "One day";
-const BOS = 1;
 
 /**
  * Measure models on backends, each engine in a process of its own. Runs of all tests alternate, so that
@@ -67,7 +66,7 @@ export async function bench(options: BenchOptions): Promise<BenchResult> {
   return new Bench(options, programs).measure(plan.engines, plan.skipped);
 }
 
-/** Another program's row in the making. */
+/** Another program's row while it is measured. */
 interface Other {
   program: Program;
   subject: Subject;
@@ -75,7 +74,7 @@ interface Other {
   tokenizer: Tokenizer;
   start: readonly number[];
   newTokens: number;
-  told: Told[];
+  results: ProgramResult[];
   error?: string;
 }
 
@@ -182,7 +181,7 @@ class Bench {
     for (const [i, track] of tracks.entries()) {
       this.progress((0.3 * i) / tracks.length, track.what);
       const left = this.budgetMs() - (performance.now() - this.began);
-      // each test is run so often, and those that are to come twice before: to be timed and to be hashed
+      // each test is run this often, and the tests to come run twice in preparation: to be timed and to be hashed
       const timed = (some: readonly Track[]) => some.reduce((sum, { weight }) => sum + weight * runs, 0);
       const samples = timed(ready) + timed(tracks.slice(i)) + 2 * (tracks.length - i);
       try {
@@ -212,18 +211,18 @@ class Bench {
       }
       for (const other of others) {
         signal?.throwIfAborted();
-        if (other.error === undefined) await this.tell(other);
+        if (other.error === undefined) await this.runOther(other);
       }
     }
   }
 
-  private async tell(other: Other): Promise<void> {
+  private async runOther(other: Other): Promise<void> {
     const { program, subject, path, start, newTokens } = other;
     this.progress(0.9, `${subject.name} ${program.name}`);
     const { againstTimeoutMs = 120_000, signal } = this.options;
     try {
       const story = { model: path, prompt: PROMPT, n: start.length + newTokens - 1, seed: 1 };
-      other.told.push(await program.tell(story, againstTimeoutMs, signal));
+      other.results.push(await program.run(story, againstTimeoutMs, signal));
     } catch (error) {
       if (!(error instanceof Llama2Error)) throw error;
       other.error = error.message;
@@ -231,7 +230,7 @@ class Bench {
     }
   }
 
-  /** The other programs' work: the same as the longest generation measured here. */
+  /** The other programs' work: the longest generation measured here. */
   private async others(engines: readonly Planned[]): Promise<Other[]> {
     const others: Other[] = [];
     for (const subject of new Set(engines.map((planned) => planned.subject))) {
@@ -242,10 +241,10 @@ class Bench {
       for (const program of this.programs) {
         if (tokenizer && "path" in subject.model && lengths.length > 0) {
           const newTokens = Math.min(Math.max(...lengths), subject.config.seqLen + 1 - start.length);
-          others.push({ program, subject, path: subject.model.path, tokenizer, start, newTokens, told: [] });
+          others.push({ program, subject, path: subject.model.path, tokenizer, start, newTokens, results: [] });
         } else {
           const reason =
-            lengths.length === 0 ? "no story is told" : "another program needs a model's file and tokenizer";
+            lengths.length === 0 ? "nothing is generated" : "another program needs a model's file and tokenizer";
           this.skipped.push({ what: `${subject.name} ${program.name}`, reason });
         }
       }
@@ -276,13 +275,13 @@ class Bench {
     for (const track of tracks) groups.set(track.key, [...(groups.get(track.key) ?? []), track]);
     for (const track of tracks) {
       const group = groups.get(track.key) ?? [];
-      const tellings = group.map((one) => one.telling());
-      const mine = tellings[group.indexOf(track)];
-      const row = track.row(whyNot(mine, baseOf(tellings)), this.sweeps.speed(track.sweep));
+      const outputs = group.map((one) => one.output());
+      const mine = outputs[group.indexOf(track)];
+      const row = track.row(whyNot(mine, baseOf(outputs)), this.sweeps.speed(track.sweep));
       this.rows.push(row);
       this.tracks.set(row, track);
     }
-    for (const other of others) if (other.told.length > 0) this.rows.push(rowOf(other, tracks));
+    for (const other of others) if (other.results.length > 0) this.rows.push(rowOf(other, tracks));
   }
 
   private async withReceipts(): Promise<Row[]> {
@@ -313,16 +312,16 @@ class Bench {
 }
 
 /** Another program's row. Its output is compared with the longest of ours. */
-function rowOf({ program, subject, tokenizer, start, newTokens, told }: Other, tracks: readonly Track[]): Row {
-  const tokensPerSecond = spreadOf(told.map((one) => one.tokensPerSecond));
+function rowOf({ program, subject, tokenizer, start, newTokens, results }: Other, tracks: readonly Track[]): Row {
+  const tokensPerSecond = spreadOf(results.map((one) => one.tokensPerSecond));
   const ours = tracks
     .filter(({ planned, test }) => planned.subject === subject && test.kind === "tg" && test.batch === 1)
     .filter(({ planned }) => planned.spec.precision === (subject.isInt8 ? "int8" : "fp32"))
     .map(({ tokens }) => tokens)
     .sort((a, b) => b.length - a.length)[0];
   const why = ours
-    ? told.map(({ text }) => differenceOf(textOf(tokenizer, ours), text)).find((one) => one !== undefined)
-    : "no backend here told the same story";
+    ? results.map(({ text }) => differenceOf(textOf(tokenizer, ours), text)).find((one) => one !== undefined)
+    : "no backend here generated the same text";
   return {
     model: subject.name,
     backend: program.name,
@@ -338,7 +337,7 @@ function rowOf({ program, subject, tokenizer, start, newTokens, told }: Other, t
   };
 }
 
-/** Add speedups over the TypeScript backend in float32, where that ran the same test. */
+/** Add speedups over the ts backend in float32, if that ran the same test. */
 function withSpeedups(rows: readonly Row[]): Row[] {
   const kind = ({ test }: Row) => test.slice(0, 2);
   return rows.map((row) => {

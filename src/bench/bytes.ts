@@ -5,13 +5,13 @@ import { kvDimOf } from "../llama2/transformer.ts";
 import { groupSizeOf, type Holdings, isVector, tensorsOf } from "../llama2/weights.ts";
 
 export interface BytesRead {
-  /** Weights that each pass reads: all matrices, but not the one row of an embedding table of its own. */
+  /** Weights that each pass reads: all matrices, except an embedding table of its own, of which one row is read. */
   weights: number;
   /** Keys and values that each token reads for each position before it. */
   perPosition: number;
 }
 
-/** @param halves which of weights and KV cache the backend keeps as fp16 */
+/** @param halves whether weights and KV cache are fp16 */
 export function bytesRead(source: Holdings, halves: { weights?: boolean; kv?: boolean } = {}): BytesRead {
   let weights = 0;
   for (const { name, layers, d, n } of tensorsOf(source)) {

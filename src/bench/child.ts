@@ -1,6 +1,6 @@
 /*
- * The process that one model lives in while it is measured, so that its peak memory is its own; or one that
- * measures memory bandwidth. Its other end is process.ts.
+ * The process that measures one model, so that its peak memory is that model's; or one that measures memory bandwidth.
+ * Its parent is process.ts.
  */
 import { describe } from "../run/failure.ts";
 import { Engine } from "./engine.ts";

@@ -1,5 +1,5 @@
 /*
- * What has changed between two measurements, beyond their noise.
+ * Compares two measurements: what has changed beyond noise.
  */
 import { Llama2Error } from "../errors.ts";
 import { readText } from "../files/text.ts";
@@ -21,7 +21,7 @@ export interface Comparison {
   /** Rows that only one of them has. */
   onlyBefore: string[];
   onlyAfter: string[];
-  /** What keeps them from being compared fairly. */
+  /** Why the comparison may be unfair. */
   warnings: string[];
 }
 
@@ -32,7 +32,7 @@ const MAX_BYTES = 1 << 26;
 export const readResult = (path: string): BenchResult => parseResult(readText(path, MAX_BYTES), path);
 
 /**
- * Parse a measurement, which may come from a stranger: every field that is compared is checked.
+ * Parse a measurement, which is untrusted: every field that is compared is checked.
  * @param name of its file, for messages
  * @throws Llama2Error E_FORMAT
  */

@@ -1,5 +1,5 @@
 /*
- * What disturbs a measurement: others who use the machine, a processor that is slowed down, a quota that is used up.
+ * Watches for what disturbs a measurement: other load, thermal throttling, a quota that is used up.
  */
 import { availableParallelism, loadavg } from "node:os";
 import { cpuQuota } from "../backend/processors.ts";

@@ -1,5 +1,5 @@
 /*
- * A model on a backend, being measured: through the same scheduler that serves all generation.
+ * Measures a model on a backend, through the same scheduler that serves all generation.
  */
 import { createHash, type Hash } from "node:crypto";
 import type { Precision } from "../backend/cuda/options.ts";
@@ -25,7 +25,7 @@ import { Scheduler } from "../run/scheduler.ts";
 import { type BytesRead, bytesRead } from "./bytes.ts";
 import type { ModelShape } from "./shapes.ts";
 
-/** What is measured: a model, from a file or made up, on a backend. */
+/** What is measured: a model, from a file or with random weights, on a backend. */
 export interface EngineSpec {
   model: { path: string } | { shape: ModelShape };
   backend: BackendName;
@@ -111,7 +111,7 @@ export class Engine {
   /** @throws Llama2Error whatever the backend throws, E_NUMERIC */
   run({ kind, prompts, newTokens, hash = false, lookahead = false }: Work): Sample {
     const { model, config } = this.loaded;
-    // new ones have read nothing yet
+    // new slots, which hold nothing yet
     const guesser = lookahead ? this.newGuesser() : undefined;
     const scheduler = new Scheduler(model, config.vocabSize, prompts.length, guesser);
     try {
@@ -195,7 +195,7 @@ function stretches(times: readonly number[]): Pick<Sample, "first32" | "last32">
   return { first32: speed(0), last32: speed(times.length - 1 - STRETCH) };
 }
 
-/** Sums over rows of logits: one over all of them, and one over each. */
+/** Hashes of rows of logits: one over all rows, and one of each. */
 class RowHashes {
   readonly rows: string[] = [];
   private readonly all: Hash = createHash("sha256");

@@ -19,7 +19,7 @@ export function formatted(result: BenchResult, format: BenchFormat): string {
   }
 }
 
-/** The machine in one line, so that a table can be pasted as it is. */
+/** The machine in one line, so that a pasted table is complete. */
 export function machineLine({ machine, version, commit }: BenchResult): string {
   const { cpu, family, cores, quota, isa, memoryBytes, node, os } = machine;
   return [
@@ -82,7 +82,7 @@ function tableOf(result: BenchResult): string {
   return `${[...lines, ...remarksOf(result), machineLine(result)].join("\n")}\n`;
 }
 
-/** Warnings, what does not count, and what was skipped: a line each. */
+/** A line for each warning, each row that does not count, and everything that was skipped. */
 export function remarksOf({ rows, warnings, skipped, interrupted }: BenchResult): string[] {
   return [
     ...(interrupted ? ["interrupted: this is what had been measured"] : []),
@@ -117,8 +117,8 @@ function markdownOf(result: BenchResult): string {
   });
   const rule = head.map(() => "---");
   const table = [`| ${head.join(" | ")} |`, `| ${rule.join(" | ")} |`, ...lines].join("\n");
-  const { skipped: _, ...told } = result;
-  const remarks = remarksOf({ ...told, skipped: [] }).map((line) => `${line}  \n`);
+  const { skipped: _, ...rest } = result;
+  const remarks = remarksOf({ ...rest, skipped: [] }).map((line) => `${line}  \n`);
   return `${table}\n\n${remarks.join("")}${machineLine(result)}\n`;
 }
 

@@ -1,5 +1,5 @@
 /*
- * What to measure: every combination that was asked for, or by default the most telling ones that fit into the time.
+ * Plans what to measure: every requested combination, or by default the most useful ones that fit into the time.
  */
 
 import { PRECISIONS, type Precision } from "../backend/cuda/options.ts";

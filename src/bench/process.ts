@@ -1,5 +1,5 @@
 /*
- * A model in a process of its own, seen from the one that measures.
+ * Runs an engine in a process of its own.
  */
 import { type ChildProcess, type ForkOptions, fork } from "node:child_process";
 import { Llama2Error } from "../errors.ts";
@@ -75,7 +75,7 @@ function forked(): ChildProcess {
     : fork(new URL("./child.js", import.meta.url), options);
 }
 
-/** One question at a time. @throws Llama2Error what the child says, or E_DEVICE_LOST if it ends */
+/** One question at a time. @throws Llama2Error the child's error, or E_DEVICE_LOST if it ends */
 function ask(child: ChildProcess, message: ToChild): Promise<FromChild> {
   return new Promise((resolve, reject) => {
     const done = (action: () => void) => {

@@ -1,5 +1,5 @@
 /*
- * A measurement as one page: tables and charts, no script, nothing fetched; legible in light, in dark and on paper.
+ * A measurement as one page: tables and charts, no script, nothing fetched. It has a light, a dark and a print style.
  */
 import { OutputFile, writeWhole } from "../files/outputFile.ts";
 import type { Chart } from "./charts.ts";
@@ -44,7 +44,7 @@ compared in every run, and on exact backends the bits of the logits.</p></footer
 }
 
 /**
- * Whether a file could be written, before a measurement is made for it.
+ * Check that a file can be written, before a measurement is made for it.
  * @throws Llama2Error E_FILE
  */
 export function checkCanWrite(path: string): void {
@@ -107,7 +107,7 @@ function figureOf({ title, caption, svg }: Chart): string {
 </figure>`;
 }
 
-/** A chart as a file of its own: with the light colours in place of the page's. */
+/** A chart as a file of its own: with the light colours instead of the page's variables. */
 function standalone(svg: string): string {
   return svg.replace(/var\(--(\w+)\)/g, (all, name: string) => LIGHT[name] ?? all).replace(/currentColor/g, LIGHT.ink);
 }

@@ -1,5 +1,5 @@
 /*
- * What a measurement is: the JSON of `llama2 bench`.
+ * The format of a measurement: the JSON of `llama2 bench`.
  */
 import type { Precision } from "../backend/cuda/options.ts";
 import type { BackendName } from "../backend/names.ts";
@@ -11,7 +11,7 @@ import type { Swept } from "./sweep.ts";
 export const FORMATS = ["table", "md", "csv", "jsonl", "json"] as const;
 export type BenchFormat = (typeof FORMATS)[number];
 
-/** Of at least five runs, one after the other with those of all other rows between them. */
+/** Statistics of several runs, which alternate with the runs of all other rows. */
 export interface Spread {
   median: number;
   min: number;
@@ -44,18 +44,18 @@ export interface Row {
   /** tg of one sequence: tokens a second over the first and the last 32 positions. */
   first32?: number;
   last32?: number;
-  /** Weights, and on average half of the keys and values, by the tokens of a pass. */
+  /** Bytes per token: weights, and on average half of the keys and values, divided by the tokens of a pass. */
   bytesPerToken?: number;
   gbPerSecond?: number;
   percentOfBandwidth?: number;
   speedupOverTs?: number;
-  /** Of the process that this model lived in, on this backend alone. */
+  /** Peak memory of the process that measured this model on this backend. */
   peakBytes?: number;
   /** Of the tokens of the first sequence, as little-endian int32. */
   tokensSha256?: string;
   /** On exact backends: of the logits that the tokens of the first sequence were chosen from, as little-endian float32. */
   logitsSha256?: string;
-  /** Whether it produced the same as the others. */
+  /** Whether it generated the same tokens as the other rows of the same work. */
   counts: boolean;
   why?: string;
   /**
@@ -72,14 +72,14 @@ export interface Row {
   receipt?: Receipt;
 }
 
-/** How fast memory is read, in the same run: a sweep over as many bytes as a token reads, with as many threads. */
+/** Memory bandwidth, measured in the same run: a sweep over as many bytes as a token reads, with as many threads. */
 export interface Bandwidth {
   /** "cpu", "cuda", or of several GPUs "cuda 1". */
   device: string;
   threads: number;
   bytes: number;
   gbPerSecond: number;
-  /** How it was measured; of a GPU what was copied counts twice, as read and as written. */
+  /** How it was measured. On a GPU memory is copied, and counts twice: as read and as written. */
   by: Swept["by"];
 }
 
@@ -89,7 +89,7 @@ export interface BenchResult {
   commit?: string;
   date: string;
   machine: MachineFacts;
-  /** What makes these figures worth less: load, throttling, quotas, spread. */
+  /** Why these figures may be unreliable: load, throttling, quotas, spread. */
   warnings: string[];
   bandwidth: Bandwidth[];
   rows: Row[];
@@ -98,7 +98,7 @@ export interface BenchResult {
   interrupted?: true;
 }
 
-/** Median, least and largest. @param runs one at least */
+/** Median, least and largest. @param runs at least one */
 export function spreadOf(runs: readonly number[]): Spread {
   const sorted = [...runs].sort((a, b) => a - b);
   const half = sorted.length >> 1;

@@ -1,5 +1,5 @@
 /*
- * Models that need no file: known shapes by name, and any by its numbers.
+ * Shapes of models with random weights: known ones by name, and any others by their numbers.
  */
 import { usage } from "../check.ts";
 import type { Config } from "../llama2/transformer.ts";

@@ -1,5 +1,5 @@
 /*
- * How fast memory is read: this machine's, and a GPU's.
+ * Measures memory bandwidth: this machine's, and a GPU's.
  */
 import { Worker } from "node:worker_threads";
 import { loadAddon } from "../backend/cpu/addon.ts";
@@ -8,7 +8,7 @@ import { processors } from "../backend/processors.ts";
 import { Llama2Error } from "../errors.ts";
 import type { Part } from "./sweepWorker.ts";
 
-/** What is read, again and again. */
+/** What a sweep reads, again and again. */
 export interface Sweep {
   /** A GPU's memory is copied, since that is its limit as NVIDIA's own tools measure it. */
   device: "cpu" | "cuda";
@@ -20,7 +20,7 @@ export interface Sweep {
 
 export interface Swept {
   gbPerSecond: number;
-  /** Without the native addon memory is searched for a byte that it does not have, by the C library's memchr. */
+  /** How: without the native addon, the C library's memchr searches memory for a byte that is not there. */
   by: "reading" | "searching" | "copying";
 }
 

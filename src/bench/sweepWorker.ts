@@ -1,5 +1,5 @@
 /*
- * A thread that reads its part of memory, together with others.
+ * A thread that reads its part of a buffer, together with others.
  */
 import { parentPort, workerData } from "node:worker_threads";
 
@@ -14,7 +14,7 @@ export interface Part {
 }
 
 const { memory, offset, length, ready, threads, seconds } = workerData as Part;
-const bytes = Buffer.from(memory, offset, length).fill(7); // written, or all pages would be the one of zeros
+const bytes = Buffer.from(memory, offset, length).fill(7); // unwritten pages would all be the same zero page
 const arrived = new Int32Array(ready);
 Atomics.add(arrived, 0, 1);
 Atomics.notify(arrived, 0);

@@ -1,5 +1,5 @@
 /*
- * The memory sweeps of one measurement, each run as often as the rows that are compared with it.
+ * The memory sweeps of one measurement. Each runs as often as the rows that are compared with it.
  */
 import { Llama2Error } from "../errors.ts";
 import { SweepProcess } from "./process.ts";
@@ -12,14 +12,14 @@ export class Sweeps {
   private readonly unavailable = new Set<Sweep["device"]>();
   private readonly runs = new Map<string, { sweep: Sweep; by: Swept["by"]; speeds: number[] }>();
 
-  /** All that differ. */
+  /** The distinct sweeps that the rows need. */
   neededBy(rows: readonly { sweep: Sweep | undefined }[]): Sweep[] {
     const needed = new Map<string, Sweep>();
     for (const { sweep } of rows) if (sweep) needed.set(keyOf(sweep), sweep);
     return [...needed.values()].filter(({ device }) => !this.unavailable.has(device));
   }
 
-  /** A device whose memory cannot be measured has no figure. */
+  /** Run a sweep. A device whose memory cannot be measured gets no figure. */
   async run(sweep: Sweep, seconds: number): Promise<void> {
     try {
       this.process ??= new SweepProcess();
@@ -46,7 +46,7 @@ export class Sweeps {
     });
   }
 
-  /** The warnings about them. */
+  /** Warnings about how bandwidth was measured. */
   warnings(): string[] {
     const searched = [...this.runs.values()].some(({ by }) => by === "searching");
     const instead = "the limit is how fast JavaScript searches memory, since the native addon does not work here";

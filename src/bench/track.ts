@@ -1,21 +1,20 @@
 /*
- * One row in the making: a test of an engine, run again and again.
+ * Measures one row: a test of an engine, run again and again.
  */
 import { createHash } from "node:crypto";
+import { BOS } from "../llama2/tokenizer.ts";
 import type { Receipt } from "../receipt.ts";
 import type { Work } from "./engine.ts";
-import type { Telling } from "./judge.ts";
+import type { RowOutput } from "./judge.ts";
 import type { Planned, Test } from "./plan.ts";
 import type { EngineProcess } from "./process.ts";
 import { type Row, spreadOf } from "./result.ts";
 import { MOST_SWEPT, type Sweep } from "./sweep.ts";
 
-/** Tokens of the shortest run: the speed of fewer says nothing. */
+/** Tokens of the shortest run: with fewer, the speed means nothing. */
 const LEAST = 8;
-/** The token that begins a sequence, as in run.c. */
-const BOS = 1;
 
-/** What a track needs of the process that its model lives in. */
+/** What a track needs of its engine's process. */
 type Runner = Pick<EngineProcess, "info" | "run">;
 
 /** Runs one test again and again, and makes its row. */
@@ -26,9 +25,9 @@ export class Track {
   readonly process: Runner;
   private readonly start: readonly number[];
   private work: Work;
-  private reference: Telling["reference"] | undefined;
-  private readonly samples: Telling["samples"][number][] = [];
-  private readonly ahead: Telling["samples"][number][] = []; // the same, guessing ahead
+  private reference: RowOutput["reference"] | undefined;
+  private readonly samples: RowOutput["samples"][number][] = [];
+  private readonly ahead: RowOutput["samples"][number][] = []; // with guessing ahead
 
   /** @param start the tokens that each sequence begins with */
   constructor(planned: Planned, test: Test, process: Runner, start: readonly number[]) {
@@ -42,7 +41,7 @@ export class Track {
     this.work = this.workOf(test.tokens);
   }
 
-  /** The same for all rows of the same work. A generation may be shortened; a shorter prompt is different work. */
+  /** Equal for all rows of the same work. A generation may be shortened; a shorter prompt is different work. */
   get key(): string {
     const { planned, test, work } = this;
     const length = test.kind === "pp" ? work.prompts[0].length : test.tokens;
@@ -56,8 +55,8 @@ export class Track {
 
   /**
    * Warm up, and find out how long it takes; then run once with the logits hashed.
-   * @param shareMs how long a run may take, in milliseconds: it is shortened to fit
-   * @returns why it is skipped, if so
+   * @param shareMs how long a run may take, in milliseconds; it is shortened to fit
+   * @returns why it is skipped; undefined if it is not
    */
   async prepare(shareMs: number): Promise<string | undefined> {
     const { tokens, batch } = this.test;
@@ -79,12 +78,12 @@ export class Track {
     if (this.guesses) this.ahead.push(await this.process.run({ ...this.work, lookahead: true }));
   }
 
-  /** How often it is run in each turn. */
+  /** How many runs it does in each turn. */
   get weight(): number {
     return this.guesses ? 2 : 1;
   }
 
-  /** Whether to measure guessing ahead. Random weights repeat themselves, so guesses there would be right too often. */
+  /** Whether to measure guessing ahead. Not with random weights: they repeat themselves, so guesses are right too often. */
   private get guesses(): boolean {
     const { kind, batch } = this.test;
     return kind === "tg" && batch === 1 && this.process.info.exact && "path" in this.planned.subject.model;
@@ -103,7 +102,7 @@ export class Track {
     return this.reference !== undefined && this.samples.length > 0;
   }
 
-  telling(): Telling {
+  output(): RowOutput {
     if (!this.reference) throw new Error("it has not been prepared");
     const { name, process, reference, samples, ahead } = this;
     const all = [...samples, ...ahead]; // guessing ahead changes no token
@@ -122,8 +121,8 @@ export class Track {
   receipt(model: string): Receipt | undefined {
     if (!this.process.info.exact) return undefined;
     const { work, planned } = this;
-    const { tokens, rows, logitsSha256 } = this.telling().reference;
-    // the rows of a longer prompt are those of its last token only, and a receipt has them all
+    const { tokens, rows, logitsSha256 } = this.output().reference;
+    // for a longer prompt, only its last token's row is known, but a receipt needs all rows
     const logits = work.prompts[0].length === 1 ? { logitsSha256, logitsRows: rows } : {};
     return {
       receipt: 1,
@@ -144,13 +143,13 @@ export class Track {
 
   /**
    * @param why it does not count
-   * @param sweptGb GB/s of its sweep, where that has been measured
+   * @param sweptGb GB/s of its sweep, if that has been measured
    */
   row(why: string | undefined, sweptGb: number | undefined): Row {
     const { planned, test, process, samples, work } = this;
     const { loadMs, threads, bytes } = process.info;
-    const { tokens, logitsSha256 } = this.telling().reference;
-    const median = (of: (sample: Telling["reference"]) => number | undefined) => {
+    const { tokens, logitsSha256 } = this.output().reference;
+    const median = (of: (sample: RowOutput["reference"]) => number | undefined) => {
       const values = samples.map(of).filter((value) => value !== undefined);
       return values.length > 0 ? spreadOf(values).median : undefined;
     };
@@ -196,7 +195,7 @@ export class Track {
       const prompt = Array.from({ length: tokens }, (_, p) => (p === 0 ? BOS : (p * 7919 + 1) % vocabSize));
       return { kind, prompts: [prompt], newTokens: 1 };
     }
-    // the first sequence stays the same whatever is read beside it, and no two begin alike
+    // the first sequence is the same for any batch, and no two sequences begin alike
     const others = Array.from({ length: batch - 1 }, (_, k) => [...this.start, ((k + 1) * 7919) % vocabSize]);
     const { seqLen } = this.planned.subject.config;
     const room = seqLen + 1 - this.start.length - (batch > 1 ? 1 : 0);
@@ -205,7 +204,7 @@ export class Track {
 }
 
 /** What guessing ahead gained over the speed without it. */
-function aheadOf(samples: Telling["samples"], off: number): Row["lookahead"] {
+function aheadOf(samples: RowOutput["samples"], off: number): Row["lookahead"] {
   const sum = (of: "passes" | "guessed" | "accepted") =>
     samples.reduce((all, { ahead }) => all + (ahead?.[of] ?? 0), 0);
   const [passes, guessed, accepted] = [sum("passes"), sum("guessed"), sum("accepted")];

@@ -1,5 +1,5 @@
 /*
- * Files in a page: everything becomes a Blob. A browser may keep a Blob on disk, and a worker gets it without a copy.
+ * Files in a page: all sources become Blobs. A browser may keep a Blob on disk, and a worker gets it without a copy.
  */
 import { show, usage } from "../check.ts";
 import { Llama2Error } from "../errors.ts";
@@ -14,10 +14,11 @@ export interface NamedBlob {
 type OnBytes = (received: number, size: number) => void;
 
 /**
- * The bytes that a caller named or gave.
+ * The bytes of a source from a caller.
  * @param what they are, for messages
- * @param onBytes is told how many bytes of a URL have come, where it is known of how many; what it throws ends it
- * @throws Llama2Error E_USAGE, E_FILE if the URL gives nothing; the signal's reason
+ * @param onBytes called with how many bytes of a URL have come, and of how many, if that is known; its error ends the
+ *   download
+ * @throws Llama2Error E_USAGE, E_FILE if the URL cannot be read; the signal's reason
  */
 export async function blobOf(
   what: string,
@@ -59,7 +60,7 @@ async function download(
   }
 }
 
-/** What has been sent compressed is larger than it is said to be. */
+/** The body of a response. If it was compressed, its content-length is not its size, so progress is not reported. */
 function bodyOf(response: Response, onBytes: OnBytes | undefined): Promise<Blob> {
   const size = Number(response.headers.get("content-length") ?? 0);
   if (!onBytes || !response.body || size === 0 || response.headers.has("content-encoding")) return response.blob();
@@ -75,7 +76,7 @@ function bodyOf(response: Response, onBytes: OnBytes | undefined): Promise<Blob>
 }
 
 /**
- * A URL that a caller gave, relative to the page.
+ * A URL from a caller, relative to the page.
  * @throws Llama2Error E_USAGE
  */
 export function urlOf(what: string, url: unknown): URL {
@@ -103,7 +104,7 @@ export function filesOfBlob({ name, blob }: NamedBlob): Files {
 
 const HASH_PIECE = 2 ** 22;
 
-/** Its sha256, read in pieces. */
+/** The sha256 of a Blob, read in pieces. */
 export async function hashBlob(blob: Blob): Promise<string> {
   const hash = new Sha256();
   for (let at = 0; at < blob.size; at += HASH_PIECE) {
@@ -112,7 +113,7 @@ export async function hashBlob(blob: Blob): Promise<string> {
   return hash.hex();
 }
 
-/** @throws Llama2Error E_FILE if they cannot be read, as when the file changed on disk */
+/** @throws Llama2Error E_FILE if it cannot be read, for example because the file has changed on disk */
 export async function bytesOf({ name, blob }: NamedBlob): Promise<ArrayBuffer> {
   try {
     return await blob.arrayBuffer();

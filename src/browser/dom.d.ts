@@ -1,6 +1,6 @@
 /*
- * What this folder uses of a page and its workers. TypeScript knows it as a part of the DOM only, which is too much to
- * declare for a program that mostly runs in Node.
+ * The parts of the DOM that this folder uses. TypeScript's DOM library would declare far too much for a program that mostly
+ * runs in Node.
  */
 declare class Worker {
   constructor(url: URL, options: { type: "module" });
@@ -10,10 +10,10 @@ declare class Worker {
   terminate(): void;
 }
 
-/** Of a page or a worker. */
+/** In a page or a worker. */
 declare const location: { readonly href: string };
 
-/** Of a worker. */
+/** In a worker. */
 declare const self: {
   postMessage(message: unknown, transfer: ArrayBuffer[]): void;
   addEventListener(type: "message", listener: (event: { data: unknown }) => void): void;

@@ -1,5 +1,5 @@
 /*
- * llama2.ts in a page: what the package exports there.
+ * The exports of llama2.ts for browsers.
  */
 export { Llama2Error } from "../errors.ts";
 export { learnGuesses } from "../learnGuesses.ts";

@@ -1,5 +1,5 @@
 /*
- * Loading a model in a page. As everywhere, a worker does the work.
+ * Loads a model in a page, in a worker.
  */
 import { ChatTemplate } from "../chatTemplate.ts";
 import { usage } from "../check.ts";
@@ -39,7 +39,7 @@ export async function loadModel(source: string | URL | BytesLike, options: LoadO
   const { worker, kernels } = assetsAt(assets);
   signal?.throwIfAborted();
   const start = performance.now();
-  let size = 0; // of what is fetched, if that is told
+  let size = 0; // of the model that is fetched, if it is known
   const onBytes = (received: number, of: number) => {
     size = of;
     onProgress?.(received, 2 * size);
@@ -87,7 +87,7 @@ export async function loadModel(source: string | URL | BytesLike, options: LoadO
   );
 }
 
-/** The URLs of what lies beside this module; bundlers find them by their literal form. Or in a folder of the caller's. */
+/** The URLs of the files beside this module, which bundlers find by their literal form; or in the caller's folder. */
 function assetsAt(folder: string | URL | undefined) {
   if (folder === undefined) return { worker: undefined, kernels: new URL("./kernels.wasm", import.meta.url) };
   const base = urlOf("the assets", folder);
@@ -95,7 +95,7 @@ function assetsAt(folder: string | URL | undefined) {
   return { worker: new URL("worker.js", base), kernels: new URL("kernels.wasm", base) };
 }
 
-/** @throws Llama2Error E_FORMAT if it does not fit the model, or none is named and the model has none inside */
+/** @throws Llama2Error E_FORMAT if it does not fit the model, or if no file is named and the model has none inside */
 async function tokenizerFor(model: NamedBlob, file: NamedBlob | undefined, vocabSize: number): Promise<FoundTokenizer> {
   if (file) {
     checkTokenizerSize(file.blob.size, file.name);

@@ -1,17 +1,17 @@
 /*
- * Starting the model's thread where it is a worker of a page.
+ * Starts the model's thread as a worker of a page.
  */
 import { Llama2Error } from "../errors.ts";
 import type { Channel } from "../run/client.ts";
 import type { FromWorker } from "../run/protocol.ts";
 
-/** A worker's last words, since a page is not told when one ends. */
+/** A worker's last message, since browsers do not report that a worker has ended. */
 export interface Closed {
   type: "closed";
 }
 
 /**
- * A thread that has been told nothing yet.
+ * A thread that has no model yet.
  * @param url of worker.js; default: beside this module, where bundlers find it by the literal form of its URL
  */
 export function startWorker(url: URL | undefined): Channel {
@@ -37,7 +37,7 @@ export function startWorker(url: URL | undefined): Channel {
         else listener(new Llama2Error("E_DEVICE_UNAVAILABLE", `the model's worker could not be started${where(url)}`));
       });
     },
-    keepAlive() {}, // a page lives anyway
+    keepAlive() {}, // a page stays alive anyway
     terminate: async () => worker.terminate(),
   };
 }

@@ -1,6 +1,6 @@
 /*
- * The model's thread where it is a worker of a page. It computes alone: threads need memory that is shared, which
- * browsers give to isolated pages only.
+ * The model's thread as a worker of a page. It uses one thread: more would need shared memory, which browsers give only to
+ * isolated pages.
  */
 import type { Backend } from "../backend/backend.ts";
 import { checkLimits } from "../backend/limits.ts";
@@ -18,7 +18,7 @@ import type { Closed } from "./startWorker.ts";
 
 const post = (message: FromWorker | Closed, transfer: ArrayBuffer[] = []) => self.postMessage(message, transfer);
 
-// a message to itself: browsers make timers wait for 4 ms
+// a message to itself: browsers delay timers by 4 ms
 const { port1, port2 } = new MessageChannel();
 let heard = () => {};
 port1.addEventListener("message", () => heard());
@@ -41,7 +41,7 @@ serve(
   open,
 );
 
-/** For all sequences together. Pages have less memory than programs, and nobody says how much. */
+/** For all sequences together. Pages have less memory than programs, and it is not known how much. */
 const MAX_CACHE_BYTES = 2 ** 29;
 
 async function open({ path, progress, backend: named, threads, context, int8, page }: Setup): Promise<Opened> {
@@ -80,12 +80,12 @@ const wasmIn = (kernels: string): Backend => ({
   },
 });
 
-/** @throws Llama2Error E_DEVICE_UNAVAILABLE if the kernels are not there, or this browser cannot run them */
+/** @throws Llama2Error E_DEVICE_UNAVAILABLE if the kernels cannot be fetched, or this browser cannot run them */
 async function compile(url: string): Promise<WebAssembly.Module> {
   try {
     const response = await fetch(url);
     if (!response.ok) throw new Error(`the server answers ${response.status}`);
-    return await WebAssembly.compile(await response.arrayBuffer()); // not streamed: that needs a server that knows the type
+    return await WebAssembly.compile(await response.arrayBuffer()); // streaming would need a server with the MIME type
   } catch (error) {
     const message = `the WebAssembly kernels at ${url} cannot be used: ${(error as Error).message}`;
     throw new Llama2Error("E_DEVICE_UNAVAILABLE", message);

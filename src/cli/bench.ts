@@ -55,13 +55,13 @@ export async function bench(models: string[], flags: BenchFlags, signal: AbortSi
   if (result.rows.length === 0 || result.rows.some(({ counts }) => !counts)) process.exitCode = 1;
 }
 
-/** On a terminal, remarks break between words; a table's lines, which are indented, are short enough. */
+/** On a terminal, long remarks break between words. The table's lines are indented, and short enough. */
 function folded(text: string): string {
   const lines = text.split("\n").flatMap((line) => (line.startsWith("  ") ? [line] : wrapped("", line)));
   return lines.join("\n");
 }
 
-/** They are for the file that is shared: all tokens of each row. */
+/** Receipts have all tokens of each row, and are only for the shared file. */
 function withoutReceipts(result: BenchResult): BenchResult {
   return { ...result, rows: result.rows.map(({ receipt, ...row }) => row) };
 }
@@ -74,7 +74,7 @@ async function measured(
 ): Promise<BenchResult> {
   const { shape: shapes = [], promptTokens, newTokens, runs, threads, against } = flags;
   const files = models.length + shapes.length === 0 ? [BUNDLED_MODEL] : [];
-  for (const model of models) files.push(await findModel(model, signal)); // one after the other: it may ask
+  for (const model of models) files.push(await findModel(model, signal)); // one after the other: it may ask the user
   const lists = { backends: flags.backend, precisions: flags.precision, batches: flags.batch, threads };
   try {
     return await measure({

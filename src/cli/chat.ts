@@ -1,5 +1,5 @@
 /*
- * llama2 chat: a conversation whose history the model keeps.
+ * llama2 chat: a conversation that stays in the model's KV cache.
  */
 import type { Chat, ChatOptions, SavedChat } from "../chat.ts";
 import { nearest } from "../check.ts";
@@ -24,15 +24,15 @@ export interface ChatFlags extends MachineFlags {
   load?: string;
 }
 
-/** More than any context holds. */
+/** More text than any context holds. */
 const MAX_SAVED_BYTES = 1 << 24;
 
 const COMMANDS = ["/reset", "/save", "/load", "/exit"];
 const HELP = "/reset forgets what was said; /save FILE and /load FILE; /exit, or Ctrl-D; Ctrl-C stops an answer";
 
 /**
- * On a terminal it asks for each turn; otherwise each line is one, and only answers are printed. Ctrl-C stops an answer,
- * and ends the chat when it is the user's turn.
+ * On a terminal it asks for each turn; otherwise each line of input is a turn, and only answers are printed. Ctrl-C stops
+ * an answer, or ends the chat if it is the user's turn.
  */
 export async function chat(path: string | undefined, flags: ChatFlags): Promise<void> {
   const saved = flags.load === undefined ? undefined : savedIn(flags.load);
@@ -65,7 +65,7 @@ class Talk {
     this.flags = flags;
   }
 
-  /** Begin anew, or go on from what was saved. */
+  /** Begin a new chat, or continue a saved one. */
   async begin(saved?: SavedChat): Promise<void> {
     const { system, temperature, topP, seed, steps } = this.flags;
     const options: ChatOptions = { temperature, topP, seed, maxTokens: steps };
@@ -77,7 +77,7 @@ class Talk {
   }
 
   /**
-   * Answer a line, or do what it says.
+   * Answer a line, or run its command.
    * @returns whether the chat goes on
    */
   async hear(line: string, isTerminal: boolean): Promise<boolean> {

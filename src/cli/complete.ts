@@ -41,9 +41,9 @@ export async function complete(path: string | undefined, flags: CompleteFlags, s
       const { index, text, logprobs, finishReason, seed } = completion;
       if (done === 0 && flags.seed === 0n) tell(`seed: ${seed}`);
       if (flags.json) {
-        const told = logprobs?.map((token) => tokenJson(model.tokenizer, token));
+        const reported = logprobs?.map((token) => tokenJson(model.tokenizer, token));
         const prompt = prompts[index];
-        const line = { index, prompt, text, tokens: completion.tokens, finishReason, seed: `${seed}`, logprobs: told };
+        const line = { index, prompt, text, tokens: completion.tokens, finishReason, seed: `${seed}`, logprobs: reported };
         await print(`${JSON.stringify(line)}\n`);
       } else {
         await new TextOutput().end(`${index > 0 ? SEPARATOR : ""}${text}\n`);

@@ -1,5 +1,5 @@
 /*
- * llama2 -m chat: a conversation, in run.c's manner.
+ * llama2 -m chat: a conversation as in run.c.
  */
 import { noteIfNotForChat } from "../chat.ts";
 import { Conversation } from "../conversation.ts";
@@ -10,10 +10,10 @@ import { openModel } from "./model.ts";
 import { type StoryFlags, tellSeed } from "./story.ts";
 
 /**
- * run.c 802: chat, but for the token that run.c prints after the EOS of an answer, and for the input's end, which ends
- * this one. It also ends when all turns together have used up the steps: the last one is cut there, and that is told.
- * Ctrl-C stops an answer, and ends the chat when it is the user's turn.
- * @throws Llama2Error E_CONTEXT for a turn that no context of this model holds, however many steps there are
+ * run.c 802: chat, except that it does not print the token after the EOS of an answer, and ends at the end of input. It
+ * also ends when all turns together have used up the steps: the last turn is cut there, with a note. Ctrl-C stops an
+ * answer, or ends the chat if it is the user's turn.
+ * @throws Llama2Error E_CONTEXT for a turn longer than the context
  */
 export async function runcChat(path: string | undefined, flags: StoryFlags): Promise<void> {
   const model = await interruptible((signal) => openModel(path, flags, flags.tokenizer, signal));
@@ -42,7 +42,7 @@ export async function runcChat(path: string | undefined, flags: StoryFlags): Pro
   }
 }
 
-/** A line for those who expect a conversation from a model that cannot hold one. */
+/** A note if this model was most likely not made for chat. */
 function tellIfNotForChat(path: string | undefined, { info }: Model): void {
   const bundled =
     "the model that comes with llama2.ts was made for stories, not for chat: expect pieces of stories for answers";

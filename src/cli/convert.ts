@@ -1,5 +1,5 @@
 /*
- * llama2 convert, also called import: from any model to a checkpoint of llama2.c or a Hugging Face folder.
+ * llama2 convert, also called import: converts any model to a checkpoint of llama2.c or a Hugging Face folder.
  */
 import { convert as convertModel, type Proof } from "../convert.ts";
 import type { Target } from "../targets.ts";
@@ -16,7 +16,7 @@ export interface ConvertFlags {
   prove?: boolean;
 }
 
-/** Write the model IN to OUT, and tell what was written. */
+/** Write the model IN to OUT, and say what was written. */
 export async function convert(input: string, output: string, flags: ConvertFlags, signal: AbortSignal): Promise<void> {
   const progress = (what: string) => {
     const start = performance.now();
@@ -49,7 +49,7 @@ export async function convert(input: string, output: string, flags: ConvertFlags
   }
 }
 
-/** How far the logits of what was written are from those of the original. */
+/** The result of the proof: how far the logits are from the original's. */
 function proofText({ error, rounding, tokens }: Proof, to: Target): string {
   const found = `largest relative error ${error.toExponential(1)}, on the tokens ${tokens.join(", ")}`;
   if (rounding === undefined) return `proved against the original tensors: ${found}`;

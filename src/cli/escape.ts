@@ -1,14 +1,14 @@
 /*
- * --escape: characters that some shells cannot pass on.
+ * --escape: for characters that some shells cannot pass.
  */
 import { Llama2Error } from "../errors.ts";
 
 const ESCAPE = /\\(?:n|t|\\|u\{([0-9a-fA-F]*)\})/g;
 
 /**
- * Turns `\n`, `\t`, `\\` and `\u{...}` into a newline, a tab, a backslash and the character of that number. Other
+ * Turns `\n`, `\t`, `\\` and `\u{...}` into a newline, a tab, a backslash and the character with that number. Other
  * backslashes stay.
- * @throws Llama2Error E_USAGE for the number of no character
+ * @throws Llama2Error E_USAGE for a number that is not a character
  */
 export function withoutEscapes(text: string): string {
   return text.replace(ESCAPE, (all: string, hex?: string) => {

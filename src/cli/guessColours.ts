@@ -5,14 +5,14 @@ import type { Generation, Part } from "../generation.ts";
 import type { Model } from "../model.ts";
 import { TextStream } from "../text.ts";
 
-/** Stand for the colour's beginning and end where lines are broken: they have no width. */
+/** Stand for the colour's beginning and end while lines are broken: they have no width. */
 const ON = "\x0e";
 const OFF = "\x0f";
 
-/** Text with the marks in it, as it is printed. */
+/** Replaces the marks by escape codes. */
 export const painted = (text: string): string => text.replaceAll(ON, "\x1b[36m").replaceAll(OFF, "\x1b[39m");
 
-/** Whether whoever reads our output sees colours, and wants them. */
+/** Whether the output is a terminal that shows colours. */
 export const showsColours = (): boolean =>
   process.stdout.isTTY && process.env.TERM !== "dumb" && (process.env.NO_COLOR ?? "") === "";
 

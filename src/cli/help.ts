@@ -1,9 +1,9 @@
 /*
- * llama2 help: all commands by what a person wants, on one screen.
+ * llama2 help: all commands by purpose, on one screen.
  */
 import { invocation } from "./invocation.ts";
 
-/** A command as it is typed, which works as it stands but for the files that it names, and what comes of it. */
+/** A command that works as it is written, apart from the names of files, and what it does. */
 type Example = readonly [string, string];
 
 const GROUPS: Record<string, readonly Example[]> = {
@@ -49,7 +49,7 @@ export function overview(): string {
   return [...lines, more.join(" ")].join("\n");
 }
 
-/** What stands below the flags of a story. */
+/** The text below the flags of a story. */
 export function afterFlags(): string {
   const examples = `
 Examples:
@@ -63,7 +63,7 @@ The other commands: llama2 help`;
   return [examples, ...calledHere()].join("\n");
 }
 
-/** How llama2 is called where it is not a command of its own. */
+/** How to call llama2 if it is not on the path. */
 function calledHere(): string[] {
   const here = invocation();
   return here === "llama2" ? [] : [`Where you are, llama2 is called as: ${here}`];

@@ -1,5 +1,5 @@
 /*
- * What may be meant by arguments that do not work.
+ * Advice for arguments that do not work.
  */
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
@@ -7,10 +7,10 @@ import { nearest } from "../check.ts";
 import { invocation, quote } from "./invocation.ts";
 
 /**
- * Lines of advice for a model that does not exist: a command with a typing error, a prompt without -i, or a model that
- * must be fetched.
+ * Lines of advice for a model that does not exist: it may be a command with a typing error, a prompt without -i, or a
+ * model that must be fetched.
  * @param commands the names of all commands
- * @param listed the models that have a name of their own
+ * @param listed the models that can be pulled by name
  */
 export function adviceForModel(path: string, commands: readonly string[], listed: readonly string[]): string[] {
   const here = invocation();
@@ -23,19 +23,19 @@ export function adviceForModel(path: string, commands: readonly string[], listed
   ];
 }
 
-/** The same for a model that has a name, and has not been pulled. */
+/** The same for a model that has a name but has not been pulled. */
 export function adviceToPull(name: string): string[] {
   const here = invocation();
   return [`  Fetch it: ${here} pull ${quote(name)}`, `  Models that are here: ${here} models`];
 }
 
-/** The same for more arguments than one, of which none is known to be a command. */
+/** The same for several arguments, none of which is a command. */
 export function adviceForArguments(args: readonly string[], commands: readonly string[]): string[] {
   if (args.some((arg) => existsSync(arg) || looksLikeFile(arg))) return didYouMean(args[0], commands);
   return [...didYouMean(args[0], commands), beginsWith(args.join(" "))];
 }
 
-/** The command that `word` may be, with a typing error. */
+/** The command that may be meant by `word`. */
 export function didYouMean(word: string, commands: readonly string[]): string[] {
   const command = existsSync(word) ? undefined : nearest(word, commands);
   return command ? [`  Did you mean ${invocation()} ${command}?`] : [];

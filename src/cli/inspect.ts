@@ -61,5 +61,5 @@ function linesOf(found: Inspection): [string, string][] {
 const tensorLine = ({ name, dtype, shape, offset, bytes }: Inspection["tensorList"][number]): string =>
   `${[harmless(name), dtype, `[${shape.join(", ")}]`, offset, bytes].join("\t")}\n`;
 
-/** Text of a file on one line, without what a terminal obeys. */
+/** Text of a file on one line, without control characters. */
 const harmless = (text: string): string => text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, " ");

@@ -11,7 +11,7 @@ interface Start {
   env: NodeJS.ProcessEnv;
 }
 
-/** What stands before the arguments: `llama2` where that is a command, or else `npx llama2.ts`, `npm start --`, ... */
+/** The command before the arguments: `llama2` if it is on the path, or else `npx llama2.ts`, `npm start --`, ... */
 export function invocation(start: Start = thisStart()): string {
   const { script, cwd, env } = start;
   const [agent] = (env.npm_config_user_agent ?? "npm").split("/");
@@ -30,12 +30,12 @@ export function invocation(start: Start = thisStart()): string {
   const path = (env.PATH ?? env.Path ?? "").split(delimiter);
   if (name === "llama2" && path.includes(dirname(script))) return name;
   const onPath = path.some((folder) => ["llama2", "llama2.cmd"].some((file) => existsSync(join(folder, file))));
-  if (onPath && !inClone && /\.m?js$/.test(script)) return "llama2"; // through a script, as pnpm and Windows have it
+  if (onPath && !inClone && /\.m?js$/.test(script)) return "llama2"; // through a wrapper script, as with pnpm and on Windows
   const file = quote(relative(cwd, script));
   return basename(script) === "llama2" ? (file.includes(sep) ? file : `.${sep}${file}`) : `node ${file}`;
 }
 
-/** Where links lead; a path that leads nowhere as it is. */
+/** The real path, through links; a broken path as it is. */
 function real(path: string): string {
   try {
     return realpathSync(path);

@@ -26,15 +26,15 @@ export async function readStdin(signal: AbortSignal, maxBytes = MAX_TEXT_BYTES):
   return Buffer.concat(chunks);
 }
 
-/** Write to standard output, and wait if the reader is slower than we are. */
+/** Write to standard output, and wait for a slow reader. */
 export async function print(text: string | Uint8Array): Promise<void> {
   const shown = typeof text === "string" && process.stdout.isTTY ? harmless(text) : text;
   if (shown.length > 0 && !process.stdout.write(shown)) await once(process.stdout, "drain");
 }
 
 /**
- * A text without what a terminal obeys, which names of files and pieces of tokenizers may bring: titles, the clipboard,
- * the cursor. Colours, which are ours as well, stay.
+ * A text without control sequences, which could come from names of files and from tokenizers, and change the terminal's
+ * title, clipboard or cursor. Colours stay, since llama2 prints some.
  */
 const harmless = (text: string): string =>
   text.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, (found, at: number) => {
@@ -46,17 +46,17 @@ const isColour = (found: string, after: string) => found === "\x1b" && /^\[[\d;]
 
 let quiet = false;
 
-/** --quiet: whether `tell` and `showProgress` say nothing from now on. */
+/** --quiet: whether `tell` and `showProgress` print nothing from now on. */
 export function beQuiet(value: boolean): void {
   quiet = value;
 }
 
-/** A line for people, beside the output. */
+/** Print a note for the user, on stderr. */
 export function tell(line: string): void {
   if (!quiet) complain(line);
 }
 
-/** A line that says what went wrong. On a terminal it breaks between words, but never within a command. */
+/** Print an error on stderr. On a terminal, lines break between words, but never within a command. */
 export function complain(line: string): void {
   const { isTTY, columns } = process.stderr;
   const text = harmless(line);
@@ -69,31 +69,31 @@ function wrapped(line: string, columns: number): string {
   return (wrap.push(glued) + wrap.end()).replaceAll(NO_BREAK, " ");
 }
 
-/** What is in backticks, and in a line of advice what is advised. */
+/** Commands in a message: text in backticks, and the command in a line of advice. */
 const COMMAND = /`[^`\n]+`|(?<=^ {2}[^:\n]*: ).+|(?<=^ {2}Did you mean ).+/gm;
 
-/** Stands for a space at which no line ends. */
+/** Stands for a space where a line must not break. */
 const NO_BREAK = "\ue000";
 
-/** Whether somebody sees how far a command is: stderr is a terminal, and one that can take a line back. */
+/** Whether progress can be shown: stderr is a terminal that can erase a line. */
 export const canShowProgress = (): boolean => process.stderr.isTTY && process.env.TERM !== "dumb" && !quiet;
 
-/** How far a command is, in place of what was said before. Ends with `endProgress`. */
+/** Show a command's progress, in place of the last one. Ends with `endProgress`. */
 export function showProgress(text: string): void {
   if (canShowProgress()) process.stderr.write(`\r\x1b[K${harmless(text)}`);
 }
 
-/** Take the last progress away. */
+/** Erase the progress. */
 export function endProgress(): void {
   if (canShowProgress()) process.stderr.write("\r\x1b[K");
 }
 
-/** Ask a question on a terminal; no where there is none, and where nothing is to be said. */
+/** Ask a yes-no question on a terminal. Without a terminal, or with --quiet, the answer is no. */
 export async function confirm(question: string, signal: AbortSignal): Promise<boolean> {
   if (!process.stdin.isTTY || !canShowProgress()) return false;
   const { createInterface } = await import("node:readline/promises");
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  terminal.on("SIGINT", () => process.emit("SIGINT")); // a terminal that is read so does not send it
+  terminal.on("SIGINT", () => process.emit("SIGINT")); // while readline reads, Ctrl-C does not reach the process
   try {
     const closed = once(terminal, "close").then(() => "");
     const answer = await Promise.race([terminal.question(`${question} [y/N] `, { signal }), closed]);
@@ -107,14 +107,14 @@ export async function confirm(question: string, signal: AbortSignal): Promise<bo
 }
 
 /**
- * Prints a text as it comes: to a terminal with line breaks between words, and as it is to everything else. Bytes are
- * never broken.
+ * Prints a text as it comes: on a terminal with line breaks between words, anywhere else unchanged. Bytes are never
+ * broken into lines.
  */
 export class TextOutput {
   private readonly wrap: WordWrap | undefined;
   private readonly paint: (text: string) => string;
 
-  /** @param paint is given what is printed, when the lines are broken */
+  /** @param paint called with the text after lines are broken; returns what is printed */
   constructor(paint = (text: string) => text) {
     this.paint = paint;
     const { isTTY, columns } = process.stdout;
@@ -125,15 +125,15 @@ export class TextOutput {
     return print(typeof text === "string" ? this.paint(this.wrap?.push(text) ?? text) : text);
   }
 
-  /** Print what waits for the rest of its word, and then `text`. */
+  /** Print the word that is held back, and then `text`. */
   end(text = ""): Promise<void> {
     return print(this.paint(this.wrap ? this.wrap.push(text) + this.wrap.end() : text));
   }
 }
 
 /**
- * What cannot be written ends the command. When the reader of our output leaves, as `head` does, there is nothing more to
- * do, and nothing wrong; anything else, such as a full disk, is an error.
+ * End the command if its output cannot be written. If the reader leaves, as `head` does, there is nothing more to do and
+ * nothing wrong; anything else, such as a full disk, is an error.
  */
 export function endWithOutput(): void {
   for (const stream of [process.stdout, process.stderr]) {
@@ -145,7 +145,7 @@ export function endWithOutput(): void {
   }
 }
 
-/** As process 1, in a container, a signal ends a process only if it is handled. */
+/** In a container, as process 1, signals end a process only if it handles them. */
 export function endWithSignals(): void {
   if (process.pid !== 1) return;
   for (const [signal, number] of [
@@ -161,7 +161,7 @@ export class Interrupted extends Error {
   static readonly exitCode = 130;
 }
 
-/** Run `work` with a signal that Ctrl-C aborts, so that it can end well. A second Ctrl-C does not wait for that. */
+/** Run `work` with a signal that Ctrl-C aborts, so that it can end cleanly. A second Ctrl-C ends the process at once. */
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const onInterrupt = () => {

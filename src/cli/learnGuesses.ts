@@ -21,7 +21,7 @@ export interface LearnGuessesFlags extends MachineFlags {
   json?: boolean;
 }
 
-/** Write the table OUT for MODEL, and tell how good it is. */
+/** Write the table OUT for MODEL, and say how good it is. */
 export async function learnGuesses(
   name: string,
   outPath: string,
@@ -35,7 +35,7 @@ export async function learnGuesses(
     }
   }
   const documents = flags.text === undefined ? [] : await readDocuments(flags.text, signal);
-  const out = new OutputFile(outPath); // what cannot be written is said before the work
+  const out = new OutputFile(outPath); // fails now, and not after the work, if it cannot be written
   try {
     const { file, ...learned } = await learnFor(path, flags, documents, signal);
     out.write(file, 0);

@@ -1,5 +1,5 @@
 /*
- * Standard input, line by line, as bytes: those that are not UTF-8 are kept as they are.
+ * Reads standard input line by line, as bytes, since not all of it may be UTF-8.
  */
 import { createInterface } from "node:readline";
 import { withoutMark } from "../files/text.ts";

@@ -1,5 +1,5 @@
 /*
- * llama2 logits: the raw numbers, for comparing.
+ * llama2 logits: the raw logits, to compare them.
  */
 import { existsSync } from "node:fs";
 import { Llama2Error } from "../errors.ts";
@@ -17,7 +17,7 @@ export interface LogitsFlags extends MachineFlags {
   tokenizer?: string;
 }
 
-/** How many words a terminal gets. */
+/** How many words are printed on a terminal. */
 const WORDS = 10;
 
 /**
@@ -39,7 +39,7 @@ export async function logits(path: string, flags: LogitsFlags, signal: AbortSign
   }
 }
 
-/** After each token, the likeliest next ones with their shares. */
+/** Print the likeliest next tokens after each token, with their probabilities. */
 async function printWords(model: Model, tokens: number[], count: number, signal: AbortSignal): Promise<void> {
   const { vocabSize } = model.config;
   const shown = (id: number) => JSON.stringify(model.tokenizer.piece(id));
@@ -56,10 +56,10 @@ async function printWords(model: Model, tokens: number[], count: number, signal:
   }
 }
 
-/** Whether --tokens is meant as a list: it has nothing else in it, or begins with a number and is no file. */
+/** Whether --tokens is a list: it has only ids, or begins with a number and is not a file. */
 function isList(tokens: string): boolean {
   return /^[\d\s,]*$/.test(tokens) || (/^\s*[+-]?[\d.]+([\s,]|$)/.test(tokens) && !existsSync(tokens));
 }
 
-/** Longer than the list of any context. */
+/** More than a list of tokens for any context. */
 const MAX_LIST_BYTES = 1 << 24;

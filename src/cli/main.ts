@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 /*
- * The command llama2. Most of the time it tells a story: the thread for that starts at once, and the arguments are
- * read meanwhile.
+ * The command llama2. Usually it tells a story, so the thread for that starts at once, while the arguments are parsed.
  */
 const needsNoModel =
   /^(-h|--help|help|-v|--version|(de)?tokenize|quantize|bench|doctor|fit|inspect|convert|import|pull|models|trace|study)$/;

@@ -12,7 +12,7 @@ import { COMMANDS, type MachineFlags } from "./options.ts";
 
 const CUDA_FLAGS = { precision: "--precision fp16", kvPrecision: "--kv-precision", device: "--device" };
 
-/** Load the model that is called `name`, or the bundled one, and tell what its backend has to say. */
+/** Load the model `name`, or the bundled one, and print the notes of its backend. */
 export function openModel(
   name: string | undefined,
   flags: MachineFlags,
@@ -29,13 +29,13 @@ export function openModel(
   });
 }
 
-/** @throws Llama2Error E_USAGE for flags that the backend does not understand */
+/** @throws Llama2Error E_USAGE for flags that the backend does not have */
 export function checkBackendFlags({ backend, ...flags }: MachineFlags): void {
   const why = misplaced(backend, flags, CUDA_FLAGS);
   if (why) throw new Llama2Error("E_USAGE", why);
 }
 
-/** Open the model that is called `name`; if there is none, the error says what may be meant. */
+/** Open the model `name`; if it does not exist, the error has advice. */
 export async function withAdvice<T>(
   name: string | undefined,
   signal: AbortSignal,
@@ -51,7 +51,7 @@ export async function withAdvice<T>(
   }
 }
 
-/** The error that there is nothing at `path`, with what may be meant. */
+/** The error for a model that does not exist, with advice. */
 export async function advised({ code, message }: Llama2Error, path: string): Promise<Llama2Error> {
   const { listedModels } = await import("../pull/reference.ts");
   const listed = listedModels().map(({ name }) => name);
@@ -59,16 +59,16 @@ export async function advised({ code, message }: Llama2Error, path: string): Pro
 }
 
 /**
- * The path of a model: `name` itself, or where what it names was pulled to. On a terminal, one that was not is pulled if
- * the user wants that.
- * @throws Llama2Error E_FILE for one that was not pulled; what `pull` throws
+ * The path of a model: `name` itself, or the pulled model with that name. If it has not been pulled, the user is asked on
+ * a terminal whether to pull it.
+ * @throws Llama2Error E_FILE if it has not been pulled; the errors of `pull`
  */
 export async function findModel(name: string, signal: AbortSignal): Promise<string> {
   if (existsSync(name)) return name;
   const { canBePulled, findModel } = await import("../pull/find.ts");
   const path = findModel(name);
   if (path !== undefined) return path;
-  if (!canBePulled(name)) return name; // whoever opens it says that it is not there
+  if (!canBePulled(name)) return name; // opening it will fail, with a message
   const { offlineError, settingsOf } = await import("../pull/settings.ts");
   if (settingsOf().offline) throw offlineError(`${name} is not here`);
   if (await confirm(`${name} is not here. Pull it?`, signal)) {

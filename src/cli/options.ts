@@ -1,6 +1,6 @@
 /*
- * Flags that several commands share, and how their values are read. What makes no sense is refused here, before
- * anything is loaded.
+ * Flags that several commands share, and how their values are parsed. Invalid values are refused here, before anything is
+ * loaded.
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { Llama2Error, type Remedy } from "../errors.ts";
@@ -14,7 +14,7 @@ import {
   PRECISIONS,
 } from "../loadOptions.ts";
 
-/** All commands but the one without a name, which tells stories. */
+/** All commands except the default one, which tells stories. */
 export const COMMANDS = [
   "chat",
   "complete",
@@ -63,7 +63,12 @@ export function addMachineFlags(command: Command): Command {
       new Option("--kv-precision <p>", "cuda: of keys and values; default: by the model's size").choices(KV_PRECISIONS),
     )
     .option("--device <n>", "cuda: which GPU; default: the first", whole("a GPU", 0, 1023))
-    .option("--lookahead <n>", "tokens guessed ahead, which changes no output; off; auto: what pays", lookahead, "auto")
+    .option(
+      "--lookahead <n>",
+      "tokens guessed ahead; the output stays the same; off; auto: as many as pay",
+      lookahead,
+      "auto",
+    )
     .option("--guesses <file>", "a table of guesses (learn-guesses); default: the one beside the model")
     .hook("preAction", () => {
       const { int8, precision } = command.opts();
@@ -71,7 +76,7 @@ export function addMachineFlags(command: Command): Command {
     });
 }
 
-/** What the library calls an option, and its value where one is known, as a flag. */
+/** The flag for an option of the library, with a value if one is known. */
 export function asFlag({ option, value }: Remedy): string {
   const [flag, placeholder] = FLAGS[option];
   return `${flag} ${value ?? placeholder}`;
@@ -169,5 +174,5 @@ export function tokenIds(text: string): number[] {
   });
 }
 
-/** Reads a flag that may be given again: all its values. */
+/** Reads a flag that may be repeated: all its values. */
 export const collect = (value: string, before: string[] = []) => [...before, value];

@@ -33,7 +33,7 @@ export async function perplexity(
   }
 }
 
-/** More than a set of held-out text ever has. */
+/** More than any held-out text. */
 const MAX_FILE_BYTES = 1 << 28;
 
 /**

@@ -1,6 +1,6 @@
 /*
- * Reads the arguments and calls one of the commands, a file each, which is loaded when it is called: every file costs
- * about a millisecond.
+ * Parses the arguments and calls a command. Each command is a file that is loaded only when it is called: every file
+ * costs about a millisecond.
  */
 import { Argument, Command, CommanderError, Option } from "commander";
 import { FORMATS } from "../bench/result.ts";
@@ -51,14 +51,14 @@ function program(): Command {
     .option("-N, --stories <n>", "tell n stories, many at once", whole("stories", 1, 100_000), 1)
     .optionsGroup("Chat:")
     .addOption(new Option("-m, --mode <mode>", "what to do").choices(["generate", "chat"]).default("generate"))
-    .option("-y, --system <text>", "what the model is told first")
+    .option("-y, --system <text>", "the system prompt, before the first turn")
     .optionsGroup("Output:")
     .option("--json", "one JSON object instead of the text")
     .option("--logprobs <k>", "how each token was chosen, and k alternatives", whole("alternatives", 0, 20))
     .addOption(
       new Option(
         "--receipt [what]",
-        "with --json: what anybody needs to verify the story; logits: and its numbers",
+        "with --json: what anybody needs to verify the story; logits: its logits as well",
       ).choices(["tokens", "logits"]),
     )
     .option("--show-guesses", "colour the tokens that were guessed ahead, and say how many a pass brought")
@@ -68,7 +68,7 @@ function program(): Command {
     .option("--quiet", "nothing on stderr but errors")
     .option("-v, --version", "the version; with --verbose also what it runs on")
     .addOption(new Option("--verbose").hideHelp())
-    .helpOption("-h, --help", "this")
+    .helpOption("-h, --help", "show this help")
     .helpCommand(false)
     .configureHelp({ visibleCommands: () => [], visibleArguments: ({ registeredArguments: [model] }) => [model] })
     .configureOutput({ outputError: (text) => complain(asError(text)) })
@@ -116,7 +116,7 @@ async function tellOrChat(model: string | undefined, flags: StoryFlags, command:
   return runcChat(model, flags);
 }
 
-/** More arguments than a model: a command with a typing error, or a prompt without -i. */
+/** Too many arguments: probably a command with a typing error, or a prompt without -i. */
 function refuseArguments(args: string[], command: Command): never {
   const advice = adviceForArguments(args, COMMANDS);
   return command.error([`error: too many arguments, expected at most one model`, ...advice].join("\n"));
@@ -193,7 +193,7 @@ function addCommands(llama2: Command): void {
     });
   llama2
     .command("fit [model]")
-    .description("say whether a model fits into this machine and its GPUs, before anything of it is read")
+    .description("say whether a model fits into this machine and its GPUs, before it is loaded")
     .option("--shape <s>", "in place of a model: 15M, 42M, 110M, 1B, 3B, 7B, or dim,hidden,layers,heads,...")
     .option("--memory <size>", "of a GPU, in place of what is here: 12GB, 24GiB", size)
     .option("--context <n>", "positions; default: the model's", whole("positions", 1, 2 ** 31 - 1))
@@ -214,7 +214,7 @@ function addCommands(llama2: Command): void {
     });
   llama2
     .command("inspect <model>")
-    .description("say what a model, or what is at a URL, is: format, shape, tokenizer, and what would be refused")
+    .description("describe a model, a file or a URL: format, shape, tokenizer, and what would be refused")
     .option("--tensors", "list its tensors: name, type, shape, offset, bytes")
     .option("--json", "print one JSON object")
     .action(async (model, flags) => {
@@ -273,8 +273,8 @@ function addLearnGuesses(llama2: Command): void {
   const learnCommand = llama2
     .command("learn-guesses <model> <out>")
     .description("write a table of what a model usually says next: with STEM.guesses beside it, it needs fewer passes")
-    .option("--stories <n>", "which it tells itself", whole("stories", 1, 100_000), 3000)
-    .option("-t, --temperature <n>", "at which it will be used", decimal(0, Number.MAX_VALUE), 1)
+    .option("--stories <n>", "how many it tells itself, to learn from", whole("stories", 1, 100_000), 3000)
+    .option("-t, --temperature <n>", "the temperature that it will be used at", decimal(0, Number.MAX_VALUE), 1)
     .addOption(new Option("-s, --seed <n>", "of the first story; 0: the clock").argParser(seed).default(1n, "1"))
     .option("--longest <n>", "tokens of the longest context", whole("tokens", 1, MAX_LONGEST), 8)
     .option("--max-bytes <n>", "of the table", whole("bytes", 100, MAX_GUESS_BYTES), 450_000)
@@ -295,14 +295,14 @@ function addTrace(llama2: Command): void {
     .option("-i, --prompt <text>", "what is read; - reads standard input")
     .option("--pos <p>", "the position to look at; default: the last of the prompt", whole("positions", 0, 2 ** 31 - 1))
     .option("-t, --temperature <n>", "how positions after the prompt are chosen", decimal(0, Number.MAX_VALUE), 0)
-    .option("-p, --top-p <n>", "likewise", decimal(0, 1), 0.9)
-    .addOption(new Option("-s, --seed <n>", "likewise").argParser(seed).default(1n, "1"))
+    .option("-p, --top-p <n>", "for positions after the prompt", decimal(0, 1), 0.9)
+    .addOption(new Option("-s, --seed <n>", "for positions after the prompt").argParser(seed).default(1n, "1"))
     .option("--at <stop>", "draw its values: embed, norm1, q, k, v, rope, scores, probs or att, mix, ...")
-    .option("--layer <l>", "of one layer", whole("layers", 0, 2 ** 31 - 1))
+    .option("--layer <l>", "only this layer", whole("layers", 0, 2 ** 31 - 1))
     .option("--head <h>", "with --at att or scores: one head, at every position", whole("heads", 0, 2 ** 31 - 1))
     .option("--step", "a debugger: n next, b back, s into, o out, q quit")
     .addOption(new Option("--ablate <part>", "switch off L2, L2.att, L2.ffn or L2.H5; may repeat").argParser(collect))
-    .option("--why <value>", "down the largest terms of logits[12], L2.q[5]: to a weight and a token")
+    .option("--why <value>", "explain logits[12] or L2.q[5]: down its largest terms, to a weight and a token")
     .option("--depth <n>", "how many values --why follows", whole("values", 1, 1000), 4)
     .addOption(new Option("--diff <a,b>", "compare two backends, stop by stop").argParser(twoBackends))
     .option("--tolerance <x>", "of --diff, relative; default: 0, with cuda 1e-4", decimal(0, Number.MAX_VALUE))
@@ -320,7 +320,7 @@ function addTrace(llama2: Command): void {
 function addStudy(llama2: Command): void {
   llama2
     .command("study [model]")
-    .description("serve a page on this machine that shows all that: the transformer, line by line, on your own prompt")
+    .description("serve a page on this machine that shows the transformer at work, line by line, on your own prompt")
     .option("-i, --prompt <text>", "what is read first")
     .option("--port <n>", "where it listens; 0: any free port", whole("a port", 0, 65535), 0)
     .option("--no-open", "do not open a browser")
@@ -343,19 +343,19 @@ function addHelp(llama2: Command): void {
     });
 }
 
-/** A message of commander's as one of ours. */
+/** Commander's message in the form of our errors. */
 function asError(text: string): string {
   const [first, ...advice] = text.trimEnd().split("\n");
   return [`llama2: ${first.replace(/^error: /, "")} (E_USAGE)`, ...advice].join("\n");
 }
 
-/** 0, or how it went wrong: 1 errors, 2 arguments that make no sense, 130 Ctrl-C. */
+/** The exit code: 0 success, 1 errors, 2 invalid arguments, 130 Ctrl-C. */
 export async function main(): Promise<number> {
   endWithOutput();
   endWithSignals();
   try {
     await program().parseAsync(process.argv.map((arg) => (arg === "--receipt" ? "--receipt=tokens" : arg)));
-    return Number(process.exitCode ?? 0); // a command may have found something that is not well
+    return Number(process.exitCode ?? 0); // a command may have set it
   } catch (error) {
     if (error instanceof Interrupted) return Interrupted.exitCode;
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;

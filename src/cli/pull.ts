@@ -14,7 +14,7 @@ export async function pull(name: string, flags: PullFlags, signal: AbortSignal):
   await print(flags.json ? `${JSON.stringify(pulled)}\n` : `${pulled.path}\n`);
 }
 
-/** Fetch a model, and show on a terminal how far it is. */
+/** Fetch a model, and show the progress on a terminal. */
 export async function pullWithProgress(name: string, signal: AbortSignal): Promise<Pulled> {
   const start = performance.now();
   let shown = 0;

@@ -10,7 +10,7 @@ export interface QuantizeFlags {
   groupSize?: number;
 }
 
-/** Write the int8 model OUT from the float32 model IN, and tell how small it is. */
+/** Write the int8 model OUT from the float32 model IN, and print its size. */
 export async function quantize(
   input: string,
   outPath: string,

@@ -17,7 +17,7 @@ export interface ServeFlags extends MachineFlags {
   tokenizer?: string;
 }
 
-/** Serve until Ctrl-C or SIGTERM, which let what runs come to its end; a second one does not. */
+/** Serve until Ctrl-C or SIGTERM, then finish the running requests; a second signal ends the process. */
 export async function serve(paths: readonly string[], flags: ServeFlags): Promise<void> {
   const { host, port, slots, queue } = flags;
   const apiKey = flags.apiKey ?? (process.env.LLAMA2_API_KEY || undefined);

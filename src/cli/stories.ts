@@ -6,14 +6,14 @@ import { type Generation, type Timings, tokensOf } from "../generation.ts";
 import { type LookaheadCounts, lookaheadOf } from "../lookaheadCounts.ts";
 import type { Model } from "../model.ts";
 import { endProgress, print, showProgress, TextOutput } from "./io.ts";
-import type { StoryJson, Told } from "./storyJson.ts";
+import type { StoryJson, StoryResult } from "./storyJson.ts";
 
 /** Between two stories. */
 export const SEPARATOR = "<|end|>\n";
 
 /**
- * Print `count` stories in order, of which story k has the seed of the generation plus k. The first that is not
- * finished is printed as it comes; those after it wait for their turn.
+ * Print `count` stories in order; story k has the generation's seed plus k. The first unfinished story is printed as it
+ * comes; those after it wait for their turn.
  */
 export async function printStories(
   model: Model,
@@ -35,12 +35,12 @@ export async function printStories(
       ended: false,
     };
   });
-  const withReceipt = async (story: (typeof stories)[number]): Promise<Told> => {
+  const withReceipt = async (story: (typeof stories)[number]): Promise<StoryResult> => {
     if (!receipt) return story;
     const run = generation.run({ ...story, endedByToken: story.finishReason === "stop" });
     return { ...story, receipt: await model.receiptOf(run, { logits: receipt === "logits" }) };
   };
-  const silent = !process.stdout.isTTY; // the stories themselves are not seen
+  const silent = !process.stdout.isTTY; // the user does not see the stories
   let done = 0;
   const out = new TextOutput();
   let current = 0;
@@ -70,6 +70,6 @@ export async function printStories(
     }
   } finally {
     if (silent) endProgress();
-    if (current < count && !json) await out.end("\n"); // it was interrupted within a story
+    if (current < count && !json) await out.end("\n"); // interrupted within a story
   }
 }

@@ -77,7 +77,7 @@ function stepsOf(model: Model, steps: number): number {
   return steps === 0 ? seqLen : Math.min(steps, seqLen);
 }
 
-/** The prompt's tokens as far as `steps` positions reach, and how many more then fit. */
+/** The prompt's tokens, cut at `steps` positions, and how many new tokens still fit. */
 function cutPrompt(model: Model, prompt: string | Uint8Array, steps: number) {
   const all = model.encodePrompt(prompt);
   if (all.length > steps) tell(`the prompt has ${all.length} tokens and is cut at ${steps} positions (-n)`);
@@ -113,12 +113,12 @@ async function printText(
   }
 }
 
-/** Print the story as an object, also one that Ctrl-C ends. */
+/** Print the story as an object, also if Ctrl-C ends it. */
 async function printJson(model: Model, generation: Generation, json: StoryJson, flags: StoryFlags): Promise<void> {
   let text = "";
   const printObject = async () => {
     endProgress();
-    // what Ctrl-C ends has none: it takes a while
+    // no receipt after Ctrl-C: making one takes a while
     const wanted = flags.receipt && generation.finishReason !== "cancelled";
     const receipt = wanted ? await model.receipt(generation, { logits: flags.receipt === "logits" }) : undefined;
     await print(json({ ...generation, text, receipt }));
@@ -139,7 +139,7 @@ async function printTable(model: Model, generation: Generation): Promise<void> {
   await print(tokenTable(model.tokenizer, generation.logprobs ?? []));
 }
 
-/** Tell a seed that nobody named, so that the story can be told again. */
+/** Print a seed that the clock chose, so that the story can be repeated. */
 export function tellSeed(asked: bigint, used: bigint): void {
   if (asked === 0n) tell(`seed: ${used}`);
 }

@@ -10,8 +10,8 @@ import { TextStream } from "../text.ts";
 import { tokenJson } from "./tokenTable.ts";
 import { packageVersion } from "./version.ts";
 
-/** What differs between the stories of one command. */
-export interface Told {
+/** The results that differ between the stories of one command. */
+export interface StoryResult {
   tokens: readonly number[];
   text: string;
   seed: bigint;
@@ -24,10 +24,10 @@ export interface Told {
   receipt?: Receipt | undefined;
 }
 
-/** Makes the line that a story is, once it is told. */
-export type StoryJson = (told: Told) => string;
+/** Makes the line of JSON for a finished story. */
+export type StoryJson = (story: StoryResult) => string;
 
-/** What all stories of a command have in common is put together once. */
+/** The fields that all stories of a command have in common are computed once. */
 export function storyJson(
   model: Model,
   { promptTokens }: Generation,

@@ -47,7 +47,7 @@ async function tokenizerOf(model: string, named: string | undefined): Promise<st
   );
 }
 
-/** Where a desktop is, show the page. Where none is, nothing happens: the address has been printed. */
+/** Open the page in the desktop's browser. Without a desktop, nothing happens: the address has been printed. */
 function openInBrowser(url: string): void {
   const commands: Partial<Record<NodeJS.Platform, string[]>> = {
     darwin: ["open", url],
@@ -59,7 +59,7 @@ function openInBrowser(url: string): void {
   child.unref();
 }
 
-/** Until Ctrl-C, which aborts the signal, or SIGTERM. A second one ends the process. */
+/** Resolves at Ctrl-C, which aborts the signal, or SIGTERM. A second signal ends the process. */
 function untilStopped(signal: AbortSignal, onStop: () => void): Promise<void> {
   return new Promise((resolve) => {
     const stop = () => {

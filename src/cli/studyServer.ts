@@ -1,5 +1,5 @@
 /*
- * Serving the study page to this machine: the files of dist/study/, one model and its tokenizer, and nothing else.
+ * Serves the study page to this machine: the files of dist/study/, one model and its tokenizer, and nothing else.
  */
 import { createReadStream, existsSync, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -44,7 +44,7 @@ export async function serveStudy(files: StudyFiles, port: number): Promise<{ ser
   }
   const paths = new Map(PAGE.map((name) => [`/${name}`, packagePath("dist", "study", name)]));
   paths.set("/", packagePath("dist", "study", "index.html"));
-  // names that a file system allows and a URL does not are encoded
+  // encode names that are valid in a file system but not in a URL
   const add = (kind: string, path: string) => {
     const url = `${kind}/${encodeURIComponent(basename(path))}`;
     paths.set(`/${url}`, path);
@@ -68,7 +68,7 @@ export async function serveStudy(files: StudyFiles, port: number): Promise<{ ser
   return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` };
 }
 
-/** Only this machine asks, by its own names: a page elsewhere that has its name point here gets nothing. */
+/** Whether a request names this machine. Against DNS rebinding: another site's name may point here. */
 const isOwnName = (host: string | undefined): boolean => /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/.test(host ?? "");
 
 function answer(

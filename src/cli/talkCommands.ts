@@ -1,5 +1,5 @@
 /*
- * The commands that talk: conversations, many prompts, a server, and a text again from its receipt.
+ * The commands that generate text: chat, complete, serve and verify.
  */
 import { type Command, Option } from "commander";
 import { interruptible } from "./io.ts";
@@ -15,8 +15,8 @@ export function addTalkCommands(llama2: Command): void {
 function addChat(llama2: Command): void {
   const chatCommand = llama2
     .command("chat [model]")
-    .description("a conversation, for models that were taught to chat; from a pipe a turn a line")
-    .option("-y, --system <text>", "what the model is told first")
+    .description("a conversation, for models trained to chat; from a pipe, each line is a turn")
+    .option("-y, --system <text>", "the system prompt, before the first turn")
     .option("-t, --temperature <n>", "0: the likeliest words; above 1: bold", decimal(0, Number.MAX_VALUE), 1)
     .option("-p, --top-p <n>", "draw from the likeliest words with this share; 0 or 1: from all", decimal(0, 1), 0.9)
     .addOption(new Option("-s, --seed <n>", "the same seed answers the same").argParser(seed).default(0n, "0"))
@@ -43,10 +43,10 @@ function addComplete(llama2: Command): void {
     .option("-t, --temperature <n>", "0: the likeliest words; above 1: bold", decimal(0, Number.MAX_VALUE), 0.6)
     .option("-p, --top-p <n>", "draw from the likeliest words with this share; 0: the likeliest", decimal(0, 1), 0.9)
     .addOption(new Option("-s, --seed <n>", "prompt k has the seed + k").argParser(seed).default(0n, "0"))
-    .option("--max-tokens <n>", "new ones a prompt; default: to its end", whole("tokens", 0, 2 ** 31 - 1))
+    .option("--max-tokens <n>", "new tokens for each prompt; default: to its end", whole("tokens", 0, 2 ** 31 - 1))
     .option("--stop <text>", "ends a text before it; may repeat", collect)
-    .option("--logprobs", "with --json: of each token")
-    .option("--echo", "the prompt as well")
+    .option("--logprobs", "with --json: the log-probability of each token")
+    .option("--echo", "print the prompt as well")
     .option("--json", "print a JSON object for each prompt")
     .option("-z, --tokenizer <file>", "default: the one that fits, beside the model")
     .action(async (model, flags, command: Command) => {

@@ -1,5 +1,5 @@
 /*
- * How tokens were chosen, as JSON and as a table.
+ * Shows how tokens were chosen, as JSON and as a table.
  */
 import type { Token } from "../generateOptions.ts";
 import type { TextTokenizer } from "../textTokenizer.ts";
@@ -16,8 +16,8 @@ export function tokenJson(tokenizer: TextTokenizer, { id, logprob, rank, nucleus
 }
 
 /**
- * A line for each token: what it is, how likely it was, how many were likelier, among how many the coin decided, the
- * coin, and what could have come instead.
+ * A line for each token: its text, its probability, its rank, from how many tokens it was drawn, the random number, and
+ * the alternatives.
  */
 export function tokenTable(tokenizer: TextTokenizer, tokens: readonly Token[]): string {
   const shown = (id: number) => JSON.stringify(tokenizer.piece(id));

@@ -43,7 +43,7 @@ export interface TraceFlags extends MachineFlags {
   json?: boolean;
 }
 
-/** What is looked at: a run, a position of it, and the stops of that position on the backend that was asked for. */
+/** What is shown: a run, a position of it, and the stops of that position on the chosen backend. */
 interface Look {
   model: TracedModel;
   run: TracedRun;
@@ -86,7 +86,7 @@ export async function trace(name: string | undefined, flags: TraceFlags, signal:
   await show(look, path, flags);
 }
 
-/** Show the position, and the stop that was asked for, in the study page. */
+/** Open the study page at this position and stop. */
 async function openStudy(
   { model, run, pos }: Look,
   path: string | undefined,
@@ -113,7 +113,7 @@ async function openStudy(
   await study(path, { port: 0, open: true, tokenizer }, signal, `${hash}`);
 }
 
-/** What does not go together. */
+/** Refuse flags that do not go together. */
 function checkFlags(flags: TraceFlags): void {
   const { step, json, backend, ablate, head, layer, at, why, diff } = flags;
   const refuse = (message: string): never => {
@@ -132,7 +132,7 @@ function checkFlags(flags: TraceFlags): void {
     refuse("--head needs --layer and --at att or scores");
 }
 
-/** The stops of a position: the reference's own, or what another backend has of them. */
+/** The stops of a position: the reference's, or those that another backend has. */
 async function stopsOf(
   backend: BackendName,
   path: string | undefined,
@@ -167,7 +167,7 @@ async function show(look: Look, path: string | undefined, flags: TraceFlags): Pr
 const chosen = (stops: readonly Stop[], { at, layer }: TraceFlags): Stop[] =>
   stops.filter((stop) => (layer === undefined || stop.layer === layer) && (at === undefined || stop.id === idOf(at)));
 
-/** `att` is what the attention weights are called in the source. */
+/** The source calls the attention weights `att`. */
 const idOf = (at: string): StopId => (at === "att" ? "probs" : (at as StopId));
 
 function heading({ model, run, pos, backend, next, stops }: Look, { ablate }: TraceFlags, before?: Before): string {
@@ -235,9 +235,9 @@ function diffText({ firstDivergent, stops }: TraceDiff, [a, b]: [string, string]
 }
 
 // ----------------------------------------------------------------------------
-// JSON, and other ways to say it
+// JSON, and values by name
 
-/** What would come next if nothing were switched off, and how far the probabilities have moved. */
+/** The next token without the ablation, and how far the ablation has moved the probabilities. */
 interface Before {
   next: number;
   kl: number;

@@ -1,5 +1,5 @@
 /*
- * llama2 trace --step: a debugger for a forward pass. Keys on a terminal, letters from anywhere else.
+ * llama2 trace --step: a debugger for a forward pass, controlled by keys on a terminal or by letters on standard input.
  */
 import { emitKeypressEvents } from "node:readline";
 import { explain, type Ref } from "../trace/explain.ts";
@@ -11,7 +11,7 @@ import { explanationText, largestOf, stopText } from "./traceText.ts";
 
 const KEYS = "n next, b back, s into, o out, [ ] token, { } layer, q quit";
 
-/** Where the debugger is: a stop, or some values down from it. */
+/** The debugger's position: a stop, or values that it has stepped into. */
 export class Stepper {
   private readonly run: TracedRun;
   private readonly model: TracedModel;
@@ -26,7 +26,7 @@ export class Stepper {
     this.pos = pos;
   }
 
-  /** Do what a key means. Returns what to show, nothing for an unknown key, and null to end. */
+  /** Handle a key. Returns what to show, undefined for an unknown key, null to end. */
   press(key: string): string | undefined | null {
     const { length } = this.run.at(this.pos).stops;
     const stops = length;
@@ -66,7 +66,7 @@ export class Stepper {
     return this.show();
   }
 
-  /** How the largest value was made; then the value behind its largest term, and so on. */
+  /** Step into the largest value; then into the value behind its largest term, and so on. */
   private stepInto(): void {
     const here = this.into.at(-1);
     if (!here) {

@@ -1,5 +1,5 @@
 /*
- * A trace as text: tables, and pictures of letters.
+ * A trace as text: tables, and pictures made of characters.
  */
 import type { Explanation, Ref, Term } from "../trace/explain.ts";
 import { SOURCE_FILE } from "../trace/export.ts";
@@ -30,7 +30,7 @@ export function table(stops: readonly Stop[]): string {
   return columns(rows, [0, 1, 4, 5, 6]);
 }
 
-/** Rows in columns of equal width; those of `right` end in line. */
+/** Rows in aligned columns; those in `right` are aligned to the right. */
 export function columns(rows: readonly string[][], right: readonly number[]): string {
   const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
   const cell = (text: string, i: number) => (right.includes(i) ? text.padStart(widths[i]) : text.padEnd(widths[i]));
@@ -49,7 +49,7 @@ export function summary(values: Float32Array): { min: number; mean: number; max:
 
 const SHADES = " .:oO@";
 
-/** A picture of letters: a darker letter is a larger magnitude, and signed values have their sign before it. */
+/** A picture made of characters: darker means larger, and signed values have their sign in front. */
 export function heatMap(rows: { label: string; values: Float32Array }[], isShare: boolean): string {
   const all = rows.flatMap(({ values }) => [...values]);
   const most = isShare ? 1 : Math.max(...all.map(Math.abs), 1e-45);
@@ -65,7 +65,7 @@ export function heatMap(rows: { label: string; values: Float32Array }[], isShare
   return `${lines.join("")}${" ".repeat(width)}  ${[...SHADES].join(" ")}  ${legend}\n`;
 }
 
-/** A tensor as a picture: a row for each head where there are heads, or else of 32 numbers. */
+/** A tensor as a picture: a row for each head, or of 32 numbers if there are no heads. */
 export function picture(stop: Stop, tensor: Tensor, model: TracedModel, run: TracedRun): string {
   const isAttention = tensor.name === "att";
   const size = model.config.dim / model.config.nHeads;
@@ -88,7 +88,7 @@ export function tokenList(model: TracedModel, run: TracedRun, count: number): st
     .join(", ");
 }
 
-/** Who looks at whom: one head at every position so far, a triangle. */
+/** The attention of one head at every position so far: a triangle. */
 export function triangle(
   run: TracedRun,
   model: TracedModel,
@@ -125,7 +125,7 @@ export function stopText(run: TracedRun, model: TracedModel, pos: number, index:
   return `${[...lines, withNumbers(words, model.config)].join("\n")}\n`;
 }
 
-/** A value, and the largest of the terms that came to it. */
+/** A value, and its largest terms. */
 export function explanationText(
   { ref, value, formula, terms, exact, note, result }: Explanation,
   largest: readonly Term[],
@@ -159,7 +159,7 @@ export function whyText(why: Why, model: TracedModel, run: TracedRun): string {
   return text;
 }
 
-/** The value of a stop that is largest, whatever its sign. */
+/** The value of a stop with the largest magnitude. */
 export function largestOf(run: TracedRun, pos: number, index: number): Ref {
   const { id, layer, tensors } = run.at(pos).stops[index];
   const [{ name, values }] = tensors;

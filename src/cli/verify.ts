@@ -59,7 +59,7 @@ function readReceipts(text: string, name: string): Receipt[] {
   throw new Llama2Error("E_FORMAT", `${name} has no receipt in it: ${how}`);
 }
 
-/** JSON as what it says, in an array; undefined if it is none. */
+/** Parsed JSON in an array; undefined if it is not valid. */
 function parsed(text: string): unknown[] | undefined {
   try {
     return [JSON.parse(text)];
@@ -68,7 +68,7 @@ function parsed(text: string): unknown[] | undefined {
   }
 }
 
-/** The model of a receipt, as it was loaded. */
+/** The model of a receipt, loaded with its precision and context. */
 async function modelOf(
   receipt: Receipt,
   named: string | undefined,
@@ -82,7 +82,7 @@ async function modelOf(
   return flags.backend === "auto" ? exact(open) : open(flags.backend);
 }
 
-/** Where the model with the hash of a receipt is: the one that was named here, the bundled one, or one that was pulled. */
+/** The path of the model with a receipt's hash: the named one, the bundled one, or a pulled one. */
 async function pathOf(receipt: Receipt, named: string | undefined, signal: AbortSignal): Promise<string> {
   const paths = named === undefined ? (await knownModels()).map(({ path }) => path) : [await findModel(named, signal)];
   let hash = "";
@@ -94,7 +94,7 @@ async function pathOf(receipt: Receipt, named: string | undefined, signal: Abort
   throw new Llama2Error("E_FILE", `the receipt is of the model ${receipt.model}, and ${what}`);
 }
 
-/** The best backend that has llama2.c's bits. */
+/** Open a model on the fastest exact backend. */
 async function exact(open: (backend: MachineFlags["backend"]) => Promise<Model>): Promise<Model> {
   try {
     return await open("cpu");

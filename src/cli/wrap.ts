@@ -1,8 +1,8 @@
 /*
- * Breaking lines between words, as a text streams to a terminal.
+ * Breaks lines between words while a text streams to a terminal.
  */
 
-/** Breaks a text between words so that no line is wider than the terminal. The newest word waits until it is whole. */
+/** Breaks lines between words so that none is wider than the terminal. The newest word is held back until it is complete. */
 export class WordWrap {
   private readonly columns: () => number;
   private column = 0; // where the cursor is
@@ -11,12 +11,12 @@ export class WordWrap {
   private wordWidth = 0;
   private breakable = true; // whether a line may end before the waiting word
 
-  /** @param columns the terminal's width; it is asked again for each piece, since terminals are resized */
+  /** @param columns the terminal's width; called for each piece, since terminals are resized */
   constructor(columns: () => number) {
     this.columns = columns;
   }
 
-  /** What can be printed once `text` has come. */
+  /** What can be printed after `text`. */
   push(text: string): string {
     const columns = this.columns();
     let out = "";
@@ -39,12 +39,12 @@ export class WordWrap {
     return out;
   }
 
-  /** What still waits. */
+  /** The word that is held back. */
   end(): string {
     return this.take(this.columns());
   }
 
-  /** Whether a line may end between the waiting word and `character`, though there is no space. */
+  /** Whether a line may break between the waiting word and `character`, without a space. */
   private startsWord(character: string): boolean {
     if (this.word === "" || widthOf(character) === 0 || this.word.endsWith(JOINER)) return false;
     if (CLOSING.test(character)) return false;
@@ -83,8 +83,8 @@ export class WordWrap {
   }
 }
 
-const JOINER = "\u200d"; // of emoji that are one
-/** What does not begin a line: a mark that closes, and what changes the emoji before it. */
+const JOINER = "\u200d"; // joins emoji
+/** Characters that must not begin a line: closing punctuation, and modifiers of the emoji before them. */
 const CLOSING = /^(?:[\p{Pe}\p{Pf}\p{Po}]|\p{Emoji_Modifier})$/u;
 const ZERO_WIDTH = /^(?:[\p{Mn}\p{Me}\p{Cf}\p{Cc}]|\p{Emoji_Modifier})$/u;
 /** East Asian wide and full width, as far as terminals agree. Flags are pairs of letters, each one column wide. */

@@ -171,7 +171,7 @@ describe("another program", () => {
     const liar = script('console.log("One day, there lived a dragon"); console.error("achieved tok/s: 1e3")');
     const { rows } = await bench({ ...own, against: [liar] });
     expect(rows[1].counts).toBe(false);
-    expect(rows[1].why).toMatch(/^it told something else from character \d+ on: ".*", and llama2 ".*"$/);
+    expect(rows[1].why).toMatch(/^its text differs from character \d+ on: ".*", and llama2 ".*"$/);
   });
 
   it.each<[what: string, body: string, reason: RegExp, againstTimeoutMs?: number]>([
@@ -342,14 +342,14 @@ describe("formats", () => {
     },
     warnings: ["the machine is busy"],
     bandwidth: [],
-    rows: [row(), row({ backend: "ts", threads: 1, counts: false, why: "it told something else" })],
+    rows: [row(), row({ backend: "ts", threads: 1, counts: false, why: "it generated other tokens" })],
     skipped: [{ what: "m wasm", reason: "no" }],
   };
 
   it("Markdown is a table with the machine below it", () => {
     const text = formatted(result, "md");
     expect(text).toContain("| m | cpu | fp32 | 2 | tg128 | 100 ±5 % |");
-    expect(text).toContain("does not count: it told something else");
+    expect(text).toContain("does not count: it generated other tokens");
     expect(text.trimEnd().split("\n").at(-1)).toContain(
       'A "fast", CPU, 2 cores, avx2, 16 GB, linux 6.8 x64, Node 20.20.2',
     );
@@ -380,7 +380,7 @@ describe("formats", () => {
 
   it("the table says what does not count, what was skipped, and what disturbed it", () => {
     const text = formatted(result, "table");
-    expect(text).toContain("does not count: m ts fp32 1 thr tg128: it told something else");
+    expect(text).toContain("does not count: m ts fp32 1 thr tg128: it generated other tokens");
     expect(text).toContain("warning: the machine is busy");
     expect(text).toContain("skipped: m wasm: no");
   });

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Sample } from "../../src/bench/engine.ts";
-import { baseOf, type Telling, whyNot } from "../../src/bench/judge.ts";
+import { baseOf, type RowOutput, whyNot } from "../../src/bench/judge.ts";
 
 const sample = (tokens: number[], rows?: string[]): Sample => ({
   tokensPerSecond: 1,
@@ -9,7 +9,7 @@ const sample = (tokens: number[], rows?: string[]): Sample => ({
   tokens,
   rows,
 });
-const row = (name: string, tokens: number[], rows: string[], more: Partial<Telling> = {}): Telling => ({
+const row = (name: string, tokens: number[], rows: string[], more: Partial<RowOutput> = {}): RowOutput => ({
   name,
   exact: true,
   reference: sample(tokens, rows),
@@ -32,12 +32,14 @@ it("a row with other logits does not count, though its tokens are the same", () 
 
 it("a row with other tokens does not count, on a backend whose logits need not be the same", () => {
   const inexact = { exact: false, reference: sample([1, 5, 9, 7]), samples: [sample([1, 5, 9, 7])] };
-  expect(whyNot(row("cuda", [], [], inexact), ts)).toBe("it told something else than ts at position 2: token 9, not 6");
+  expect(whyNot(row("cuda", [], [], inexact), ts)).toBe(
+    "it generated other tokens than ts at position 2: token 9, not 6",
+  );
 });
 
 it("a row whose runs differ among themselves does not count", () => {
   const moody = row("cpu", [1, 5, 6, 7], ["a", "b", "c"], { samples: [sample([1, 5, 6, 7]), sample([1, 5, 8, 7])] });
-  expect(whyNot(moody, ts)).toBe("run 2 told something else than the run before it, from position 2 on");
+  expect(whyNot(moody, ts)).toBe("run 2 generated other tokens than the run before it, from position 2 on");
 });
 
 it("rows are compared with ts if it was measured, else with an exact backend", () => {
