@@ -43,7 +43,15 @@ export async function complete(path: string | undefined, flags: CompleteFlags, s
       if (flags.json) {
         const reported = logprobs?.map((token) => tokenJson(model.tokenizer, token));
         const prompt = prompts[index];
-        const line = { index, prompt, text, tokens: completion.tokens, finishReason, seed: `${seed}`, logprobs: reported };
+        const line = {
+          index,
+          prompt,
+          text,
+          tokens: completion.tokens,
+          finishReason,
+          seed: `${seed}`,
+          logprobs: reported,
+        };
         await print(`${JSON.stringify(line)}\n`);
       } else {
         await new TextOutput().end(`${index > 0 ? SEPARATOR : ""}${text}\n`);

@@ -1,21 +1,20 @@
 /*
- * What everything that asks servers shares: how patient it is, and how it says that something went wrong. Needs nothing
- * but JavaScript.
+ * Shared by all code that talks to servers: timeouts, retries and errors. Needs nothing but JavaScript.
  */
 import { Llama2Error } from "../errors.ts";
 
-/** How long a server is waited for, and how often it is asked again. */
+/** Timeouts and retries. */
 export interface Patience {
   /** For a connection. */
   connectMs: number;
   /** For an answer, and between two pieces of it. */
   stallMs: number;
-  /** An answer that brings less than `slowBytes` in this time is as good as none. */
+  /** An answer that brings less than `slowBytes` in this time counts as failed. */
   slowMs: number;
   slowBytes: number;
-  /** How often something is asked for in all, where asking again may help. */
+  /** How many times a request is tried if a retry may help. */
   tries: number;
-  /** How long to wait before the `n`th try, from 1 on, where the server does not say. */
+  /** How long to wait before retry `n`, from 1, if the server does not say. */
   waitMs(n: number): number;
 }
 
@@ -28,18 +27,18 @@ export const PATIENCE: Patience = {
   waitMs: (n) => 1000 * 2 ** (n - 1),
 };
 
-/** What may be given to everything that waits for a server. */
+/** Options of everything that waits for a server. */
 export interface Waiting {
   signal?: AbortSignal | undefined;
   patience?: Patience | undefined;
 }
 
-/** A server that did not do what it was asked for. */
+/** A request to a server that failed. */
 export class NetError extends Llama2Error {
-  /** Whether it may work a little later. */
+  /** Whether a retry may help. */
   readonly passing: boolean;
   readonly status: number | undefined;
-  /** When to ask again, as the server says. */
+  /** When to retry, as the server says. */
   readonly retryAfterMs: number | undefined;
 
   constructor(message: string, { passing = false, status, retryAfterMs }: Partial<NetError> = {}) {
@@ -51,8 +50,8 @@ export class NetError extends Llama2Error {
 }
 
 /**
- * Asks for what is at a URL.
- * @throws NetError if nobody answers, or not with 200, 206 (a part) or 416 (there is no such part); the signal's reason
+ * Sends a GET request.
+ * @throws NetError if there is no answer, or one other than 200, 206 (a part) or 416 (no such part); the signal's reason
  */
 export type Get = (url: string, headers?: Record<string, string>) => Promise<Response>;
 
@@ -63,12 +62,12 @@ export function shown(text: string | URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`;
 }
 
-/** Nobody will read the rest of it. */
+/** Cancel a response that will not be read. */
 export function discard(response: Response): void {
   response.body?.cancel().catch(() => {});
 }
 
-/** Why `url` gave nothing. What undici says is in the cause of what fetch says. */
+/** The error for a URL that cannot be reached. The reason is in the cause of fetch's error. */
 export function unreachable(url: string | URL, error: unknown): NetError {
   const cause = (error as Error).cause ?? error;
   const { code = "", message } = cause as NodeJS.ErrnoException;
@@ -89,8 +88,8 @@ const REASONS: Record<string, string | undefined> = {
 };
 
 /**
- * Do `action`, and again where that may help.
- * @param progress counts what has been done so far. As long as it grows, an error is a first one
+ * Do `action`, with retries if they may help.
+ * @param progress counts what has been done so far. As long as it grows, the number of retries starts again
  */
 export async function retrying<T>(
   action: () => Promise<T>,
@@ -112,7 +111,7 @@ export async function retrying<T>(
   }
 }
 
-/** Bytes after which a cut connection is nobody's fault. */
+/** Progress in bytes after which the number of retries starts again. */
 const MUCH = 2 ** 20;
 
 /** @throws the signal's reason */

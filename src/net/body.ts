@@ -1,5 +1,5 @@
 /*
- * Reading what a server sends: no more than was asked for, and not for ever.
+ * Reads responses, with limits on their length and duration.
  */
 import { NetError, PATIENCE, shown, unreachable, type Waiting } from "./answers.ts";
 

@@ -1,12 +1,12 @@
 /*
- * Asking servers: through the proxy that the environment names, with redirects that are looked at, and a secret that
- * leaves for one host only. undici is loaded when something is asked for, since it takes a tenth of a second.
+ * The HTTP client: it uses the proxy of the environment, checks redirects, and sends the secret to one host only. undici is
+ * loaded at the first request, since that takes a tenth of a second.
  */
 import type { EnvHttpProxyAgent } from "undici";
 import { Llama2Error } from "../errors.ts";
 import { discard, type Get, NetError, PATIENCE, type Patience, shown, unreachable, type Waiting } from "./answers.ts";
 
-/** The longest that a server may tell us to wait. */
+/** The longest wait that a server may ask for. */
 const MAX_WAIT_MS = 60_000;
 const MAX_REDIRECTS = 8;
 
@@ -16,12 +16,12 @@ export interface Client {
 }
 
 export interface ClientOptions extends Waiting {
-  /** A token, sent to the host of `secretFor` alone. */
+  /** A token, sent only to the host of `secretFor`. */
   secret?: string | undefined;
   secretFor?: string | undefined;
 }
 
-/** @throws Llama2Error E_USAGE for a proxy that is none */
+/** @throws Llama2Error E_USAGE for an invalid proxy */
 export async function httpClient(options: ClientOptions = {}): Promise<Client> {
   const { secret, secretFor, signal, patience = PATIENCE } = options;
   const { EnvHttpProxyAgent, fetch } = await import("undici");
@@ -42,8 +42,8 @@ export async function httpClient(options: ClientOptions = {}): Promise<Client> {
     let url = webUrl(from);
     let secretive = secret !== undefined;
     for (let redirects = 0; ; redirects++) {
-      secretive &&= url.origin === secretOrigin; // whoever sends us elsewhere gets it no more, not even back home
-      // compressed bytes are not the file's: their ranges and their length are others
+      secretive &&= url.origin === secretOrigin; // after a redirect elsewhere it is not sent again, even back to its host
+      // without compression, because ranges and length are those of the file itself
       const all = { ...headers, "accept-encoding": "identity", "user-agent": "llama2.ts" };
       const response = await ask(url, secretive ? { ...all, authorization: `Bearer ${secret}` } : all);
       const to = redirected(url, response);
@@ -88,7 +88,7 @@ export function webUrl(text: string): URL {
   return url;
 }
 
-/** Where the answer leads to, if it does not bring what was asked for. */
+/** The target of a redirect; undefined if it is not one. */
 function redirected(url: URL, response: Response): URL | undefined {
   if (![301, 302, 303, 307, 308].includes(response.status)) return undefined;
   const location = response.headers.get("location") ?? "";
@@ -104,7 +104,7 @@ function redirected(url: URL, response: Response): URL | undefined {
   return to;
 }
 
-/** @throws NetError for an answer that is none */
+/** @throws NetError for any answer but 200, 206 and 416 */
 function accepted(url: URL, response: Response): Response {
   const { status, headers } = response;
   const refuse = (why: string, more: Partial<NetError> = {}) => {

@@ -1,12 +1,12 @@
 /*
- * A file on a server, read by range requests: as little of it as is asked for. Needs nothing but JavaScript.
+ * A file on a server, read by range requests: only the needed parts are fetched. Needs nothing but JavaScript.
  */
 import { Llama2Error } from "../errors.ts";
 import type { ByteSource } from "../files/bytes.ts";
 import { discard, type Get, NetError, retrying, shown, type Waiting } from "./answers.ts";
 import { bodyOf } from "./body.ts";
 
-/** What is fetched at least, since many small reads lie beside each other. */
+/** The least that is fetched at once, since many small reads are next to each other. */
 const BLOCK = 16 * 1024;
 const MAX_BLOCKS = 4;
 
@@ -37,7 +37,7 @@ class RangeSource implements HttpSource {
   fetched = 0;
   private readonly get: Get;
   private readonly waiting: Waiting;
-  private url: string; // where it was found in the end, so that redirects are followed once
+  private url: string; // after redirects, so that they are followed only once
   private etag: string | null = null;
   private readonly blocks: Block[] = []; // the newest first
 
@@ -78,7 +78,7 @@ class RangeSource implements HttpSource {
 
   close(): void {}
 
-  /** Fill `into` with the bytes from `offset` on; the first time, as far as they reach. How many there were. */
+  /** Fill `into` with the bytes from `offset` on; the first read may be short. Returns how many bytes there were. */
   private async fetch(into: Uint8Array, offset: number): Promise<number> {
     if (into.length === 0) return 0;
     const headers: Record<string, string> = { range: `bytes=${offset}-${offset + into.length - 1}` };
@@ -97,7 +97,7 @@ class RangeSource implements HttpSource {
     return length;
   }
 
-  /** How many bytes the answer brings. The first one also says how many there are in all. */
+  /** How many bytes the answer has. The first answer also gives the file's size. */
   private check(response: Response, offset: number, asked: number): number {
     const { status, headers } = response;
     const refuse = (why: string) => {

@@ -1,5 +1,5 @@
 /*
- * A repository in the cache that Hugging Face's tools share:
+ * The cache that Hugging Face's tools share. A repository in it:
  *
  *     models--ORG--REPO/
  *       blobs/DIGEST             the bytes
@@ -32,7 +32,7 @@ export class CachedRepository {
     this.folder = join(cache, `models--${id.replace("/", "--")}`);
   }
 
-  /** Where the bytes of this digest are, or will be. */
+  /** The path of the bytes with this digest. */
   blob(digest: string): string {
     return join(this.folder, "blobs", digest);
   }
@@ -41,26 +41,26 @@ export class CachedRepository {
     return join(this.folder, "snapshots", commit);
   }
 
-  /** The folder of a revision, or of the commit of that name, if something of it is here. */
+  /** The folder of a revision or commit, if any of its files are here. */
   find(revision: string): string | undefined {
     const commit = this.commitOf(revision) ?? (revision === "main" ? this.onlyCommit() : undefined) ?? revision;
     return existsSync(this.snapshot(commit)) ? this.snapshot(commit) : undefined;
   }
 
-  /** The revisions that have been fetched. Those within a folder, such as pull requests, are left out. */
+  /** The revisions that have been fetched. Those in a subfolder, such as pull requests, are left out. */
   revisions(): string[] {
     const named = namesIn(join(this.folder, "refs")).filter((name) => this.commitOf(name) !== undefined);
     return named.length === 0 && this.onlyCommit() !== undefined ? ["main"] : named;
   }
 
-  /** The commit that is here, if it is one alone: not every tool keeps which revision it fetched. */
+  /** The commit that is here, if there is only one: not every tool records which revision it fetched. */
   private onlyCommit(): string | undefined {
     const commits = namesIn(join(this.folder, "snapshots"));
     return commits.length === 1 ? commits[0] : undefined;
   }
 
   /**
-   * Let `path` of a commit be the bytes of this digest.
+   * Make `path` in a commit a link to the bytes with this digest.
    * @returns the path of the file
    * @throws Llama2Error E_FILE
    */
@@ -75,7 +75,7 @@ export class CachedRepository {
       try {
         symlinkSync(relative(dirname(place), blob), fresh);
       } catch {
-        copyFileSync(blob, fresh); // where links need a permission, as on Windows
+        copyFileSync(blob, fresh); // links may need a permission, as on Windows
       }
       renameSync(fresh, place);
     });
@@ -125,7 +125,7 @@ function isSame(place: string, blob: string): boolean {
   return stat.ino === ino || (!lstatSync(place).isSymbolicLink() && stat.size === size);
 }
 
-/** Make a folder, with those above it. (Node's own way to do that does not say why it fails on a read-only disk.) */
+/** Make a folder and its parents. (Node's recursive mkdir does not say why it fails on a read-only disk.) */
 export function makeFolder(path: string): void {
   if (existsSync(path)) return;
   makeFolder(dirname(path));

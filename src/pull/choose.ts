@@ -1,5 +1,5 @@
 /*
- * Which files of a repository a model consists of.
+ * Chooses the files of a repository that make up a model.
  */
 import { Llama2Error } from "../errors.ts";
 import { baseOf, FILE_FORMS, FOLDER_FORMS, isCompanion } from "./kinds.ts";
@@ -15,8 +15,7 @@ export interface Choice {
 }
 
 /**
- * The files of the one model that a repository has, or of the one that is named.
- * @param command that chooses one of several, for the message
+ * The files of a repository's only model, or of the named one.
  * @throws Llama2Error E_FORMAT if it has none of that name, or no model at all; E_USAGE if it has several
  */
 export function choose(repository: Repository, named: string | undefined): Choice {

@@ -1,5 +1,5 @@
 /*
- * One file from a server onto the disk, whole and right or not at all.
+ * Downloads one file to disk: complete and verified, or not at all.
  */
 import { readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -15,7 +15,7 @@ import { takeLock } from "./lock.ts";
 /** A file to fetch. */
 export interface Download {
   url: string;
-  /** Where it will be. Its bytes have a name of their own in the cache; elsewhere an older file may be there. */
+  /** Its final path. In the cache that is named by its digest; elsewhere it may replace an older file. */
   path: string;
   /** For messages and progress. */
   name: string;
@@ -32,13 +32,13 @@ export interface Downloaded {
 }
 
 export interface DownloadOptions extends Waiting {
-  /** Called with the bytes that are there, all bytes, and those that came now. */
+  /** Called with the bytes on disk, the file's size, and the bytes fetched by this call. */
   onBytes?: (done: number, total: number, downloaded: number) => void;
 }
 
 /**
- * Fetch a file. One that was cut off goes on where it ended, if it is still the same file.
- * @throws Llama2Error E_NET, E_INTEGRITY, E_FILE; the signal's reason. What has come so far is kept
+ * Fetch a file. An interrupted download is resumed if it is still the same file.
+ * @throws Llama2Error E_NET, E_INTEGRITY, E_FILE; the signal's reason. The bytes so far are kept
  */
 export async function download(get: Get, job: Download, options: DownloadOptions): Promise<Downloaded> {
   writing(job.path, () => makeFolder(dirname(job.path)));
@@ -54,7 +54,7 @@ export async function download(get: Get, job: Download, options: DownloadOptions
 }
 
 /**
- * @throws Llama2Error E_FILE if the disk of `folder` has no room for so many bytes
+ * @throws Llama2Error E_FILE if the disk of `folder` has no room for `bytes` bytes
  */
 export function checkRoom(folder: string, bytes: number, what: string): void {
   const { bavail, bsize } = writing(folder, () => {
@@ -69,7 +69,7 @@ export function checkRoom(folder: string, bytes: number, what: string): void {
   );
 }
 
-/** How often a file may be restarted from its first byte because the bytes so far were of no use. */
+/** How often a file may be restarted from its first byte because the bytes so far are useless. */
 const MAX_RESTARTS = 3;
 
 class Transfer {
@@ -79,8 +79,8 @@ class Transfer {
   private readonly options: DownloadOptions;
   private readonly etagPath: string;
   private total: number | undefined;
-  private etag: string | undefined; // of the bytes that are there, where it is one that vouches for each of them
-  private resumed: boolean; // there are bytes that came in an earlier process
+  private etag: string | undefined; // of the bytes so far, if it is a strong one
+  private resumed: boolean; // whether there are bytes from an earlier process
   private downloaded = 0;
   private sha256 = "";
   private farthest = 0;
@@ -93,7 +93,7 @@ class Transfer {
     this.options = options;
     this.total = job.bytes;
     this.etagPath = `${part.partPath}.etag`;
-    // where no digest tells at the end, earlier bytes are of use only with what the server called them
+    // without a digest to check at the end, earlier bytes can be used only if their ETag is known
     if (job.digest === undefined && part.size > 0) {
       this.etag = readText(this.etagPath);
       if (this.etag === undefined) part.restart(job.bytes);
@@ -114,16 +114,16 @@ class Transfer {
       if (wrong === undefined) break;
       if (!this.resumed) {
         this.part.discard();
-        throw new Llama2Error("E_INTEGRITY", `${wrong}. It was thrown away`);
+        throw new Llama2Error("E_INTEGRITY", `${wrong}. It was deleted`);
       }
-      this.restart(); // what was there before may have been wrong
+      this.restart(); // the earlier bytes may have been wrong
     }
     this.part.finish();
     rmSync(this.etagPath, { force: true });
     return { bytes: this.part.size, sha256: this.sha256, downloadedBytes: this.downloaded };
   }
 
-  /** What is wrong with the bytes that came; undefined if nothing is. */
+  /** What is wrong with the complete file; undefined if nothing is. */
   private mistake(): string | undefined {
     const { digest, name } = this.job;
     const { sha256, git } = this.part.digests();
@@ -163,7 +163,7 @@ class Transfer {
     }
   }
 
-  /** Check what a response says about its bytes. Returns the file's length; undefined: restart from the first byte. */
+  /** Check the headers of a response. Returns the file's length; undefined: restart from the first byte. */
   private begin(response: Response): number | undefined {
     const { part, job } = this;
     const { status, headers } = response;
@@ -177,7 +177,7 @@ class Transfer {
     }
     const etag = strongTag(headers);
     if (status === 206 && this.etag !== undefined && etag !== this.etag) {
-      this.restart(); // it is another file by now
+      this.restart(); // the file has changed
       return undefined;
     }
     const total = status === 206 ? this.rangeOf(headers.get("content-range")) : lengthOf(headers, job.bytes);
@@ -195,7 +195,7 @@ class Transfer {
     return total;
   }
 
-  /** How long the file is by a Content-Range, which must be of the bytes that were asked for. */
+  /** The file's length from a Content-Range, which must be the requested range. */
   private rangeOf(range: string | null): number {
     const [, from, to, of] = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(range ?? "") ?? [];
     const total = Number(of);
@@ -204,7 +204,7 @@ class Transfer {
     throw this.refuse(`it was asked for the bytes from ${this.part.size} on, and answers ${JSON.stringify(range)}`);
   }
 
-  /** Keep what the server calls these bytes, beside them where nothing else tells whether they are still the same. */
+  /** Remember the ETag of these bytes; on disk too, if there is no digest to check them. */
   private remember(etag: string | undefined): void {
     this.etag = etag;
     if (this.job.digest !== undefined) return;

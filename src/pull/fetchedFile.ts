@@ -1,6 +1,6 @@
 /*
- * A file that is being fetched: it grows as FILE.part, is hashed as it grows, and takes its name when it is complete and
- * right. What has come so far is kept, whatever happens.
+ * A file that is being fetched: it is written as FILE.part, hashed meanwhile, and gets its name when it is complete and
+ * verified. After an error the bytes so far are kept.
  */
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream, fstatSync, ftruncateSync } from "node:fs";
@@ -8,14 +8,14 @@ import { Llama2Error } from "../errors.ts";
 import { bytesText } from "../files/bytes.ts";
 import { cannotWrite, PartFile, writing } from "../files/partFile.ts";
 
-/** A file being fetched: open it, append bytes, compare the digests, then let it take its name. */
+/** A file being fetched: open it, append bytes, compare the digests, then `finish`. */
 export class FetchedFile extends PartFile {
   size = 0;
   private sha256 = createHash("sha256");
   private git: Hash | undefined; // sha1, begun when the length is known
 
   /**
-   * Open what is there of the file, and hash it.
+   * Open the file, and hash the bytes that are already there.
    * @throws Llama2Error E_FILE; the signal's reason
    */
   static async open(path: string, expectedBytes: number | undefined, signal?: AbortSignal): Promise<FetchedFile> {
@@ -57,7 +57,7 @@ export class FetchedFile extends PartFile {
     this.begin(bytes);
   }
 
-  /** @throws Llama2Error E_FILE, for one if the disk is full. What was written stays */
+  /** @throws Llama2Error E_FILE, for example if the disk is full. What was written stays */
   append(chunk: Uint8Array): void {
     try {
       this.writeAll(chunk, null, (part) => this.hash(part));

@@ -1,5 +1,5 @@
 /*
- * What the name of a model means: a path, or something that has been fetched.
+ * Finds the model with a name: a path, or one that has been fetched.
  */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ import { parseReference, type Reference } from "./reference.ts";
 import { settingsOf } from "./settings.ts";
 
 /**
- * The path of a model: `name` itself where something has that path, or else where `pull` put it.
+ * The path of a model: `name` itself if that path exists, or else where `pull` put it.
  * @throws Llama2Error E_USAGE if HF_ENDPOINT is not a URL
  */
 export function findModel(name: string): string | undefined {
@@ -19,7 +19,7 @@ export function findModel(name: string): string | undefined {
   return reference === undefined || reference.kind === "url" ? undefined : pathOf(reference, cache);
 }
 
-/** Where in the cache a model is: a file, or a folder; undefined if it is not there. */
+/** The path of a model in the cache: a file or a folder; undefined if it is not there. */
 export function pathOf(reference: Exclude<Reference, { kind: "url" }>, cache: string): string | undefined {
   const { repository, revision, file } = reference.kind === "listed" ? reference.listed.model : reference;
   const folder = new CachedRepository(cache, repository).find(revision);
@@ -28,7 +28,7 @@ export function pathOf(reference: Exclude<Reference, { kind: "url" }>, cache: st
   return path !== undefined && (path === folder || isFile(path)) ? path : undefined;
 }
 
-/** Whether a path leads to a file, not to a folder or a device; a link that leads nowhere, or in a circle, does not. */
+/** Whether a path is a file, not a folder, a device or a broken link. */
 export function isFile(path: string): boolean {
   try {
     return statSync(path).isFile();
@@ -37,14 +37,14 @@ export function isFile(path: string): boolean {
   }
 }
 
-/** Whether `name` is more likely something to pull than the path of a file: no folder begins like it. */
+/** Whether `name` is more likely something to pull than a path: no folder begins like it. */
 export function canBePulled(name: string): boolean {
   const reference = parseReference(name, settingsOf().endpoint);
   if (reference?.kind === "listed") return true;
   return reference?.kind === "repository" && !existsSync(name.split("/")[0]);
 }
 
-/** The model in a folder of the cache, which may hold a part of a repository only: the folder, or the one file. */
+/** The model in a folder of the cache, which may have only a part of a repository: the folder, or its one model file. */
 function modelIn(folder: string): string | undefined {
   const names = readdirSync(folder);
   if (names.some(isOfFolder)) return folder;

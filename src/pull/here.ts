@@ -1,5 +1,5 @@
 /*
- * What was fetched before, found without asking a server.
+ * Finds what was fetched before, without asking a server.
  */
 import { readdirSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -12,14 +12,14 @@ import type { Settings } from "./settings.ts";
 
 export interface Pulled {
   name: string;
-  /** The model: a file, or the folder that it is. */
+  /** The path of the model: a file or a folder. */
   path: string;
   files: { path: string; bytes: number; sha256: string }[];
   downloadedBytes: number;
 }
 
 /**
- * A model that needs no server: a listed one, whose bytes are known, and without a network any that is here.
+ * A model that needs no server: a listed one, whose digests are known; or offline, any model that is here.
  * @throws Llama2Error E_FILE; the signal's reason
  */
 export async function pulledBefore(
@@ -39,7 +39,7 @@ export async function pulledBefore(
   return { name: reference.name, path, files, downloadedBytes: 0 };
 }
 
-/** Whether both files of a listed model are here, and are those. */
+/** Whether both files of a listed model are here, with the right digests. */
 async function isListed(listed: ListedModel, cache: string, signal: AbortSignal | undefined): Promise<boolean> {
   const { model, tokenizer } = listed;
   const folder = new CachedRepository(cache, model.repository).find(model.revision) ?? "";
@@ -48,7 +48,7 @@ async function isListed(listed: ListedModel, cache: string, signal: AbortSignal 
   return (await isIt(join(folder, model.file), model)) && (await isIt(join(folder, tokenizerPath(listed)), tokenizer));
 }
 
-/** The files of a model that is a folder, or a file with what lies beside it. */
+/** The files of a model: those of its folder, or its file and the companions beside it. */
 function filesOf(path: string): string[] {
   const isFolder = statSync(path).isDirectory();
   const folder = isFolder ? path : dirname(path);
@@ -57,7 +57,7 @@ function filesOf(path: string): string[] {
   return isFolder ? files : [...files, path];
 }
 
-/** The sha256 of a file in the cache: the name of the bytes that it is a link to, for large ones. */
+/** The sha256 of a file in the cache. For large files it is the name of the link's target. */
 function digestOf(path: string, signal: AbortSignal | undefined): Promise<string> | string {
   const name = basename(realpathSync(path));
   return /^[0-9a-f]{64}$/.test(name) ? name : hashFile(path, signal);

@@ -1,8 +1,8 @@
 /*
- * The files that models consist of, by their names.
+ * Recognises the files of models by their names.
  */
 
-/** The forms of the weights of a folder, best first. All files of one belong together. */
+/** Names of the weights in a model's folder, by form, best first. All files of one form belong together. */
 export const FOLDER_FORMS: readonly RegExp[] = [
   /^model(-\d{5}-of-\d{5})?\.safetensors$/,
   /^pytorch_model(-\d{5}-of-\d{5})?\.bin$/,
@@ -16,7 +16,7 @@ export const FILE_FORMS: readonly RegExp[] = [
   /\.pt$/,
 ];
 
-/** What goes along with weights. (Python's tools share the copy, and want some more than we do.) */
+/** Files that are fetched with the weights. (Some are only for Python's tools, which share the copy.) */
 const COMPANION =
   /^(config|generation_config|params|tokenizer|tokenizer_config|special_tokens_map|(model\.safetensors|pytorch_model\.bin)\.index)\.json$|^tok\w*\.(model|bin)$/;
 

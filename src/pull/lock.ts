@@ -1,5 +1,5 @@
 /*
- * One process at a time fetches a file. It holds a lock, a file beside it, whose time it keeps updating.
+ * Only one process at a time fetches a file. It holds a lock file, and keeps updating its modification time.
  */
 import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeSync } from "node:fs";
 import { hostname } from "node:os";
@@ -64,7 +64,7 @@ function holderOf(path: string): string | undefined {
   return `process ${pid}`;
 }
 
-/** Take a stale lock away, whole: of two that try, one succeeds. */
+/** Remove a stale lock atomically: of two processes that try, one succeeds. */
 function removeStale(path: string): void {
   const aside = `${path}.${process.pid}`;
   try {

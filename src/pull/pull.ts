@@ -1,5 +1,5 @@
 /*
- * Fetching models: those that have a name here, any repository of Hugging Face's, any URL.
+ * Fetches models: by a listed name, from any Hugging Face repository, or from any URL.
  */
 import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -44,12 +44,12 @@ export interface PullProgress {
 interface Wanted {
   from: Repository;
   file: RemoteFile;
-  /** Its path in the snapshot, where it is another than in its own repository. */
+  /** Its path in the snapshot, if it differs from the path in its repository. */
   as?: string;
 }
 
 /**
- * Fetch a model, or what is missing of it, into the cache that Hugging Face's tools share.
+ * Fetch a model, or its missing files, into the cache that Hugging Face's tools share.
  * @param name of models/list.json; ORG/REPO, ORG/REPO@REVISION, ORG/REPO/FILE; or a URL, whose file goes into the
  *   current folder unless it is one of Hugging Face's
  * @throws Llama2Error E_USAGE, E_NET, E_INTEGRITY, E_FILE, E_FORMAT; the signal's reason
@@ -156,7 +156,7 @@ async function listedFiles(listed: ListedModel, read: Read): Promise<Plan> {
   return { repository, wanted, model: model.file };
 }
 
-/** @throws Llama2Error E_INTEGRITY if the server has another file by that name than the one that is known */
+/** @throws Llama2Error E_INTEGRITY if the server's file differs from the known one */
 function knownFile({ files, id }: Repository, { file, bytes, sha256 }: KnownFile): RemoteFile {
   const found = files.find(({ path }) => path === file);
   if (found?.bytes === bytes && found.blob === sha256) return found;

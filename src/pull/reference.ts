@@ -1,5 +1,5 @@
 /*
- * What a model may be called: a name of models/list.json, a repository of Hugging Face's or a file in it, or a URL.
+ * Parses the name of a model: a name of models/list.json, a Hugging Face repository or a file in it, or a URL.
  */
 import { readFileSync } from "node:fs";
 import { packagePath } from "../files/packageFolder.ts";
@@ -17,11 +17,11 @@ export interface KnownFile extends RepositoryFile {
   sha256: string;
 }
 
-/** A model that has a name of its own here. */
+/** A model of models/list.json. */
 export interface ListedModel {
   name: string;
   model: KnownFile;
-  /** One from another repository is placed beside the model too, so that the model is complete there. */
+  /** If it is from another repository, it is also placed beside the model. */
   tokenizer: KnownFile;
 }
 
@@ -51,8 +51,8 @@ function known({ url, bytes, sha256 }: ListEntry): KnownFile {
 }
 
 /**
- * What `text` names; undefined if it cannot be a model's name.
- * @param endpoint the URL of Hugging Face: what is below it is a repository or a file of one
+ * The model that `text` names; undefined if it cannot be a model's name.
+ * @param endpoint the URL of Hugging Face: URLs below it are repositories or their files
  */
 export function parseReference(text: string, endpoint: string): Reference | undefined {
   const listed = listedModels().find(({ name }) => name === text);
@@ -82,7 +82,7 @@ function parseUrl(text: string, endpoint: string): Reference {
   return { kind: "url", name: text, url: text };
 }
 
-/** What a path on Hugging Face's server names: /ORG/REPO, /ORG/REPO/tree/REV, or /ORG/REPO/resolve/REV/FILE. */
+/** A path on Hugging Face's server: /ORG/REPO, /ORG/REPO/tree/REV, or /ORG/REPO/resolve/REV/FILE. */
 function repositoryFile(path: string): (Omit<RepositoryFile, "file"> & { file: string | undefined }) | undefined {
   const parts = /^\/([^/]+\/[^/]+?)\/?(?:\/(resolve|blob|raw|tree)\/([^/]+)(?:\/(.*))?)?$/.exec(path);
   if (!parts) return undefined;
@@ -100,7 +100,7 @@ function repositoryFile(path: string): (Omit<RepositoryFile, "file"> & { file: s
   return file === undefined || isSafePath(file) ? { repository, revision, file } : undefined;
 }
 
-/** The path of a listed model's tokenizer in the model's repository: one from elsewhere lies beside the model. */
+/** The path of a listed model's tokenizer in the model's repository. One from elsewhere is placed beside the model. */
 export function tokenizerPath({ model, tokenizer }: ListedModel): string {
   if (tokenizer.repository === model.repository) return tokenizer.file;
   return model.file.slice(0, model.file.lastIndexOf("/") + 1) + tokenizer.file;
@@ -113,10 +113,10 @@ const isRepository = (text: string) =>
 /** A branch, a tag or a commit, which becomes the name of a file. */
 const isRevision = (text: string) => /^(?!.*\.\.)[A-Za-z0-9_][\w.-]{0,200}$/.test(text);
 
-/** Names that Windows has for devices. */
+/** Device names of Windows. */
 const DEVICE = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
 
-/** Whether a file of this name, which comes from a server, stays in the folder that it is put into, on every system. */
+/** Whether a file name from a server stays within its folder, on every operating system. */
 export const isSafePath = (path: string): boolean =>
   path.length <= 1000 &&
   path

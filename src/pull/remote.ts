@@ -1,5 +1,5 @@
 /*
- * Models where they are on a server, read by range requests.
+ * Opens models on a server, with range requests.
  */
 import { Llama2Error } from "../errors.ts";
 import type { Files } from "../files/bytes.ts";
@@ -20,7 +20,7 @@ export interface RemoteModel {
 }
 
 /**
- * The file at `url`, or the repository of Hugging Face's that it is.
+ * The model at `url`: a file, or a Hugging Face repository.
  * @throws Llama2Error E_USAGE, E_NET; the signal's reason
  */
 export async function openRemote(url: string, waiting: Waiting = {}): Promise<RemoteModel> {
@@ -81,7 +81,7 @@ async function filesAt(
 /** The names of files that a model may need beside it. */
 const BESIDE = ["config.json", "params.json", "model.safetensors.index.json", "pytorch_model.bin.index.json"];
 
-/** The folder of a file on a server that lists none: what is known to matter is tried. */
+/** The folder of a file on a server without listings: the files that a model may need are tried. */
 function folderOf(url: string, open: Open): Files {
   const { pathname } = new URL(url);
   const own = pathname.slice(pathname.lastIndexOf("/") + 1);

@@ -1,16 +1,16 @@
 /*
- * What Hugging Face's server says of a repository: which commit a revision is, and which files it has.
+ * Asks Hugging Face's server about a repository: the commit of a revision, and its files.
  */
 import { Llama2Error } from "../errors.ts";
 import { type Get, NetError, retrying, shown, type Waiting } from "../net/answers.ts";
 import { shortBody } from "../net/body.ts";
 import { isSafePath } from "./reference.ts";
 
-/** A file of a repository. Large ones are known by their sha256, small ones by git's. */
+/** A file of a repository. Large files are identified by their sha256, small ones by git's sha1. */
 export interface RemoteFile {
   path: string;
   bytes: number;
-  /** The name of its bytes: their sha256, or git's sha1 of them. */
+  /** Its sha256, or its sha1 as a git blob. */
   blob: string;
 }
 
@@ -21,7 +21,7 @@ export interface Repository {
   files: RemoteFile[];
 }
 
-/** Repositories of models have some dozens of files; of datasets, some have 100,000. */
+/** Repositories of models have dozens of files; some datasets have 100,000. */
 const MAX_ANSWER = 2 ** 25;
 const MAX_FILES = 100_000;
 
@@ -68,6 +68,6 @@ function fileOf(sibling: unknown): RemoteFile | string {
   return { path, bytes: bytes as number, blob };
 }
 
-/** Where the bytes of a file are. */
+/** The URL of a file. */
 export const fileUrl = (endpoint: string, { id, commit }: Pick<Repository, "id" | "commit">, path: string): string =>
   `${endpoint}/${id}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;

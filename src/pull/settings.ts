@@ -1,6 +1,6 @@
 /*
- * Where Hugging Face's tools keep what they fetched, and how they reach it: the same environment variables, so that
- * one copy serves all.
+ * The settings of Hugging Face's tools: the same environment variables for the cache and the server, so that all tools
+ * share one copy.
  */
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -12,7 +12,7 @@ export interface Settings {
   cache: string;
   /** The URL of the server, without a slash at the end. */
   endpoint: string;
-  /** Use no network: only what was fetched before. */
+  /** Use no network, only what was fetched before. */
   offline: boolean;
 }
 
@@ -53,6 +53,6 @@ function readText(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return undefined; // nobody logged in
+    return undefined; // not logged in
   }
 }

@@ -1,5 +1,5 @@
 /*
- * The files of the server's page, on which one can generate a story.
+ * The files of the server's page, which generates stories.
  */
 import { readFileSync } from "node:fs";
 

@@ -7,8 +7,8 @@ import { type Config, headSizeOf } from "../llama2/transformer.ts";
 import type { Hook, Hooks } from "./run.ts";
 
 /**
- * The hooks that switch parts off: `L2` a layer, `L2.att` and `L2.ffn` its two halves, `L2.H5` a head. A half is switched
- * off by zeros in what it would add to x; a head by zeros in its output.
+ * The hooks that switch parts off: `L2` a layer, `L2.att` and `L2.ffn` its two halves, `L2.H5` a head. Switching off a
+ * half replaces what it would add to x by zeros; switching off a head replaces its output by zeros.
  * @throws Llama2Error E_USAGE for any other name, or a part that the model does not have
  */
 export function ablation(parts: readonly string[], config: Config): Hooks {

@@ -1,6 +1,5 @@
 /*
- * What another backend can show of a pass: it fuses lines, so only keys, values and logits. In Node, where all backends
- * are.
+ * The stops of a pass on another backend. Backends fuse lines, so they have only keys, values and logits. For Node.
  */
 import { load } from "../backend/load.ts";
 import type { BackendName } from "../backend/names.ts";

@@ -21,7 +21,7 @@ export interface TraceDiff {
 }
 
 /**
- * Compare what both traces have. Tensors that one of them lacks, because its backend fuses lines, are passed over.
+ * Compare the tensors that both traces have. Those that one lacks, because its backend fuses lines, are skipped.
  * @param tolerance how far apart values may be, relative to the stop's largest; 0: bit for bit
  */
 export function diff(a: readonly Stop[], b: readonly Stop[], tolerance: number): TraceDiff {
@@ -52,7 +52,7 @@ function measure(apart: StopDiff, a: Float32Array, b: Float32Array): void {
     apart.scale = Math.max(apart.scale, Math.abs(a[i]));
     if (ordersA[i] === ordersB[i]) continue;
     apart.maxUlp = Math.max(apart.maxUlp, Math.abs(ordersA[i] - ordersB[i]));
-    // infinities of one sign differ by NaN, and so does NaN
+    // infinity - infinity is NaN, as is any difference with NaN
     const distance = Math.abs(a[i] - b[i]);
     apart.maxAbs = Number.isNaN(distance) ? Infinity : Math.max(apart.maxAbs, distance);
   }

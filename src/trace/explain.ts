@@ -1,6 +1,6 @@
 /*
- * How a value was made: the terms that a line of forward added up, in its order and with its roundings, so that their sum
- * is the value to the last bit. Runs in browsers.
+ * Explains a value: the terms that a line of forward added up, in its order and with its roundings, so that their sum is
+ * the value to the last bit. Runs in browsers.
  */
 import { Llama2Error } from "../errors.ts";
 import { cosf, expf, f32, sinf } from "../llama2/math.ts";
@@ -37,17 +37,17 @@ export interface Explanation {
   terms: Term[];
   /** The float32 sum after each of them. */
   sums: Float32Array;
-  /** The result: the sum, after whatever else the line does to it. */
+  /** The result: the sum, after the line's other operations on it. */
   result: number;
   /** Whether `result` is `value`, bit for bit. */
   exact: boolean;
   /** If not exact: why. */
   note?: string;
-  /** The value that this one carries on, where that is not a term: a norm adds squares, but scales x. */
+  /** The value that this one comes from, if that is not a term: a norm adds squares, but scales x. */
   carries?: Term[];
 }
 
-/** @throws Llama2Error E_USAGE for a value that is not there */
+/** @throws Llama2Error E_USAGE for a value that does not exist */
 export function explain(run: TracedRun, ref: Ref): Explanation {
   checkRun(run);
   checkPlace(ref);
@@ -74,15 +74,15 @@ export function explain(run: TracedRun, ref: Ref): Explanation {
 interface Made {
   formula: string;
   terms: Term[];
-  /** The sum begins with the first term rather than with 0, which matters for -0 only. */
+  /** The sum begins with the first term instead of 0, which matters only for -0. */
   startsWithFirst?: boolean;
-  /** What else the line does to the sum. */
+  /** The line's other operations on the sum. */
   finish?: (sum: number) => number;
   note?: string;
   carries?: Term[];
 }
 
-/** The stop that wrote the x which a residual, a norm or the classifier reads. */
+/** The stop that wrote the x that a residual, a norm or the classifier reads. */
 export function residualBefore({ id, layer }: Place, nLayers: number): Place {
   if (id === "norm2" || id === "res2") return { id: "res1", layer };
   if (id === "normOut") return { id: "res2", layer: nLayers - 1 };
@@ -228,7 +228,7 @@ class Maker {
     return { formula, terms, startsWithFirst: true };
   }
 
-  /** The row and column of an index of att, and where that head's keys and values lie. */
+  /** The row and column of an index of att, and the offset of that head's keys and values. */
   private head() {
     const { index, pos, id } = this.ref;
     const { config } = this.run.transformer;

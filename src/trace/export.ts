@@ -1,6 +1,6 @@
 /*
- * Exporting a trace: JSON as the command line prints it, and NumPy's .npz with the names of TransformerLens. Runs
- * in browsers.
+ * Exports a trace: as JSON, as the command line prints it, and as NumPy's .npz with TransformerLens' names. Runs in
+ * browsers.
  */
 import { zipSync } from "fflate";
 import { checkWhole } from "../check.ts";
@@ -8,12 +8,12 @@ import { LINES } from "./forward.ts";
 import { checkStops, type Stop, type Tensor } from "./run.ts";
 import { stopOf } from "./stops.ts";
 
-/** The file that `source` of a stop means. */
+/** The file of a stop's `source`. */
 export const SOURCE_FILE = "src/llama2/transformer.ts";
 
 export interface StopJson {
   id: string;
-  /** Absent around the layers. */
+  /** Absent before and after the layers. */
   layer?: number;
   source: { file: string; line: number; text: string };
   /** The line of run.c that does the same. */
@@ -61,7 +61,7 @@ export function npz(stops: readonly Stop[], headSize: number): Uint8Array {
       files[`${names[kinds.indexOf(tensor.name)]}.npy`] = npy({ ...tensor, shape });
     }
   }
-  return zipSync(files, { level: 0, mtime: new Date(1980, 0, 1) }); // no date: the same trace has the same bytes
+  return zipSync(files, { level: 0, mtime: new Date(1980, 0, 1) }); // a fixed date, so that equal traces have equal bytes
 }
 
 const hasHeads = (id: Stop["id"]) => ["q", "k", "v", "rope", "mix"].includes(id);

@@ -1,6 +1,6 @@
 /*
- * Reading x before the end: what the model would predict if it stopped at a layer, and which parts wrote a logit. Runs
- * in browsers.
+ * Reads x before the end: what the model would predict if it stopped at a layer, and which parts wrote a logit. Runs in
+ * browsers.
  */
 import { checkWhole } from "../check.ts";
 import { headSizeOf, matmul, rmsnorm } from "../llama2/transformer.ts";
@@ -23,7 +23,7 @@ export function lensAt(run: TracedRun, pos: number, place: Place): Float32Array 
   return logits;
 }
 
-/** The stops after which there is a new x to look at. */
+/** The stops that write x. */
 export const residualsOf = (nLayers: number): Place[] =>
   placesOf(nLayers).filter(({ id }) => id === "embed" || id === "res1" || id === "res2");
 
@@ -61,7 +61,7 @@ export function sharesOf(
   const shares: Share[] = [{ name: "embed", layer: -1, value: dot(run.values(pos, { id: "embed", layer: -1 })) }];
   for (let layer = 0; layer < nLayers; layer++) {
     const mix = run.values(pos, { id: "mix", layer });
-    // what wo makes of each number of mix, in terms of this logit
+    // how much each number of mix contributes to this logit, through wo
     const through = new Float64Array(dim);
     for (let j = 0; j < dim; j++) {
       const wo = rowOf(weights.wo[layer], j, dim);

@@ -1,5 +1,5 @@
 /*
- * A model that shows its work: the reference's weights, with the tokenizer beside them. Runs in browsers.
+ * A model for tracing: the reference's weights, and the tokenizer. Runs in browsers.
  */
 import { encode, type PreparingTokenizer } from "../encode.ts";
 import { Llama2Error } from "../errors.ts";
@@ -20,7 +20,7 @@ export interface Sampling {
   seed?: bigint;
 }
 
-/** A model to look into: read a prompt with `run`, then see and change what each stop computed. */
+/** A model for tracing: read a prompt with `run`, then see and change what each stop computed. */
 export class TracedModel {
   readonly name: string;
   /** The architecture; `seqLen` is the context. */
@@ -59,12 +59,12 @@ export class TracedModel {
     return encode(this.tokenizer, toByteString(text), true, false);
   }
 
-  /** A token for people: its piece in quotes, or <s> for BOS. */
+  /** A token for display: its piece in quotes, or <s> for BOS. */
   label(token: number): string {
     return token === BOS ? "<s>" : JSON.stringify(this.piece(token));
   }
 
-  /** What the vocabulary has for a token, such as " upon". */
+  /** The vocabulary's entry for a token, such as " upon". */
   piece(token: number): string {
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytesOf(this.tokenizer.vocab[token]));
   }

@@ -1,5 +1,5 @@
 /*
- * Opening a model for tracing where there are files: in Node.
+ * Opens a model for tracing, in Node.
  */
 
 import { checkOneOf, checkOptions, checkWhole } from "../check.ts";
@@ -25,7 +25,7 @@ export interface OpenOptions {
 const OPTIONS: readonly (keyof OpenOptions)[] = ["tokenizer", "context", "precision"];
 
 /**
- * Open a model to look into it. It computes with the reference, in the caller's thread.
+ * Open a model for tracing. It computes with the reference, in the caller's thread.
  * @param path of its file or folder, or a `file:` URL. @default the model that comes with the package
  * @throws Llama2Error E_USAGE, E_FILE, E_FORMAT, E_LIMIT
  * @example
@@ -50,7 +50,7 @@ export const BUNDLED: string = packagePath("models", "stories2M.bin");
 
 /**
  * The file of a model's tokenizer; undefined if it is inside the model.
- * @throws Llama2Error E_FILE, E_FORMAT if either is not what it should be, or they do not fit each other
+ * @throws Llama2Error E_FILE, E_FORMAT if one of them is invalid, or they do not fit each other
  */
 export async function tokenizerPath(model: string, named: string | undefined): Promise<string | undefined> {
   return withWeights(model, undefined, async ({ config: { vocabSize } }) => {

@@ -1,5 +1,5 @@
 /*
- * Changing a model or a run at one place: a single weight, or an activation of another run. Runs in browsers.
+ * Changes a model or a run at one place: a single weight, or an activation from another run. Runs in browsers.
  */
 import { Llama2Error } from "../errors.ts";
 import type { Config, Matrix, TransformerWeights } from "../llama2/transformer.ts";
@@ -7,7 +7,7 @@ import type { Hook, Hooks, TracedRun } from "./run.ts";
 import { isStopId, nameOf, type Place, stopOf, type TensorName } from "./stops.ts";
 
 /**
- * Activation patching: at a stop of a position, go on with what another run of the same model had there at `sourcePos`.
+ * Activation patching: at a stop of a position, continue with the values of another run of the same model at `sourcePos`.
  * @throws Llama2Error E_USAGE for attention scores and probabilities, whose number depends on the position
  */
 export function patch(source: TracedRun, sourcePos: number, place: Place, pos: number): Hooks {
@@ -41,7 +41,7 @@ const isOneOf = <T extends string>(names: readonly T[], name: string): name is T
 interface Cell {
   data: Float32Array;
   index: number;
-  /** The weights with another array in the place of `data`. */
+  /** The weights with another array instead of `data`. */
   with(data: Float32Array): TransformerWeights;
 }
 

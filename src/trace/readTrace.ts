@@ -1,5 +1,5 @@
 /*
- * Reading what llama2 trace has written as JSON, to compare it with a run. Runs in browsers.
+ * Reads a trace that llama2 trace has written as JSON, to compare it with a run. Runs in browsers.
  */
 import { Llama2Error } from "../errors.ts";
 import type { Stop, Tensor } from "./run.ts";

@@ -1,5 +1,5 @@
 /*
- * A sequence that is read with stops: what a debugger of the transformer holds. Runs in browsers.
+ * A sequence that is read with stops, for debugging the transformer. Runs in browsers.
  */
 import { checkThat, show } from "../check.ts";
 import { Llama2Error } from "../errors.ts";
@@ -7,21 +7,21 @@ import { forward, kvDimOf, mallocRunState, type Transformer, type TransformerWei
 import { tracedForward } from "./forward.ts";
 import { type Place, type StopId, shapeOf, stopOf, type TensorName } from "./stops.ts";
 
-/** A tensor as a stop found it: a copy. */
+/** A copy of a tensor at a stop. */
 export interface Tensor {
   name: TensorName;
   shape: number[];
   values: Float32Array;
 }
 
-/** A stop that was reached. `layer` is -1 where there is none. */
+/** A stop that was reached. `layer` is -1 outside the layers. */
 export interface Stop extends Place {
   tensors: Tensor[];
   /** Whether the backend fuses this line with others and so never has these values. There are no tensors then. */
   fused?: true;
 }
 
-/** One token's way through the model: all its stops, in order. */
+/** One token's pass through the model: all its stops, in order. */
 export interface Pass {
   token: number;
   pos: number;
@@ -36,7 +36,7 @@ export interface HookPlace extends Place {
   pos: number;
 }
 
-/** Reads the values of a stop, and may change them: forward goes on with what it leaves there. */
+/** Reads the values of a stop, and may change them: forward continues with the changed values. */
 export type Hook = (values: Float32Array, at: HookPlace) => void;
 export type Hooks = Partial<Record<StopId, Hook>>;
 
@@ -63,9 +63,9 @@ const bytesOf = ({ stops }: Pass): number =>
   stops.reduce((sum, { tensors }) => tensors.reduce((sum, { values }) => sum + values.byteLength, sum), 0);
 
 /**
- * One sequence of one model. Its tokens are read one by one by the reference's forward; any position that was read can
- * then be looked at, as often as one likes, and shows what it showed the first time: all that came before it is in the
- * KV cache. Without hooks, reading is `forward` itself.
+ * One sequence of one model. Its tokens are read one by one by the reference's forward. Any position that was read can
+ * then be traced any number of times, with the same result: everything before it is in the KV cache. Without hooks,
+ * reading is `forward` itself.
  */
 export class TracedRun {
   readonly transformer: Transformer;
@@ -116,7 +116,7 @@ export class TracedRun {
     return pass;
   }
 
-  /** A tensor of a stop, (shape), as `at` has it. @throws Llama2Error E_USAGE */
+  /** A tensor of a stop, with the values that `at` returns. @throws Llama2Error E_USAGE */
   values(pos: number, { id, layer }: Place, tensor: TensorName = stopOf(id).tensors[0]): Float32Array {
     const cached = this.passes.has(pos) ? undefined : this.cached(pos, id, layer, tensor);
     if (cached) return cached;
@@ -126,12 +126,12 @@ export class TracedRun {
     return found.values;
   }
 
-  /** Whether a hook may change what this stop has. */
+  /** Whether a hook may change the values of this stop. */
   isHooked(id: StopId): boolean {
     return this.hooks[id] !== undefined;
   }
 
-  /** Keys and values lie in the KV cache as their last stop has left them: a sum over all positions needs no passes. */
+  /** Keys and values from the KV cache, where they are as after their last stop: sums over positions need no passes. */
   private cached(pos: number, id: StopId, layer: number, tensor: TensorName): Float32Array | undefined {
     const { config, state } = this.transformer;
     const name = `${id}.${tensor}`;

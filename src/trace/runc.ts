@@ -1,6 +1,6 @@
 /*
- * run.c beside its translation: where each of its functions and structs went. run.c itself (github.com/karpathy/llama2.c at
- * 350e04f) is not part of this package; the hashes tell whether a given file is that version. Runs in browsers.
+ * Maps each function and struct of run.c to its translation. run.c itself (github.com/karpathy/llama2.c at 350e04f) is not
+ * part of this package; the hashes show whether a given file is that version. Runs in browsers.
  */
 import { STOPS, type StopId } from "./stops.ts";
 
@@ -242,7 +242,7 @@ const LINE_SHA256: Record<StopId, string> = {
   logits: "8391d7a05e8ebd0e",
 };
 
-/** The parts of a run.c to hash in order to check it: each text, with the digits expected of it. */
+/** The parts of a run.c that must be hashed to check it: each text, with the expected digits. */
 export function partsOf(runC: string): { what: string; text: string; sha256: string }[] {
   const lines = runC.replaceAll("\r\n", "\n").split("\n");
   const text = (first: number, last: number) => lines.slice(first - 1, last).join("\n");

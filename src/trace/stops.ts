@@ -1,6 +1,6 @@
 /*
- * The stops of a forward pass: 16 a layer and 3 around them. One table for the terminal, the page and the tests. What a
- * stop's source line is, and where forward stops for it, is generated from transformer.ts: see forward.ts.
+ * The stops of a forward pass: 16 in each layer and 3 outside. One table for the terminal, the page and the tests. The
+ * source line of a stop, and where forward stops for it, are generated from transformer.ts: see forward.ts.
  */
 import { show, usage } from "../check.ts";
 import { type Config, headSizeOf, kvDimOf, type TransformerWeights } from "../llama2/transformer.ts";
@@ -31,9 +31,9 @@ export type TensorName = "x" | "xb" | "xb2" | "q" | "k" | "v" | "att" | "hb" | "
 
 export interface StopKind {
   id: StopId;
-  /** For people. */
+  /** Its name for display. */
   name: string;
-  /** Where it stands: once before the layers, in each layer, or once after them. */
+  /** Where it is: once before the layers, in each layer, or once after them. */
   place: "before" | "layer" | "after";
   /** The line of run.c (at 350e04f) that does the same. */
   runc: number;
@@ -43,9 +43,9 @@ export interface StopKind {
   reads: readonly (StopId | "x")[];
   /** The weights it reads, if any. */
   weights?: keyof TransformerWeights;
-  /** What TransformerLens calls each tensor. */
+  /** TransformerLens' names of its tensors. */
   lens: readonly string[];
-  /** What it is for, in a few sentences; {dim} and other words in braces are numbers of the model. */
+  /** Its purpose in a few sentences; {dim} and other words in braces stand for numbers of the model. */
   words: string;
 }
 
@@ -280,7 +280,7 @@ export function stopOf(id: StopId): StopKind {
   return stop;
 }
 
-/** A stop of a pass: which, and in which layer (-1: in none). */
+/** A stop of a pass, and its layer (-1: outside the layers). */
 export interface Place {
   id: StopId;
   layer: number;
@@ -304,7 +304,7 @@ export function indexOf({ id, layer }: Place, nLayers: number): number {
   return of("before").length + nLayers * layers.length + of("after").findIndex((stop) => stop.id === id);
 }
 
-/** What a place is called: "L2.att", or "logits". */
+/** The name of a place: "L2.probs", or "logits". */
 export const nameOf = ({ id, layer }: Place): string => (layer < 0 ? id : `L${layer}.${id}`);
 
 /** The shape of a tensor at position `pos`. */

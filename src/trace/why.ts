@@ -1,5 +1,5 @@
 /*
- * Why a value is what it is: follow the largest terms down to a weight, a token and a position. Runs in browsers.
+ * Follows a value down its largest terms, to a weight, a token and a position. Runs in browsers.
  */
 import { checkWhole } from "../check.ts";
 import { f32 } from "../llama2/math.ts";
@@ -9,7 +9,7 @@ import { placesOf, stopOf } from "./stops.ts";
 
 /** A value with its terms, and the same again for the value behind the largest of them. */
 export interface Why extends Explanation {
-  /** Its terms, the largest first; for a norm or a softmax, the value that it carries on. */
+  /** Its terms, the largest first; for a norm or a softmax, the value that it scales. */
   largest: Term[];
   /** The value behind the first of them. */
   next?: Why;
@@ -31,14 +31,14 @@ export function why(run: TracedRun, ref: Ref, depth: number): Why {
   return { ...explanation, largest, next: onward && depth > 1 ? why(run, onward, depth - 1) : undefined };
 }
 
-/** The value behind a term; of two, the one that was compared with or carried over, which lies further back. */
+/** The value behind a term. If there are two, the one that is further back. */
 export const leadsTo = ({ factors }: Term): Ref | undefined => factors.findLast(({ ref }) => ref)?.ref;
 
 const isResidual = ({ id }: Ref) => id === "res1" || id === "res2";
 
 /**
- * The residual stream as the sum of everything written to it: the embedding, and what each half of each layer added,
- * in this order. It gives the value to the last bit as well, and saves a hop for each half of a layer.
+ * The residual stream as the sum of everything written to it: the embedding, and what each half of each layer added, in
+ * this order. This is exact to the last bit as well, and saves a step for each half of a layer.
  */
 export function written(run: TracedRun, ref: Ref): Explanation {
   const { nLayers } = run.transformer.config;
