@@ -1,5 +1,5 @@
 /*
- * What all screens share: the session, where the visitor is, and words for tokens and numbers.
+ * Shared by all screens: the session, the current place, and the display of tokens and numbers.
  */
 import { BOS, EOS } from "../src/llama2/tokenizer.ts";
 import type { Config } from "../src/llama2/transformer.ts";
@@ -13,9 +13,9 @@ import { type State, state } from "./state.ts";
 interface App {
   session: Session;
   story: Story;
-  /** The run that differs by choice, if there is one. */
+  /** The other run, if there is one. */
   other: Story | undefined;
-  /** The values that led here, when the visitor asked why. */
+  /** The values that were followed to the current one with "why". */
   trail: Ref[];
 }
 
@@ -65,7 +65,7 @@ export function placeOf(ref: Ref): Pick<State, "pos" | "stop" | "cell"> {
   return { pos: ref.pos, stop, cell: isSecond ? first.values.length + ref.index : ref.index };
 }
 
-/** What a token looks like: its piece, with a sign for what cannot be seen. */
+/** A token for display: its piece, with signs for invisible characters. */
 export function look(token: number): string {
   if (token === BOS) return "<s>";
   if (token === EOS) return "</s>";
@@ -88,7 +88,7 @@ export const exactly = (value: number): string => {
   return `${value}`;
 };
 
-/** The softmax of logits in float64, for what is only shown. */
+/** The softmax of logits in float64, only for display. */
 export function softmax(logits: Float32Array, temperature = 1): Float64Array {
   const max = logits.reduce((a, b) => Math.max(a, b));
   const all = Float64Array.from(logits, (value) => Math.exp((value - max) / temperature));

@@ -10,7 +10,7 @@ import { state } from "./state.ts";
 
 const figures: Partial<Record<string, Figure>> = {};
 
-/** The layer that is looked at: that of the current stop, or the nearest. */
+/** The layer that is shown: that of the current stop, or the nearest. */
 const layer = (): number => {
   const index = Math.floor((state.stop - 1) / 16);
   return Math.max(0, Math.min(config().nLayers - 1, index));
@@ -56,7 +56,7 @@ export function drawAttention(): void {
   drawSentence(tokens, probs);
 }
 
-/** From so many tokens on, the sentence is a text, coloured by the largest share. */
+/** From this many tokens on, the sentence is shown as text, coloured by the largest share. */
 const LONG = 48;
 
 function drawSentence(tokens: number[], probs: Float32Array): void {

@@ -7,7 +7,7 @@ import { $ } from "./dom.ts";
 import { type Box, begin, image, largest, palette, text } from "./draw.ts";
 import { state } from "./state.ts";
 
-/** The KV cache as memory: what is filled, the row that this position has, and the bytes. */
+/** Draw the KV cache as memory: the filled part, this position's row, and the bytes. */
 export function drawCache(): void {
   const { nLayers, nKvHeads, nHeads, dim, seqLen } = config();
   const kvDim = (dim / nHeads) * nKvHeads;

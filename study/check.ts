@@ -1,5 +1,5 @@
 /*
- * Is it exact? The sum of the story's logits beside what run.c computed, and WebAssembly's keys, values and logits beside
+ * Checks exactness: compares the hash of the story's logits with run.c's, and WebAssembly's keys, values and logits with
  * the reference's.
  */
 import pinned from "virtual:pinned";
@@ -33,7 +33,7 @@ async function hashOfLogits(): Promise<string> {
   return sha256(rows);
 }
 
-/** Compute the sum and show it. */
+/** Compute the hash and show it. */
 async function checkHash(): Promise<void> {
   const { story } = app;
   $("hash").textContent = "computing …";
@@ -50,7 +50,7 @@ async function checkHash(): Promise<void> {
   $("hashBadge").hidden = !isPinned;
 }
 
-/** Read the story with the WebAssembly backend and compare what both have at its last position. */
+/** Read the story with the WebAssembly backend, and compare the stops that both have at its last position. */
 async function checkWasm(): Promise<void> {
   const words = $("wasmWords");
   words.textContent = "reading …";
@@ -87,7 +87,7 @@ async function checkWasm(): Promise<void> {
   words.textContent = showDiff("WebAssembly", story.run.at(last).stops, stops, last);
 }
 
-/** Compare a trace that was dropped in, of any backend, with this page's run of the same tokens. */
+/** Compare a dropped trace, of any backend, with this page's run of the same tokens. */
 export async function compareTrace({ model, backend, tokens, position, stops }: TraceFile): Promise<void> {
   go({ view: "compare" });
   const words = $("traceWords");
@@ -108,7 +108,7 @@ export async function compareTrace({ model, backend, tokens, position, stops }: 
 
 const size = (shape: number[]) => shape.reduce((a, b) => a * b, 1);
 
-/** The table of what differs, and the words for it. */
+/** Fill the table of differences, and return its summary. */
 function showDiff(name: string, mine: Stop[], others: Stop[], position: number): string {
   const { firstDivergent, stops } = diff(mine, others, 0);
   const rows = stops.map((stop) => {
@@ -137,7 +137,7 @@ function showDiff(name: string, mine: Stop[], others: Stop[], position: number):
 
 const small = (value: number): string => (value === 0 ? "0" : value.toPrecision(3));
 
-/** What was said of another story is said no longer. */
+/** Clear the results for the previous story. */
 export function forgetChecks(): void {
   for (const id of ["hash", "hashWords", "hashCommand", "wasmWords", "traceWords"]) $(id).textContent = "";
   $("hashBadge").hidden = true;

@@ -1,6 +1,6 @@
 /*
- * The screen Compare: the story beside another run that has a part switched off, or another token; and this forward pass
- * beside WebAssembly's and run.c's.
+ * The screen Compare: the story beside another run with changes, such as a part switched off or another token; and this
+ * forward pass compared with WebAssembly's and run.c's.
  */
 
 import { Llama2Error } from "../src/errors.ts";
@@ -27,7 +27,7 @@ export function drawCompare(): void {
   drawTexts();
 }
 
-/** The weight that is changed, beside what it is in the model. */
+/** The changed weight, and its value in the model. */
 function drawWeight(): void {
   const changed = weightOf(state.weight);
   const [name, value] = [$<HTMLInputElement>("weightName"), $<HTMLInputElement>("weightValue")];
@@ -50,7 +50,7 @@ function wordsOfWeight(name: string): string {
   }
 }
 
-/** Fill in the form for a weight, as from the sum that it stands in. */
+/** Fill in the form for a weight; called from the sum that has it. */
 export function changeWeight(name: string): void {
   go({ view: "compare" });
   const value = $<HTMLInputElement>("weightValue");
@@ -62,7 +62,7 @@ export function changeWeight(name: string): void {
   value.select();
 }
 
-/** Where an activation is taken from, and where it goes: the stop and the position that are looked at. */
+/** Where an activation is taken from, and where it goes: to the current stop and position. */
 function drawPatch(): void {
   const source = $<HTMLInputElement>("pasteFrom");
   if (document.activeElement !== source) source.value = state.source;
@@ -115,7 +115,7 @@ function drawParts(): void {
   $("parts").replaceChildren(el("tbody", {}, ...rows));
 }
 
-/** The likeliest tokens at the current position, each a way the story could have gone. */
+/** The likeliest tokens at the current position, from each of which the story can be forked. */
 function drawForks(): void {
   const { tokens } = app.story.run;
   const pos = state.pos;
@@ -173,12 +173,12 @@ function words({ run, prompt }: Story, at: number): HTMLElement[] {
 
 function differenceWords(at: number, other: Story): string {
   const [a, b] = [app.story.run.tokens[at], other.run.tokens[at]];
-  if (at < 0) return "Both tell the same tokens.";
+  if (at < 0) return "Both have the same tokens.";
   const word = (token: number | undefined) => (token === undefined ? "nothing more" : said(token));
   return `First different token: position ${at}, ${word(a)} in the story and ${word(b)} in the other run.`;
 }
 
-/** Where the numbers part, at the last position that both have read alike. */
+/** The first stop that differs, at the last position up to which both runs have the same tokens. */
 function stopWords(at: number, other: Story): string {
   const last = at < 0 ? Math.min(app.story.run.tokens.length, other.run.tokens.length) - 1 : at - 1;
   if (last < 0) return "";

@@ -20,7 +20,7 @@ export function el<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** A wait after which the page has drawn itself and taken what was clicked. */
+/** Wait until the page has painted and handled input. */
 export const breathe = (): Promise<void> =>
   new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
@@ -31,7 +31,7 @@ export const breathe = (): Promise<void> =>
     port2.postMessage(null);
   });
 
-/** Let the visitor save bytes as a file. */
+/** Offer bytes as a file to download. */
 export function download(name: string, content: Blob): void {
   const url = URL.createObjectURL(content);
   el("a", { href: url, download: name }).click();

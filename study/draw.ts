@@ -1,6 +1,6 @@
 /*
- * Pictures on Canvas 2D. Colours come from the style sheet. A picture of cells is asked where a cell lies and which cell
- * lies at a point.
+ * Pictures on Canvas 2D. Colours come from the style sheet. A picture of cells knows the box of each cell, and the cell at
+ * each point.
  */
 import { el } from "./dom.ts";
 
@@ -16,7 +16,7 @@ export interface Figure {
   box(cell: number): Box;
   /** The cell at a point, or -1. */
   at(x: number, y: number): number;
-  /** From a cell to the one below it. */
+  /** How many cells a row has: from a cell to the one below it. */
   step: number;
 }
 
@@ -34,11 +34,11 @@ interface Palette {
   mono: string;
 }
 
-/** The colours of a scale in small steps, as numbers and as style sheets write them. The last is for what is no number. */
+/** The colours of a scale in small steps, as numbers and as CSS. The last one is for NaN and infinity. */
 interface Scale {
   rgb: Rgb[];
   css: string[];
-  /** As ImageData has them. */
+  /** For ImageData. */
   rgba: Uint32Array;
 }
 const STEPS = 512;
@@ -47,7 +47,7 @@ export let palette: Palette;
 let signed: Scale;
 let share: Scale;
 
-/** Read the colours again, as after a change of theme. */
+/** Read the colours again, after a change of theme. */
 export function readPalette(): void {
   const css = getComputedStyle(document.documentElement);
   const get = (name: string) => css.getPropertyValue(`--${name}`).trim();
@@ -82,13 +82,13 @@ function stepOf(value: number, max: number, isShare: boolean): number {
 /** The colour of a value: signed ones from -max to max, shares from 0 to max. */
 export const colorOf = (value: number, max: number, isShare = false): Rgb =>
   (isShare ? share : signed).rgb[stepOf(value, max, isShare)];
-/** The same as a style sheet writes it. */
+/** The same as CSS. */
 export const cssOf = (value: number, max: number, isShare = false): string =>
   (isShare ? share : signed).css[stepOf(value, max, isShare)];
 
 export const css = (color: Rgb): string => `rgb(${color})`;
 
-/** Where thousands of cells are made into a picture: `cols` by `rows` pixels, to be drawn from at once. */
+/** A scratch canvas for images with a pixel per cell: `cols` by `rows` pixels. */
 const scratch = el("canvas");
 
 export function image(values: ArrayLike<number>, cols: number, rows: number, max: number): HTMLCanvasElement {
@@ -100,7 +100,7 @@ export function image(values: ArrayLike<number>, cols: number, rows: number, max
   return scratch;
 }
 
-/** Black or white, whichever can be read on a colour. */
+/** Black or white, whichever is readable on a colour. */
 export function inkOn(color: Rgb): string {
   const luminance = color.reduce((sum, part, i) => sum + [0.2126, 0.7152, 0.0722][i] * (part / 255) ** 2.2, 0);
   return luminance > 0.18 ? "#000000" : "#ffffff";
@@ -119,7 +119,7 @@ export function largest(values: ArrayLike<number>): number {
   return max;
 }
 
-/** Make a canvas as large as it is shown, `height` CSS pixels high, and empty. What has its size already is not laid out again. */
+/** Clear a canvas and give it the size at which it is shown, `height` CSS pixels high. Avoids layout if it has that size. */
 export function begin(canvas: HTMLCanvasElement, height: number): [CanvasRenderingContext2D, number] {
   const ratio = devicePixelRatio || 1;
   const style = `${height}px`;
@@ -150,7 +150,7 @@ export function text(c: CanvasRenderingContext2D, string: string, x: number, y: 
   c.fillText(string, x, y);
 }
 
-/** The chosen cell: ink within paper, to be seen on any colour. */
+/** Mark the chosen cell: an outline that is visible on any colour. */
 function ring(c: CanvasRenderingContext2D, { x, y, w, h }: Box): void {
   c.lineWidth = 4;
   c.strokeStyle = palette.paper;
@@ -168,7 +168,7 @@ export interface HeatOptions {
   isShare?: boolean;
   log?: boolean;
   max?: number;
-  /** So many rows are joined by a bracket: query heads that share a key head. */
+  /** How many rows are joined by a bracket: query heads that share a key head. */
   joined?: number;
   cellHeight?: number;
   maxCell?: number;
@@ -247,7 +247,7 @@ function drawColumnLabels(
   o: HeatOptions,
   { left, cw, head, isTilted }: { left: number; cw: number; head: number; isTilted: boolean },
 ): void {
-  const every = isTilted && cw < 11 ? Math.ceil(11 / cw) : 1; // no label over another
+  const every = isTilted && cw < 11 ? Math.ceil(11 / cw) : 1; // labels must not overlap
   for (const [i, label] of (o.colLabels ?? []).entries()) {
     const isLast = i === o.cols - 1 && o.joined !== undefined;
     if (i % every !== 0 && !isLast) continue;
@@ -292,7 +292,7 @@ function drawRowLabels(
   }
 }
 
-/** Signed bars, in as many lines as leave each some pixels. `before`: a second vector, drawn as hairlines. */
+/** Signed bars, in enough lines that each bar is visible. `before`: a second vector, drawn as hairlines. */
 export function bars(
   canvas: HTMLCanvasElement,
   values: ArrayLike<number>,
@@ -359,7 +359,7 @@ export function strip(canvas: HTMLCanvasElement, values: ArrayLike<number>, isSh
   }
 }
 
-/** What the colours of a picture mean. */
+/** The legend of a picture's colours. */
 export function writeScale(box: HTMLElement, kind: "signed" | "share" | "log", max: number): void {
   const bar = el("i", { className: kind === "signed" ? kind : "share" });
   const digits = max < 0.1 ? 3 : 2;

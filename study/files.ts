@@ -1,5 +1,5 @@
 /*
- * Files in and out: models, tokenizers, run.c and traces that are dropped in; pictures, numbers and links to take away.
+ * Files in and out: dropped models, tokenizers, run.c and traces; exported pictures, numbers and links.
  */
 import { Llama2Error } from "../src/errors.ts";
 import { npz, stopJson } from "../src/trace/export.ts";
@@ -23,7 +23,7 @@ const bytesOf = async (file: File): Promise<NamedBytes> => ({
   bytes: new Uint8Array(await file.arrayBuffer()),
 });
 
-/** Take what was dropped or chosen. A model is handed to `open`. */
+/** Handle dropped or chosen files. A model is passed to `open`. */
 export async function receive(files: File[], folder: string, open: (session: Session) => Promise<void>): Promise<void> {
   try {
     if (folder !== "") {
@@ -56,7 +56,7 @@ export async function receive(files: File[], folder: string, open: (session: Ses
   }
 }
 
-/** What lies in a drop: its files, and the name of the folder if it is one. */
+/** The files of a drop, and the folder's name if it is a folder. */
 export async function dropped(items: DataTransferItemList): Promise<[File[], folder: string]> {
   const entries = Array.from(items, (item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
   const [first] = entries;
@@ -121,7 +121,7 @@ const EXPORTS: Record<string, () => void> = {
 
 const fileName = () => `${app.session.model.name}-${state.pos}`;
 
-/** Text to take away: shown, chosen, and in the clipboard where the browser allows it. */
+/** Show a text, select it, and copy it to the clipboard if the browser allows it. */
 function takeText(text: string, words: string): void {
   const box = $<HTMLTextAreaElement>("taken");
   box.value = text;
@@ -130,7 +130,7 @@ function takeText(text: string, words: string): void {
   say(words);
   navigator.clipboard?.writeText(text).then(
     () => say(`${words} It is in the clipboard.`),
-    () => {}, // the text stands there to be copied
+    () => {}, // the text is shown, and can be copied by hand
   );
 }
 

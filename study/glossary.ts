@@ -1,5 +1,5 @@
 /*
- * Words of the field that explain themselves: where one stands in a text, it opens a note.
+ * A glossary: terms of the field in a text open a note.
  */
 import { $, el } from "./dom.ts";
 
@@ -36,11 +36,11 @@ const PATTERN = new RegExp(
     .join("|")})s?\\b`,
   "i",
 );
-/** The note of a word as it stands in a text: "Softmax", "heads". */
+/** The note of a word in any form: "Softmax", "heads". */
 const noteOf = (word: string): string =>
   [word, word.toLowerCase(), word.toLowerCase().replace(/s$/, "")].map((name) => NOTES[name]).find(Boolean) ?? "";
 
-/** A text in whose words each term, where it stands first, opens its note. */
+/** A text in which the first occurrence of each term opens its note. */
 export function explained(text: string): (Node | string)[] {
   const parts: (Node | string)[] = [];
   const seen = new Set<string>();

@@ -1,5 +1,5 @@
 /*
- * How one number was made, and why: its terms and their running sum, and the way back through the largest of them.
+ * Explains one number: its terms and their running sum, and the path back through its largest terms.
  */
 import { type Explanation, explain, type Ref, type Term } from "../src/trace/explain.ts";
 import { nameOf } from "../src/trace/stops.ts";
@@ -10,7 +10,7 @@ import { $, el } from "./dom.ts";
 import { begin, cssOf, largest, palette, text } from "./draw.ts";
 import { state } from "./state.ts";
 
-/** The words of the chosen number, if there is one. Its picture is for `drawSum`, when all words stand. */
+/** Write the explanation of the chosen number, if there is one. `drawSum` draws its picture, after all text is set. */
 export function writeHow(): Explanation | undefined {
   const isOpen = state.cell >= 0 && state.cell < valuesAt().length;
   $("how").hidden = !isOpen;
@@ -75,7 +75,7 @@ export function drawSum({ terms, sums }: Explanation): void {
   canvas.ariaLabel = `${n} terms and their running sum, which ends at ${number(sums[n - 1])}`;
 }
 
-/** The largest terms, each with a way to what is behind it. */
+/** The largest terms, each with a button to the value behind it. */
 function drawTerms({ terms, carries }: Explanation): void {
   const all = [...(carries ?? terms)].sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, 6);
   $("terms").replaceChildren(
@@ -119,13 +119,13 @@ function drawVerdict({ exact, terms, value, result, note }: Explanation): void {
     : `${count} give ${exactly(result)}; the run stored ${exactly(value)}${note ? `: ${note}` : ""}.`;
 }
 
-/** Go to the value behind a term, and remember the way. */
+/** Go to the value behind a term, and remember the path. */
 function follow(ref: Ref): void {
   app.trail.push(refOf(state.cell));
   go(placeOf(ref));
 }
 
-/** The way that was taken, and the way on: straight to the token behind it all. */
+/** The path so far, and a button to the end of it: the token. */
 function drawTrail(ref: Ref): void {
   const steps = app.trail.map((past, i) => {
     const back = el("button", { className: "link", textContent: refText(past) });

@@ -1,5 +1,5 @@
 /*
- * What the model would say after each residual: computed once for each position of a run.
+ * What the model would predict after each residual, computed once for each position of a run.
  */
 import { lensAt, residualsOf } from "../src/trace/lens.ts";
 import type { TracedRun } from "../src/trace/run.ts";
@@ -15,11 +15,11 @@ export interface Guess {
   /** The two likeliest tokens, and their probabilities. */
   tokens: [number, number];
   shares: [number, number];
-  /** Which place the token has that the model says in the end; 1 is the likeliest. */
+  /** The rank here of the token that is likeliest in the end; 1 is the likeliest. */
   rank: number;
 }
 
-/** What is known of each run, by position: as many guesses as have been asked for, in order. */
+/** The guesses computed so far for each run and position, in order. */
 const known = new WeakMap<TracedRun, Map<number, Guess[]>>();
 
 /** The guesses at a position, after each residual. */
@@ -29,7 +29,7 @@ export function guesses(pos = state.pos): Guess[] {
   return found;
 }
 
-/** Compute the guesses at a position before they are asked for, a little at a time. */
+/** Compute the guesses at a position in advance, a little at a time. */
 export async function prepareGuesses(pos: number, isWanted: () => boolean): Promise<void> {
   const found = begun(pos);
   do await breathe();
@@ -45,7 +45,7 @@ function begun(pos: number): Guess[] {
   return found;
 }
 
-/** Add the next guess; false if there are all. */
+/** Add the next guess; false if there are no more. */
 function another(found: Guess[], pos: number): boolean {
   const all = residualsOf(config().nLayers);
   const place = all[found.length];
@@ -64,7 +64,7 @@ function another(found: Guess[], pos: number): boolean {
   return true;
 }
 
-/** The tokens with the two highest logits; of equal ones the lower first. */
+/** The tokens with the two highest logits; on a tie, the lower first. */
 export function topTwo(logits: Float32Array): [number, number] {
   let [first, second] = logits.length > 1 && logits[1] > logits[0] ? [1, 0] : [0, Math.min(1, logits.length - 1)];
   for (let token = 2; token < logits.length; token++) {

@@ -12,11 +12,11 @@ import { dropped, listenToExports, receive, say } from "./files.ts";
 import { listenToGlossary } from "./glossary.ts";
 import { whyAll } from "./how.ts";
 import { prepareGuesses } from "./lens.ts";
-import { NO_OTHER, OTHER, otherTelling } from "./other.ts";
+import { NO_OTHER, OTHER, otherSettings } from "./other.ts";
 import { drawPredict, forgetAnswers, listenToPredict, togglePredict } from "./predict.ts";
 import { drawRope, listenToRope } from "./rope.ts";
 import { drawSampler, listenToSampler, resetBench } from "./sampler.ts";
-import { type NamedBytes, openModel, type Session, type Story, tell } from "./session.ts";
+import { generate, type NamedBytes, openModel, type Session, type Story } from "./session.ts";
 import {
   breakAtLayer,
   breakHere,
@@ -42,17 +42,17 @@ const SCREENS = {
 // ----------------------------------------------------------------------------
 // the runs
 
-let telling = 0;
+let latest = 0;
 
-/** Tell the story that the state asks for, and the other run if there is one. It is shown as soon as it has got here. */
-async function retell(): Promise<void> {
-  const ticket = ++telling;
-  const isWanted = () => ticket === telling;
+/** Generate the story of the current state, and the other run if there is one. It is shown once it reaches this position. */
+async function rerun(): Promise<void> {
+  const ticket = ++latest;
+  const isWanted = () => ticket === latest;
   document.body.classList.add("busy");
   let since = 0;
   const show = (story: Story) => {
     if (app.story !== story) {
-      if (story.run.tokens.length <= state.pos) return; // not there yet
+      if (story.run.tokens.length <= state.pos) return; // it has not reached this position
       Object.assign(app, { story, other: undefined, trail: [] });
       forgetAnswers();
       forgetChecks();
@@ -65,10 +65,10 @@ async function retell(): Promise<void> {
     } else return;
     since = performance.now();
   };
-  const story = await tell({ ...state, model: app.session.model, fork: undefined }, isWanted, show);
+  const story = await generate({ ...state, model: app.session.model, fork: undefined }, isWanted, show);
   if (!story) return;
   if (app.story !== story) Object.assign(app, { story, other: undefined, trail: [] });
-  await retellOther(isWanted);
+  await rerunOther(isWanted);
   if (!isWanted()) return;
   document.body.classList.remove("busy");
   clamp();
@@ -76,10 +76,10 @@ async function retell(): Promise<void> {
   draw();
 }
 
-async function retellOther(isWanted: () => boolean): Promise<void> {
+async function rerunOther(isWanted: () => boolean): Promise<void> {
   try {
-    const telling = otherTelling();
-    const other = telling && (await tell(telling, isWanted));
+    const settings = otherSettings();
+    const other = settings && (await generate(settings, isWanted));
     if (isWanted()) app.other = other;
   } catch (error) {
     if (!(error instanceof Llama2Error)) throw error;
@@ -89,7 +89,7 @@ async function retellOther(isWanted: () => boolean): Promise<void> {
   }
 }
 
-/** Keep the place within the run. */
+/** Keep the current place within the run. */
 function clamp(): void {
   state.pos = Math.max(0, Math.min(app.story.run.tokens.length - 1, Math.floor(state.pos)));
   state.stop = Math.max(0, Math.min(places().length - 1, Math.floor(state.stop)));
@@ -99,7 +99,7 @@ function clamp(): void {
 // ----------------------------------------------------------------------------
 // moving and drawing
 
-/** What makes another story. */
+/** The parts of the state that change the story. */
 const STORY = ["prompt", "seed", "temp", "topp", "more"] as const;
 
 onGo((change) => {
@@ -111,7 +111,7 @@ onGo((change) => {
   Object.assign(state, change);
   if (isRerun) {
     Object.assign(state, { fork: "", cell: -1, bench: "" });
-    void retell();
+    void rerun();
     return;
   }
   clamp();
@@ -121,10 +121,10 @@ onGo((change) => {
   if (state.cell < 0) app.trail = [];
   draw();
   if (isOther) {
-    const ticket = ++telling;
+    const ticket = ++latest;
     document.body.classList.add("busy");
-    void retellOther(() => ticket === telling).then(() => {
-      if (ticket !== telling) return;
+    void rerunOther(() => ticket === latest).then(() => {
+      if (ticket !== latest) return;
       document.body.classList.remove("busy");
       draw();
     });
@@ -172,7 +172,7 @@ let isPainted = false;
 
 let isPreparing = false;
 
-/** Compute what the next token needs between the steps, a little at a time. */
+/** Compute in advance what the next token needs, a little at a time. */
 function prepare(): void {
   if (isPreparing) return;
   isPreparing = true;
@@ -208,7 +208,7 @@ const KEYS: Record<string, () => void> = {
   },
 };
 
-/** A stop on; over the end of a pass to the next token. */
+/** Move by one stop; at the end of a pass, to the next token. */
 function next(by: number): void {
   const stop = state.stop + by;
   const last = places().length - 1;
@@ -264,7 +264,7 @@ function listen(): void {
   addEventListener("hashchange", () => {
     const before = { ...state };
     fromHash();
-    if ([...STORY, ...OTHER].some((name) => before[name] !== state[name])) void retell();
+    if ([...STORY, ...OTHER].some((name) => before[name] !== state[name])) void rerun();
     else go({});
   });
 }
@@ -276,7 +276,7 @@ function listenToFiles(): void {
     input.onchange = () => {
       const files = [...(input.files ?? [])];
       const folder = id === "folder" ? (files[0]?.webkitRelativePath.split("/")[0] ?? "") : "";
-      // of a folder what lies in it, not what lies in folders below
+      // only the files of the folder itself, not those of subfolders
       const own = files.filter((file) => folder === "" || file.webkitRelativePath.split("/").length === 2);
       $("modelBox").hidePopover();
       void receive(own, folder, opened);
@@ -294,7 +294,7 @@ function listenToFiles(): void {
   });
 }
 
-/** Take what is in the fields. */
+/** Apply the values of the fields. */
 function settle(): void {
   const value = (id: string) => $<HTMLInputElement>(id).value;
   const within = (id: string, min: number, max: number, otherwise: number) => {
@@ -318,10 +318,10 @@ async function begun(session: Session, change: Partial<State>): Promise<void> {
   $("modelWords").textContent =
     `${config.nLayers} layers, ${config.nHeads} heads, ${config.dim} numbers a token, ${config.vocabSize} tokens`;
   state.model = session.sha256.slice(0, 16);
-  await retell();
+  await rerun();
 }
 
-/** What `llama2 study` serves, or lies beside the page. */
+/** page.json, which `llama2 study` serves, or which is beside the page. */
 interface Page {
   model: string;
   tokenizer?: string;
@@ -334,7 +334,7 @@ async function fetched(path: string): Promise<NamedBytes> {
 }
 
 async function start(): Promise<void> {
-  const asked = fetch("page.json"); // the model is large: it is asked for before anything else is done
+  const asked = fetch("page.json"); // first of all, since the model is large
   fromHash();
   Object.assign(document.documentElement.dataset, { theme: state.theme, contrast: state.contrast });
   const wanted = state.model;

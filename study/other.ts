@@ -1,15 +1,15 @@
 /*
- * The other run: what the address says differs from the story.
+ * The other run: the changes to the story that are in the address.
  */
 import { ablation, combined } from "../src/trace/ablate.ts";
 import { TracedModel } from "../src/trace/model.ts";
 import { patch, placeNamed, withWeight } from "../src/trace/patch.ts";
 import type { TracedRun } from "../src/trace/run.ts";
 import { app } from "./app.ts";
-import type { Telling } from "./session.ts";
+import type { RunSettings } from "./session.ts";
 import { type State, state } from "./state.ts";
 
-/** The parts of the state that make another run. */
+/** The parts of the state that change the other run. */
 export const OTHER = ["off", "fork", "weight", "patch", "source", "temp2", "seed2"] as const;
 /** The state without another run. */
 export const NO_OTHER: Partial<State> = { off: "", fork: "", weight: "", patch: "", temp2: -1, seed2: 0 };
@@ -29,7 +29,7 @@ export function weightOf(text: string): { name: string; value: number } | undefi
   return name !== undefined && Number.isFinite(Number(value)) ? { name, value: Number(value) } : undefined;
 }
 
-/** "L2.res1@5<4": at the stop L2.res1 of position 5, what the source has at its position 4. */
+/** "L2.res1@5<4": at the stop L2.res1 of position 5, the source's values at position 4. */
 export function patchOf(text: string): { stop: string; pos: number; from: number } | undefined {
   const [, stop, pos, from] = /^([\w.]+)@(\d+)<(\d+)$/.exec(text) ?? [];
   return stop === undefined ? undefined : { stop, pos: Number(pos), from: Number(from) };
@@ -46,10 +46,10 @@ function sourceOf(prompt: string): TracedRun {
 }
 
 /**
- * How the other run is told; undefined if it would be the story.
+ * The settings of the other run; undefined if it has no changes.
  * @throws Llama2Error E_USAGE for parts, stops, positions and weights that this model does not have
  */
-export function otherTelling(): Telling | undefined {
+export function otherSettings(): RunSettings | undefined {
   const [off, fork, weight, pasted] = [offParts(), forkOf(state.fork), weightOf(state.weight), patchOf(state.patch)];
   const { temp2, seed2 } = state;
   if (off.length === 0 && !fork && !weight && !pasted && temp2 < 0 && seed2 === 0) return undefined;

@@ -1,6 +1,6 @@
 /*
- * Predict, then see, at any stop: the figure is hidden until the visitor has said what it will show. What was missed is
- * asked again.
+ * Predict, then see, at any stop: the figure is hidden until the visitor has answered a question about it. Missed questions
+ * are asked again.
  */
 
 import { explain, residualBefore } from "../src/trace/explain.ts";
@@ -10,11 +10,11 @@ import { $, el } from "./dom.ts";
 import { type Answer, drawQuestion, type Question } from "./question.ts";
 import { state } from "./state.ts";
 
-/** What was answered, by position, stop and cell. */
+/** The answers by position, stop and cell. */
 const answers = new Map<string, Answer>();
 const keyHere = (): string => `${state.pos} ${state.stop} ${state.cell}`;
 
-/** The number that is asked about: the chosen one, or the largest, so that it matters. */
+/** The number that is asked about: the chosen one, or the largest. */
 function asked(values: Float32Array): number {
   if (state.cell >= 0 && state.cell < values.length) return state.cell;
   return values.reduce((best, value, i) => (Math.abs(value) > Math.abs(values[best]) ? i : best), 0);
@@ -29,7 +29,7 @@ function question(): Question {
   return special ? special() : signQuestion();
 }
 
-/** For a sum of products: its largest terms of both signs are told, the sum's sign is asked. */
+/** For a sum of products: shows its largest terms of both signs, and asks for the sign of the sum. */
 function signQuestion(): Question {
   const cell = asked(valuesAt());
   const { terms, value } = explain(app.story.run, refOf(cell));
@@ -61,7 +61,7 @@ function tokenQuestion(): Question {
   };
 }
 
-/** x after an addition: both numbers are told, the sum is typed. */
+/** For x after an addition: shows both numbers, and asks for the sum. */
 function sumQuestion(): Question {
   const { id, layer } = here();
   const { nLayers } = config();
@@ -133,7 +133,7 @@ function normQuestion(): Question {
   };
 }
 
-/** Ask, if that is wanted, and hide the figure until there is an answer. */
+/** In predict mode, ask, and hide the figure until there is an answer. */
 export function drawPredict(): void {
   $("predict").ariaPressed = `${state.ask}`;
   $("asked").hidden = !state.ask;
@@ -149,7 +149,7 @@ export function drawPredict(): void {
   drawMissed();
 }
 
-/** The way back to what was missed elsewhere. */
+/** A link to the questions that were missed. */
 function drawMissed(): void {
   const missed = [...answers].filter(([key, { right }]) => !right && key !== keyHere());
   $("missed").hidden = missed.length === 0;
@@ -164,7 +164,7 @@ function drawMissed(): void {
   $("missed").replaceChildren(again);
 }
 
-/** What was answered belongs to one story. */
+/** Answers belong to one story. */
 export const forgetAnswers = (): void => answers.clear();
 
 export function listenToPredict(): void {

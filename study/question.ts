@@ -5,12 +5,12 @@ import { el } from "./dom.ts";
 
 export interface Question {
   text: string;
-  /** What can be chosen; without them a number is typed. */
+  /** The options to choose from; without them a number is typed. */
   options?: string[];
   answer: string;
-  /** How far a typed number may be off. @default it must be right */
+  /** How far a typed number may be off. @default it must be exact */
   within?: number;
-  /** What the live values say, once it is answered. */
+  /** The live values, shown after the answer. */
   reveal: string;
 }
 
@@ -24,7 +24,7 @@ function isRight({ options, answer, within = 1e-9 }: Question, given: string): b
   return Math.abs(Number(given.replace(",", ".").replace("−", "-")) - Number(answer)) <= within;
 }
 
-/** Put the question into a box, or what was answered. */
+/** Show the question in a box, or its answer. */
 export function drawQuestion(
   box: HTMLElement,
   asked: Question,
@@ -33,7 +33,7 @@ export function drawQuestion(
 ): void {
   const { text, options, reveal } = asked;
   const key = JSON.stringify([asked, answered]);
-  if (box.dataset.key === key) return; // it stands there already, perhaps with half an answer typed
+  if (box.dataset.key === key) return; // it is shown already, perhaps with an answer half typed
   box.dataset.key = key;
   const question = el("p", { textContent: text, className: "question" });
   if (answered) {

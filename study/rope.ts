@@ -1,5 +1,5 @@
 /*
- * The screen RoPE: pairs of numbers as hands of dials, and what a wrong pairing does to the scores.
+ * The screen RoPE: pairs of numbers as hands on dials, and the effect of a wrong pairing on the scores.
  */
 import { indexOf } from "../src/trace/stops.ts";
 import { app, config, go, look, number, said, valuesAt } from "./app.ts";
@@ -93,7 +93,7 @@ function drawDial(
   }
 }
 
-/** Turn a head's vector as neighbours, or half-split: number i with number i + half. */
+/** Rotate a head's vector: pairs are neighbours, or half-split, number i with number i + half. */
 function turned(v: Float32Array, pos: number, halfSplit: boolean): Float32Array {
   const { freq } = app.story.run.transformer.state;
   const half = v.length / 2;
@@ -115,7 +115,7 @@ function drawScores(head: number, query: Float32Array): void {
   const right = valuesAt(stopIn("scores")).subarray(head * n, (head + 1) * n);
   const wrongQuery = turned(query, state.pos, true);
   const wrong = Float32Array.from({ length: n }, (_, t) => {
-    // back from the cache, where keys lie rotated, so that no pass need be computed again
+    // undo the rotation of the keys in the cache, so that no pass has to be computed again
     const key = app.story.run.values(t, { id: "rope", layer: layer() }, "k").subarray(group, group + size);
     const wrongKey = turned(turned(key, -t, false), t, true);
     return wrongQuery.reduce((sum, value, i) => sum + value * wrongKey[i], 0) / Math.sqrt(size);

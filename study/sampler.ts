@@ -11,10 +11,10 @@ import { $, el } from "./dom.ts";
 import { begin, colorOf, css, cssOf, inkOn, palette, text } from "./draw.ts";
 import { state, toHash } from "./state.ts";
 
-/** What the sliders say; they start where the run was. */
+/** The values of the sliders; they start with the run's. */
 export const bench = { temp: 0, topp: 0, coin: 0 };
 
-/** Set the sliders as the address says, or else to the run's own settings and its coin for the token after this position. */
+/** Set the sliders from the address, or else to the run's settings and its coin for the token after this position. */
 export function resetBench(kept = state.bench): void {
   state.bench = kept;
   const [temp, topp, coin] = kept.split(",").map(Number);
@@ -29,7 +29,7 @@ interface Draw {
   order: number[];
   /** How many of `order` the nucleus keeps. */
   kept: number;
-  /** Their probability in all. */
+  /** Their total probability. */
   total: number;
   token: number;
 }
@@ -149,7 +149,7 @@ function drawVocabulary({ probs, order, kept, token }: Draw): void {
   canvas.ariaLabel = `Probabilities of all ${order.length} tokens, of which ${kept} are kept`;
 }
 
-/** The probabilities end to end, and where the coin falls. */
+/** The probabilities side by side, and where the coin falls. */
 function drawCoin({ probs, order, kept, total, token }: Draw): void {
   const canvas = $<HTMLCanvasElement>("coin");
   const [c, w] = begin(canvas, 76);
@@ -189,7 +189,7 @@ function drawChoice({ probs, token, order, total, kept }: Draw, next: number | u
   const isPrompt = state.pos + 1 < app.story.prompt;
   const share = `${percent(probs[token])}${kept < config().vocabSize ? ` before the cut, ${percent(probs[token] / total)} after` : ""}`;
   const rank = order.indexOf(token) + 1;
-  const told =
+  const comparison =
     next === undefined
       ? "The story stops here."
       : isPrompt
@@ -197,7 +197,7 @@ function drawChoice({ probs, token, order, total, kept }: Draw, next: number | u
         : next === token
           ? "It is what the story has."
           : `The story has ${said(next)}.`;
-  const words = `  ${share}; ${rank === 1 ? "it is the likeliest" : `number ${rank} of the ranking`}. ${told}`;
+  const words = `  ${share}; ${rank === 1 ? "it is the likeliest" : `number ${rank} of the ranking`}. ${comparison}`;
   $("chosen").replaceChildren("Next token: ", el("b", { textContent: look(token) }), words);
   const fork = $<HTMLButtonElement>("forkHere");
   fork.hidden = state.pos + 1 >= config().seqLen || token === next;
@@ -205,7 +205,7 @@ function drawChoice({ probs, token, order, total, kept }: Draw, next: number | u
   fork.onclick = () => go({ view: "compare", fork: `${state.pos + 1}:${token}` });
 }
 
-/** Whose doing the logit of a token is. */
+/** Which parts of the model wrote the logit of a token. */
 function drawShares(token: number): void {
   const { shares, logit, residue } = sharesOf(app.story.run, state.pos, token);
   const { nLayers, nHeads } = config();

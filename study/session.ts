@@ -1,5 +1,5 @@
 /*
- * The model, and the two runs that the page looks at: the story, and another one that differs from it by choice.
+ * The model, and the two runs that the page shows: the story, and another run with changes.
  */
 import { open } from "../src/checkpoint/open.ts";
 import { fitted, parseAnyTokenizer, tokenizerInside, tokenizerOfFiles } from "../src/checkpoint/tokenizer/read.ts";
@@ -16,7 +16,7 @@ import { breathe } from "./dom.ts";
 /** A model in the page. */
 export interface Session {
   model: TracedModel;
-  /** Of its file, or of its files' names and hashes: 64 digits, or "" where the browser has no way to hash. */
+  /** sha256 of its file, or of its files' names and hashes: 64 digits, or "" if the browser cannot hash. */
   sha256: string;
   files: Files;
   /** All stops of a pass. */
@@ -47,8 +47,8 @@ function folderOf(name: string, files: readonly NamedBytes[]): Files {
 }
 
 /**
- * Open a model from its bytes and those of its tokenizer.
- * @throws Llama2Error E_FORMAT for bytes that are none, or do not fit each other; E_LIMIT
+ * Open a model from its bytes and its tokenizer's.
+ * @throws Llama2Error E_FORMAT if they are invalid or do not fit each other; E_LIMIT
  */
 export async function openModel(model: NamedBytes, tokenizer: NamedBytes | undefined): Promise<Session> {
   const { name } = model;
@@ -66,7 +66,7 @@ export async function openModel(model: NamedBytes, tokenizer: NamedBytes | undef
 }
 
 /**
- * Open a model that is a folder, with its tokenizer in it, as Hugging Face has them.
+ * Open a model that is a folder with its tokenizer in it, as Hugging Face's are.
  * @throws Llama2Error E_FORMAT, E_LIMIT
  */
 export async function openFolder(name: string, all: readonly NamedBytes[]): Promise<Session> {
@@ -88,19 +88,19 @@ export class MissingTokenizer extends Error {
   }
 }
 
-/** A run, and how its tokens came about. */
+/** A run, and how its tokens were chosen. */
 export interface Story {
   run: TracedRun;
   /** How many of its tokens are the prompt's. */
   prompt: number;
-  /** The coin that chose each token, where one was tossed. */
+  /** The random number that chose each token, if there was one. */
   coins: (number | undefined)[];
-  /** A token has ended it. */
+  /** Whether a token has ended it. */
   ended: boolean;
 }
 
-/** How a run is told: its model, and what is changed in it. */
-export interface Telling {
+/** The settings of a run: its model, and the changes to it. */
+export interface RunSettings {
   model: TracedModel;
   prompt: string;
   seed: number;
@@ -108,17 +108,17 @@ export interface Telling {
   topp: number;
   more: number;
   hooks?: Hooks;
-  /** The token at a position, whatever would have been chosen. */
+  /** Forces the token at a position. */
   fork?: { pos: number; token: number };
 }
 
 /**
- * Tell a story, in pieces of some milliseconds so that the page stays alive.
- * @param isWanted is asked between pieces; false stops it, and the result is undefined
- * @param onPiece gets what there is after each piece
+ * Generate a story, in pieces of some milliseconds so that the page stays responsive.
+ * @param isWanted called between pieces; false stops it, and the result is undefined
+ * @param onPiece called after each piece with the story so far
  */
-export async function tell(
-  { model, prompt, seed, temp, topp, more, hooks, fork }: Telling,
+export async function generate(
+  { model, prompt, seed, temp, topp, more, hooks, fork }: RunSettings,
   isWanted: () => boolean,
   onPiece: (story: Story) => void = () => {},
 ): Promise<Story | undefined> {
@@ -145,7 +145,7 @@ export async function tell(
   return story;
 }
 
-/** The next token, and the coin with which it is chosen. */
+/** Choose the next token, and record the random number. */
 function choose(model: TracedModel, { run, coins }: Story, sampler: Sampler): number {
   const { temperature, rngState } = sampler;
   if (temperature > 0) coins[run.tokens.length] = randomF32({ ...sampler, rngState });

@@ -1,5 +1,5 @@
 /*
- * The source beside the tensor: transformer.ts with the line that ran, and run.c when the visitor has dropped it in.
+ * The source beside the tensor: transformer.ts with the line that ran, and run.c if the visitor has dropped it.
  */
 import source from "virtual:source";
 import { LINES } from "../src/trace/forward.ts";
@@ -10,7 +10,7 @@ import { $, el } from "./dom.ts";
 import { sha256 } from "./session.ts";
 import { state } from "./state.ts";
 
-/** Where `c` stops: stops by their ids, and layers as "L2". */
+/** The breakpoints of key `c`: stops by their ids, and layers as "L2". */
 const breaks = (): string[] => state.breaks.split(",").filter((name) => name !== "");
 function toggleBreak(name: string): void {
   const all = breaks();
@@ -20,7 +20,7 @@ export const breakHere = (): void => toggleBreak(here().id);
 export const breakAtLayer = (): void => {
   if (here().layer >= 0) toggleBreak(`L${here().layer}`);
 };
-/** run.c's lines, once it is there, and what is shown: both, one under the other, or one. */
+/** run.c's lines, once it is dropped; and which sources are shown. */
 let runC: string[] | undefined;
 let shown: "both" | "ts" | "c" = "ts";
 
@@ -78,16 +78,16 @@ export function drawSource(): void {
 }
 const CHOICES = { showBoth: "both", showTs: "ts", showC: "c" } as const;
 
-/** Sources whose lit line is to be brought into view. */
+/** Sources whose highlighted line must be scrolled into view. */
 const moved = new Set<HTMLElement>();
 
-/** Bring the lit lines into view. Apart from drawing, since it asks for the layout. */
+/** Scroll the highlighted lines into view. Separate from drawing, since it forces a layout. */
 export function centerSource(): void {
   for (const list of moved) center(list);
   moved.clear();
 }
 
-/** Light a line. */
+/** Highlight a line. */
 function light(list: HTMLElement, line: number): void {
   if (list.hidden || list.querySelector(".lit") === list.children[line - 1]) return;
   for (const lit of list.querySelectorAll(".lit")) {
@@ -109,7 +109,7 @@ function center(list: HTMLElement): void {
 /** The lines of the stops in both sources, in order, with the beginnings. */
 const PAIRS = [[1, 1], ...STOPS.map(({ id, runc }) => [LINES[id].line, runc])].sort(([a], [b]) => a - b);
 
-/** Scroll one source to where the other one is: between two stops in proportion. */
+/** Scroll one source to the same place as the other: between two stops in proportion. */
 function follow(from: HTMLElement, to: HTMLElement, [a, b]: [number, number]): void {
   if (to.hidden || !from.matches(":hover, :focus")) return;
   const middle = (list: HTMLElement) => list.clientHeight * 0.42;
@@ -123,7 +123,7 @@ function follow(from: HTMLElement, to: HTMLElement, [a, b]: [number, number]): v
   to.scrollTop = (there - 1) * lineHeight - middle(to);
 }
 
-/** Show a run.c that was dropped in, and say whether it is the version whose lines we name. */
+/** Show a dropped run.c. Returns a message: whether it is the version whose lines the stops name. */
 export async function showRunC(text: string): Promise<string> {
   runC = text.replaceAll("\r\n", "\n").split("\n");
   const items = runC.map((line, i) =>
@@ -147,7 +147,7 @@ export function untilBreakpoint(): number {
   return next < 0 ? all.length - 1 : next;
 }
 
-/** At its line, or because its layer begins. */
+/** Whether a stop has a breakpoint: at its line, or at the beginning of its layer. */
 export function hasBreakpoint(index: number): boolean {
   if (state.breaks === "") return false;
   const { id, layer } = places()[index];

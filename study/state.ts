@@ -1,5 +1,5 @@
 /*
- * All that a visitor has chosen. It lives in the address, so that a link brings somebody to the same place.
+ * Everything that the visitor has chosen. It is kept in the address, so that a link leads to the same place.
  */
 export const VIEWS = ["step", "attention", "rope", "sampler", "compare"] as const;
 export type View = (typeof VIEWS)[number];
@@ -18,27 +18,27 @@ export interface State {
   cell: number;
   head: number;
   log: boolean;
-  /** Pairs of RoPE are split half and half, which is wrong. */
+  /** Show RoPE with half-split pairs, which is wrong for these weights. */
   half: boolean;
-  /** Where the sampler's sliders stand, if not as in the story: "0.5,0.9,0.1234". */
+  /** The sampler's sliders, if they differ from the story's: "0.5,0.9,0.1234". */
   bench: string;
   /** Parts that are switched off in the other run: "L2.H5,L3.att". */
   off: string;
-  /** The token that the other run has in the place of the story's: "12:345", position and token. */
+  /** A token that replaces the story's in the other run: "12:345", position and token. */
   fork: string;
-  /** A number that the other run has in the place of a weight: "wq[1][44][176]=0.5". */
+  /** A changed weight of the other run: "wq[1][44][176]=0.5". */
   weight: string;
-  /** What the other run goes on with at a stop: "L2.res1@5<4", position 5 with the source's position 4. */
+  /** A pasted activation of the other run: "L2.res1@5<4", position 5 with the source's position 4. */
   patch: string;
   /** The prompt of the run that `patch` takes it from. */
   source: string;
   /** The other run's temperature, or -1, and its seed, or 0: the story's. */
   temp2: number;
   seed2: number;
-  /** Where `c` stops: lines by their stops, and layers: "scores,L2". */
+  /** The breakpoints of key `c`: lines by their stops, and layers: "scores,L2". */
   breaks: string;
   tour: number;
-  /** The stop is asked about before it is shown. */
+  /** Predict mode: ask about a stop before it is shown. */
   ask: boolean;
   /** Only the screen, as part of another page. */
   embed: boolean;
@@ -80,7 +80,7 @@ export const state: State = {
 
 const defaults: State = { ...state };
 
-/** Take what the address says. Nonsense in it is passed over. */
+/** Read the state from the address. Invalid parts are ignored. */
 export function fromHash(): void {
   const prefers = (what: string) => matchMedia(`(prefers-${what})`).matches;
   const [dark, contrast] = [prefers("color-scheme: dark"), prefers("contrast: more")];
@@ -104,7 +104,7 @@ function set(name: string, value: string | number | boolean): void {
   Object.assign(state, { [name]: value });
 }
 
-/** The address of the state: what differs from the start, and always the place. */
+/** The address of the state: everything that differs from the defaults, and always the place. */
 export function addressOf(change: Partial<State> = {}): string {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries({ ...state, ...change })) {
@@ -118,7 +118,7 @@ export function addressOf(change: Partial<State> = {}): string {
 
 let writing: ReturnType<typeof setTimeout> | undefined;
 
-/** Write the state into the address, soon: browsers are slow at it, and allow it a few times a second only. */
+/** Write the state to the address, soon: browsers are slow at it, and allow it only a few times a second. */
 export function toHash(): void {
   clearTimeout(writing);
   writing = setTimeout(() => history.replaceState(null, "", addressOf()), 150);

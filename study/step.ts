@@ -1,5 +1,5 @@
 /*
- * The screen Step: one line of source, the tensor it wrote, what it is for, and what is known by then.
+ * The screen Step: one line of source, the tensor that it wrote, its purpose, and the logit lens.
  */
 
 import { residualBefore } from "../src/trace/explain.ts";
@@ -36,7 +36,7 @@ export function drawStep(): void {
   const place = here();
   const { name, words, tensors } = kind();
   const values = valuesAt();
-  // first all words, then all pictures: a picture asks for its width, and that lays the page out
+  // first all text, then all pictures: reading a picture's width forces a layout
   $("name").textContent = name;
   $("shape").textContent = stopAt()
     .tensors.map((tensor) => `${tensor.name} (${tensor.shape.join(" × ")})`)
@@ -83,7 +83,7 @@ interface Strip {
   isShare: boolean;
 }
 
-/** What the line reads, as strips that lead there. */
+/** The tensors that the line reads, as strips that link to their stops. */
 function writeReads(): Strip[] {
   const strips: Strip[] = [];
   const parts: HTMLElement[] = [];
@@ -148,7 +148,7 @@ function drawFigure(canvas: HTMLCanvasElement): Figure {
   return heat(canvas, values, { rows, cols: size, rowLabels, cellHeight: 34, chosen });
 }
 
-/** A sentence about this very run. */
+/** A sentence about this run's values. */
 function nowWords(): string {
   const { id, layer } = here();
   const values = valuesAt();
@@ -213,11 +213,11 @@ export function cellName(cell: number): string {
   return `${kind().tensors[0]}[${cell}]`;
 }
 
-/** The rows of the lens, which are made once for each position. */
+/** The rows of the lens, created once for each position. */
 let lensRows: HTMLTableRowElement[] = [];
 let lensOf: Guess[] | undefined;
 
-/** What the model would say after each residual. */
+/** Draw the lens: what the model would predict after each residual. */
 function drawLens(): void {
   const all = guesses();
   if (lensOf !== all) writeLens(all);

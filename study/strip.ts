@@ -1,5 +1,5 @@
 /*
- * Where we are: the tokens above, and the track of all stops below.
+ * Navigation: the tokens above, and the track of all stops below.
  */
 import { app, config, go, here, kind, look, places, saidAt } from "./app.ts";
 import { $, el } from "./dom.ts";
@@ -7,7 +7,7 @@ import { begin, palette, text } from "./draw.ts";
 import { hasBreakpoint } from "./source.ts";
 import { type State, state } from "./state.ts";
 
-/** The buttons of a story's tokens, which are made once for each. */
+/** The buttons of a story's tokens, created once for each. */
 let buttons: HTMLButtonElement[] = [];
 let shown: unknown;
 
@@ -31,7 +31,7 @@ export function drawTokens(): void {
   more.onclick = () => go({ more: state.more + 32 });
 }
 
-/** Bring the current token into view. Apart from drawing, since it asks for the layout. */
+/** Scroll the current token into view. Separate from drawing, since it forces a layout. */
 export function centerTokens(): void {
   const now = buttons[state.pos];
   if (!now || now === centered) return;
@@ -70,7 +70,7 @@ export function drawTrack(): void {
     c.fillRect(pos * width, 0, Math.max(1, width - (width > 4 ? 2 : 0.5)), 5);
   }
   for (const [i, x] of xs.entries()) {
-    // past, now and to come differ in height as well as in colour
+    // past, current and future stops differ in height as well as in colour
     const isNow = i === state.stop;
     c.fillStyle = isNow ? palette.accent : i < state.stop ? palette.soft : palette.line;
     c.globalAlpha = i < state.stop ? 0.6 : 1;

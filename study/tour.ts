@@ -1,6 +1,6 @@
 /*
- * The guided tour: one token's way from text to text. At each stop the visitor predicts first; the run answers. What was
- * missed comes back at the end.
+ * The guided tour: one token's way from text to text. At each stop the visitor predicts first, then the run answers. Missed
+ * questions come back at the end.
  */
 import { lensAt } from "../src/trace/lens.ts";
 import { indexOf, type StopId } from "../src/trace/stops.ts";
@@ -14,7 +14,7 @@ interface TourStop {
   view?: View;
   id: StopId;
   layer?: number;
-  /** The element that is meant. */
+  /** The element that it is about. */
   at: string;
   title: string;
   text: () => string;
@@ -257,7 +257,7 @@ export const TOUR: TourStop[] = [
   },
 ];
 
-/** What was answered at each stop, and whether it was right. */
+/** The answer at each stop, and whether it was right. */
 const answers = new Map<number, Answer>();
 /** The stop whose card is shown; 0: none. */
 let drawn = 0;
@@ -276,7 +276,7 @@ export function drawTour(): void {
   const stop = TOUR[state.tour - 1];
   $("tour").hidden = !stop;
   document.body.classList.toggle("touring", Boolean(stop));
-  // what would give the answer away is veiled until there is one
+  // elements that would reveal the answer are hidden until there is one
   document.body.classList.toggle("veiled", Boolean(stop) && !answers.has(state.tour));
   if (!stop) {
     if (drawn > 0) $("startTour").focus({ preventScroll: true });
@@ -301,7 +301,7 @@ export function drawTour(): void {
   drawn = state.tour;
 }
 
-/** Bring what is meant into view, on a phone above the card, and let the keyboard go on in the card. */
+/** Scroll the element into view (on a phone above the card), and focus the card. */
 function show(meant: HTMLElement): void {
   $("tour").focus({ preventScroll: true });
   meant.scrollIntoView({ block: "nearest" });

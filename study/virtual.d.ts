@@ -1,4 +1,4 @@
-/* What scripts/build-study.mjs puts into the page. */
+/* Modules that scripts/build-study.mjs generates for the page. */
 declare module "virtual:source" {
   /** The lines of transformer.ts, in parts with the kind of each: "keyword", "comment", or "" for plain text. */
   const lines: readonly (readonly [kind: string, text: string])[][];
