@@ -14,8 +14,12 @@ export default defineConfig({
     isolate: full, // a process for each file costs 0.12 s of CPU: fast tests share one for each core
     testTimeout: 120_000,
     hookTimeout: 120_000,
-    // Tests are written against src/ and run against what was built from it: the code that a user has, at its speed.
-    alias: [{ find: /^((?:\.\.\/)+)src\/(.*)\.ts$/, replacement: "$1dist/$2.js" }],
+    // Tests are written against src/ and run against what was built from it: the package's library where they import index.ts,
+    // else single modules. Its errors are not those of the modules: a test imports from one or the other.
+    alias: [
+      { find: /^((?:\.\.\/)+)src\/index\.ts$/, replacement: "$1dist/node/index.js" },
+      { find: /^((?:\.\.\/)+)src\/(.*)\.ts$/, replacement: "$1dist/$2.js" },
+    ],
     server: { deps: { external: [/\/dist\//] } },
   },
 });

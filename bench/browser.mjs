@@ -11,7 +11,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { basename, extname, join, relative } from "node:path";
 import { parseArgs } from "node:util";
-import { loadModel } from "../dist/index.js";
+import { loadModel } from "../dist/node/index.js";
 import { root } from "../scripts/fingerprint.mjs";
 import { commit, machine } from "./machine.mjs";
 import { ratios, summary } from "./samples.mjs";

@@ -5,7 +5,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { root } from "../scripts/fingerprint.mjs";
 
-const LLAMA2 = join(root, "dist", "cli", "main.js");
+const LLAMA2 = join(root, "dist", "node", "main.js");
 const TELL = join(root, "bench", "tell.mjs");
 
 /**

@@ -9,7 +9,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { loadModel } from "../dist/index.js";
+import { loadModel } from "../dist/node/index.js";
 import { root } from "../scripts/fingerprint.mjs";
 import { commit, machine } from "./machine.mjs";
 
@@ -17,7 +17,7 @@ const { values } = parseArgs({
   options: { seconds: { type: "string", default: "60" }, streams: { type: "string", default: "64" } },
 });
 const [seconds, streams] = [Number(values.seconds), Number(values.streams)];
-const MAIN = join(root, "dist", "cli", "main.js");
+const MAIN = join(root, "dist", "node", "main.js");
 const TICKS = 100; // of the kernel's clock a second
 const LOST_AFTER = 20_000;
 const SEEDS = 256; // which come again and again, so that there are not too many texts to compare with

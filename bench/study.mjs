@@ -30,7 +30,7 @@ const { chromium } = createRequire(consumers)("playwright-core");
 
 /** Serve the page. */
 async function serve(...args) {
-  const server = spawn(process.execPath, [join(root, "dist", "cli", "main.js"), "study", "--no-open", ...args]);
+  const server = spawn(process.execPath, [join(root, "dist", "node", "main.js"), "study", "--no-open", ...args]);
   const url = await new Promise((resolve) => server.stdout.once("data", (data) => resolve(String(data).trim())));
   return { url, close: () => server.kill() };
 }

@@ -2,8 +2,9 @@
  * tell.mjs OPTIONS: tells one story again and again for some time, in one process, and prints how fast: the stories of
  * tiny models are over before JavaScript and WebAssembly run at their speed. OPTIONS: see tellRepeatedly in commands.mjs.
  */
-import { loadModel } from "../dist/index.js";
+
 import { decode, safePrintf } from "../dist/llama2/tokenizer.js";
+import { loadModel } from "../dist/node/index.js";
 
 const { path, tokenizer, prompt, steps, backend, threads, ms } = JSON.parse(process.argv[2]);
 const model = await loadModel(path, { tokenizer, backend, threads, lookahead: "off" });

@@ -20,7 +20,7 @@ export async function buildBrowser({ dir = join(root, "dist", "browser"), write 
         platform: "browser",
         plugins,
         write,
-        output: { dir, format: "esm", codeSplitting: false },
+        output: { dir, format: "esm", codeSplitting: false, sourcemap: true },
       }),
     );
   }

@@ -15,12 +15,10 @@ const dist = product("dist", [
   "test/golden/bundled-model.json",
   "scripts/build.mjs",
   "scripts/build-browser.mjs",
-  "scripts/build-charts.mjs",
-  "scripts/build-cli.mjs",
+  "scripts/build-node.mjs",
   "scripts/build-study.mjs",
   "scripts/build-trace.mjs",
   "scripts/build-wasm.mjs",
-  "scripts/build-worker.mjs",
   "tsconfig.json",
   "types",
 ]);
@@ -40,12 +38,8 @@ async function build() {
   await buildWasm();
   const { buildBrowser } = await import("./build-browser.mjs");
   await buildBrowser();
-  const { buildCharts } = await import("./build-charts.mjs");
-  await buildCharts();
-  const { buildWorker } = await import("./build-worker.mjs");
-  await buildWorker();
-  const { buildCli } = await import("./build-cli.mjs");
-  await buildCli();
+  const { buildNode } = await import("./build-node.mjs");
+  await buildNode();
   const { buildStudy } = await import("./build-study.mjs");
   await buildStudy();
   dist.markFresh();

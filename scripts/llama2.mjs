@@ -4,6 +4,6 @@
  */
 import { existsSync } from "node:fs";
 
-const main = new URL("../dist/cli/main.js", import.meta.url);
+const main = new URL("../dist/node/main.js", import.meta.url);
 if (!existsSync(main)) await import("./ready.mjs");
 await import(main.href);

@@ -62,8 +62,8 @@ const REASONS = {
 
 /** Try the addon, so that nobody needs to do so later. */
 export async function remember(path) {
-  const probe = join(root, "dist", "backend", "probe.js");
-  if (existsSync(probe)) (await import("../dist/backend/probe.js")).probe(path);
+  const probe = join(root, "dist", "node", "probe.js");
+  if (existsSync(probe)) (await import("../dist/node/probe.js")).probe(path);
 }
 
 /** One line about a failed build. All that was said is in a file. */

@@ -4,4 +4,4 @@
 import "./ready.mjs";
 
 process.argv[1] = "llama2";
-await import("../dist/cli/main.js");
+await import("../dist/node/main.js");

@@ -1,6 +1,6 @@
 /*
- * The report's charts as SVG, drawn here so that the page needs no script. The build bundles the plotting library into this
- * file (scripts/build-charts.mjs).
+ * The report's charts as SVG, drawn here so that the page needs no script. The package has the plotting library in a file of
+ * its own (scripts/build-node.mjs).
  */
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";

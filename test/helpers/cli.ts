@@ -9,8 +9,8 @@ import { pathToFileURL } from "node:url";
 import { FULL } from "./full.ts";
 import { packageWithoutCuda } from "./package.ts";
 
-const built = join(packageWithoutCuda(), "dist", "cli");
-export const MAIN = join(built, "main.js");
+const built = join(packageWithoutCuda(), "dist");
+export const MAIN = join(built, "node", "main.js");
 
 export interface Finished {
   code: number | null;
@@ -44,7 +44,7 @@ export function llama2Process(
   { stdin = "", cwd, root, env, onStart, onStdout }: RunOptions = {},
 ): Promise<Finished> {
   return new Promise((resolve, reject) => {
-    const main = root === undefined ? MAIN : join(root, "dist", "cli", "main.js");
+    const main = root === undefined ? MAIN : join(root, "dist", "node", "main.js");
     const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, ...env } });
     onStart?.(child);
     const stdout: Buffer[] = [];
@@ -73,7 +73,7 @@ export function llama2Here(args: string[], options: Omit<RunOptions, "root"> = {
 }
 
 async function callMain(args: string[], { stdin, cwd, env }: RunOptions): Promise<Finished> {
-  const load = (file: string) => import(pathToFileURL(join(built, file)).href);
+  const load = (file: string) => import(pathToFileURL(join(built, "cli", file)).href);
   const { main }: typeof import("../../src/cli/program.ts") = await load("program.js");
   const { beQuiet }: typeof import("../../src/cli/io.ts") = await load("io.js");
   const stdout: Buffer[] = [];

@@ -26,11 +26,11 @@ export function emulatedPackage({ addon, driver = true }: PackageOptions = {}): 
   const place = join(release, "llama2_cuda.node");
   if (addon === undefined) cpSync(EMULATED_ADDON, place);
   else writeFileSync(place, addon);
-  // the module itself, and its copy in the file of the model's thread
-  for (const file of ["backend/cuda/driver.js", "run/worker.js"]) {
+  // the module itself, and its copy in the package
+  for (const file of ["backend/cuda/driver.js", "node/chunk-engine.js"]) {
     const path = join(root, "dist", file);
     const code = readFileSync(path, "utf8");
-    const answered = code.replace(/const hasDriver = .*/, `const hasDriver = () => ${driver};`);
+    const answered = code.replace(/\bhasDriver ?= ?/, `hasDriver = () => ${driver}, seesDriver = `);
     if (answered === code) throw new Error(`dist/${file} does not define hasDriver`);
     writeFileSync(path, answered);
   }

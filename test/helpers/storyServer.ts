@@ -2,7 +2,8 @@
  * A server of the bundled model in this process, and requests to it.
  */
 import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
-import { loadModel, type Model } from "../../src/index.ts";
+import { loadModel } from "../../src/loadModel.ts";
+import type { Model } from "../../src/model.ts";
 import { type ServeOptions, StoryServer } from "../../src/server/server.ts";
 
 /** JSON of any shape. */

@@ -6,7 +6,7 @@ import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { loadModel } from "../../src/index.ts";
+import { loadModel } from "../../src/loadModel.ts";
 import { drained } from "../../src/server/answer.ts";
 import { StoryServer } from "../../src/server/server.ts";
 import { checkpointFile, type Shape } from "../helpers/checkpoint.ts";

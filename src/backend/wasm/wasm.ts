@@ -4,7 +4,6 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { Llama2Error } from "../../errors.ts";
 import { packagePath } from "../../files/packageFolder.ts";
@@ -62,11 +61,9 @@ function patienceOf(threads: number): number {
 
 /** Where the build puts the kernels; a clone that runs its sources uses them too. */
 const KERNELS = packagePath("dist", "backend", "wasm");
-const THREAD = pathToFileURL(
-  import.meta.url.endsWith(".ts")
-    ? packagePath("src", "backend", "wasm", "thread.ts")
-    : packagePath("dist", "backend", "wasm", "thread.js"),
-);
+const THREAD = import.meta.url.endsWith(".ts")
+  ? new URL("./thread.ts", import.meta.url)
+  : new URL("./thread.js", import.meta.url);
 
 const modules = new Map<string, WebAssembly.Module>();
 

@@ -1,0 +1,85 @@
+/*
+ * dist/node/: the package in Node, in a few files, since sixty modules found one by one cost a first story 24 ms. The
+ * library, the command, the model's thread and the processes that are started share them. Each has a map with its sources
+ * in it. The single modules of dist/ are not in the package: they are there for the tests.
+ */
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { build } from "rolldown";
+import { isMain, root } from "./fingerprint.mjs";
+
+const src = join(root, "src");
+const dir = join(root, "dist", "node");
+
+/** What others import or start by name. The folder is flat, so that each finds the others beside itself. */
+const ENTRIES = {
+  index: "index.ts",
+  main: "cli/main.ts",
+  worker: "run/worker.ts",
+  thread: "backend/wasm/thread.ts",
+  doctorChild: "doctorChild.ts",
+  child: "bench/child.ts",
+  sweepWorker: "bench/sweepWorker.ts",
+  probe: "backend/probe.ts",
+};
+const STORY = ["cli/program.ts", "cli/story.ts"];
+/** What starts the model's thread is loaded before anything else. */
+const FIRST = ["run/startWorker.ts", "errors.ts"];
+
+/** These files of src/ and all that they import, but for what is loaded when it is asked for. */
+function closure(files, context) {
+  const found = new Set(files.map((file) => join(src, file)));
+  for (const id of found) for (const next of context.getModuleInfo(id)?.importedIds ?? []) found.add(next);
+  return found;
+}
+
+/** Which file a module goes into, so that a story, the thread and the library load few; null: rolldown's choice. */
+function groups() {
+  let needed;
+  return (id, context) => {
+    if (id.includes("node_modules")) return "plot";
+    if (FIRST.includes(relative(src, id).replaceAll("\\", "/"))) return "first";
+    needed ??= [STORY, [ENTRIES.index], [ENTRIES.worker]].map((files) => closure(files, context));
+    const [story, library, worker] = needed.map((files) => files.has(id));
+    if (story) return worker ? "shared" : library ? "model" : "command";
+    return worker && id !== join(src, ENTRIES.worker) ? "engine" : null;
+  };
+}
+
+/** The plotting library is others' code, and its map would be larger than all of ours. */
+const noMapOfOthers = {
+  name: "no-map-of-others",
+  generateBundle(_, bundle) {
+    const plot = bundle["chunk-plot.js"];
+    plot.code = plot.code.replace(/\n\/\/# sourceMappingURL=.*\n?$/, "\n");
+    delete bundle["chunk-plot.js.map"];
+  },
+};
+
+export async function buildNode() {
+  const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  await build({
+    tsconfig: false, // its paths are of types
+    input: Object.fromEntries(Object.entries(ENTRIES).map(([name, file]) => [name, join(src, file)])),
+    platform: "node",
+    preserveEntrySignatures: "allow-extension",
+    logLevel: "silent", // that a file is loaded with the others, where it could be by itself, is no warning here
+    external: Object.keys(dependencies),
+    plugins: [noMapOfOthers],
+    output: {
+      dir,
+      format: "esm",
+      entryFileNames: "[name].js",
+      chunkFileNames: "chunk-[name].js",
+      codeSplitting: { includeDependenciesRecursively: false, groups: [{ name: groups() }] },
+      minify: { compress: true, mangle: false, codegen: { removeWhitespace: true } }, // names stay, for who reads a stack trace
+      sourcemap: true,
+    },
+  });
+  cpSync(join(src, "server", "page"), join(dir, "page"), { recursive: true });
+  const worker = join(root, "dist", "run", "worker.js"); // the modules start the same one
+  writeFileSync(worker, 'import "../node/worker.js";\n');
+  rmSync(`${worker}.map`, { force: true });
+}
+
+if (isMain(import.meta.url)) await buildNode();
