@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../helpers/golden.ts";
 import { tempDir } from "../helpers/temp.ts";
@@ -27,6 +27,7 @@ function npmCache(): string {
 }
 
 let packed: string[];
+let size: number;
 
 beforeAll(() => {
   mkdirSync(tools);
@@ -39,7 +40,8 @@ beforeAll(() => {
     cwd: ROOT,
     encoding: "utf8",
   });
-  const [{ filename, files }] = JSON.parse(pack);
+  const [{ filename, files, ...tarball }] = JSON.parse(pack);
+  size = tarball.size;
   packed = files.map(({ path }: { path: string }) => path);
   writeFileSync(join(project, "package.json"), '{ "name": "stranger", "type": "module" }');
   run("npm", "install", "--prefer-offline", "--no-audit", "--no-fund", join(home, filename));
@@ -53,10 +55,12 @@ describe("the packed package, installed where nothing can be compiled", () => {
 
   it("holds what is needed, and no TypeScript, tests or binaries", () => {
     const needed = [
-      "dist/index.js",
       "dist/index.d.ts",
-      "dist/cli/main.js",
-      "dist/run/worker.js",
+      "dist/node/index.js",
+      "dist/node/main.js",
+      "dist/node/worker.js",
+      "dist/browser/index.js",
+      "dist/study/index.html",
       "scripts/llama2.mjs",
       "LICENSE",
       "README.md",
@@ -69,6 +73,14 @@ describe("the packed package, installed where nothing can be compiled", () => {
     );
     expect(packed.filter((path) => /emulator|\/test\//.test(path))).toEqual([]);
     expect(packed.filter((path) => /^(src|test|bench|build)\//.test(path))).toEqual([]);
+    const rooms = packed.filter((path) => /\.js$/.test(path)).map((path) => dirname(path));
+    expect([...new Set(rooms)].sort()).toEqual(["dist/browser", "dist/node", "dist/node/page", "dist/study"]);
+  });
+
+  it("has at most 11,000,000 bytes, 450,000 of them guesses", () => {
+    expect(size).toBeLessThanOrEqual(11_000_000);
+    expect(packed).toContain("models/stories2M.guesses");
+    expect(statSync(join(ROOT, "models", "stories2M.guesses")).size).toBeLessThanOrEqual(450_000);
   });
 
   it("has a llama2 that tells a story", () => {
@@ -90,6 +102,19 @@ describe("the packed package, installed where nothing can be compiled", () => {
        await model.dispose();`,
     );
     expect(run("node", "story.js")).toBe(", there was a");
+  });
+
+  it("leads a stack trace to the lines of its sources, which its maps hold", () => {
+    writeFileSync(
+      join(project, "fails.js"),
+      `import { loadModel } from "llama2.ts";
+       await loadModel("missing.bin").catch(({ stack }) => console.log(stack));`,
+    );
+    expect(run("node", "--enable-source-maps", "fails.js")).toMatch(/\bsrc[\\/]run[\\/]client\.ts:\d+:\d+\)/);
+    const failOnOutput = "data:text/javascript,process.stdout.write=()=>{console.error(Error().stack);process.exit(3)}";
+    const llama2 = join(project, "node_modules", "llama2.ts", "scripts", "llama2.mjs");
+    const fail = () => run("node", "--enable-source-maps", "--import", failOnOutput, llama2, "tokenize", "Once");
+    expect(fail).toThrow(/\bsrc[\\/]cli[\\/]tokenize\.ts:\d+:\d+\)/);
   });
 
   it("has types, which a strict compiler accepts and which know a wrong option", () => {
