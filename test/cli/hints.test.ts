@@ -46,8 +46,8 @@ describe("the command in a message", () => {
   const clone = tempDir();
   mkdirSync(join(clone, "src", "cli"), { recursive: true });
   const project = tempDir();
-  const main = join("dist", "cli", "main.js");
-  mkdirSync(join(clone, "dist", "cli"), { recursive: true });
+  const main = join("dist", "node", "main.js");
+  mkdirSync(join(clone, "dist", "node"), { recursive: true });
   writeFileSync(join(clone, main), "");
   const inCache = join(tempDir(), "node_modules", ".bin");
   mkdirSync(inCache, { recursive: true });
