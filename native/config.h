@@ -1,4 +1,4 @@
-/* What both native backends are told: the shape of a model, and the tokens to read. */
+/* Shared by both native backends: the shape of a model, and the tokens to read. */
 #ifndef LLAMA2_CONFIG_H
 #define LLAMA2_CONFIG_H
 
@@ -22,7 +22,7 @@ struct Config {
   int kvMul() const { return nHeads / nKvHeads; }
 };
 
-/* A token to read: which, at which position, and in which sequence of the context. */
+/* A token to read: its id, its position, and its sequence in the context. */
 struct Entry {
   int32_t token;
   int32_t pos;

@@ -1,7 +1,7 @@
 /*
- * Sine and cosine of RoPE's angles: `sinf` and `cosf` of src/llama2/math.ts, which are glibc's, step for step. The C
- * library's own functions give other bits on other systems. Plain double arithmetic, never fused: every CPU and every
- * GPU computes the same bits.
+ * Sine and cosine of RoPE's angles: `sinf` and `cosf` of src/llama2/math.ts, which are glibc's, step for step. Other C
+ * libraries give other bits. This is plain double arithmetic, never fused, so every CPU and every GPU computes the same
+ * bits.
  */
 #ifndef LLAMA2_ROPE_H
 #define LLAMA2_ROPE_H
@@ -18,7 +18,7 @@
 
 namespace llama2 {
 
-/* Where an angle lies: `quadrant` quarter turns and `x`, the rest, in [-pi/4, pi/4]. */
+/* An angle as `quadrant` quarter turns and the rest `x`, in [-pi/4, pi/4]. */
 struct Angle {
   double x;
   int quadrant;
@@ -33,7 +33,7 @@ ON_BOTH uint64_t fourOverPi(int at) {
   return word;
 }
 
-/* Take whole quarter turns off y, which is not negative. */
+/* Reduce y, which is not negative, by whole quarter turns. */
 ON_BOTH Angle reduce(float y) {
   if (y < 0.75f) return {y, 0};
   if (y < 120.0f) {
@@ -42,7 +42,7 @@ ON_BOTH Angle reduce(float y) {
     return {y - quadrant * 1.5707963267948966, quadrant};
   }
   // Far out, y * 2/pi needs more digits than a float64 has. Multiply y's 24 bits by those 96 bits of 4/pi which decide
-  // the quadrant and the 62 bits below it; the bits above them are whole turns and fall away.
+  // the quadrant and the 62 bits below it; the bits above them are whole turns and are dropped.
   uint32_t bits;
   memcpy(&bits, &y, sizeof bits);
   const int exponent = static_cast<int>(bits >> 23);

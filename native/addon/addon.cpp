@@ -1,15 +1,14 @@
 /*
- * The native addon: JavaScript's door to native/cpu. This folder is glue only: arguments in, errors out, lifetimes.
+ * The native addon: JavaScript bindings for native/cpu. This folder is glue only: arguments, errors, lifetimes.
  *
  *   model.h, model.cpp      the class Model: weights and threads
  *   context.h, context.cpp  the class Context: sequences being read
  *   arguments.h             what JavaScript passes
  *   guard.h                 how C++ exceptions become JavaScript ones
  *
- * It keeps nothing per process, so that each worker thread can load it. While such a thread is being ended, a call may
- * come in that can do nothing any more: every call of Node-API fails, and what it returns is empty. The one caller is
- * src/backend/cpu/cpu.ts, which says what the arguments are; a wrong one is a bug there, and is answered with a
- * TypeError or RangeError rather than with a crash.
+ * It keeps no global state, so each worker thread can load it. While a thread is being terminated, calls may still come
+ * in although every call of Node-API fails and returns an empty value. The only caller is src/backend/cpu/cpu.ts, which
+ * documents the arguments; a wrong argument is a bug there, and causes a TypeError or RangeError, not a crash.
  */
 #include <napi.h>
 
@@ -43,7 +42,7 @@ Napi::Value estimateMemory(const Napi::CallbackInfo& info) {
   });
 }
 
-/* readBandwidth(bytes, threads, seconds): bytes a second that so many threads read of so much memory */
+/* readBandwidth(bytes, threads, seconds): bytes a second that `threads` threads read of `bytes` of memory */
 Napi::Value readBandwidth(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
     if (info.Length() != 3) throw BadArgument{"readBandwidth"};

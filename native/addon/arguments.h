@@ -1,8 +1,8 @@
 /*
- * Arguments in, of both addons. Each is what src/backend/cpu/addon.ts or src/backend/cuda/addon.ts says it is, or
- * BadArgument is thrown.
+ * Reads the arguments of both addons. They must be as documented in src/backend/cpu/addon.ts and
+ * src/backend/cuda/addon.ts, or BadArgument is thrown.
  *
- * None is converted (as ToString would), because that runs JavaScript, which fails while a thread is being ended.
+ * No argument is converted (as ToString would), because that runs JavaScript, which fails while a thread is terminated.
  */
 #ifndef LLAMA2_ADDON_ARGUMENTS_H
 #define LLAMA2_ADDON_ARGUMENTS_H
@@ -19,7 +19,7 @@ inline double number(const Napi::Value& value) {
   return value.As<Napi::Number>().DoubleValue();
 }
 
-/* A whole number from `least` to `most`, of which `what` is the name. */
+/* A whole number from `least` to `most`; `what` is its name, for the error. */
 inline int whole(const Napi::Value& value, const char* what, int least, int most) {
   const double found = value.IsNumber() ? number(value) : least - 1.0;
   if (!(found >= least && found <= most)) throw BadArgument{what};
@@ -43,7 +43,7 @@ struct Elements {
   size_t count;
 };
 
-/* Those of a typed array that has `least` elements or more. */
+/* The elements of a typed array that must have at least `least`. */
 template <typename T>
 Elements<T> elements(const Napi::Value& value, napi_typedarray_type type, size_t least) {
   if (!value.IsTypedArray()) throw BadArgument{"expected a typed array"};
@@ -77,7 +77,7 @@ inline llama2::Config configOf(const Napi::Value& value) {
   return p;
 }
 
-/* Where a tensor's next numbers go. */
+/* The offset of a tensor's next numbers. */
 inline size_t offsetOf(const Napi::Value& value) {
   const double offset = number(value);
   if (!(offset >= 0 && offset <= 9007199254740991.0)) throw BadArgument{"offset"};

@@ -28,8 +28,8 @@ Context::Parts& Context::parts() const {
 /*
  * forward(entries: Int32Array of (count, 3), count, wanted, logits: Float32Array, threads): number
  *
- * An entry is token, position, sequence. The logits of the last `wanted`, (wanted, vocabSize), are written to memory of
- * JavaScript's. Returns for how many milliseconds one of the threads stood still because another was late.
+ * An entry is token, position, sequence. Writes the logits of the last `wanted` entries, (wanted, vocabSize). Returns
+ * for how many milliseconds a thread waited for a late one.
  */
 Napi::Value Context::forward(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
@@ -58,7 +58,7 @@ Napi::Value Context::forward(const Napi::CallbackInfo& info) {
  * sample(logits: Float32Array of (count, vocabSize), draws: Float32Array of (count, 3), count, tokens: Int32Array,
  * threads): void
  *
- * A draw is temperature, top-p, coin. The tokens, (count), are written to memory of JavaScript's.
+ * A draw is temperature, top-p, coin. Writes the tokens, (count).
  */
 Napi::Value Context::sample(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
@@ -75,7 +75,7 @@ Napi::Value Context::sample(const Napi::CallbackInfo& info) {
   });
 }
 
-/* copy(from, to, positions): void - sequence `to` begins as sequence `from` does */
+/* copy(from, to, positions): void - copy the first positions of sequence `from` to sequence `to` */
 Napi::Value Context::copy(const Napi::CallbackInfo& info) {
   return guarded<Napi::Value>(info.Env(), [&] {
     if (info.Length() != 3) throw BadArgument{"copy"};

@@ -14,7 +14,7 @@ class Context : public Napi::ObjectWrap<Context> {
   explicit Context(const Napi::CallbackInfo& info);
 
  private:
-  /* What a context needs, and gives back when it is disposed. */
+  /* What dispose() frees. */
   struct Parts {
     std::shared_ptr<llama2::Transformer> transformer;
     llama2::Context context;

@@ -1,4 +1,4 @@
-/* C++ exceptions end here: what JavaScript gets are JavaScript errors. */
+/* Turns C++ exceptions into JavaScript errors. */
 #ifndef LLAMA2_ADDON_GUARD_H
 #define LLAMA2_ADDON_GUARD_H
 
@@ -10,12 +10,12 @@
 
 #include "../error.h"
 
-/* What the glue throws for arguments that its caller should not have passed. */
+/* Thrown for invalid arguments. */
 struct BadArgument {
   const char* what;
 };
 
-/* Runs `work`, and returns what it returns; if it throws, a JavaScript exception is pending and this is T(). */
+/* Runs `work` and returns its result. If it throws, a JavaScript exception is pending, and the result is T(). */
 template <typename T, typename Work>
 T guarded(Napi::Env env, Work&& work) {
   const auto raise = [&](const char* code, const char* message) {

@@ -5,7 +5,7 @@
 
 namespace {
 
-/* Marks the objects that are Models, since unwrapping any other would read memory that is not one. */
+/* Marks Model objects: unwrapping anything else would read foreign memory. */
 constexpr napi_type_tag kModelTag = {0x6c6c616d6132, 0x4d6f64656c};
 
 }  // namespace
@@ -19,7 +19,7 @@ Napi::Function Model::define(Napi::Env env) {
 llama2::GroupSizes groupSizesOf(const Napi::Value& value) {
   if (!value.IsObject()) throw BadArgument{"groupSizes"};
   const auto object = value.As<Napi::Object>();
-  // beyond 2^16 the whole sums of a group could leave int32
+  // beyond it the integer sum of a group could overflow int32
   const auto size = [&](const char* name) { return whole(object.Get(name), name, 0, 1 << 16); };
   return {size("tokenEmbeddingTable"),
           size("wq"),

@@ -16,7 +16,7 @@ class Model : public Napi::ObjectWrap<Model> {
   static Napi::Function define(Napi::Env env);
   explicit Model(const Napi::CallbackInfo& info);
 
-  /* The Model that `value` is. Throws BadArgument if it is none. */
+  /* Throws BadArgument if `value` is not a Model. */
   static const Model& from(const Napi::Value& value);
 
   /* Throws BadArgument once it is disposed. */

@@ -1,11 +1,11 @@
 /*
  * The forward pass: `forward` of src/llama2/transformer.ts, step for step, for a batch of tokens at once.
  *
- * All threads walk through the same steps. Where a step goes over the rows of a matrix, a thread takes some panels
- * of it, always the same ones; where it goes over tokens or heads, some of those. A barrier stands wherever a step
- * reads what another thread wrote, and says what.
+ * All threads go through the same steps. If a step is over the rows of a matrix, a thread takes some of its panels,
+ * always the same ones; if it is over tokens or heads, it takes some of those. There is a barrier before every step
+ * that reads what another thread wrote; its comment says what.
  *
- * With a single token, what is small (an rmsnorm, rounding a vector) takes no longer than a barrier: each thread does
+ * With a single token, small work (an rmsnorm, rounding a vector) takes no longer than a barrier, so each thread does
  * it for itself, in a row of its own. A layer then has four barriers.
  */
 #include <math.h>
@@ -17,10 +17,10 @@
 
 namespace llama2 {
 
-/* So few vectors are multiplied as they stand: interleaving them takes a barrier, and gains nothing. */
+/* Up to this many vectors are not interleaved: it would take a barrier, and gain nothing. */
 constexpr int kFew = 8;
 
-/* One thread's part in one forward pass. */
+/* One thread's part of one forward pass. */
 class Transformer::Pass {
  public:
   Pass(Transformer& transformer, Context& context, const Entry* batch, int count, int thread, int threads)
@@ -38,7 +38,7 @@ class Transformer::Pass {
   void forward(int wanted, float* logits);
 
  private:
-  /* The rows of a matrix of d rows that are this thread's. */
+  /* This thread's rows of a matrix of d rows. */
   Share rowsOf(int d) const {
     const Share panels(panelsOf(d), thread_, threads_);
     Share rows(d, 0, 1);
@@ -47,9 +47,9 @@ class Transformer::Pass {
     return rows;
   }
 
-  /* The tokens that this thread prepares for all, or the only one for itself. */
+  /* The tokens that this thread prepares for all threads; a single token is prepared by each for itself. */
   Share tokensOf(int count) const { return count == 1 ? Share(1, 0, 1) : Share(count, thread_, threads_); }
-  /* The row in which it finds the first of them. */
+  /* The row of the first of them. */
   int rowOf(int count) const { return count == 1 ? thread_ : 0; }
   void prepared(int count) {
     if (count > 1) barrier();
@@ -81,8 +81,8 @@ class Transformer::Pass {
   const Entry* const batch_;  // (count)
   const int count_;
   const int thread_, threads_;
-  bool interleaved_ = false;  // xi holds what was handed over last
-  int rounded_ = 0;           // xq holds it in groups of so many; 0: not yet
+  bool interleaved_ = false;  // whether xi has the vectors that were handed over last
+  int rounded_ = 0;           // the group size in which xq has them; 0: not rounded yet
 };
 
 double Transformer::forward(Context& context, const Entry* batch, int count, int wanted, float* logits,
@@ -92,7 +92,7 @@ double Transformer::forward(Context& context, const Entry* batch, int count, int
 }
 
 void Transformer::Pass::forward(int wanted, float* logits) {
-  // copy the token embeddings into x, and see by which angles RoPE will turn
+  // copy the token embeddings into x, and compute RoPE's angles
   const Share mine(count_, thread_, threads_);
   for (int e = mine.begin; e < mine.end; e++) {
     w.tokenEmbeddingTable.copyRow(s.x + static_cast<size_t>(e) * p.dim, batch_[e].token);
@@ -162,7 +162,7 @@ void Transformer::sample(Context& context, float* logits, const Draw* draws, int
   });
 }
 
-/* The rmsnorm of x (count, dim), for all threads to multiply with. */
+/* The rmsnorm of x (count, dim), which all threads multiply with. */
 const float* Transformer::Pass::rmsnorm(const float* x, const float* weight, int count) {
   float* xn = s.xn + static_cast<size_t>(rowOf(count)) * p.dim;
   const Share mine = tokensOf(count);
@@ -177,11 +177,11 @@ const float* Transformer::Pass::rmsnorm(const float* x, const float* weight, int
 }
 
 /*
- * From here on all threads may multiply with what each has written a part of. A float32 matrix wants many vectors
- * interleaved and an int8 one wants them rounded in groups of its own: the first matmul that needs it does it.
+ * After this, all threads may multiply with vectors of which each has written a part. A float32 matrix needs many
+ * vectors interleaved, and an int8 matrix needs them rounded in its groups: the first matmul that needs it does it.
  */
 void Transformer::Pass::handOver() {
-  barrier();  // and nobody reads xq or xi any more
+  barrier();  // the vectors are written, and xq and xi are no longer read
   interleaved_ = false;
   rounded_ = 0;
 }
@@ -201,7 +201,7 @@ void Transformer::Pass::interleave(const float* x, int count, int n) {
 /* xq = x (count, n) in groups of groupSize. */
 void Transformer::Pass::round(const float* x, int count, int n, int groupSize) {
   if (rounded_ == groupSize) return;
-  if (rounded_ != 0) prepared(count);  // nobody reads xq any more
+  if (rounded_ != 0) prepared(count);  // xq is no longer read
   const Share mine = tokensOf(count);
   const Segments segments = segmentsOf(n, groupSize);
   const Columns<const float> from = {x + static_cast<size_t>(mine.begin) * n, static_cast<size_t>(n)};
@@ -217,7 +217,7 @@ MutableInt8Vectors Transformer::Pass::quantized(int first) const {
           {s.xsum + first * s.xsStride, s.xsStride}};
 }
 
-/* This thread's rows of xout (count, d) = w (d, n) @ x (count, n), the vectors that were handed over last. */
+/* This thread's rows of xout (count, d) = w (d, n) @ x (count, n). x: the vectors that were handed over last. */
 void Transformer::Pass::matmul(float* xout, const float* x, int count, const Matrix& w) {
   const Share rows = rowsOf(w.d);
   const Columns<float> out = {xout + rows.begin, static_cast<size_t>(w.d)};
@@ -236,7 +236,7 @@ void Transformer::Pass::matmul(float* xout, const float* x, int count, const Mat
   }
 }
 
-/* The cosines and sines of the angles by which RoPE turns an entry at its position. */
+/* The cosines and sines of RoPE's angles at an entry's position. */
 void Transformer::Pass::ropeAngles(int entry) {
   const size_t pairs = transformer_.frequencies_.size();
   for (size_t i = 0; i < pairs; i++) {
@@ -246,7 +246,7 @@ void Transformer::Pass::ropeAngles(int entry) {
   }
 }
 
-/* Turn each pair of numbers in this thread's rows of vec (count, size) by its token's angle. */
+/* Rotate each pair of numbers in this thread's rows of vec (count, size) by its token's angle. */
 void Transformer::Pass::rope(float* vec, int size) {
   const int headSize = p.headSize();
   const Share rows = rowsOf(size);
@@ -264,7 +264,7 @@ void Transformer::Pass::rope(float* vec, int size) {
   }
 }
 
-/* Put this thread's rows of k and v into the caches. */
+/* Write this thread's rows of k and v to the caches. */
 void Transformer::Pass::remember(int layer) {
   const size_t headSize = p.headSize();
   const Share rows = rowsOf(p.kvDim());
@@ -288,7 +288,7 @@ void Transformer::Pass::remember(int layer) {
 
 void Transformer::Pass::attention(int layer) {
   if (count_ >= threads_) {
-    // In a prompt later tokens have more to look back at: dealt out in turn, everyone gets early and late ones.
+    // In a prompt, later tokens attend to more positions. Taken in turn, each thread gets early and late ones.
     for (int e = thread_; e < count_; e += threads_) attend(layer, e, 0, p.nHeads);
   } else {
     const Share heads(p.nHeads, thread_, threads_);
@@ -296,13 +296,13 @@ void Transformer::Pass::attention(int layer) {
   }
 }
 
-/* Whether the heads that are this thread's read no rows of q, k and v but those that it has made itself. */
+/* Whether this thread's heads read only rows of q, k and v that this thread has written. */
 bool Transformer::Pass::headsAreOwn() const {
   const int rows = p.nKvHeads / threads_ * p.headSize();
   return count_ == 1 && p.nKvHeads % threads_ == 0 && rows % kPanel == 0;
 }
 
-/* Some heads of one token look back, from q into xb. */
+/* Attention of some heads of one token, from q into xb. */
 void Transformer::Pass::attend(int layer, int entry, int firstHead, int endHead) {
   const int headSize = p.headSize();
   const int positions = batch_[entry].pos + 1;
@@ -313,7 +313,7 @@ void Transformer::Pass::attend(int layer, int entry, int firstHead, int endHead)
   float* att = s.att + static_cast<size_t>(thread_) * p.nHeads * attStride;
 
   const auto forEachGroup = [&](auto&& work) {
-    // query heads that share a key/value head go together
+    // query heads that share a key/value head are processed together
     for (int h = firstHead; h < endHead;) {
       const int group = h / p.kvMul();
       const int end = std::min(endHead, (group + 1) * p.kvMul());

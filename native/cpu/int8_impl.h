@@ -1,7 +1,7 @@
 /*
  * The int8 kernels of kernels.h, for vectors of any width. Included by kernels_*.cpp only: see vectors.h.
  *
- * Beside what kernels_impl.h asks for: kInt8Columns, the most vectors x side by side.
+ * It needs the constants of kernels_impl.h, and kInt8Columns: the most vectors x side by side.
  */
 #ifndef LLAMA2_CPU_INT8_IMPL_H
 #define LLAMA2_CPU_INT8_IMPL_H
@@ -22,8 +22,8 @@ typedef int8_t Bytes __attribute__((vector_size(kLanes)));
 // matmulInt8
 
 /*
- * sum + w * x in each lane: four products of bytes, w's own and x's the same in all lanes. The result is too large by
- * kBias times the sum of x's bytes.
+ * sum + w * x in each lane: four products of bytes; x is the same in all lanes. The result is too large by kBias times
+ * the sum of x's bytes.
  */
 #if defined(__AVX512VNNI__)
 constexpr int kBias = 128;  // the instruction multiplies unsigned with signed bytes: w is taken as w + 128
@@ -55,13 +55,13 @@ inline Ints addQuad(Ints sum, Ints w, int32_t x) {
 #else
 constexpr int kBias = 0;
 inline Ints addQuad(Ints sum, Ints w, int32_t x) {
-  // a byte goes to the top, and comes down again with its sign
+  // shift each byte to the top, and back down with its sign
   for (int shift = 24; shift >= 0; shift -= 8) sum += ((w << shift) >> 24) * ((int32_t)((uint32_t)x << shift) >> 24);
   return sum;
 }
 #endif
 
-/* All bits of the lanes from row `row` on whose bit is set in `ends`. */
+/* A mask for the lanes from row `row` on: all bits are set if the row's bit in `ends` is. */
 inline Ints lanesOf(unsigned ends, int row) {
   Ints lanes = {};
   for (int lane = 0; lane < kLanes; lane++) lanes[lane] = -(int)(ends >> (row + lane) & 1);
@@ -69,8 +69,8 @@ inline Ints lanesOf(unsigned ends, int row) {
 }
 
 /*
- * As kAhead, and with one vector too: the processor does not prefetch past the end of a page, and an int8 panel uses a
- * page up in less time than the next takes to come. Measured on Zen 3: 1.25 to 1.7 times as fast from memory.
+ * Like kAhead, but with one vector too: the processor does not prefetch past the end of a page, and an int8 panel uses
+ * up a page in less time than the next one takes to arrive. Measured on Zen 3: 1.25 to 1.7 times as fast from memory.
  */
 constexpr int kWorthAsking = 6;  // vectors of kLanes sums for each line
 template <int panels, int count>
@@ -169,7 +169,7 @@ void matmulInt8(Columns<float> xout, Int8Vectors x, int count, Int8Panels w, Rea
 // ----------------------------------------------------------------------------
 // quantize
 
-/* x / scale, rounded to whole numbers, halves away from zero. What is no number or infinite becomes 0. */
+/* x / scale, rounded to integers, halves away from zero. NaN and infinity become 0. */
 inline Ints rounded(Floats x, float scale) {
   const Floats quotient = x / scale;
   const Floats finite = quotient - quotient == 0 ? quotient : Floats{};
@@ -180,7 +180,7 @@ inline Ints rounded(Floats x, float scale) {
 }
 
 /*
- * Some numbers of one segment, at most kLanes, into q, which wraps as C's int8_t does, and zeros up to a whole quad.
+ * Quantize at most kLanes numbers of one segment into q, which wraps as C's int8_t does, with zeros up to a whole quad.
  * Returns their sum.
  */
 inline int quantizeSome(int8_t* q, const float* x, int size, float scale) {

@@ -5,7 +5,7 @@ namespace llama2 {
 std::vector<const Kernels*> supportedKernels() {
   std::vector<const Kernels*> all = {&kBaseKernels};
 #if defined(__x86_64__) || defined(_M_X64)
-  // these ask the operating system too, which must save the wider registers
+  // these also check that the operating system saves the wider registers
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2")) all.push_back(&kAvx2Kernels);
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&

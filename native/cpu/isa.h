@@ -1,4 +1,4 @@
-/* Which instruction sets this machine has, and the kernels for them. */
+/* The instruction sets of this machine, and the kernels for them. */
 #ifndef LLAMA2_CPU_ISA_H
 #define LLAMA2_CPU_ISA_H
 
@@ -12,7 +12,7 @@ namespace llama2 {
 /* The kernels that run on this machine, the best last. */
 std::vector<const Kernels*> supportedKernels();
 
-/* Those of the name `isa`, or the best if it is empty; nullptr if this machine has none of that name. */
+/* The kernels named `isa`, or the best if it is empty; nullptr if this machine does not have them. */
 const Kernels* chooseKernels(const std::string& isa);
 
 }  // namespace llama2

@@ -1,12 +1,12 @@
 /*
  * The kernels: the small loops in which a forward pass spends its time, once per instruction set.
  *
- * This header is their manual. Every kernel returns the same bits as src/llama2/ on every instruction set:
+ * This header documents them. Every kernel returns the same bits as src/llama2/ on every instruction set:
  *
  *   - Each float operation rounds to float32. The compiler must not fuse a multiplication with an addition
  *     (-ffp-contract=off), nor reorder anything (no fast-math flag).
- *   - A sum is added in index order into one float32 that starts at 0. Speed comes from many sums side by side,
- *     one a lane, never from splitting one.
+ *   - A sum is added in index order into one float32 that starts at 0. Speed comes from many sums side by side, one per
+ *     lane, never from splitting one.
  *   - expf is glibc's, evaluated in float64 (src/llama2/math.ts).
  *
  * No pointer needs to be aligned, but a vector load that stays within a cache line is faster: panels begin at
@@ -21,8 +21,8 @@
 namespace llama2 {
 
 /*
- * How many rows a panel has. A matrix of d rows and n columns is kept as ceil(d / 16) panels of 16 rows, each
- * column by column, so that one load brings the same column of many rows:
+ * How many rows a panel has. A matrix of d rows and n columns is stored as ceil(d / 16) panels of 16 rows, each column
+ * by column, so that one load has the same column of many rows:
  *
  *     row  0: a0 a1 a2 ...
  *     row  1: b0 b1 b2 ...     ->   a0 b0 .. p0  a1 b1 .. p1  a2 b2 .. p2 ...
@@ -44,8 +44,8 @@ struct Panels {
 };
 
 /*
- * Several vectors of one length: number j of vector c is data[c * stride + j * step]. With a step of 1 they stand one
- * after the other; with a stride of 1 they are interleaved, first the first number of each.
+ * Several vectors of the same length: number j of vector c is data[c * stride + j * step]. With a step of 1 they follow
+ * each other; with a stride of 1 they are interleaved, beginning with the first number of each.
  */
 template <typename T>
 struct Columns {
@@ -57,10 +57,10 @@ struct Columns {
 /*
  * int8: src/llama2/quantize.ts.
  *
- * A sum ends where a group of w or a group of x ends, is scaled, and added to the float32 sum. Where the group size
- * divides n both end together, in all rows; where it does not, w's groups straddle rows and end elsewhere in each.
- * Either way a group can end only after a multiple of gcd(n, groupSize) columns. So many columns are a *segment*:
- * the whole numbers of one are always summed up together.
+ * An integer sum ends where a group of w or a group of x ends; it is scaled and added to the float32 sum. If the group
+ * size divides n, both end together, in all rows; if not, w's groups straddle rows and end at different columns. Either
+ * way a group can end only after a multiple of gcd(n, groupSize) columns. These columns are a *segment*: its integers
+ * are always summed up together.
  *
  * The instructions that multiply bytes take four neighbouring columns at once, a quad. A segment is padded with zeros
  * to whole quads.
@@ -92,11 +92,11 @@ struct Int8Columns {
 using Int8Vectors = Int8Columns<const int8_t, const float, const int32_t>;
 using MutableInt8Vectors = Int8Columns<int8_t, float, int32_t>;
 
-/* How a matrix is read fastest, which depends on where it comes from. The bits do not depend on it. */
+/* How a matrix is read. The fastest way depends on where it is in memory; the bits do not depend on it. */
 enum class Reading {
-  kCached,     // several panels at once, whose sums hide that each waits for every addition
+  kCached,     // several panels at once, whose sums hide the latency of additions
   kOneStream,  // one panel at a time, which the processor prefetches
-  kAhead,      // one panel at a time, and lines are asked for long before they are needed
+  kAhead,      // one panel at a time, with lines prefetched long before they are needed
 };
 
 struct Kernels {
@@ -104,9 +104,9 @@ struct Kernels {
   const char* name;
 
   /*
-   * xout (count, d) = w (d, n) @ x (count, n): each of `count` vectors x times the same matrix, which is read
-   * once for all of them. Each result is a sum over j = 0..n-1 in that order. xout and x do not overlap. The vectors x
-   * may be interleaved, which is faster where there are many.
+   * xout (count, d) = w (d, n) @ x (count, n): `count` vectors x times the same matrix, which is read once for all of
+   * them. Each result is a sum over j = 0..n-1 in that order. xout and x do not overlap. The vectors x may be
+   * interleaved, which is faster if there are many.
    */
   void (*matmul)(Columns<float> xout, Columns<const float> x, int count, Panels w, Reading reading);
 
@@ -114,7 +114,7 @@ struct Kernels {
   void (*matmulInt8)(Columns<float> xout, Int8Vectors x, int count, Int8Panels w, Reading reading);
 
   /*
-   * xq = x, each of `count` vectors in groups of groupSize numbers, of which the last may be shorter.
+   * xq = x, each of `count` vectors in groups of groupSize numbers; the last group may be shorter.
    */
   void (*quantize)(MutableInt8Vectors xq, Columns<const float> x, int count, Segments segments, int groupSize);
 
@@ -130,22 +130,22 @@ struct Kernels {
   /* x (size) += y (size) */
   void (*add)(float* x, const float* y, int size);
 
-  /* Whether none of `size` numbers is NaN or infinite. */
+  /* Whether all of `size` numbers are finite. */
   bool (*allFinite)(const float* x, int size);
 
   /* The index of the largest of `size` numbers; the lowest such index on a tie; 0 if x[0] is NaN. */
   int (*argmax)(const float* x, int size);
 
-  /* The index of the number after `before` others that equals `value`; -1 if there is none. */
+  /* The index of a number that equals `value`, after skipping `before` such numbers; -1 if there is none. */
   int (*find)(const float* x, int size, float value, int before);
 
   /* Writes the numbers that are at least `least`, in their order, to `found` (size), and returns how many. */
   int (*atLeast)(float* found, const float* x, int size, float least);
 
-  /* Their sum. An estimate: it is added up in any order. */
+  /* The sum of these numbers. An estimate: they are added in any order. */
   float (*sumAtLeast)(const float* x, int size, float least);
 
-  /* Reads `lines` cache lines, and does nothing with them: to measure how fast memory is. */
+  /* Reads `lines` cache lines, to measure the bandwidth of memory. */
   void (*sweep)(const char* memory, int lines);
 };
 

@@ -1,4 +1,4 @@
-/* What every processor of its kind has: SSE2 on x86-64, elsewhere what the compiler makes of it. 16 registers of 4
+/* The baseline of the architecture: SSE2 on x86-64, elsewhere whatever the compiler generates. 16 registers of 4
  * floats. */
 namespace {
 constexpr int kLanes = 4;

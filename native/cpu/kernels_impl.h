@@ -1,9 +1,9 @@
 /*
  * The kernels of kernels.h, written once for vectors of any width. Included by kernels_*.cpp only: see vectors.h.
  *
- * Before it is included, `kLanes` and these say what the registers of an instruction set hold:
+ * Before it is included, `kLanes` and these describe what fits into the registers of an instruction set:
  *   kColumns      the most vectors x side by side
- *   kFourPanels   the most whose sums with four panels at once have room
+ *   kFourPanels   the most vectors for sums with four panels at once
  *   kTwoPanels    the same with two panels
  */
 #ifndef LLAMA2_CPU_KERNELS_IMPL_H
@@ -23,8 +23,8 @@ using llama2::Reading;
 // matmul
 
 /*
- * The results of some panels, (panels, 16) in `sums`, become rows of xout, of which the last panel may have fewer
- * than 16: `rows` counts them all. Vector by vector, so that sums can stay in registers until here.
+ * Store the results of some panels, (panels, 16) in `sums`, as rows of xout. `rows` is the number of rows: the last
+ * panel may have fewer than 16. Vector by vector, so that sums can stay in registers until here.
  */
 template <int panels>
 inline void storeRows(float* xout, const Floats (&sums)[panels][kPanel / kLanes], int rows) {
@@ -43,7 +43,7 @@ inline void storeRows(float* xout, const Floats (&sums)[panels][kPanel / kLanes]
   }
 }
 
-/* Reading::kAhead: so many lines. */
+/* Reading::kAhead: how many lines ahead. */
 constexpr int kAhead = 128;
 
 /*
@@ -79,7 +79,7 @@ inline void multiplyCount(Columns<float> xout, Columns<const float> x, int count
   if constexpr (most > 1) multiplyCount<panels, most - 1, ahead>(xout, x, count, w);
 }
 
-/* As many times `panels` panels as there are, for all vectors: a panel comes from memory once. Returns the rest. */
+/* All complete runs of `panels` panels, for all vectors, so that a panel is read from memory once. Returns the rest. */
 template <int panels, int most, bool ahead>
 inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int count, Panels w) {
   constexpr int rows = panels * kPanel;
@@ -97,8 +97,8 @@ inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int c
 }
 
 /*
- * A sum waits for every addition. Where one vector or few leave room for them, the sums of several panels together hide
- * that. Each case is a function of its own, which sets up no more than it needs: the smallest matrices take less than a
+ * A sum waits for every addition. With few vectors there is room for the sums of several panels at once, which hides
+ * that latency. Each case is a function of its own with little setup: the smallest matrices take less than a
  * microsecond.
  */
 __attribute__((noinline)) void matmulOne(Columns<float> xout, Columns<const float> x, Panels w) {
@@ -128,7 +128,7 @@ __attribute__((noinline)) void matmulAhead(Columns<float> xout, Columns<const fl
   multiplyPanels<1, kColumns, true>(xout, x, count, w);
 }
 
-/* For one vector asking ahead was faster on Zen 5, but not on Zen 3, which has no AVX-512. */
+/* For one vector, prefetching was faster on Zen 5, but not on Zen 3, which has no AVX-512. */
 constexpr bool kAheadForOne = kLanes == 16;
 
 void matmul(Columns<float> xout, Columns<const float> x, int count, Panels w, Reading reading) {
@@ -139,7 +139,7 @@ void matmul(Columns<float> xout, Columns<const float> x, int count, Panels w, Re
 }
 
 // ----------------------------------------------------------------------------
-// the smaller ones
+// the smaller kernels
 
 void rmsnorm(float* o, const float* x, const float* weight, int size, float eps) {
   float ss = 0;
@@ -150,7 +150,7 @@ void rmsnorm(float* o, const float* x, const float* weight, int size, float eps)
   for (int j = 0; j < size; j++) o[j] = weight[j] * (ss * x[j]);
 }
 
-/* The largest of `size` numbers, as a comparison after the other would find it: NaN only if x[0] is. */
+/* The largest of `size` numbers, as comparisons in order would find it: NaN only if x[0] is NaN. */
 inline float maximum(const float* x, int size) {
   Floats most = Floats{} + x[0];
   int i = 0;
@@ -165,8 +165,8 @@ inline float maximum(const float* x, int size) {
 }
 
 /*
- * softmax for `count` vectors at once. The sum of each waits for every addition; side by side they wait together,
- * and the exponentials are computed meanwhile.
+ * softmax for `count` vectors at once. Each sum waits for every addition; side by side they wait together, and the
+ * exponentials are computed meanwhile.
  */
 template <int count>
 inline void softmaxOf(Columns<float> x, int size, float divisor) {
@@ -226,7 +226,7 @@ void add(float* x, const float* y, int size) {
 }
 
 bool allFinite(const float* x, int size) {
-  Floats zeros = {};  // what is finite, less itself, is 0
+  Floats zeros = {};  // a finite number minus itself is 0
   int i = 0;
   for (; i + kLanes <= size; i += kLanes) {
     const Floats v = load<Floats>(x + i);
@@ -239,7 +239,7 @@ bool allFinite(const float* x, int size) {
 }
 
 int find(const float* x, int size, float value, int before) {
-  constexpr int kBlock = 64;  // is first counted, without a branch for each
+  constexpr int kBlock = 64;  // numbers that are first counted, without a branch for each
   for (int begin = 0; begin < size; begin += kBlock) {
     const int end = size - begin < kBlock ? size : begin + kBlock;
     int equal = 0;
@@ -257,7 +257,7 @@ int find(const float* x, int size, float value, int before) {
 
 int argmax(const float* x, int size) {
   const int index = find(x, size, maximum(x, size), 0);
-  return index < 0 ? 0 : index;  // x[0] is NaN, which nothing equals
+  return index < 0 ? 0 : index;  // if x[0] is NaN, nothing equals it
 }
 
 int atLeast(float* found, const float* x, int size, float least) {
@@ -272,7 +272,7 @@ int atLeast(float* found, const float* x, int size, float least) {
   }
 #endif
   for (; i < size; i++) {
-    // always written, kept only if it counts: no branch to guess
+    // always written, kept only if it counts: no branch to mispredict
     found[count] = x[i];
     count += x[i] >= least;
   }
@@ -300,7 +300,7 @@ float sumAtLeast(const float* x, int size, float least) {
 void sweep(const char* memory, int count) {
   typedef int64_t Line __attribute__((vector_size(64)));
   constexpr int kSums = 8;  // side by side: no load waits for the sum of the one before
-  // Measured: the processor's own prefetching leaves a fifth of the bandwidth unused; asking a page ahead gets it.
+  // Measured: the processor's own prefetching leaves a fifth of the bandwidth unused; prefetching a page ahead uses it.
   constexpr int kAhead = 64;
   const auto* lines = reinterpret_cast<const Line*>(memory);
   Line sums[kSums] = {};
@@ -311,7 +311,7 @@ void sweep(const char* memory, int count) {
     }
   }
   for (int k = 1; k < kSums; k++) sums[0] ^= sums[k];
-  asm volatile("" ::"m"(sums[0]));  // somebody wants it, so it must be computed
+  asm volatile("" ::"m"(sums[0]));  // keeps the compiler from removing the loop
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-/* Matrices in panels: putting numbers into place, and reading a row back. */
+/* Matrices in panels: filling them, and reading a row back. */
 #include <algorithm>
 #include <numeric>
 
@@ -38,14 +38,14 @@ Int8Panels Matrix::int8Panels(int begin, int end) const {
 
 namespace {
 
-/* Sixteen whole rows, one panel: written straight through, read from sixteen places. */
+/* One panel of sixteen whole rows: written in order, read from sixteen places. */
 void fillPanel(float* panel, const float* rows, int n) {
   for (size_t j = 0; j < static_cast<size_t>(n); j++) {
     for (int r = 0; r < kPanel; r++) panel[j * kPanel + r] = rows[static_cast<size_t>(r) * n + j];
   }
 }
 
-/* Some numbers of one row, `to` being the place of the first. */
+/* Some numbers of one row; `to` is the place of the first. */
 void fillRow(float* to, const float* values, size_t count) {
   for (size_t j = 0; j < count; j++) to[j * kPanel] = values[j];
 }

@@ -1,4 +1,4 @@
-/* Large blocks of memory: zeroed, aligned, on huge pages where the system gives them. */
+/* Large blocks of memory: zeroed, aligned, and on huge pages if the system has them. */
 #ifndef LLAMA2_CPU_MEMORY_H
 #define LLAMA2_CPU_MEMORY_H
 
@@ -26,21 +26,21 @@ constexpr size_t wholeLines(size_t count) {
 
 /* How memory will be touched. */
 enum class Pages {
-  kHuge,  // all of it, again and again: fewer, larger pages are faster to find
-  kLazy,  // little by little, perhaps never all: a page counts only once it is touched
+  kHuge,  // all of it, again and again: larger pages cause fewer TLB misses
+  kLazy,  // gradually, perhaps never all: a page takes memory only once it is touched
 };
 
 class Memory {
  public:
   Memory(size_t bytes, Pages pages) {
     const size_t alignment = pages == Pages::kHuge ? kHugePage : kCacheLine;
-    // calloc, because fresh pages from the system are zero already, and cost nothing until they are touched
+    // calloc: fresh pages from the system are zero already, and cost nothing until they are touched
     block_ = calloc(bytes + alignment, 1);
     if (block_ == nullptr) throw std::bad_alloc();
     const auto address = reinterpret_cast<uintptr_t>(block_);
     start_ = static_cast<char*>(block_) + (alignment - address % alignment) % alignment;
 #if defined(__linux__)
-    // a wish, whose refusal changes nothing
+    // only a hint: if it is refused, nothing changes
     if (pages == Pages::kHuge) madvise(start_, bytes, MADV_HUGEPAGE);
 #endif
   }
@@ -56,8 +56,8 @@ class Memory {
 };
 
 /*
- * Deals out a block of memory, part by part. Without a block it only counts, so that the same code that lays things
- * out says how large the block must be.
+ * Divides a block of memory into parts. Without a block it only counts, so the same code that lays out the parts also
+ * computes the size of the block.
  */
 class Parts {
  public:

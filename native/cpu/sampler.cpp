@@ -18,7 +18,7 @@ int Sampler::sample(float* logits, const Draw& draw) {
   const auto [temperature, topp, coin] = draw;
   if (!kernels_.allFinite(logits, vocabSize_)) return -1;
   const int greedy = kernels_.argmax(logits, vocabSize_);
-  // also so near to 0 that the division overflows: the limit is greedy
+  // also if the temperature is so close to 0 that the division overflows: the limit is greedy
   if (temperature < FLT_MIN || !isfinite(logits[greedy] / temperature)) return greedy;
   // apply the temperature to the logits, and softmax to get the probabilities for the next token
   kernels_.softmax({logits, 0}, 1, vocabSize_, temperature);
@@ -37,13 +37,13 @@ int Sampler::sampleMult(const float* probabilities, float coin) const {
 
 namespace {
 
-/* So many numbers are worth more than a plain sort: a nucleus can have most of a large vocabulary. */
+/* From this many numbers on, std::sort is too slow: a nucleus can have most of a large vocabulary. */
 constexpr int kMany = 256;
 
 /*
- * Sort numbers from 0 to 1, the largest first, with room for as many in `spare`. Comparing many would take longer than
- * a forward pass: they are dealt out by the digits of their bits, which are ordered as floats that are not negative
- * are, the lowest digit first, each time keeping the order so far.
+ * Sort numbers from 0 to 1, the largest first; `spare` has room for the same number. A comparison sort would take
+ * longer than a forward pass, so this is a radix sort: the bits of non-negative floats have the same order as the
+ * floats.
  */
 void sortFalling(std::vector<float>& numbers, std::vector<float>& spare, int count) {
   if (count < kMany) return std::sort(numbers.begin(), numbers.begin() + count, std::greater<float>());
@@ -70,14 +70,14 @@ void sortFalling(std::vector<float>& numbers, std::vector<float>& spare, int cou
 }  // namespace
 
 /*
- * Probabilities are sorted without their tokens: the one that is drawn leads back to its token, the k-th of those that
- * are as likely.
+ * Probabilities are sorted without their tokens. The drawn probability leads back to its token: the k-th of those with
+ * this probability.
  */
 int Sampler::sampleTopp(const float* probabilities, float topp, float coin) {
   // values smaller than (1 - topp) / (n - 1) cannot be part of the result, so crop them before sorting
   const float cutoff = (1.0f - topp) / static_cast<float>(vocabSize_ - 1);
   int n = accumulate(probabilities, topp, leastLikely(probabilities, topp, cutoff));
-  // that was an estimate: should rounding have made it too high, all candidates count
+  // that was an estimate: if rounding has made it too high, use all candidates
   if (n == 0 || cdf_[n - 1] <= topp) n = accumulate(probabilities, topp, cutoff);
   if (n == 0) return kernels_.argmax(probabilities, vocabSize_);
 
@@ -90,8 +90,8 @@ int Sampler::sampleTopp(const float* probabilities, float topp, float coin) {
 }
 
 /*
- * About how likely the last token of the nucleus is, or somewhat less: the sum of those as likely is above topp. Most
- * of what the cutoff lets through would be sorted for nothing.
+ * About the probability of the last token of the nucleus, or somewhat less: the sum of tokens at least as likely
+ * exceeds topp. Without it, most of the sorted candidates would not be needed.
  */
 float Sampler::leastLikely(const float* probabilities, float topp, float cutoff) {
   const int n0 = kernels_.atLeast(likely_.data(), probabilities, vocabSize_, cutoff);
@@ -104,7 +104,7 @@ float Sampler::leastLikely(const float* probabilities, float topp, float cutoff)
   return low;
 }
 
-/* Sort those that are at least so likely, and add them up until the sum exceeds topp. Returns how many that takes. */
+/* Sort the probabilities from `least` on, and add them until the sum exceeds topp. Returns how many that takes. */
 int Sampler::accumulate(const float* probabilities, float topp, float least) {
   const int n = kernels_.atLeast(likely_.data(), probabilities, vocabSize_, least);
   sortFalling(likely_, cdf_, n);

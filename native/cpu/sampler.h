@@ -10,19 +10,20 @@
 
 namespace llama2 {
 
-/* How to choose a token: settings of sampler.ts, and the coin, a random number in [0, 1) unless temperature is 0. */
+/* How to choose a token: the settings of sampler.ts, and the coin, a random number in [0, 1), unused at temperature 0.
+ */
 struct Draw {
   float temperature;
   float topp;
   float coin;
 };
 
-/* What one thread needs to choose tokens. */
+/* Chooses tokens; one for each thread. */
 class Sampler {
  public:
   /* Throws std::bad_alloc. */
   Sampler(const Kernels& kernels, int vocabSize);
-  /* What it allocates. */
+  /* The bytes that it allocates. */
   static size_t bytes(int vocabSize) { return 2 * sizeof(float) * vocabSize; }
 
   /* Choose a token. The logits (vocabSize) are used up; if not all are finite, they stay as they are, and -1 returns.

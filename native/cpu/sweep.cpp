@@ -12,7 +12,7 @@ namespace llama2 {
 double readBandwidth(const Kernels& kernels, size_t bytes, int threads, double seconds) {
   const int lines = static_cast<int>(bytes / kCacheLine);
   const Memory memory(lines * kCacheLine, Pages::kHuge);
-  memset(memory.start(), 1, lines * kCacheLine);  // a page that was never written is no memory
+  memset(memory.start(), 1, lines * kCacheLine);  // pages that were never written have no memory behind them
   ThreadPool pool(threads);
   const auto all = [&] {
     pool.run(threads, [&](int thread) {

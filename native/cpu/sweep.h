@@ -1,4 +1,4 @@
-/* How fast this machine reads memory: no forward pass over so many bytes can be faster. */
+/* The bandwidth of this machine's memory: the limit of any forward pass. */
 #ifndef LLAMA2_CPU_SWEEP_H
 #define LLAMA2_CPU_SWEEP_H
 
@@ -9,8 +9,8 @@
 namespace llama2 {
 
 /*
- * Reads memory like that in which weights lie, `bytes` of it, again and again for at least `seconds`, a share a thread:
- * bytes a second. Throws std::bad_alloc, and std::system_error if there are not so many threads to be had.
+ * Reads a buffer of `bytes`, allocated like the weights, again and again for at least `seconds`, with a share for each
+ * thread. Returns bytes a second. Throws std::bad_alloc, and std::system_error if the threads cannot be started.
  */
 double readBandwidth(const Kernels& kernels, size_t bytes, int threads, double seconds);
 

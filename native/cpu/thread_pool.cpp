@@ -14,13 +14,13 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Milliseconds = std::chrono::duration<double, std::milli>;
 
-/* Longer than what lies between two tokens, so that the next one finds the team awake. */
+/* Longer than the time between two tokens, so that the team is awake for the next one. */
 constexpr int kPatience = 50;  // microseconds
 
-/* A look at the clock takes as long as a few at a counter. */
+/* Checks of a counter for each check of the clock, which takes longer. */
 constexpr int kLooks = 32;
 
-/* So often a processor is offered before its thread sleeps. */
+/* How often a thread yields its processor before it sleeps. */
 constexpr int kYields = 4;
 
 inline void pause() {
@@ -38,9 +38,9 @@ int patienceOf(int threads) { return threads <= static_cast<int>(std::thread::ha
 
 void Counter::set(uint64_t value) {
   value_.store(value, std::memory_order_seq_cst);
-  // A sleeper announces itself before it looks at the value for the last time, so one of us sees the other.
+  // A thread announces its sleep before its last check of the value, so one of the two sees the other.
   if (sleepers_.load(std::memory_order_seq_cst) == 0) return;
-  // Only once we had the mutex is a sleeper surely past its look, and within reach of the call.
+  // Taking the mutex makes sure that a sleeper is past its check, and waits for the notification.
   std::lock_guard<std::mutex> lock(mutex_);
   changed_.notify_all();
 }

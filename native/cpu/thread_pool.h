@@ -1,10 +1,10 @@
 /*
- * Threads that work on one thing together: each takes its share, and they wait for each other at barriers.
+ * Threads that work on one job together: each takes its share, and they wait for each other at barriers.
  *
- * A forward pass has tens of barriers and lasts from tens of microseconds to seconds. Waking a sleeper takes longer
- * than most waits, so who waits first spins; then it offers its processor to others, perhaps to the one it waits for;
- * then it sleeps, so that an idle pool costs nothing. What was waited for longer than that is reported, so that the
- * caller can do with fewer threads: src/backend/team.ts.
+ * A forward pass has tens of barriers and takes from tens of microseconds to seconds. Waking a thread takes longer than
+ * most waits, so a waiting thread first spins; then it yields its processor, perhaps to the thread that it waits for;
+ * then it sleeps, so that an idle pool costs nothing. Waits longer than the spinning are reported, so that the caller
+ * can use fewer threads: src/backend/team.ts.
  */
 #ifndef LLAMA2_CPU_THREAD_POOL_H
 #define LLAMA2_CPU_THREAD_POOL_H
@@ -21,14 +21,14 @@
 
 namespace llama2 {
 
-/* A number that only grows, set by one thread, and that others can wait for. */
+/* A number that only grows. One thread sets it; others can wait for a value. */
 class alignas(kCacheLine) Counter {
  public:
   uint64_t value() const { return value_.load(std::memory_order_acquire); }
   void set(uint64_t value);
   /*
-   * Returns once the value has reached `goal`: how many milliseconds that took, or 0 if it was no longer than
-   * `patience`, in microseconds, after which it sleeps.
+   * Waits until the value has reached `goal`: spins for `patience` microseconds, then sleeps. Returns how many
+   * milliseconds that took, or 0 if it was within `patience`.
    */
   double await(uint64_t goal, int patience);
 
@@ -41,7 +41,7 @@ class alignas(kCacheLine) Counter {
   std::condition_variable changed_;
 };
 
-/* What thread number `thread` of `threads` takes of `count` things: those from `begin` to before `end`. */
+/* The share of thread number `thread` of `threads` in `count` items: from `begin` to before `end`. */
 struct Share {
   int begin, end;
   Share(int count, int thread, int threads)
@@ -51,7 +51,7 @@ struct Share {
 
 class ThreadPool {
  public:
-  /* The calling thread is one of `threads`. Throws std::system_error if there are not so many to be had. */
+  /* The calling thread is one of `threads`. Throws std::system_error if the others cannot be started. */
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -60,8 +60,8 @@ class ThreadPool {
   int threads() const { return static_cast<int>(members_.size()); }
 
   /*
-   * Runs work(thread) on the first `team` threads, numbered from 0, and returns when all are done: the milliseconds for
-   * which one of them stood still because another was late. The work must not throw.
+   * Runs work(thread) on the first `team` threads, numbered from 0, until all are done. Returns for how many
+   * milliseconds a thread waited for a late one. The work must not throw.
    */
   template <typename Work>
   double run(int team, Work&& work) {
@@ -69,7 +69,7 @@ class ThreadPool {
         team, [](void* context, int thread) { (*static_cast<Work*>(context))(thread); }, &work);
   }
 
-  /* Within `run`: returns when all of the team are here. What they wrote before is seen by all after. */
+  /* Within `run`: waits until the whole team has arrived. After it, all see what the others wrote before it. */
   void barrier(int thread);
 
  private:
@@ -77,9 +77,9 @@ class ThreadPool {
 
   struct Member {
     Counter called;         // for how many jobs
-    Counter arrived;        // at which barrier, counted through all jobs
+    Counter arrived;        // at which barrier, counted over all jobs
     uint64_t barriers = 0;  // the same number, for the member itself
-    double late = 0;        // the milliseconds that it waited for the late in this job
+    double late = 0;        // for how many milliseconds it waited for late threads in this job
   };
 
   double runAll(int team, Job job, void* context);
@@ -91,7 +91,7 @@ class ThreadPool {
   const int patience_;
   std::vector<Member> members_;
   std::vector<std::thread> helpers_;
-  // what the members are called for
+  // the current job
   Job job_ = nullptr;
   void* context_ = nullptr;
   int team_ = 1;

@@ -1,4 +1,4 @@
-/* What a transformer and its contexts consist of, and where it lies in memory. */
+/* The data of a transformer and its contexts, and their layout in memory. */
 #include "transformer.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@ namespace llama2 {
 
 namespace {
 
-/* What a core's own caches hold for certain, and what all of them together do. */
+/* What certainly fits into a core's own caches, and into all caches together. */
 constexpr size_t kNearBytes = size_t{4} << 20;
 constexpr size_t kCacheBytes = size_t{16} << 20;
 
@@ -23,9 +23,9 @@ bool isIntel() {
 }
 
 /*
- * How weights of so many bytes are read fastest. Measured on Zen 5, for one token: from the last cache one stream,
- * which asking ahead makes 1.2 times slower; from memory asking ahead is 1.06 to 1.15 times as fast. For several
- * tokens: from the last cache several panels at once are up to 1.15 times as fast, from memory asking ahead 1.2 times.
+ * The fastest way to read weights of this size. Measured on Zen 5, for one token: from the last cache one stream, which
+ * prefetching makes 1.2 times slower; from memory, prefetching is 1.06 to 1.15 times as fast. For several tokens: from
+ * the last cache several panels at once are up to 1.15 times as fast, from memory prefetching 1.2 times.
  * Intel's Sapphire Rapids reads four panels at once 1.2 to 1.4 times as fast as one, for one token.
  */
 Reading readingOf(size_t bytes, int tokens) {
@@ -67,7 +67,7 @@ size_t weightBytes(const Config& p, bool sharedClassifier, const GroupSizes& gro
 
 constexpr int kMaxBatch = 64;
 
-/* So many tokens at once that the weights are read rarely, but not so many that a pass takes longer than a blink. */
+/* Enough tokens at once that the weights are read rarely, but few enough that a pass stays short. */
 int maxBatchFor(const Config& p) {
   const double layer = 2.0 * p.dim * p.dim + 2.0 * p.dim * p.kvDim() + 3.0 * p.dim * p.hiddenDim;
   const double multiplications = p.nLayers * layer + static_cast<double>(p.vocabSize) * p.dim;
@@ -148,7 +148,7 @@ bool Transformer::fillQuantized(const std::string& name, int layer, const int8_t
 
 namespace {
 
-/* Room for the longest vector that an int8 matrix meets, in the groups in which it needs most. */
+/* Room for the longest vector that an int8 matrix is multiplied with, in the groups that need the most. */
 struct Rounded {
   bool interleaved = false;  // some matrix is float32
   size_t bytes = 0;          // of a vector

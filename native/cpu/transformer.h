@@ -1,6 +1,6 @@
 /*
- * The transformer in native code: what src/llama2/transformer.ts says, with its names, for a batch of tokens and
- * several threads. The TypeScript is the place to learn what happens and why; here is how it happens fast.
+ * The transformer in native code: src/llama2/transformer.ts with its names, for a batch of tokens and several threads.
+ * The TypeScript explains what is computed and why; this code makes it fast.
  */
 #ifndef LLAMA2_CPU_TRANSFORMER_H
 #define LLAMA2_CPU_TRANSFORMER_H
@@ -18,7 +18,7 @@
 
 namespace llama2 {
 
-/* Pieces of rows within which the sums of an int8 matmul do not end: see kernels.h. */
+/* The segments of an int8 matrix's rows: see kernels.h. */
 Segments segmentsOf(int n, int groupSize);
 
 /* A matrix of d rows and n columns, in panels: float32, or int8 if groupSize is not 0. */
@@ -41,13 +41,13 @@ struct Matrix {
   /* How many numbers a float32 matrix takes. */
   static size_t size(int d, int n) { return static_cast<size_t>(panelsOf(d)) * n * kPanel; }
 
-  /* Put the next `count` numbers into place. They follow each other row by row, and the first belongs at `offset`. */
+  /* Fill in the next `count` numbers. They are in row order, and the first belongs at `offset`. */
   void fill(const float* values, size_t count, size_t offset);
-  /* The same for int8: whole groups, with a scale each. */
+  /* The same for int8: whole groups, with a scale for each. */
   void fillQuantized(const int8_t* values, const float* scales, size_t count, size_t offset);
   /* xout (n) = row `row` */
   void copyRow(float* xout, int row) const;
-  /* Those of the panels that rows `begin` to before `end` are in; `begin` is a multiple of 16. */
+  /* The panels of rows `begin` to before `end`; `begin` is a multiple of 16. */
   Panels panels(int begin, int end) const;
   Int8Panels int8Panels(int begin, int end) const;
 };
@@ -91,30 +91,29 @@ struct TransformerWeights {
   float* vector(const std::string& name, int layer);
 };
 
-/* Bytes, known before anything is allocated. */
+/* Sizes in bytes, computed before anything is allocated. */
 struct MemoryNeeds {
   size_t weights;
   size_t perSequence;  // of a context: a KV cache
-  size_t scratch;      // of a context: all else
+  size_t scratch;      // the rest of a context
 };
 MemoryNeeds estimateMemory(const Config& config, bool sharedClassifier, const GroupSizes& groupSizes, int threads);
 
 class Context;
 
-/* The weights, and the threads that work with them. One forward pass at a time, whatever the context. */
+/* The weights and the threads. One forward pass at a time, over all contexts. */
 class Transformer {
  public:
   /*
-   * frequencies, (headSize / 2), are `ropeFrequencies`'. Throws std::bad_alloc,
-   * std::system_error.
+   * frequencies, (headSize / 2), are from `ropeFrequencies`. Throws std::bad_alloc, std::system_error.
    */
   Transformer(const Config& config, bool sharedClassifier, const GroupSizes& groupSizes, const float* frequencies,
               const Kernels& kernels, int threads);
 
   /*
-   * Put the next numbers of a tensor into place, by its name in TransformerWeights and its layer. The numbers are
-   * in the order of the checkpoint, and `offset` says how many came before. Returns false, and does nothing, if
-   * there is no such tensor or it is not that large.
+   * Fill in the next numbers of a tensor, by its name in TransformerWeights and its layer. The numbers are in the order
+   * of the checkpoint, and `offset` is how many came before. Returns false and does nothing if there is no such tensor,
+   * or it is not that large.
    */
   bool fill(const std::string& name, int layer, const float* values, size_t count, size_t offset);
   /* The same for an int8 matrix: whole groups, with a scale each. */
@@ -123,16 +122,15 @@ class Transformer {
 
   /*
    * Read the entries of a batch, at most maxBatch(), and write the logits of the last `wanted`, (wanted, vocabSize).
-   * The caller has checked that tokens, positions and sequences are in range. `threads` of threads() work on it: the
-   * bits do not depend on how many. Returns for how many milliseconds one of them stood still, because another was
-   * late.
+   * The caller has checked that tokens, positions and sequences are in range. `threads` of the threads() work on it;
+   * the bits do not depend on their number. Returns for how many milliseconds a thread waited for a late one.
    */
   double forward(Context& context, const Entry* batch, int count, int wanted, float* logits, int threads) noexcept;
 
   /* Choose a token from each of `count` rows of logits, (count, vocabSize), as Sampler does. */
   void sample(Context& context, float* logits, const Draw* draws, int count, int32_t* tokens, int threads) noexcept;
 
-  /* Let one sequence begin as another does: copy its first `positions` keys and values. */
+  /* Copy the keys and values of the first `positions` positions of one sequence to another. */
   void copy(Context& context, int from, int to, int positions) noexcept;
 
   /* Copy the keys and values of a position, (nLayers, kvDim) each. */
@@ -163,7 +161,7 @@ class Transformer {
   ThreadPool pool_;
 };
 
-/* Where the keys and values of one sequence lie, as matrices that attention multiplies with. */
+/* The keys and values of one sequence, as matrices that attention multiplies with. */
 struct KvCache {
   /*
    * The keys of each head are a matrix with a row for each position, (nLayers, nKvHeads, seqLen, headSize), in
@@ -177,13 +175,13 @@ struct KvCache {
   float* valueCache;
 };
 
-/* From the scores of one head to those of the next: whole panels of positions. */
+/* The distance from the scores of one head to the next: whole panels of positions. */
 inline size_t attStride(const Config& p) { return static_cast<size_t>(panelsOf(p.seqLen)) * kPanel; }
 
-/* The numbers of a batch of tokens on their way, a row for each: RunState of transformer.ts. */
+/* RunState of transformer.ts, with a row for each token of a batch. */
 struct RunState {
   float* x;    // (maxBatch, dim)
-  float* xn;   // (max(maxBatch, threads), dim) what rmsnorm makes of x, which stays
+  float* xn;   // (max(maxBatch, threads), dim) x after rmsnorm
   float* xb;   // (maxBatch, dim)
   float* xb2;  // (maxBatch, dim)
   float* hb;   // (maxBatch, hiddenDim)

@@ -6,7 +6,7 @@
 
 namespace llama2::cuda {
 
-/* Threads per block, in every kernel but the sampler: enough to hide loads, few enough to spread small layers. */
+/* Threads per block, in every kernel except the sampler: enough to hide loads, few enough to spread small layers. */
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
 

@@ -1,7 +1,7 @@
 /*
- * Drives the native kernels, forward pass, sampler and thread pool with random shapes, for sanitizers to watch:
- * `npm run test:sanitize`. That the results are right is proved against the TypeScript in test/backend/; here they
- * must not depend on the instruction set, the number of threads, or how tokens are batched.
+ * Runs the native kernels, forward pass, sampler and thread pool with random shapes under sanitizers:
+ * `npm run test:sanitize`. test/backend/ compares the results with the TypeScript; here they must not depend on the
+ * instruction set, the number of threads, or how tokens are batched.
  */
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ namespace {
 
 std::mt19937 rng;
 
-/* Of all logits: the same on every processor, so that runs on different ones can be compared. */
+/* The checksum of all logits: the same on every processor, so that runs on different ones can be compared. */
 uint32_t checksum = 0;
 
 int uniform(int least, int most) { return least + static_cast<int>(rng() % (most - least + 1)); }
@@ -76,8 +76,8 @@ std::vector<Tensor> randomTensors(const Config& p, bool sharedClassifier) {
   return tensors;
 }
 
-/* A size of groups that divides dim, and so every matrix; 0 half of the time. Where it does not divide hiddenDim they
- * straddle. */
+/* A group size that divides dim, and so every matrix; 0 half of the time. If it does not divide hiddenDim, groups
+ * straddle rows. */
 int randomGroupSize(const Config& p) {
   if (uniform(0, 1) == 0) return 0;
   int groupSize = uniform(1, p.dim);
@@ -85,7 +85,7 @@ int randomGroupSize(const Config& p) {
   return groupSize;
 }
 
-/* The same for all matrices, or for each another. */
+/* The same for all matrices, or a different one for each. */
 GroupSizes randomGroupSizes(const Config& p) {
   if (uniform(0, 1) == 0) return GroupSizes::all(randomGroupSize(p));
   const auto size = [&] { return randomGroupSize(p); };
@@ -108,7 +108,7 @@ void fillQuantized(Transformer& transformer, const Tensor& tensor) {
 
 void fill(Transformer& transformer, const Tensor& tensor) {
   if (transformer.groupSizeOf(tensor.name) != 0) return fillQuantized(transformer, tensor);
-  // in chunks that end anywhere, each in memory of its own, so that a read past its end is seen
+  // in chunks that end anywhere, each allocated separately, so that a read past its end is detected
   for (size_t done = 0; done < tensor.values.size();) {
     const size_t count = std::min<size_t>(tensor.values.size() - done, uniform(1, 5000));
     const std::vector<float> chunk(tensor.values.begin() + done, tensor.values.begin() + done + count);
@@ -118,7 +118,7 @@ void fill(Transformer& transformer, const Tensor& tensor) {
   if (transformer.fill(tensor.name, tensor.layer, tensor.values.data(), 1, tensor.values.size())) abort();
 }
 
-/* Some sequences that take turns, each token by token from position 0. */
+/* Several interleaved sequences, each token by token from position 0. */
 std::vector<Entry> randomEntries(const Config& p, int sequences) {
   std::vector<Entry> entries;
   std::vector<int> read(sequences, 0);
@@ -129,7 +129,7 @@ std::vector<Entry> randomEntries(const Config& p, int sequences) {
   return entries;
 }
 
-/* The logits after each entry, read in batches of `most` at the most. */
+/* The logits after each entry, read in batches of at most `most`. */
 std::vector<float> run(Transformer& transformer, int sequences, const std::vector<Entry>& entries, int most) {
   Context context(transformer, sequences);
   const size_t vocabSize = transformer.config().vocabSize;
@@ -138,7 +138,7 @@ std::vector<float> run(Transformer& transformer, int sequences, const std::vecto
     const int count = std::min({static_cast<int>(entries.size() - i), uniform(1, most), transformer.maxBatch()});
     const std::vector<Entry> batch(entries.begin() + i, entries.begin() + i + count);
     std::vector<float> logits(count * vocabSize);
-    // each pass by another team
+    // with a different team in each pass
     transformer.forward(context, batch.data(), count, count, logits.data(), uniform(1, transformer.threads()));
     all.insert(all.end(), logits.begin(), logits.end());
     i += count;
@@ -174,7 +174,7 @@ void fail(const char* what, const Transformer& transformer, int batch) {
 }
 
 void tryShape(int seed) {
-  rng.seed(seed);  // a machine with more instruction sets has drawn more numbers by now
+  rng.seed(seed);  // a machine with more instruction sets has drawn more numbers before
   const Config p = randomConfig();
   const bool sharedClassifier = uniform(0, 1) == 0;
   const GroupSizes groupSizes = randomGroupSizes(p);

@@ -1,7 +1,7 @@
 /*
- * What memory gives: a copy, reading from device memory, reading again and again what L2 holds.
+ * Measures memory bandwidth: copying, reading from device memory, and reading data that L2 holds.
  *
- * The kernels here are the plainest that reach the limit: 16-byte loads, several on their way in each thread.
+ * The kernels are the simplest ones that reach the limit: 16-byte loads, several in flight in each thread.
  */
 #include "bench.h"
 #include "hold.h"
@@ -17,7 +17,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kInFlight = 8;
 
-/* Reads all `vectors`; writes only if their bits are what nobody expects, so that no load is left out. */
+/* Reads all `vectors`; writes only for an unlikely result, so that the compiler keeps every load. */
 __global__ void __launch_bounds__(kThreads) readAll(const uint4* from, size_t vectors, unsigned* out) {
   cuda::letNextKernelStart();
   unsigned all = 0;
@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kThreads) fillNumbers(unsigned* to, size_t cou
   }
 }
 
-/* Memory full of numbers that are not zeros. */
+/* Memory filled with non-zero numbers. */
 Buffer<uint4> numbers(const Stream& stream, size_t bytes) {
   Buffer<uint4> memory(bytes / 16);
   const Launch how = {dim3(static_cast<unsigned>(4 * multiprocessors())), kThreads, 0, stream.get(), false};
@@ -86,7 +86,7 @@ Hold::Hold(size_t left) {
     if (freeBytes() >= left + piece && cudaMalloc(&memory, piece) == cudaSuccess) {
       pieces_.push_back(memory);
     } else {
-      cudaGetLastError();  // the driver keeps something to itself
+      cudaGetLastError();  // the driver has reserved some memory
       piece /= 2;
     }
   }

@@ -16,7 +16,7 @@ using cuda::Stream;
 
 class Graph {
  public:
-  /* What `work` enqueues. */
+  /* The captured graph of what `work` enqueues. */
   template <class Work>
   Graph(const Stream& stream, Work work) : stream_(stream.get()) {
     cudaGraph_t graph = nullptr;
@@ -36,7 +36,7 @@ class Graph {
   cudaGraphExec_t exec_ = nullptr;
 };
 
-/* Seconds that `work`, which enqueues, takes on the device: a sample each, once the card has reached its clocks. */
+/* Seconds that the work enqueued by `work` takes on the device: several samples, after the clocks have ramped up. */
 template <class Work>
 std::vector<double> secondsOf(const Settings& settings, const Stream& stream, Work work) {
   const auto once = [&] {
@@ -52,7 +52,7 @@ std::vector<double> secondsOf(const Settings& settings, const Stream& stream, Wo
   return seconds;
 }
 
-/* Seconds of one of `count` that follow each other in a graph: `enqueue(i)` is one. */
+/* Seconds per call of `count` calls of `enqueue(i)` that follow each other in a graph. */
 template <class Enqueue>
 std::vector<double> secondsEach(const Settings& settings, const Stream& stream, int count, Enqueue enqueue) {
   const Graph graph(stream, [&] {

@@ -1,8 +1,8 @@
 /*
- * Models for the check: seeded random ones of any shape, made on the spot, and files of llama2.c.
+ * Models for the check: seeded random ones of any shape, generated in memory, and files of llama2.c.
  *
- * `seeded` gives the numbers of test/helpers/checkpoint.ts; what llama2.c's run.c computes from those is known, and the
- * check compares (test/golden/forced-logits.json).
+ * `seeded` gives the numbers of test/helpers/checkpoint.ts. run.c's logits for these are known, and the check compares
+ * them (test/golden/forced-logits.json).
  */
 #ifndef LLAMA2_CHECK_CHECKPOINT_H
 #define LLAMA2_CHECK_CHECKPOINT_H
@@ -44,16 +44,16 @@ struct Shape {
   Config config() const { return {dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen, 1e-5f}; }
 };
 
-/* Those whose speed is measured. */
+/* The shapes whose speed is measured. */
 const std::vector<Shape>& speedShapes();
-/* The shape of that name, among those and those of the tests; throws if there is none. */
+/* The shape with this name, among these and the tests' shapes; throws if there is none. */
 Shape shapeOf(const std::string& name);
 
 Checkpoint seeded(const Shape& shape, uint32_t seed, bool untied);
 /* A version-0 checkpoint. */
 Checkpoint readCheckpoint(const std::string& path);
 
-/* How fast RoPE turns each pair, (headSize / 2), with C's own powf, which run.c calls as well. */
+/* RoPE's frequency of each pair, (headSize / 2), with C's own powf, which run.c calls as well. */
 std::vector<float> ropeFrequencies(const Config& p);
 
 /* "15M fp16" */
@@ -61,12 +61,12 @@ std::string describe(const std::string& name, Precision precision);
 const char* nameOf(Precision precision);
 constexpr Precision kPrecisions[] = {Precision::kFp32, Precision::kFp16, Precision::kInt8};
 
-/* Options for a model whose int8 groups have so many numbers. */
+/* Options for a model with int8 groups of this size. */
 Options optionsOf(const Config& config, Precision precision, int groupSize, bool sharedClassifier);
 
 /* Put a model on the device, in pieces. */
 std::unique_ptr<cuda::Transformer> load(const Checkpoint& checkpoint, const Options& options);
-/* The same for speed alone: random numbers, the same ones again and again. */
+/* The same, only for measuring speed: the same random numbers again and again. */
 std::unique_ptr<cuda::Transformer> loadRandom(const Shape& shape, const Options& options);
 
 }  // namespace llama2::check

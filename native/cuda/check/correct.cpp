@@ -16,7 +16,7 @@ namespace {
 using cuda::Context;
 using cuda::Sequence;
 
-/* How far a GPU may be from the reference: max |difference| / max |reference| of a position. */
+/* The allowed error against the reference: max |difference| / max |reference| of a position. */
 double limitOf(const Options& o) {
   if (o.precision == Precision::kInt8) return 1e-2;
   return o.kvPrecision == KvPrecision::kFp16 ? 2e-3 : 1e-4;
@@ -76,7 +76,7 @@ std::vector<float> forward(Context& context, const std::vector<Entry>& entries, 
   return rows;
 }
 
-/* The worst position. */
+/* The error of the worst position. */
 double worst(const std::vector<float>& actual, const std::vector<float>& expected, int vocabSize) {
   double found = 0;
   for (size_t i = 0; i < expected.size(); i += vocabSize) {
@@ -112,7 +112,7 @@ bool checkLogits(const Settings& settings) {
         const auto prompt = forward(context, entries, context.maxBatch(), vocabSize);
         report(verdicts, name + ", as a prompt", worst(prompt, expected, vocabSize), limitOf(options));
       }
-      const int alone = std::min(c.positions, settings.small ? 4 : 64);  // one at a time takes longer
+      const int alone = std::min(c.positions, settings.small ? 4 : 64);  // fewer, since one at a time takes longer
       Context context(*transformer, 1);
       const std::vector<Entry> first(entries.begin(), entries.begin() + alone);
       const std::vector<float> expectedFirst(expected.begin(),
@@ -164,8 +164,8 @@ bool checkBatches(const Settings& settings) {
 }
 
 /*
- * What decode() writes, greedily: each token is the reference's best, given the tokens before it; or so near to it that
- * the error that is allowed explains it.
+ * Greedy decode(): each token must be the reference's best, given the tokens before it, or so close to it that the
+ * allowed error explains it.
  */
 bool checkText(const Settings& settings) {
   Verdicts verdicts(settings);

@@ -8,10 +8,10 @@
 
 namespace llama2::check {
 
-/* Bytes that can be had on the device. */
+/* Free bytes on the device. */
 size_t freeBytes();
 
-/* Takes the device's memory, but for about so many bytes, as another program might have. */
+/* Takes the device's memory except about this many bytes, as another program might. */
 class Hold {
  public:
   explicit Hold(size_t left);

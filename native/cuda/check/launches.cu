@@ -1,4 +1,4 @@
-/* What it costs to go from one kernel to the next, by the stream, in a graph, and with an early start. */
+/* Measures the cost of going from one kernel to the next: in a stream, in a graph, and with an early start. */
 #include "bench.h"
 #include "limits.h"
 #include "sections.h"
@@ -7,7 +7,7 @@ namespace llama2::check {
 
 namespace {
 
-/* Nothing but the order of kernels. */
+/* A kernel that does nothing but keep the order of launches. */
 __global__ void nothing(unsigned* out) {
   cuda::letNextKernelStart();
   cuda::waitForPreviousKernel();

@@ -1,4 +1,4 @@
-/* What this card can do at best: the figures that speeds are compared to. Measured in bandwidth.cu and launches.cu. */
+/* The limits of this card, which speeds are compared with. Measured in bandwidth.cu and launches.cu. */
 #ifndef LLAMA2_CHECK_LIMITS_H
 #define LLAMA2_CHECK_LIMITS_H
 
@@ -10,21 +10,21 @@
 
 namespace llama2::check {
 
-/* Bytes a second, of copying from the device to itself: bytes read and bytes written. A sample each. */
+/* Bytes a second of copies within the device, bytes read plus bytes written; several samples. */
 std::vector<double> copyBandwidth(const Settings& settings);
 
-/* Bytes a second, of reading so many bytes again and again with as many blocks a multiprocessor. */
+/* Bytes a second of reading this many bytes again and again, with this many blocks per multiprocessor. */
 std::vector<double> readBandwidth(const Settings& settings, size_t bytes, int blocksEach);
 
-/* Seconds from one kernel to the next of a graph, that do nothing; `early`: as programmatic dependent launch allows. */
+/* Seconds from one empty kernel of a graph to the next; `early`: with programmatic dependent launch. */
 std::vector<double> kernelSeconds(const Settings& settings, unsigned blocks, bool early);
 
-/* Does this card, with this driver, start kernels of a graph early? */
+/* Whether this card and driver start kernels of a graph early. */
 bool startsEarly();
 int multiprocessors();
 size_t cacheBytes();  // of L2
 
-/* The time that a token takes at least, from the bytes that it moves and the kernels that follow each other. */
+/* The least time for a token, from the bytes that it moves and the number of kernels. */
 class Limits {
  public:
   explicit Limits(const Settings& settings);

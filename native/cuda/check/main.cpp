@@ -1,13 +1,13 @@
 /*
- * The check of a GPU, section by section: scripts/gpu-check.py builds it, runs each section in a process of its own and
- * gathers what they say.
+ * The check of a GPU, section by section. scripts/gpu-check.py builds it, runs each section in a process of its own and
+ * collects the results.
  *
- *   check device                        what this machine has
+ *   check device                        describes this machine
  *   check SECTION [--small] [--fail-fast] [--seconds N]
  *   check reference SHAPE SEED UNTIED POSITIONS FILE      the reference's logits of the forced tokens
  *   check story MODEL STEPS             greedy tokens of a version-0 checkpoint, one line
  *
- * Ends with 0; 1 if a check failed or an error came; 2 for a wrong call; 3 if there is no device.
+ * Exit status: 0; 1 if a check failed or an error occurred; 2 for wrong arguments; 3 if there is no device.
  */
 #include <stdlib.h>
 
@@ -68,7 +68,7 @@ std::vector<int> decodeGreedily(cuda::Transformer& transformer, int steps) {
   return tokens;
 }
 
-/* With what the reference thinks of them: where it hesitates itself, another token is no error. */
+/* With the reference's own margin: where it hesitates between tokens, another token is not an error. */
 void tellStory(const std::vector<std::string>& a) {
   const Checkpoint c = readCheckpoint(a.at(1));
   const Options options = optionsOf(c.config, Precision::kFp32, 0, c.sharedClassifier);

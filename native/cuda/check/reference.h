@@ -1,6 +1,6 @@
 /*
- * What the GPU is compared to: the cpu backend's plain kernels, one thread's order of sums, which give run.c's bits.
- * They get the weights as the device has them after it has rounded them; the rounding here is our own.
+ * The reference for the GPU: the cpu backend's base kernels, which give run.c's bits. They get the weights rounded as
+ * on the device, by separate code.
  */
 #ifndef LLAMA2_CHECK_REFERENCE_H
 #define LLAMA2_CHECK_REFERENCE_H
@@ -18,7 +18,7 @@ class Reference {
 
   /* The logits of every entry, (entries, vocabSize). */
   std::vector<float> forward(const std::vector<Entry>& entries);
-  /* The same of sequence 0, from its first token on. */
+  /* The same for sequence 0, from its first token on. */
   std::vector<float> read(const std::vector<int>& tokens);
 
  private:
@@ -26,10 +26,10 @@ class Reference {
   std::unique_ptr<Parts> parts_;
 };
 
-/* Greedy tokens, from the first one read on, beside what the reference would have said after the same tokens. */
+/* Compares greedy tokens, from the first one read, with the reference's choice after the same tokens. */
 struct Preference {
-  int others;  // how often it would have taken another
-  double gap;  // by how much it prefers that one, at worst, as a share of its largest logit
+  int others;  // how often the reference would have chosen another token
+  double gap;  // by how much it prefers that one, at most, as a share of its largest logit
 };
 Preference compareGreedy(const Checkpoint& checkpoint, const Options& options, const std::vector<int>& tokens);
 
@@ -48,10 +48,10 @@ class ReferenceSampler {
   std::unique_ptr<Parts> parts_;
 };
 
-/* The largest difference, as a share of the largest number of the reference; NaN if either has one. */
+/* The largest difference, as a share of the reference's largest number; NaN if either has a NaN. */
 double relativeError(const float* actual, const float* expected, size_t count);
 
-/* The nearest number that fp16 has, ties to even. */
+/* The nearest fp16 number, ties to even. */
 float roundToHalf(float value);
 
 }  // namespace llama2::check

@@ -1,6 +1,6 @@
 /*
- * What the check says: one line of JSON for each thing that was tested or measured, as soon as it is known, so that
- * nothing is lost if the program is stopped. scripts/gpu-check.py gathers the lines.
+ * The output of the check: one line of JSON for each test or measurement, as soon as it is done, so that nothing is
+ * lost if the program is stopped. scripts/gpu-check.py collects the lines.
  */
 #ifndef LLAMA2_CHECK_REPORT_H
 #define LLAMA2_CHECK_REPORT_H
@@ -18,7 +18,7 @@
 
 namespace llama2::check {
 
-/* One line. It is printed when it is complete, that is, when the object ends. */
+/* One line. It is printed when the object is destroyed. */
 class Line {
  public:
   explicit Line(const std::string& what) { text("what", what); }
@@ -43,7 +43,7 @@ class Line {
   }
   Line& yes(const char* key, bool value) { return field(key, value ? "true" : "false"); }
 
-  /* Of several samples: the one in the middle, the least and the largest. */
+  /* Median, least and largest of several samples. */
   Line& samples(std::vector<double> all, const char* unit) {
     std::sort(all.begin(), all.end());
     const double median = (all[(all.size() - 1) / 2] + all[all.size() / 2]) / 2;
@@ -64,10 +64,10 @@ class Settings {
   Settings(bool small, bool failFast, double seconds) : small(small), failFast(failFast), seconds_(seconds) {}
 
   const bool small;     // tiny shapes and few repetitions: for the emulator, and for sanitizers
-  const bool failFast;  // the first check that fails ends the section
+  const bool failFast;  // the first failed check ends the section
   int samples() const { return small ? 2 : 7; }
 
-  /* Is there time for what takes about so many seconds? If not, says that it is skipped. */
+  /* Whether there is time for work of about this many seconds. If not, reports that it is skipped. */
   bool allows(const std::string& what, double seconds = 0) const {
     if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() + seconds < seconds_)
       return true;
@@ -84,7 +84,7 @@ inline double secondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-/* Whether each check held, as its line says. A section in which one did not ends with an error. */
+/* Records whether each check passed. A section with a failed check ends with an error. */
 class Verdicts {
  public:
   explicit Verdicts(const Settings& settings) : failFast_(settings.failFast) {}
@@ -100,7 +100,7 @@ class Verdicts {
   bool all_ = true;
 };
 
-/* Skipped, and why, if the card has not enough memory. */
+/* Reports a skip, with the reason, if the card does not have enough memory. */
 template <class Work>
 void ifItFits(const std::string& what, Work work) {
   try {

@@ -1,4 +1,4 @@
-/* What must not change a result: another run, neighbours in a batch, a device that was full. And the sampler. */
+/* Checks that results do not depend on the run, on the batch, or on an earlier out-of-memory error. And the sampler. */
 #include <string.h>
 
 #include <algorithm>
@@ -39,7 +39,7 @@ std::vector<int32_t> decode(Context& context, std::vector<Sequence>& sequences, 
   return all;
 }
 
-/* A prompt, and then what follows it, drawn: one number for all bits of it. */
+/* Reads a prompt and samples its continuation: one hash of all bits. */
 uint64_t story(cuda::Transformer& transformer, int steps) {
   const int vocabSize = transformer.config().vocabSize;
   Context context(transformer, 2);
@@ -59,7 +59,7 @@ uint64_t story(cuda::Transformer& transformer, int steps) {
 
 }  // namespace
 
-/* The same bits, run after run, on a context of its own each. */
+/* The same bits in every run, each with a context of its own. */
 bool checkRepeats(const Settings& settings) {
   Verdicts verdicts(settings);
   const int runs = settings.small ? 3 : 20;
@@ -81,7 +81,7 @@ bool checkRepeats(const Settings& settings) {
   return verdicts.all();
 }
 
-/* A sequence gives the same logits and tokens alone, and beside others, in whatever slot. */
+/* A sequence gives the same logits and tokens alone and beside others, in any slot. */
 bool checkSlots(const Settings& settings) {
   Verdicts verdicts(settings);
   const int slots = settings.small ? 9 : 33;
@@ -126,7 +126,7 @@ bool checkSlots(const Settings& settings) {
   return verdicts.all();
 }
 
-/* A sequence whose first positions were copied from another goes on with the bits of one that has read them itself. */
+/* A sequence whose first positions were copied from another continues with the same bits as if it had read them. */
 bool checkCopies(const Settings& settings) {
   Verdicts verdicts(settings);
   const Shape shape = shapeOf("gqa");
@@ -152,7 +152,7 @@ bool checkCopies(const Settings& settings) {
     int equal = 0;
     const int tried[] = {0, 1, 7, count - 1};
     for (const int positions : tried) {
-      std::vector<Entry> other;  // so that nothing is left of the copy before
+      std::vector<Entry> other;  // overwrites the previous copy
       for (int pos = 0; pos < count; pos++) other.push_back({3, pos, 2});
       context.forward(other.data(), count, 0, nullptr);
       context.copy(1, 2, positions);
@@ -185,8 +185,8 @@ uint64_t stateOfCoin(uint64_t k) {
 }
 
 /*
- * Coins that are exactly a running sum, and one ulp less: the draw ends at the next token, and at this one. Any sum
- * that is one ulp off shows. Sums from 1/2 on are whole multiples of 2^-24, and so are coins.
+ * Coins that equal a running sum, or are one ulp less: the draw ends at the next token, or at this one. So any sum that
+ * is one ulp off is detected. Sums from 1/2 on are multiples of 2^-24, and so are coins.
  */
 void checkEdges(const Settings& settings, Verdicts& verdicts) {
   const char* name = "coins at the edge of a token";
@@ -216,7 +216,7 @@ void checkEdges(const Settings& settings, Verdicts& verdicts) {
 
 }  // namespace
 
-/* The same tokens as the reference's sampler for the same logits: flat and peaked ones, ties, every kind of setting. */
+/* The same tokens as the reference's sampler for the same logits: flat, peaked, with ties, and all settings. */
 bool checkSampler(const Settings& settings) {
   Verdicts verdicts(settings);
   checkEdges(settings, verdicts);
@@ -262,7 +262,7 @@ bool checkSampler(const Settings& settings) {
 
 namespace {
 
-/* What `work` is refused with: its message if the code is right, else what happened instead. */
+/* The message of the error that `work` throws, if its code is right; otherwise what happened instead. */
 template <class Work>
 std::string refusalOf(Work work, bool& refused) {
   try {
@@ -277,7 +277,7 @@ std::string refusalOf(Work work, bool& refused) {
 
 }  // namespace
 
-/* A model and a context that do not fit are refused with the numbers; afterwards what fits works as before. */
+/* A model or a context that does not fit is refused with the numbers; afterwards one that fits works as before. */
 bool checkMemory(const Settings& settings) {
   Verdicts verdicts(settings);
   const Shape shape = shapeOf(settings.small ? "tiny" : "15M");
@@ -304,7 +304,7 @@ bool checkMemory(const Settings& settings) {
   const auto transformer = load(checkpoint, options);
   refuses("a context larger than the card", [&] { Context context(*transformer, 1 << 20); });
   {
-    // nearly everything is taken by somebody else
+    // another user takes nearly all memory
     const size_t needed = cuda::estimateMemory(shape.config(), options, 1).total();
     const Hold hold(needed / 2);
     bool refused;

@@ -1,4 +1,4 @@
-/* The sections of the check. Each returns whether all that it checked held; those that only measure return true. */
+/* The sections of the check. Each returns whether all its checks passed; those that only measure return true. */
 #ifndef LLAMA2_CHECK_SECTIONS_H
 #define LLAMA2_CHECK_SECTIONS_H
 
@@ -12,7 +12,7 @@ bool checkBatches(const Settings& settings);
 bool checkText(const Settings& settings);
 // rope.cu
 bool checkRope(const Settings& settings);
-// same.cpp: what must not change a result
+// same.cpp: results do not depend on runs, batches or earlier errors
 bool checkRepeats(const Settings& settings);
 bool checkSlots(const Settings& settings);
 bool checkCopies(const Settings& settings);
@@ -22,7 +22,7 @@ bool checkMemory(const Settings& settings);
 bool measureDecode(const Settings& settings);
 bool measurePrefill(const Settings& settings);
 bool measureBatch(const Settings& settings);
-// bandwidth.cu, launches.cu: what the card allows
+// bandwidth.cu, launches.cu: the limits of the card
 bool measureBandwidth(const Settings& settings);
 bool measureLaunches(const Settings& settings);
 

@@ -1,6 +1,6 @@
 /*
- * How fast it decodes, reads prompts, and serves batches, beside what the card allows. Weights are random, and the same
- * few numbers again and again: a GPU takes as long for any numbers that are not zeros.
+ * Measures the speed of decoding, prefill and batches, beside the limits of the card. Weights are the same few random
+ * numbers again and again: a GPU takes the same time for all non-zero numbers.
  */
 #include <algorithm>
 
@@ -19,7 +19,7 @@ double bytesOf(Precision precision, int groupSize) {
   return precision == Precision::kFp32 ? 4 : precision == Precision::kFp16 ? 2 : 1 + 4.0 / groupSize;
 }
 
-/* Every weight once, and the keys and values of the positions before. */
+/* The bytes of a token: every weight once, and the keys and values of the positions before. */
 double bytesPerToken(const Config& p, const Options& o, double positions) {
   const double layer = 2.0 * p.dim * p.dim + 2.0 * p.dim * p.kvDim() + 3.0 * p.dim * p.hiddenDim;
   const double weights =
@@ -27,10 +27,10 @@ double bytesPerToken(const Config& p, const Options& o, double positions) {
   return weights + 2.0 * p.nLayers * p.kvDim() * positions * (o.kvPrecision == KvPrecision::kFp16 ? 2 : 4);
 }
 
-/* One after the other: embedding, five a layer, classifier, sampler. */
+/* The number of kernels: embedding, five per layer, classifier, sampler. */
 int kernelsPerToken(const Config& p) { return 5 * p.nLayers + 3; }
 
-/* A sequence whose logits were not finite has ended early, and its speed is no speed. */
+/* A sequence whose logits were not finite has ended early, so its speed does not count. */
 void requireAt(const Sequence& sequence, int pos) {
   if (sequence.next.pos != pos)
     throw std::runtime_error("a sequence ended at position " + std::to_string(sequence.next.pos));
@@ -65,7 +65,7 @@ void measureDecode(const Settings& settings, const Limits& limits, const Shape& 
   const auto transformer = loadRandom(shape, options);
   Context context(*transformer, 1);
   const double loaded = secondsSince(begin);
-  do {  // until the card has reached its clocks
+  do {  // until the clocks have ramped up
     decodeSpeed(context, 0, settings.small ? 2 : 16, 0.0f);
   } while (!settings.small && secondsSince(begin) < loaded + 0.1);
   const int window = settings.small ? 6 : std::min(32, p.seqLen / 2);
@@ -93,7 +93,7 @@ void measureDecode(const Settings& settings, const Limits& limits, const Shape& 
   }
 }
 
-/* About what it takes to put a model on the device. */
+/* About how many seconds it takes to load a model. */
 double loadSeconds(const Shape& shape) { return bytesPerToken(shape.config(), {}, 0) / 4e9; }
 
 }  // namespace

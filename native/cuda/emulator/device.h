@@ -1,4 +1,4 @@
-/* What kernels call: CUDA's own functions, and those of gpu.h. */
+/* The functions that kernels call: CUDA's own, and those of gpu.h. */
 #ifndef LLAMA2_EMULATOR_DEVICE_H
 #define LLAMA2_EMULATOR_DEVICE_H
 

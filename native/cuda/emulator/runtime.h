@@ -1,5 +1,6 @@
 /*
- * What the host calls. Returns the CUDA errors that this project handles; a violation of CUDA's rules throws instead.
+ * The functions that the host calls. They return the CUDA errors that this project handles; a violation of CUDA's rules
+ * throws instead.
  *
  *   EMULATOR_LAZY=1      a stream executes only when something waits for it, as late as CUDA allows
  *   EMULATOR_READ_ONLY=1 loadReadOnly throws for a word that the same launch writes, before or after (slow)
