@@ -1,8 +1,8 @@
 /*
  * browser.mjs --model FILE: the wasm backend in headless Chromium beside wasm in Node, each on one thread.
  *
- * Both load the model once, and then tell the same story in turn: page, Node, page, Node, ... The page is served from here
- * and asks for its next task. bench/README.md has the rules.
+ * Both load the model once, and then generate the same story in turn: page, Node, page, Node, ... The page is served from
+ * here and asks for its next task. bench/README.md has the rules.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -36,7 +36,7 @@ if (!values.model || !existsSync(CHROMIUM)) {
   process.exit(2);
 }
 
-/** What both sides do: load the model, and for each task tell a story; its tokens and run.c's speed. */
+/** What both sides run: load the model, and for each task generate a story; returns its tokens and run.c's speed. */
 const TELL = `async (model, { prompt, steps }) => {
   const maxTokens = steps - model.encodePrompt(prompt).length + 1;
   const generation = model.generate(prompt, { temperature: 0, seed: 1, maxTokens, stops: [] });
@@ -90,7 +90,7 @@ async function openPage(model, tokenizer) {
   });
   return {
     async tell(task) {
-      const told = new Promise((resolve) => {
+      const answer = new Promise((resolve) => {
         done = resolve;
       });
       const send = ready.then((send) => {
@@ -98,9 +98,9 @@ async function openPage(model, tokenizer) {
           giveTask = resolve;
         });
         send(task);
-        return told;
+        return answer;
       });
-      const result = await Promise.race([send, told, failed]); // a page that cannot load the model asks for no task
+      const result = await Promise.race([send, answer, failed]); // a page that cannot load the model asks for no task
       if (result.failed) throw new Error(`the page: ${result.body}`);
       return result.body;
     },
@@ -129,13 +129,13 @@ const tellHere = new Function(`return ${TELL}`)();
 const samples = { browser: [], node: [] };
 try {
   for (let round = 0; round <= rounds; round++) {
-    const told = { browser: await page.tell(task), node: await tellHere(model, task) };
-    if (told.browser.tokens.join() !== told.node.tokens.join())
-      throw new Error("the page tells another story than Node");
+    const results = { browser: await page.tell(task), node: await tellHere(model, task) };
+    if (results.browser.tokens.join() !== results.node.tokens.join())
+      throw new Error("the page generates another story than Node");
     if (round === 0) continue; // the first warms up
-    for (const side of ["browser", "node"]) samples[side].push(told[side].value);
+    for (const side of ["browser", "node"]) samples[side].push(results[side].value);
     process.stderr.write(
-      `round ${round} of ${rounds}: ${told.browser.value.toFixed(1)}, ${told.node.value.toFixed(1)}\n`,
+      `round ${round} of ${rounds}: ${results.browser.value.toFixed(1)}, ${results.node.value.toFixed(1)}\n`,
     );
   }
 } finally {

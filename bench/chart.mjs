@@ -12,7 +12,7 @@ const MODELS = ["15M", "42M", "110M"];
 
 const WIDTH = 760;
 const LABEL = 150; // pixels for the names on the left
-const VALUE = 170; // and for the figures on the right
+const VALUE = 170; // pixels for the figures on the right
 const BAR = 13;
 const ROW = 2 * BAR + 12;
 const TITLE = 34;
@@ -29,7 +29,7 @@ const bar = (y, width, kind) =>
   `<rect class="${kind}" x="${LABEL}" y="${y}" width="${width.toFixed(1)}" height="${BAR}" rx="2"/>`;
 const speed = (median) => (median < 100 ? median.toFixed(1) : median.toFixed(0));
 
-/** The pairs of bars of one group: ours above llama2.c's, in the scale of the group's fastest. */
+/** The pairs of bars of one group, ours above llama2.c's, scaled to the group's fastest. */
 function group({ row, what, name }, figures, top) {
   const pairs = MODELS.map((model) =>
     figures.find((one) => one.row === row && one.what === what && one.model === model && /^run/.test(one.against)),
@@ -49,7 +49,7 @@ function group({ row, what, name }, figures, top) {
   });
 }
 
-/** @returns the SVG, light or dark as its reader's page is */
+/** @returns the SVG, with a light and a dark style */
 export function chartOf({ figures, machine, date }) {
   const parts = [];
   let top = TITLE + 14;

@@ -1,5 +1,5 @@
 /*
- * The programs that are measured: what is started, and what it says. Every call is a fresh process.
+ * Starts the programs that are measured, and reads their output. Every call is a fresh process.
  */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ const LLAMA2 = join(root, "dist", "node", "main.js");
 const TELL = join(root, "bench", "tell.mjs");
 
 /**
- * @typedef {object} Task what is to be told
+ * @typedef {object} Task what is generated
  * @property {string} path the checkpoint
  * @property {string} tokenizer
  * @property {string} [prompt]
@@ -42,7 +42,7 @@ export function reference(binary, threads, task) {
 
 /** @param {Task} task */
 export function llama2(backend, threads, task, ...more) {
-  // token by token, as llama2.c: what guessing ahead brings is measured by lookahead.mjs
+  // token by token, as llama2.c does it: lookahead.mjs measures guessing ahead
   const args = [LLAMA2, ...flags(task), "--lookahead", "off", "--backend", backend, "--threads", `${threads}`, ...more];
   return execute(process.execPath, args);
 }
@@ -73,9 +73,9 @@ export function countTokens(tokenizer, text) {
 /** An empty program, for the start of Node. */
 export const startNode = () => execute(process.execPath, ["-e", "0"]);
 
-/** What both report on stderr. */
+/** The speed that both report on stderr. */
 export function achieved({ stderr }) {
   const tokensPerSecond = Number(stderr.match(/achieved tok\/s: ([\d.]+)/)?.[1]);
   if (tokensPerSecond > 0) return tokensPerSecond;
-  throw new Error(`there is no speed in what was reported: ${stderr}`);
+  throw new Error(`no speed was reported: ${stderr}`);
 }

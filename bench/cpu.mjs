@@ -1,5 +1,5 @@
 /*
- * Imported before a program: at its end it writes the seconds of CPU time that the program took to standard error.
+ * Imported before a program: when the program ends, this prints its CPU time in seconds on standard error.
  */
 import { writeSync } from "node:fs";
 

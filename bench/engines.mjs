@@ -1,5 +1,5 @@
 /*
- * Engines by their names: functions that tell a story, once, and say how fast that was.
+ * Engines by name: functions that generate a text once, and return the speed.
  */
 
 import { bytesRead } from "../dist/bench/bytes.js";
@@ -8,27 +8,27 @@ import { openFile } from "../dist/checkpoint/openFile.js";
 import { achieved, countTokens, llama2, llama2Json, reference, startNode, tellRepeatedly } from "./commands.mjs";
 import { sum } from "./samples.mjs";
 
-/** With this one, seeded models of llama2.c's shapes tell the same story under -Ofast too, in float32 and int8. */
+/** With this prompt, seeded models of llama2.c's shapes generate the same text under -Ofast too, in float32 and int8. */
 const PROMPT = "One day";
-/** With BOS 128 tokens: each word is one. */
+/** 128 tokens with BOS: each word is one token. */
 const LONG_PROMPT = Array(127).fill("a").join(" ");
 const PREFILL = 128;
 const STORIES = 32;
-/** So many of them are told one at a time too. */
+/** How many of them are also generated one at a time. */
 const ALONE = 8;
 
-/** A sample lasts about a second, so there are fewer positions the slower it goes. */
+/** A sample takes about a second, so slower engines get fewer positions. */
 const STEPS = {
   decode: { "260K": 512, "15M": 256, "42M": 128, "110M": 64 },
   slow: { "15M": 96, "42M": 48, "110M": 24 },
 };
 const OTHER_STEPS = { decode: 64, slow: 24 };
 
-/** run.c's clock counts whole milliseconds: for a model below so many bytes a token, that is too coarse. */
+/** run.c's clock has whole milliseconds, which is too coarse for models with fewer bytes per token. */
 const SMALL_BYTES = 8e6;
 const SMALL_SAMPLE_MS = 1000;
 
-/** What a group's engines tell. @returns {import("./commands.mjs").Task} */
+/** The task of a group's engines. @returns {import("./commands.mjs").Task} */
 export function taskOf(group, model) {
   const { path, tokenizer } = model;
   const [kind, temperature] = group.split(" ");
@@ -103,7 +103,7 @@ function runC(binary, threads, task, model) {
       return { value: achieved(run), output: run.stdout };
     };
   }
-  // an outer clock; a run that ends after the first position takes what is no decoding away
+  // an outer clock, minus the time of a run with a single position: everything but decoding
   const positions = countPositions(task) - 1;
   return () => {
     const runs = [];
@@ -117,10 +117,10 @@ function runC(binary, threads, task, model) {
   };
 }
 
-/** How many positions are read for a story, counted by its tokens. */
+/** How many positions are read for a text, from its number of tokens. */
 export function countPositions(task) {
   const { tokens } = llama2Json("ts", 1, task);
-  return Math.min(tokens.length, task.steps); // a story that ends early reads its last token for the BOS after it
+  return Math.min(tokens.length, task.steps); // a text that ends early has read its last token, to get the BOS after it
 }
 
 /** The prompt in passes of many tokens; run.c reads it token by token. */
@@ -151,8 +151,8 @@ const textOf = (stories) =>
     .join("\n");
 
 /**
- * The second of two in a row. A virtual machine hands memory back to its host when nobody has used it for some seconds;
- * a model's, asked for anew, then takes ten times as long: measured for 62 MB, 100 to 140 ms and not 6.
+ * The second of two loads in a row. A virtual machine returns memory to its host if it is unused for some seconds, and
+ * allocating a model's memory again takes ten times as long: for 62 MB, 100 to 140 ms instead of 6.
  */
 function loading(what, task, references) {
   if (what === "node") return { value: startNode().ms };
@@ -162,7 +162,7 @@ function loading(what, task, references) {
   return { value: ms, output: stdout };
 }
 
-/** What a token of the model makes a backend read. */
+/** How many bytes a backend reads for a token of the model. */
 export async function bytesPerToken(path) {
   const checkpoint = await openFile(path);
   try {

@@ -1,9 +1,9 @@
 /*
- * What is measured: every figure with what it is compared to and what it should reach.
+ * What is measured: every figure, what it is compared with, and its target.
  *
- * Figures of one group are measured in one interleaved run. Engines go by names: "cpu 2" is our cpu backend with two
- * threads, "runomp 2" llama2.c's OpenMP build with two, "int8 2" the cpu backend on the model's int8 version; engines.mjs
- * makes them.
+ * Figures of one group are measured in one interleaved run. Engines have names: "cpu 2" is our cpu backend with two
+ * threads, "runomp 2" is llama2.c's OpenMP build with two, "int8 2" is the cpu backend with the model's int8 version;
+ * engines.mjs makes them.
  */
 import { machine } from "./machine.mjs";
 
@@ -25,7 +25,7 @@ const atLeast = (ratio, ofSweep) => ({ atLeast: ratio, ofSweep });
  * @property {number} threads
  * @property {string} ours the engine
  * @property {string} against the engine it is compared to
- * @property {boolean} [otherTokens] the two tell different stories, and rightly so
+ * @property {boolean} [otherTokens] the two are expected to generate different texts
  * @property {string} [sweep] the memory sweep beside it
  * @property {{ atLeast?: number, ofSweep?: number, atMost?: number }} [target] of the ratio; or of the sweep
  */
@@ -52,7 +52,7 @@ function decode(model, small) {
     const one = threads === 1;
     const common = { group, model, threads };
     const against = one ? "runfast 1" : `runomp ${threads}`;
-    const counted = one || !small; // no target asks for two threads on so small a model
+    const counted = one || !small; // there is no target for two threads with a model this small
     const targets = {
       wasm: small ? 0.6 : one ? 0.75 : 0.8,
       cpu: small ? 1.5 : middle ? 1.3 : 1.1,
@@ -81,7 +81,7 @@ function decode(model, small) {
   return figures;
 }
 
-/** A tiny model's story in a fresh process: most of it is told before JavaScript and WebAssembly run at their speed. */
+/** A tiny model's story in a fresh process: most of it is generated before the JIT compilers have optimized the code. */
 function firstStory(row, common, against) {
   return { ...common, row, what: `${row}, 1 thread, first story`, ours: `first ${row} 1`, against };
 }
@@ -109,14 +109,14 @@ function load(model) {
   });
 }
 
-/** The engines that figures need, those that are compared to each other next to each other. */
+/** The engines that figures need. Those that are compared are next to each other. */
 export function enginesOf(figures, hasReference) {
   const names = new Set();
   for (const { ours, against, sweep, threads, group } of figures) {
     names.add(against).add(ours);
     if (sweep) names.add(sweep);
     if (group === "load") names.add("load node");
-    // whether the machine had two cores for us
+    // to check that the machine had two free cores
     if (threads === 2 && hasReference("runomp")) names.add("runomp 1").add("runomp 2");
   }
   return [...names];

@@ -1,5 +1,5 @@
 /*
- * What `npm run fuzz -- FORMAT --add FILE` summed, as Markdown.
+ * The results of `npm run fuzz -- FORMAT --add FILE` as Markdown.
  */
 
 /** A line for each format. */

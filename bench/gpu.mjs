@@ -4,7 +4,7 @@
 const number = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 const speed = ({ median, ofCopy }) => `${number(median)} (${(100 * ofCopy).toFixed(0)} %)`;
 
-/** What was measured in a section: its figures by name. What was skipped is not among them. */
+/** The measurements of a section by name, without those that were skipped. */
 function figuresOf(sections, section) {
   const results = sections.find(({ name }) => name === section)?.results ?? [];
   return new Map(results.filter(({ median }) => median !== undefined).map((result) => [result.what, result]));
@@ -38,7 +38,7 @@ function listOf(figures, wanted) {
     .join("; ");
 }
 
-/** Sentences on what has figures. */
+/** Sentences about the other measurements. */
 function notes(sections) {
   const all = [
     ["Prefill", listOf(figuresOf(sections, "prefill"), /./)],
@@ -47,7 +47,7 @@ function notes(sections) {
   return all.filter(([, list]) => list !== "").map(([title, list]) => `${title}: ${list}.`);
 }
 
-/** Everything that was checked must have been right, else there is no table. */
+/** The table. It is only shown if all checks passed. */
 export function gpuTableOf({ date, commit, device, card, build, command, sections }) {
   const copy = figuresOf(sections, "bandwidth").get("copy");
   const checks = sections.flatMap(({ results }) => results).filter(({ ok }) => ok === true).length;

@@ -1,22 +1,22 @@
 /*
- * From samples to a figure: the speed, the ratio, and whether it is what it should be.
+ * Computes a figure from samples: the speed, the ratio, and whether it counts and reaches its target.
  */
 import { ratios, summary } from "./samples.mjs";
 
-/** With a second core for itself, llama2.c's OpenMP build is at least so much faster. Else the machine was busy, its memory perhaps. */
+/** With a second free core, llama2.c's OpenMP build is at least this much faster. Otherwise the machine was busy. */
 const TWO_CORES = 1.4;
 
 /**
  * @param {import("./figures.mjs").Figure} figure
  * @param {Record<string, { values: number[], outputs: Set<string> }>} samples
- * @param {number | undefined} positions how many were read for the story
+ * @param {number | undefined} positions how many positions were read
  */
 export function judge(figure, samples, model, positions) {
   const { what, row, threads, ours, against, target } = figure;
   const mine = samples[ours].values;
   const theirs = samples[against].values;
   const isLoad = figure.group === "load";
-  // a load is measured without what Node itself takes to start
+  // a load is measured without the start of Node itself
   const compared = isLoad ? mine.map((ms, round) => ms - samples["load node"].values[round]) : mine;
   const ratio = summary(ratios(compared, theirs));
   const memory = figure.sweep ? bandwidth(figure, samples, model, positions) : undefined;
@@ -41,19 +41,19 @@ export function judge(figure, samples, model, positions) {
   };
 }
 
-/** Why a figure does not count, if so. */
+/** Why a figure does not count; undefined if it does. */
 function whyNot({ ours, against, otherTokens, threads }, samples) {
   const outputs = new Set([...samples[ours].outputs, ...(otherTokens ? [] : samples[against].outputs)]);
-  if (outputs.size !== 1) return "the two told different stories";
+  if (outputs.size !== 1) return "the two generated different texts";
   if (threads < 2) return undefined;
-  if (!samples["runomp 2"]) return "without --runomp nobody knows whether the machine had two cores for us";
+  if (!samples["runomp 2"]) return "without --runomp it is not known whether the machine had two free cores";
   const gain = summary(ratios(samples["runomp 2"].values, samples["runomp 1"].values)).median;
   if (gain < TWO_CORES)
     return `the machine was busy: a second thread made runomp ${gain.toFixed(2)} times as fast, expected ${TWO_CORES}`;
   return undefined;
 }
 
-/** What a token reads, weights and on average half of the positions before it, beside what the memory can give. */
+/** The bytes that a token reads (weights, and on average half of the positions), beside the memory's bandwidth. */
 function bandwidth({ row, ours, sweep }, samples, model, positions) {
   const weights = row === "int8" ? model.int8Bytes : model.bytes;
   const bytesPerToken = weights + (model.ofPosition * positions) / 2;

@@ -1,6 +1,6 @@
 /*
- * npm run bench:kernels: the backends' inner loops, by tinybench: one layer alone, a pass of several tokens, and the
- * choice of a token. For an eye on changes; what is claimed comes from whole models (models.mjs).
+ * npm run bench:kernels: measures the backends' inner loops with tinybench: a layer, a pass of several tokens, and sampling.
+ * To check changes quickly; published figures come from whole models (models.mjs).
  */
 import { Bench } from "tinybench";
 import { openCpu } from "../dist/backend/cpu/cpu.js";
@@ -17,7 +17,7 @@ const LAYER = { dim: 768, hiddenDim: 2048, nLayers: 1, nHeads: 12, nKvHeads: 12,
 const VOCABULARY = { dim: 16, hiddenDim: 16, nLayers: 1, nHeads: 1, nKvHeads: 1, vocabSize: 32000, seqLen: 64 };
 const BATCH = 16;
 
-/** Weights by a fixed rule, in the place of a checkpoint. */
+/** Weights by a fixed formula, instead of a checkpoint. */
 function source(shape, groupSize) {
   const config = { ...shape, normEps: 1e-5, ropeTheta: 10000 };
   const sizeOf = (name) => shapesOf(config)[name].d * shapesOf(config)[name].n;
@@ -46,7 +46,7 @@ function addPass(bench, name, context, count) {
   });
 }
 
-/** The smallest of passes, whose logits are as many as large models have; then one of them is drawn. */
+/** A minimal pass with as many logits as large models have, and then sampling from them. */
 function addSample(bench, name, context) {
   const sampler = buildSampler(VOCABULARY.vocabSize, 1, 0.9, 1n);
   bench.add(name, () => {

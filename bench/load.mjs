@@ -1,8 +1,8 @@
 /*
- * load.mjs [--seconds 60] [--streams 64]: llama2 serve under load. So many clients stream stories of the bundled model,
- * and half of them leave at random. Prints what became of them, and writes bench/results/load-DATE.json.
+ * load.mjs [--seconds 60] [--streams 64]: llama2 serve under load. The clients stream stories of the bundled model, and half
+ * of them leave at random. Prints the outcome, and writes bench/results/load-DATE.json.
  *
- * Speed is tokens by the server's own CPU time, beside that of `llama2 -N`, since the clients share its cores.
+ * Speed is tokens per second of the server's CPU time, compared with `llama2 -N`, since the clients share its cores.
  */
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -18,12 +18,12 @@ const { values } = parseArgs({
 });
 const [seconds, streams] = [Number(values.seconds), Number(values.streams)];
 const MAIN = join(root, "dist", "node", "main.js");
-const TICKS = 100; // of the kernel's clock a second
+const TICKS = 100; // clock ticks of the kernel per second
 const LOST_AFTER = 20_000;
-const SEEDS = 256; // which come again and again, so that there are not too many texts to compare with
+const SEEDS = 256; // reused again and again, so that there are not too many texts to compare with
 const agent = new Agent({ keepAlive: true, maxSockets: streams });
 
-/** A generator of numbers in [0, 1): the same clients leave at the same moments in every run. */
+/** A random number generator, [0, 1): the same clients leave at the same moments in every run. */
 function seeded(seed) {
   let state = seed;
   return () => {
@@ -39,9 +39,9 @@ function usageOf(pid) {
   return { cpu: (Number(fields[11]) + Number(fields[12])) / TICKS, bytes: Number(kibibytes) * 1024 };
 }
 
-/** Tokens by CPU second of `llama2 -N`, without what starting takes. */
+/** Tokens per CPU second of `llama2 -N`, without its start. */
 async function alone(count) {
-  const told = [];
+  const runs = [];
   for (const stories of [1, count]) {
     const counting = join(root, "bench", "cpu.mjs");
     const args = ["--import", counting, MAIN, "-N", `${Math.max(2, stories)}`, "-s", "1", "--json", "--quiet"];
@@ -55,9 +55,9 @@ async function alone(count) {
       .trimEnd()
       .split("\n")
       .reduce((sum, line) => sum + JSON.parse(line).tokens.length - 1, 0);
-    told.push({ tokens, cpu: Number(stderr) });
+    runs.push({ tokens, cpu: Number(stderr) });
   }
-  return (told[1].tokens - told[0].tokens) / (told[1].cpu - told[0].cpu);
+  return (runs[1].tokens - runs[0].tokens) / (runs[1].cpu - runs[0].cpu);
 }
 
 async function startServer() {
@@ -74,35 +74,35 @@ async function startServer() {
 }
 
 /**
- * One stream: its text, whether it was told to its end, whether its client left, and the milliseconds between its
- * chunks. Plain http, since the clients share the server's cores: fetch takes several times as much of them.
+ * One stream: its text, whether it was complete, whether its client left, and the milliseconds between its chunks. It
+ * uses plain http, since the clients share the server's cores: fetch takes several times the CPU time.
  */
 function stream(url, seed, random) {
   const leavesAfter = random() < 0.5 ? Math.floor(random() * 30) : Infinity; // chunks
   const body = JSON.stringify({ prompt: "", seed, top_p: 0.9, stream: true });
   const headers = { "Content-Type": "application/json", "Content-Length": body.length };
-  const told = { seed, text: "", stayed: false, left: false, gaps: [] };
+  const outcome = { seed, text: "", stayed: false, left: false, gaps: [] };
   return new Promise((resolve, reject) => {
     const asked = request(`${url}/v1/completions`, { method: "POST", headers, agent }, (response) => {
       if (response.statusCode !== 200) reject(new Error(`the server answers ${response.statusCode}`));
       let [rest, last] = ["", 0];
       response.setEncoding("utf8").on("data", (piece) => {
         const now = performance.now();
-        if (last > 0) told.gaps.push(now - last);
+        if (last > 0) outcome.gaps.push(now - last);
         last = now;
         const events = (rest + piece).split("\n\n");
         rest = events.pop();
         for (const event of events) {
-          if (event === "data: [DONE]") told.stayed = true;
-          else told.text += JSON.parse(event.slice(6)).choices[0].text;
+          if (event === "data: [DONE]") outcome.stayed = true;
+          else outcome.text += JSON.parse(event.slice(6)).choices[0].text;
         }
-        if (told.gaps.length < leavesAfter) return;
-        told.left = true;
+        if (outcome.gaps.length < leavesAfter) return;
+        outcome.left = true;
         asked.destroy();
       });
-      response.on("close", () => resolve(told)).on("error", () => {});
+      response.on("close", () => resolve(outcome)).on("error", () => {});
     });
-    asked.on("error", (error) => (told.left ? resolve(told) : reject(error)));
+    asked.on("error", (error) => (outcome.left ? resolve(outcome) : reject(error)));
     asked.setTimeout(LOST_AFTER, () => asked.destroy(new Error(`a stream said nothing for ${LOST_AFTER} ms`)));
     asked.end(body);
   });
@@ -132,7 +132,7 @@ server.kill("SIGTERM");
 const code = await new Promise((resolve) => server.on("close", resolve));
 const after = await alone(2 * streams);
 
-// what each story is by itself, and how many of its tokens a client that left has seen
+// the text of each seed alone, and how many of its tokens a client that left has seen
 const model = await loadModel();
 const prompts = Array.from({ length: SEEDS }, () => "");
 let tokens = 0;
@@ -146,7 +146,7 @@ for await (const { index, text, generation } of model.generateAll(prompts, { see
       said += decoder.push(token);
       count++;
     }
-    tokens += Math.max(0, count - 1); // BOS is no new token
+    tokens += Math.max(0, count - 1); // BOS is not a new token
     if (seen.stayed ? text !== seen.text : !text.startsWith(seen.text)) wrong++;
   }
 }

@@ -1,16 +1,16 @@
 /*
- * lookahead.mjs: what guessing ahead brings, against our own plain decoding in one interleaved run.
+ * lookahead.mjs: measures guessing ahead against our own plain decoding, in one interleaved run.
  *
  *     node bench/lookahead.mjs [--model NAME=FILE ...] [--backend cpu,wasm] [--threads 1,2] [--rounds 5]
  *     node bench/lookahead.mjs --compare 10000000 --model 260K=FILE
  *
- * The bundled model tells stories of the table that it comes with, each with a seed of its own, so that no text is told
- * twice. A model of random weights tells nothing that a table could know: there the right next token is guessed as often as
- * was measured on real text (0.43 at temperature 1, 0.575 greedy), and another one otherwise. Either way the
- * scheduler, the costs that it measures and the number of guesses that it chooses are those of `--lookahead auto`.
+ * The bundled model uses its own table, and each story has a seed of its own, so that no text occurs twice. For models with
+ * random weights a table would be useless: there the right next token is guessed as often as was measured on real text
+ * (0.43 at temperature 1, 0.575 greedy), and a wrong one otherwise. Either way the scheduler, the costs that it measures
+ * and the number of guesses that it chooses are those of `--lookahead auto`.
  *
- * --compare tells random mixes of stories plainly and guessed ahead, until so many tokens have been compared: they and the
- * generators' states have to be the same.
+ * --compare generates random mixes of stories with and without guessing ahead, until this many tokens have been compared:
+ * the tokens and the generators' states must be the same.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -40,12 +40,12 @@ const { values } = parseArgs({
 const BUNDLED = join(root, "models", "stories2M.bin");
 const GUESSES = join(root, "models", "stories2M.guesses");
 /**
- * How often guesses are right on real text, as was measured: a table over 32,000 words at temperature 1; greedy, with what a
- * story repeats, 0.63 of them, but more often where the one before is wrong, so that they bring what 0.575 would.
+ * How often guesses are right on real text, as measured: with a vocabulary of 32,000 at temperature 1; greedy, with
+ * repetitions, 0.63 of them, but unevenly, so that they gain as much as 0.575 would.
  */
 const HITS = { 0: 0.575, 1: 0.43 };
 
-/** Guesses as often right as it is told to, of a text that it knows. How much of that is used is decided as always. */
+/** Guesses a known text, and is right with a given probability. How many guesses are used is decided as usual. */
 class Replaying extends TableGuesser {
   constructor(hits) {
     super(new GuessTable(), "auto");
@@ -69,9 +69,9 @@ function bundledTable() {
   return table;
 }
 
-/** Tell these stories, all at once or as many as there are slots. */
+/** Generate these stories, all at once or as many as there are slots. */
 function tell(scheduler, requests) {
-  const told = requests.map(() => ({ tokens: [], state: 0n, ahead: { passes: 0, guessed: 0, accepted: 0 } }));
+  const results = requests.map(() => ({ tokens: [], state: 0n, ahead: { passes: 0, guessed: 0, accepted: 0 } }));
   const start = performance.now();
   scheduler.add(1, requests);
   while (scheduler.busy) {
@@ -79,13 +79,13 @@ function tell(scheduler, requests) {
     for (const { slices } of scheduler.take()) {
       for (const { sequence, tokens, state, ahead, error } of slices) {
         if (error) throw new Error(error.message);
-        told[sequence].tokens.push(...tokens);
-        if (state !== undefined) told[sequence].state = state;
-        if (ahead) told[sequence].ahead = ahead;
+        results[sequence].tokens.push(...tokens);
+        if (state !== undefined) results[sequence].state = state;
+        if (ahead) results[sequence].ahead = ahead;
       }
     }
   }
-  return { told, ms: performance.now() - start };
+  return { results, ms: performance.now() - start };
 }
 
 const request = (seed, temperature, maxTokens, tokens = [1], stops = [1, 2]) => ({
@@ -96,10 +96,10 @@ const request = (seed, temperature, maxTokens, tokens = [1], stops = [1, 2]) => 
   want: "tokens",
 });
 
-/** How a story begins: the greedy ones differ by it. */
-const beginning = (scheduler, seed) => [1, ...tell(scheduler, [request(seed, 1, 12)]).told[0].tokens];
+/** The beginning of a story, so that greedy stories differ. */
+const beginning = (scheduler, seed) => [1, ...tell(scheduler, [request(seed, 1, 12)]).results[0].tokens];
 
-const say = (told) => told.map(({ tokens, state }) => `${state}: ${tokens.join(" ")}`).join("\n");
+const say = (results) => results.map(({ tokens, state }) => `${state}: ${tokens.join(" ")}`).join("\n");
 
 async function loaded(path, backend, threads, int8) {
   const source = await open(filesAt(path));
@@ -108,7 +108,7 @@ async function loaded(path, backend, threads, int8) {
   return { model, config };
 }
 
-/** Plain and guessed, in turn, on one model that is loaded once. */
+/** Measure plain decoding and guessing ahead in turn, on one model that is loaded once. */
 async function measure({ name, path, int8 }, backend, threads, temperature, rounds) {
   const { model, config } = await loaded(path, backend, threads, int8);
   const isBundled = path === BUNDLED;
@@ -129,17 +129,17 @@ async function measure({ name, path, int8 }, backend, threads, temperature, roun
       const seed = 1 + round * perRound + k;
       const prompt = isBundled && temperature === 0 ? beginning(schedulers.plain, seed) : [1];
       const asked = [request(seed, temperature, length - prompt.length, prompt, isBundled ? [1, 2] : [])];
-      if (!isBundled) guesser.text = [1, ...tell(schedulers.plain, asked).told[0].tokens];
+      if (!isBundled) guesser.text = [1, ...tell(schedulers.plain, asked).results[0].tokens];
       const order = (round + k) % 2 === 0 ? ["plain", "ahead"] : ["ahead", "plain"];
       for (const which of order) {
-        const { told, ms } = tell(schedulers[which], asked);
+        const { results, ms } = tell(schedulers[which], asked);
         spent[which] += ms;
-        texts[which] += say(told);
-        if (which === "plain") tokens += told[0].tokens.length;
-        else if (round > 0) for (const key of Object.keys(counts)) counts[key] += told[0].ahead[key];
+        texts[which] += say(results);
+        if (which === "plain") tokens += results[0].tokens.length;
+        else if (round > 0) for (const key of Object.keys(counts)) counts[key] += results[0].ahead[key];
       }
     }
-    if (texts.plain !== texts.ahead) throw new Error(`${name} on ${backend}: guessing changed what was told`);
+    if (texts.plain !== texts.ahead) throw new Error(`${name} on ${backend}: guessing changed the output`);
     if (round > 0) for (const which of ["plain", "ahead"]) speeds[which].push((1000 * tokens) / spent[which]);
   }
   for (const scheduler of Object.values(schedulers)) scheduler.dispose();
@@ -159,7 +159,7 @@ async function measure({ name, path, int8 }, backend, threads, temperature, roun
   };
 }
 
-/** Random mixes, told plainly and guessed ahead. Returns how many tokens were compared. */
+/** Compare random mixes with and without guessing ahead. Returns how many tokens were compared. */
 async function compare({ path, int8 }, backend, threads, tokens) {
   const { model, config } = await loaded(path, backend, threads, int8);
   const random = seeded(1);
@@ -174,11 +174,11 @@ async function compare({ path, int8 }, backend, threads, tokens) {
     });
     const [plain, guessed] = [undefined, guesser].map((guesser) => {
       const scheduler = new Scheduler(model, config.vocabSize, slots, guesser);
-      const { told } = tell(scheduler, asked);
+      const { results } = tell(scheduler, asked);
       scheduler.dispose();
-      return told;
+      return results;
     });
-    if (say(plain) !== say(guessed)) throw new Error(`mix ${mixes} on ${backend}: guessing changed what was told`);
+    if (say(plain) !== say(guessed)) throw new Error(`mix ${mixes} on ${backend}: guessing changed the output`);
     for (const [k, { tokens }] of plain.entries()) {
       compared += tokens.length;
       ahead += guessed[k].ahead.accepted;
@@ -241,5 +241,5 @@ const out = values.out ?? join(root, "bench", "results", `${kind}-${date}.json`)
 const command = process.argv
   .slice(2)
   .join(" ")
-  .replace(/=\S*\//g, "="); // whose folders they lie in says nothing
+  .replace(/=\S*\//g, "="); // without the folders of this machine
 writeFileSync(out, `${JSON.stringify({ commit: commit(), machine, node: process.version, command, rows }, null, 1)}\n`);

@@ -1,5 +1,5 @@
 /*
- * What a result was measured on, and with what.
+ * The machine and versions that a result was measured with.
  */
 import { packageCommit, thisMachine } from "../dist/host/facts.js";
 

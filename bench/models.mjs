@@ -1,5 +1,5 @@
 /*
- * npm run bench: measures whole models, each figure in turn with what it is compared to. bench/README.md tells how.
+ * npm run bench: measures whole models, each figure in turn with what it is compared with. See bench/README.md.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -47,7 +47,7 @@ function options() {
   return { ...values, only, rounds };
 }
 
-/** The figures of a model whose rows are wanted, and whose references are there. */
+/** The figures of a model whose rows are wanted, and whose reference programs are given. */
 const measurable = (name, only, references) =>
   figuresOf(name).filter(({ row, against }) => {
     const reference = referenceOf(against);
@@ -63,7 +63,7 @@ function nothing(names, only) {
   return `there is nothing to measure ${what}${need && `: figures are measured against ${need}`}`;
 }
 
-/** A model's files, and how many bytes of them a token reads. */
+/** A model's files, and how many bytes a token reads. */
 async function openModel(text, tokenizer, folder) {
   const at = text.indexOf("=");
   if (at < 1) throw new Error(`--model ${text} is not NAME=CHECKPOINT`);
@@ -124,7 +124,7 @@ async function measure({ model: texts, tokenizer, only, rounds, references: buil
   return { minutes: (performance.now() - start) / 60_000, results };
 }
 
-/** The command, with names in the place of this machine's paths. */
+/** The command, with names instead of this machine's paths. */
 function commandOf(values) {
   const references = REFERENCES.filter((name) => values[name]).map((name) => `--${name} ${basename(values[name])}`);
   const models = values.model.map((text) => `--model ${text.split("=")[0]}=${basename(text)}`);

@@ -1,9 +1,9 @@
 /*
- * node bench/passes.mjs --model NAME=CHECKPOINT ...: what a pass of several tokens costs beside a pass of one.
+ * node bench/passes.mjs --model NAME=CHECKPOINT ...: the cost of a pass of several tokens, relative to a pass of one.
  *
- * The tokens follow each other in one sequence, and all want logits: so guessed tokens are checked. Every pass begins at
- * the same position, which may be read again. Samples are interleaved, and each cost is a ratio within its round. Prints a
- * table, and writes bench/results/passes-DATE.json.
+ * The tokens are consecutive in one sequence, and the logits of all are wanted, as when guessed tokens are checked. Every
+ * pass begins at the same position, which is read again. Samples are interleaved, and each cost is a ratio within its round.
+ * Prints a table, and writes bench/results/passes-DATE.json.
  */
 import { writeFileSync } from "node:fs";
 import { basename, join, relative } from "node:path";
@@ -18,7 +18,7 @@ import { interleave, ratios, summary } from "./samples.mjs";
 const COUNTS = [1, 2, 3, 4, 5, 6, 8, 12, 16];
 const POSITION = 100;
 const CONTEXT = POSITION + Math.max(...COUNTS);
-const SAMPLE_MS = 5; // a sample lasts at least so long
+const SAMPLE_MS = 5; // the least duration of a sample
 
 const { values } = parseArgs({
   options: {
@@ -32,11 +32,11 @@ const { values } = parseArgs({
 });
 const rounds = Number(values.rounds);
 
-/** `count` tokens from a position on; which they are makes no difference. */
+/** `count` tokens from a position on; any tokens will do. */
 const entriesFrom = (pos, count, vocabSize) =>
   Array.from({ length: count }, (_, i) => ({ token: (7 * (pos + i) + 3) % vocabSize, pos: pos + i, sequence: 0 }));
 
-/** Milliseconds of a pass: as many in a row as last for SAMPLE_MS. */
+/** Milliseconds of a pass: the average of as many as take SAMPLE_MS. */
 function timeOf(context, entries) {
   const start = performance.now();
   for (let passes = 1; ; passes++) {

@@ -1,5 +1,5 @@
 /*
- * The README's tables: each stands between two markers, and shows the newest result of its kind.
+ * The README's tables: each is between two markers, and shows the newest result of its kind.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { tableOf } from "./report.mjs";
 /** A marker, which result files count, and how one is shown. */
 export const BLOCKS = [
   { marker: "bench", file: /^models-.*\.json$/, counts: ({ only }) => only === null, show: tableOf },
-  // a card on which something was wrong, a rehearsal, and parts of a run show no speed; one that was late may
+  // not failed runs, rehearsals or parts of a run; a run that was stopped for time counts
   {
     marker: "gpu",
     file: /^gpu-.*\.json$/,
@@ -35,7 +35,7 @@ export function newestResult(folder, { file, counts }) {
     .at(-1);
 }
 
-/** The README with a table in its place, or with nothing there. */
+/** The README with a table between its markers, or with nothing there. */
 export function withTable(readme, marker, table) {
   const [start, end] = [`<!-- ${marker} -->\n`, `<!-- /${marker} -->`];
   const [from, to] = [readme.indexOf(start), readme.indexOf(end)];

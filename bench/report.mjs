@@ -7,7 +7,7 @@ const number = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value
 const spread = ({ median, min, max }, text = number) => `${text(median)} (${text(min)} to ${text(max)})`;
 const percent = (value) => `${(100 * value).toFixed(0)} %`;
 
-/** What a figure should reach. */
+/** The target of a figure. */
 function targetText(target) {
   if (!target) return "";
   if (target.atMost !== undefined) return `<= ${target.atMost}`;
@@ -31,7 +31,7 @@ export function lineOf(figure) {
   return `${what}, ${model}: ${parts.filter(Boolean).join("; ")}`;
 }
 
-/** What `against` is, in a README. */
+/** The names of reference engines in the README. */
 const AGAINST = {
   "run 1": "run",
   "runfast 1": "runfast",
@@ -44,7 +44,7 @@ const AGAINST = {
   "load run": "run",
 };
 
-/** A figure in a table: the ratio, and the speed that it stands for. */
+/** A figure in the table: the ratio, and our speed. */
 function cellOf(figure) {
   if (!figure) return "";
   const { ratio, ours, unit, counts } = figure;

@@ -1,12 +1,12 @@
 /*
- * Interleaved samples, and what is made of them.
+ * Interleaved samples, and their statistics.
  */
 import { spreadOf } from "../dist/bench/result.js";
 
 /**
- * Take samples of all engines in turn, A B C A B C ...: what else the machine does meets all of them alike. The first
- * round warms up and does not count.
- * @param {Map<string, () => { value: number, output?: string }>} engines output: what was told, to be compared
+ * Take samples of all engines in turn, A B C A B C ..., so that disturbances affect all of them. The first round warms up
+ * and does not count.
+ * @param {Map<string, () => { value: number, output?: string }>} engines output: the text, to be compared
  * @returns {Record<string, { values: number[], outputs: Set<string> }>}
  */
 export function interleave(engines, rounds, onRound) {
@@ -27,7 +27,7 @@ export function summary(values) {
   return { median, min, max };
 }
 
-/** Of each round: a machine that slows down slows both. */
+/** The ratio of each round: a machine that slows down slows both. */
 export const ratios = (a, b) => a.map((value, round) => value / b[round]);
 
 export const sum = (values) => values.reduce((a, b) => a + b, 0);

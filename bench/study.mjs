@@ -1,6 +1,6 @@
 /*
- * The study page, measured in headless Chromium: how long until its first step is drawn, how long a step takes, and what
- * memory its renderer takes beside an empty page's. --picture makes the README's picture of it instead.
+ * Measures the study page in headless Chromium: the time until its first step is drawn, the time of a step, and the memory
+ * of its renderer compared with an empty page. --picture makes the README's picture of it instead.
  */
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -84,7 +84,7 @@ async function longSteps(url) {
   return taken;
 }
 
-/** The private bytes of a browser's renderers. */
+/** The private memory of a browser's renderers, in bytes. */
 function privateBytes(browserPid) {
   let bytes = 0;
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
@@ -94,13 +94,13 @@ function privateBytes(browserPid) {
       const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
       for (const [, kb] of rollup.matchAll(/^Private_\w+: +(\d+) kB/gm)) bytes += Number(kb) * 1024;
     } catch {
-      // it has ended meanwhile
+      // the process has ended meanwhile
     }
   }
   return bytes;
 }
 
-/** What the page's renderer has beyond an empty page's, after a story of 256 tokens and some steps. */
+/** The memory of the page's renderer beyond an empty page's, after a story of 256 tokens and some steps. */
 async function memory(url) {
   const mark = `--user-agent=study-${process.pid}`; // on the command line of all processes of this browser
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu", mark] });

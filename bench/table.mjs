@@ -1,6 +1,6 @@
 /*
- * npm run bench:table: puts the newest results of bench/results into the README, each between its two markers, and draws
- * its chart, docs/speeds.svg. With --check it changes nothing, and fails if they disagree.
+ * npm run bench:table: writes the newest results of bench/results into the README, each between its two markers, and draws
+ * the chart docs/speeds.svg. With --check it changes nothing, and fails if they are not up to date.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

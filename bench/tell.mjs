@@ -1,6 +1,6 @@
 /*
- * tell.mjs OPTIONS: tells one story again and again for some time, in one process, and prints how fast: the stories of
- * tiny models are over before JavaScript and WebAssembly run at their speed. OPTIONS: see tellRepeatedly in commands.mjs.
+ * tell.mjs OPTIONS: generates one story again and again for some time, in one process, and prints the speed: a tiny model's
+ * story ends before the JIT compilers have optimized the code. OPTIONS: see tellRepeatedly in commands.mjs.
  */
 
 import { decode, safePrintf } from "../dist/llama2/tokenizer.js";

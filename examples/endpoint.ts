@@ -1,5 +1,5 @@
 /*
- * An HTTP endpoint that tells stories: GET /?prompt=Lily streams one, and a client that leaves stops it.
+ * An HTTP endpoint for stories: GET /?prompt=Lily streams one; if the client leaves, it is cancelled.
  *
  *     node examples/endpoint.ts [port]
  */

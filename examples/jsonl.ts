@@ -1,5 +1,5 @@
 /*
- * Many stories as JSON Lines, made in shared passes.
+ * Many stories as JSON Lines, generated in shared passes.
  *
  *     node examples/jsonl.ts 1000 > stories.jsonl
  */
@@ -13,6 +13,6 @@ const prompts = Array.from({ length: count }, () => "");
 for await (const { index, text, generation } of model.generateAll(prompts, { seed: 1 })) {
   const { seed, finishReason, usage } = generation;
   const line = JSON.stringify({ index, seed: `${seed}`, text, finishReason, tokens: usage.completionTokens });
-  if (!process.stdout.write(`${line}\n`)) await once(process.stdout, "drain"); // a slow reader is waited for
+  if (!process.stdout.write(`${line}\n`)) await once(process.stdout, "drain"); // wait for a slow reader
 }
 await model.dispose();

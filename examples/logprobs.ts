@@ -1,5 +1,5 @@
 /*
- * How likely a model finds a text, token by token, and what it would rather have read.
+ * How likely a model finds a text, token by token, and which tokens it would have preferred.
  *
  *     node examples/logprobs.ts "Once upon a time there was a dragon"
  */

@@ -1,6 +1,6 @@
 /*
- * run.c's main (llama2.c at 350e04f) on src/llama2/ alone: the same flags, the same output, byte for byte, and nothing
- * between you and the transformer. Node 22.18 or later runs it as it is:
+ * run.c's main (llama2.c at 350e04f), using only src/llama2/: the same flags and the same output, byte for byte. Node 22.18
+ * or later runs it directly:
  *
  *     node examples/run.ts models/stories2M.bin -i "Once upon a time"
  *     node --inspect-brk examples/run.ts models/stories2M.bin
@@ -30,13 +30,13 @@ Options:
   process.exit(1);
 }
 
-/** Text as the byte string that C has, and back. */
+/** Text to a byte string, as in C, and back. */
 const bytesOf = (text: string) => Buffer.from(text).toString("latin1");
 const print = (text: string) => {
   for (let bytes = Buffer.from(text, "latin1"); bytes.length > 0; ) bytes = bytes.subarray(writeSync(1, bytes));
 };
 
-/** run.c 785: read_stdin. Up to 511 bytes of a line; at the end of the input, what was there before. */
+/** run.c 785: read_stdin. Up to 511 bytes of a line; at the end of input, `previous` stays. */
 function readStdin(guide: string, previous: string): string {
   print(guide);
   const byte = new Uint8Array(1);
@@ -47,7 +47,7 @@ function readStdin(guide: string, previous: string): string {
 
 // default parameters
 const [checkpointPath, ...args] = process.argv.slice(2);
-const bundled = `${import.meta.dirname}/../models/tok2048.bin`; // for want of a tokenizer.bin, where run.c gives up
+const bundled = `${import.meta.dirname}/../models/tok2048.bin`; // used if there is no tokenizer.bin; run.c would fail
 const z = existsSync("tokenizer.bin") ? "tokenizer.bin" : bundled;
 const flags = { t: "1", p: "0.9", s: "0", n: "256", i: "", z, m: "generate", y: "" };
 const given = new Set<string>();
@@ -61,7 +61,7 @@ for (let i = 0; i < args.length; i += 2) {
   given.add(name);
 }
 
-// parameter validation/overrides. C's atof and atoi take a number off the front, and have 0 where there is none
+// parameter validation/overrides. C's atof and atoi parse a number at the start, and return 0 if there is none
 const atoi = (text: string) => BigInt.asIntN(32, BigInt(/^\s*([+-]?\d+)/.exec(text)?.[1].replace("+", "") ?? 0));
 const rngSeed = atoi(flags.s) || BigInt(Math.floor(Date.now() / 1000));
 const temperature = Math.max(0, Number.parseFloat(flags.t) || 0);

@@ -1,5 +1,5 @@
 /*
- * Two models at once: the same prompt and seed, and how likely each finds the other's story. Here they are one model in
+ * Two models at once: the same prompt and seed, and how likely each finds the other's story. By default one model in
  * float32 and in int8; name two files to compare others.
  *
  *     node examples/two-models.ts [model] [model]

@@ -1,6 +1,6 @@
 /*
- * dist/browser/: the library for pages. index.js, worker.js and the kernels, each self-contained, so that a bundler finds
- * them by their URLs, and a page without one by the folder's.
+ * Builds dist/browser/, the library for pages: index.js, worker.js and the kernels, each self-contained. Bundlers find them
+ * by their URLs; pages without a bundler name the folder.
  */
 import { copyFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";

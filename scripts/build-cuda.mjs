@@ -1,7 +1,7 @@
 /*
- * npm run build:cuda: builds the CUDA addon with nvcc and cmake-js. Nothing calls it but you: a plain install does not.
+ * npm run build:cuda: builds the CUDA addon with nvcc and cmake-js. An install does not run it.
  *
- *   npm run build:cuda                 for the GPU of this machine; where there is none, for every one that nvcc knows
+ *   npm run build:cuda                 for the GPU of this machine; without a GPU, for every one that nvcc knows
  *   npm run build:cuda -- all          for every one that nvcc knows, from Turing on
  *   npm run build:cuda -- 89 90        for these
  *
@@ -32,11 +32,11 @@ export function findNvcc() {
   return undefined;
 }
 
-/** All architectures that a compiler of this version knows, of those the backend supports. */
+/** The architectures that the backend supports and a compiler of this version knows. */
 export const architecturesOf = (version) => [75, 80, 86, 89, 90, ...(version >= 1208 ? [100, 120] : [])];
 
 /**
- * What CMake is told to compile for.
+ * The architectures for CMake.
  * @param {string[]} named architectures, or "all", or none
  * @param {number} version of nvcc
  * @param {boolean} hasGpu
@@ -45,7 +45,7 @@ export function chooseArchitectures(named, version, hasGpu) {
   if (named.length === 0 && hasGpu) return "native";
   const all = named.length === 0 || named.includes("all");
   const list = all ? architecturesOf(version) : named;
-  // and, for GPUs that are newer than nvcc, code that their driver compiles
+  // and for GPUs newer than nvcc: code that their driver compiles
   return [...list.map((arch) => `${arch}-real`), ...(all ? [`${list.at(-1)}-virtual`] : [])].join(";");
 }
 
@@ -80,7 +80,7 @@ export function buildCuda(named, { folder = join(root, FOLDER), loud = true } = 
   return undefined;
 }
 
-/** The checkout's, or that of the project in which the package is installed. */
+/** The checkout's, or the one of the project that has this package. */
 function findCmakeJs() {
   try {
     return createRequire(import.meta.url).resolve("cmake-js/bin/cmake-js");

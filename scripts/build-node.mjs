@@ -1,7 +1,7 @@
 /*
- * dist/node/: the package in Node, in a few files, since sixty modules found one by one cost a first story 24 ms. The
- * library, the command, the model's thread and the processes that are started share them. Each has a map with its sources
- * in it. The single modules of dist/ are not in the package: they are there for the tests.
+ * Builds dist/node/, the package for Node, in a few files: loading sixty modules one by one delays the first story by 24 ms.
+ * The library, the command, the model's thread and child processes share them. Each file has a source map with its sources.
+ * The single modules of dist/ are not in the package; the tests use them.
  */
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -11,7 +11,7 @@ import { isMain, root } from "./fingerprint.mjs";
 const src = join(root, "src");
 const dir = join(root, "dist", "node");
 
-/** What others import or start by name. The folder is flat, so that each finds the others beside itself. */
+/** The files that are imported or started by name. The folder is flat, so that each finds the others beside it. */
 const ENTRIES = {
   index: "index.ts",
   main: "cli/main.ts",
@@ -23,17 +23,17 @@ const ENTRIES = {
   probe: "backend/probe.ts",
 };
 const STORY = ["cli/program.ts", "cli/story.ts"];
-/** What starts the model's thread is loaded before anything else. */
+/** The code that starts the model's thread is loaded first. */
 const FIRST = ["run/startWorker.ts", "errors.ts"];
 
-/** These files of src/ and all that they import, but for what is loaded when it is asked for. */
+/** These files of src/ and everything that they import statically. */
 function closure(files, context) {
   const found = new Set(files.map((file) => join(src, file)));
   for (const id of found) for (const next of context.getModuleInfo(id)?.importedIds ?? []) found.add(next);
   return found;
 }
 
-/** Which file a module goes into, so that a story, the thread and the library load few; null: rolldown's choice. */
+/** Which file a module goes into, so that a story, the thread and the library load few files; null: rolldown's choice. */
 function groups() {
   let needed;
   return (id, context) => {
@@ -46,7 +46,7 @@ function groups() {
   };
 }
 
-/** The plotting library is others' code, and its map would be larger than all of ours. */
+/** No source map for the plotting library: it would be larger than all others together. */
 const noMapOfOthers = {
   name: "no-map-of-others",
   generateBundle(_, bundle) {

@@ -35,7 +35,7 @@ function highlighted(text) {
   walk(prism.tokenize(text, prism.languages.typescript), "");
   return lines;
 }
-/** Those that the style sheet knows. */
+/** The kinds that the style sheet has colours for. */
 const KINDS = ["comment", "keyword", "string", "number", "function"];
 
 const virtual = {

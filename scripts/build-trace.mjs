@@ -95,7 +95,7 @@ function closing(lines, at, end) {
 
 const byName = (a, b) => a.replace("type ", "").localeCompare(b.replace("type ", ""), "en", { sensitivity: "base" });
 
-/** A signature of more than 120 columns as the formatter breaks it. */
+/** Breaks a signature of more than 120 columns as the formatter does. */
 function wrapped(signature) {
   const [, name, parameters, rest] = /^(.*?\()(.*)(\): .*)$/.exec(signature);
   return signature.length <= 120

@@ -1,11 +1,11 @@
 /*
- * Build the WebAssembly kernels: the same source twice, once for threads that share a memory, once without, for
- * one thread and for places that have no SharedArrayBuffer.
+ * Builds the WebAssembly kernels twice from the same source: for threads that share a memory, and for a single thread,
+ * which also works without SharedArrayBuffer.
  */
 import asc from "assemblyscript/asc";
 import { isMain, root } from "./fingerprint.mjs";
 
-// the stub runtime is empty: nothing is allocated in AssemblyScript. 65536 pages are all that 32 bits can address.
+// the stub runtime is empty: nothing is allocated in AssemblyScript. 65536 pages are 4 GiB, all that 32 bits address.
 const COMMON = "-O3 --noAssert --runtime stub --enable simd --importMemory --maximumMemory 65536";
 const BUILDS = {
   "kernels.wasm": COMMON,

@@ -1,6 +1,6 @@
 /*
- * Builds everything that can be built here: dist/ from src/, the WebAssembly kernels among it, and the native addon
- * where a compiler is.
+ * Builds everything that can be built here: dist/ from src/, including the WebAssembly kernels, and the native addon if
+ * there is a compiler.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-// Builds the CUDA addon with g++ against the emulator, so that tests go all the way from JavaScript to the kernels.
+// Builds the CUDA addon with g++ against the emulator, so that tests run the whole backend from JavaScript to the kernels.
 // (scripts/gpu/build.py builds gpu:check in the same way.)
 import { execFile, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
@@ -43,7 +43,7 @@ const emulated = product(FOLDER, ["native/cuda", "native/addon", ...SHARED, "scr
 /** Where buildEmulated() puts the addon. */
 export const EMULATED_ADDON = join(root, FOLDER, "llama2_cuda.node");
 
-/** Build the addon on the emulator, unless it is there and no older than its sources. */
+/** Build the addon on the emulator, unless it is up to date. */
 export async function buildEmulated() {
   if (emulated.isFresh()) return;
   const to = join(root, FOLDER);
@@ -74,7 +74,7 @@ const found = findNvcc();
 /** nvcc, or undefined. */
 export const nvcc = found?.command;
 
-/** Compile the backend for all GPUs that nvcc knows. What is not contracted here is not in the emulator either. */
+/** Compile the backend for all GPUs that nvcc knows. Like the emulator, without contracting a * b + c. */
 export async function compileForGpu(to) {
   mkdirSync(to, { recursive: true });
   const targets = architecturesOf(found.version).map((arch) => `-gencode=arch=compute_${arch},code=sm_${arch}`);

@@ -1,5 +1,5 @@
 /*
- * Whether what was built is still what the sources say.
+ * Checks whether build products are up to date with their sources.
  */
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** Whether the module at `url` is what node was started with, be it by a link. */
+/** Whether node was started with the module at `url`, also through a link. */
 export const isMain = (url) =>
   existsSync(process.argv[1] ?? "") && realpathSync(process.argv[1]) === realpathSync(fileURLToPath(url));
 

@@ -1,8 +1,8 @@
 /*
  * npm run fuzz -- FORMAT [--inputs N | --minutes M] [--seed S]: reads files that are nearly right. See test/fuzz/.
  *
- * The fuzzer is TypeScript beside the tests, and runs on every Node that this package does, so it is bundled first.
- * What it reads the files with is what was built: dist/.
+ * The fuzzer is TypeScript in test/, and must run on every Node that this package supports, so it is bundled first. It reads
+ * files with the built code: dist/.
  */
 import "./ready.mjs";
 import { join, resolve } from "node:path";
@@ -13,7 +13,7 @@ import { root } from "./fingerprint.mjs";
 const folder = join(root, "build", "fuzz");
 const source = join(root, "src");
 
-/** src/a.ts is dist/a.js. The helpers of tests clean up after tests, and here are none. */
+/** Replaces src/a.ts by dist/a.js, and vitest by a stub: the tests' helpers use its afterAll. */
 const built = {
   name: "built",
   resolveId(id, importer) {

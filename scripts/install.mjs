@@ -1,5 +1,5 @@
 /*
- * npm runs this after an install: builds the native addon where that is possible. Never downloads, never fails.
+ * npm runs this after an install: it builds the native addon if possible. It never downloads and never fails.
  */
 import { buildNative } from "./native.mjs";
 

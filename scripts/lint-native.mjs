@@ -1,5 +1,5 @@
 /*
- * Checks that the native code is formatted as .clang-format says; with --write, formats it. Without clang-format it
+ * Checks the format of the native code with clang-format; with --write, formats it. If clang-format is not installed, it
  * says so and checks nothing.
  */
 import { spawnSync } from "node:child_process";

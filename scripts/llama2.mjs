@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /*
- * The command llama2, also in a clone where nothing has been built yet, as `npx .` finds it: that is done first.
+ * The command llama2. In a clone that has not been built yet, as with `npx .`, it builds first.
  */
 import { existsSync } from "node:fs";
 

@@ -1,5 +1,5 @@
-// Plants bugs in a copy of native/cuda, one at a time, and sees whether the small sections of gpu:check find them on the
-// emulator. Any that they miss ends it with status 1. Numbers as arguments: only those.
+// Plants bugs in a copy of native/cuda, one at a time, and checks that the small sections of gpu:check find them on the
+// emulator. If they miss one, the exit status is 1. Numbers as arguments: only those bugs.
 import { execFile } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -12,8 +12,8 @@ const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /**
- * What the bug is, in which file, the code that is replaced, and by what. Missing barriers that only order memory are
- * found by ThreadSanitizer. `section` is where gpu:check finds it, logits by default.
+ * The bugs: a description, the file, the code that is replaced, and its replacement. Missing barriers that only order
+ * memory are found by ThreadSanitizer. `section` is the section of gpu:check that finds it, by default logits.
  * @type {{ what: string, file: string, from: string, to: string, sanitizer?: string, section?: string, env?: object }[]}
  */
 export const MUTANTS = [
@@ -148,7 +148,7 @@ export const MUTANTS = [
   },
 ];
 
-/** Code alone: no comments, and each run of white space is one space, except around preprocessor lines. */
+/** The code without comments. Each run of white space becomes one space, except around preprocessor lines. */
 export function codeOf(text) {
   const bare = text.replace(/"(?:\\.|[^"\\])*"|\/\*[\s\S]*?\*\/|\/\/[^\n]*/g, (part) => (part[0] === '"' ? part : " "));
   let code = "";
@@ -159,14 +159,14 @@ export function codeOf(text) {
   return code;
 }
 
-/** The code of a file with the bug in it. Throws unless there is exactly one place for it. */
+/** The code of a file with the bug. Throws unless there is exactly one place for it. */
 export function planted({ what, file, from, to }, text) {
   const parts = codeOf(text).split(from);
   if (parts.length !== 2) throw new Error(`${what}: ${file} has ${parts.length - 1} places with \`${from}\``);
   return parts.join(to);
 }
 
-/** Run sections of gpu:check on a copy of native/, up to the first check that fails. Returns whether all is right. */
+/** Run sections of gpu:check on a copy of native/, up to the first failed check. Returns whether all passed. */
 async function isRight(native, sections, { sanitizer, env = {} }, out) {
   const build = ["--build", join(root, "build-emulator", "check")];
   const args = ["--emulate", "--small", "--fail-fast", "--native", native, "--only", sections, "--out", out];
@@ -181,7 +181,7 @@ async function isRight(native, sections, { sanitizer, env = {} }, out) {
   return report.sections.every(({ status }) => status === "ok");
 }
 
-/** Plant one bug into a copy of native/. Returns whether it was found, and says so. */
+/** Plant one bug into a copy of native/. Prints and returns whether it was found. */
 async function plant(number, folder) {
   const mutant = MUTANTS[number];
   const { what, file, section = "logits", sanitizer } = mutant;
@@ -200,8 +200,8 @@ async function plantAll(only) {
   const folder = mkdtempSync(join(tmpdir(), "llama2-mutants-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   const numbers = MUTANTS.map((_, number) => number).filter((number) => only.length === 0 || only.includes(number));
-  // Without a bug all is right. (Under sanitizers and with the environment of a mutant, too: sanitize-cuda.mjs and the
-  // test of gpu:check run those sections so.)
+  // Without a bug all checks must pass. (sanitize-cuda.mjs and the test of gpu:check run them under sanitizers and with the
+  // mutants' environments.)
   const sections = [...new Set(numbers.map((number) => MUTANTS[number].section ?? "logits"))].join();
   if (!(await isRight(join(root, "native"), sections, {}, join(folder, "sane.json")))) {
     throw new Error(`without a bug, ${sections} are not right`);

@@ -1,6 +1,6 @@
 /*
- * Builds the native addon with node-gyp, or says why not. Downloads nothing. node-gyp begins by removing what it built
- * before, so it works in a folder aside: an addon that works stays until there is a new one.
+ * Builds the native addon with node-gyp, or says why not. Downloads nothing. node-gyp first removes the previous build, so
+ * it works in a separate folder: a working addon stays until there is a new one.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -19,9 +19,9 @@ const addon = product("build", [
 ]);
 
 /**
- * Build it, unless it is there and no older than its sources.
+ * Build it, unless it is up to date.
  * @param {{ anew?: boolean }} options anew: build it in any case
- * @returns {Promise<string | undefined>} why there is no addon, in one line, or undefined if there is one now
+ * @returns {Promise<string | undefined>} why there is no addon, in one line; undefined if there is one
  */
 export async function buildNative({ anew = false } = {}) {
   if (!anew && addon.isFresh()) return undefined;
@@ -60,13 +60,13 @@ const REASONS = {
   ENOSPC: "the disk is full",
 };
 
-/** Try the addon, so that nobody needs to do so later. */
+/** Try the addon now, so that the first run does not have to. */
 export async function remember(path) {
   const probe = join(root, "dist", "node", "probe.js");
   if (existsSync(probe)) (await import("../dist/node/probe.js")).probe(path);
 }
 
-/** One line about a failed build. All that was said is in a file. */
+/** One line about a failed build. The full output is written to a file. */
 function whyNot(said) {
   const missing = process.platform === "win32" ? [] : missingTools();
   const why = said.includes("No space left on device")
@@ -83,7 +83,7 @@ function whyNot(said) {
   }
 }
 
-/** What node-gyp needs and cannot be started here. */
+/** The tools that node-gyp needs and that do not run here. */
 function missingTools() {
   const runs = (...commands) =>
     commands.some((command) => command && spawnSync(command, ["--version"], { stdio: "ignore" }).status === 0);
@@ -101,7 +101,7 @@ function missingTools() {
   return Object.keys(tools).filter((tool) => !tools[tool]);
 }
 
-/** A checkout has its own; elsewhere npm brings one along, and says where when it runs this. */
+/** A checkout has its own; elsewhere npm has one, and passes its path when it runs this. */
 function findNodeGyp() {
   try {
     return createRequire(import.meta.url).resolve("node-gyp/bin/node-gyp.js");

@@ -1,6 +1,6 @@
 /*
- * Makes a checkout ready to run: installs what package-lock.json asks for if that is missing or older, and builds
- * what is older than its sources. Says so on stderr, since that takes some seconds; else does nothing.
+ * Makes a checkout ready to run: installs the packages of package-lock.json if they are missing or outdated, and builds
+ * what is older than its sources. If so it prints a line on stderr, since it takes some seconds.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { isBuilt } from "./build.mjs";
 import { root } from "./fingerprint.mjs";
 
-/** Run npm quietly; show what it said only if it failed, and end with its exit code. */
+/** Run npm quietly. If it fails, show its output and exit with its status. */
 function npm(...args) {
   const { npm_execpath: running } = process.env; // set when npm runs this script, and, to npx, when npx does
   const cli = running?.endsWith("npm-cli.js") ? running : undefined;

@@ -1,5 +1,5 @@
-// The cuda backend on its emulator under sanitizers: accesses outside an allocation, undefined behaviour, and races
-// between CUDA threads. Runs the small sections of gpu:check that touch every kernel. Any finding ends it with status 1.
+// Runs the cuda backend on its emulator under sanitizers, for accesses outside an allocation, undefined behaviour and races
+// between CUDA threads: the small sections of gpu:check that run every kernel. After a finding the exit status is 1.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 

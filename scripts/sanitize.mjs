@@ -1,5 +1,5 @@
-// npm run test:sanitize: builds native/cpu with g++ and its sanitizers, and drives it with random shapes. Memory errors
-// and undefined behaviour first, then data races between threads. Any finding ends it with status 1.
+// npm run test:sanitize: builds native/cpu with g++ and its sanitizers, and runs it with random shapes. Memory errors and
+// undefined behaviour first, then data races between threads. After a finding the exit status is 1.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { arch, tmpdir } from "node:os";

@@ -1,5 +1,5 @@
 /*
- * `npm start`: makes the checkout ready, then is the command `llama2`.
+ * `npm start`: makes the checkout ready, then runs the command `llama2`.
  */
 import "./ready.mjs";
 

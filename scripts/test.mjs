@@ -1,6 +1,6 @@
 /*
- * npm test [-- VITEST ARGUMENTS], and npm run test:full: makes the checkout ready, says how long it will take, and runs
- * the tests.
+ * npm test [-- VITEST ARGUMENTS] and npm run test:full: makes the checkout ready, says how long the tests take, and runs
+ * them.
  */
 import "./ready.mjs";
 import { spawnSync } from "node:child_process";

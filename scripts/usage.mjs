@@ -1,8 +1,8 @@
 /*
- * What the commands of package.json say to arguments that they do not know: how they are called, on stderr, and status 2.
+ * For the commands of package.json: unknown arguments cause a usage line on stderr and exit status 2.
  */
 
-/** The arguments, if `isRight` takes them. Otherwise this process ends. */
+/** The arguments, if `isRight` accepts them. Otherwise this process exits. */
 export function checkedArguments(usage, isRight) {
   const args = process.argv.slice(2);
   if (isRight(args)) return args;
