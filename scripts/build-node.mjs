@@ -22,7 +22,9 @@ const ENTRIES = {
   sweepWorker: "bench/sweepWorker.ts",
   probe: "backend/probe.ts",
 };
-const STORY = ["cli/program.ts", "cli/story.ts"];
+const COMMAND = "cli/program.ts";
+/** What the thread of most models needs. */
+const THREAD = [ENTRIES.worker, "backend/cpu/cpu.ts"];
 /** The code that starts the model's thread is loaded first. */
 const FIRST = ["run/startWorker.ts", "errors.ts"];
 
@@ -39,10 +41,10 @@ function groups() {
   return (id, context) => {
     if (id.includes("node_modules")) return "plot";
     if (FIRST.includes(relative(src, id).replaceAll("\\", "/"))) return "first";
-    needed ??= [STORY, [ENTRIES.index], [ENTRIES.worker]].map((files) => closure(files, context));
-    const [story, library, worker] = needed.map((files) => files.has(id));
-    if (story) return worker ? "shared" : library ? "model" : "command";
-    return worker && id !== join(src, ENTRIES.worker) ? "engine" : null;
+    needed ??= [[COMMAND], [ENTRIES.index], THREAD].map((files) => closure(files, context));
+    const [command, library, thread] = needed.map((files) => files.has(id));
+    if (command) return thread ? "shared" : library ? "model" : "command";
+    return thread && id !== join(src, ENTRIES.worker) ? "engine" : null;
   };
 }
 

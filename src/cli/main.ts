@@ -4,11 +4,10 @@
  */
 const needsNoModel =
   /^(-h|--help|help|-v|--version|(de)?tokenize|quantize|bench|doctor|fit|inspect|convert|import|pull|models|trace|study)$/;
-const loading = [import("./program.ts")] as const;
+const loading = import("./program.ts");
 if (!process.argv.slice(2).some((arg) => needsNoModel.test(arg))) {
   const { startEarly } = await import("../run/startWorker.ts");
   startEarly();
-  await import("./story.ts");
 }
-const [{ main }] = await Promise.all(loading);
+const { main } = await loading;
 process.exitCode = await main();

@@ -24,7 +24,7 @@ import {
   twoBackends,
   whole,
 } from "./options.ts";
-import type { StoryFlags } from "./story.ts";
+import { type StoryFlags, story } from "./story.ts";
 import { addTalkCommands } from "./talkCommands.ts";
 import { printVersion } from "./version.ts";
 
@@ -103,7 +103,6 @@ async function tellOrChat(model: string | undefined, flags: StoryFlags, command:
   if (flags.escape && flags.system) flags.system = withoutEscapes(flags.system);
   if (mode === "generate") {
     if (flags.system !== undefined) refuse("--system goes with -m chat");
-    const { story } = await import("./story.ts");
     return interruptible((signal) => story(model, flags, signal));
   }
   if (flags.prompt === "-") refuse("-i - does not go with -m chat, which reads the turns there");

@@ -32,11 +32,11 @@ describe("a story in Node", () => {
     const [command, thread] = loadedFiles(["-s", "42", "-n", "8", "--backend", "wasm", "--threads", "1"]);
     const ours = command.filter(isOurs).map((path) => basename(path));
     expect(ours).toEqual(expect.arrayContaining(["main.js", "chunk-command.js", "chunk-model.js", "chunk-shared.js"]));
-    expect(ours.length, ours.join()).toBeLessThanOrEqual(8);
+    expect(ours.length, ours.join()).toBeLessThanOrEqual(7);
     const others = command.filter((path) => !isOurs(path));
     expect(others.length).toBeLessThanOrEqual(8); // commander's
     expect(thread.map((path) => basename(path))).toContain("worker.js");
-    expect(thread.length, thread.join()).toBeLessThanOrEqual(7);
+    expect(thread.length, thread.join()).toBeLessThanOrEqual(6);
   });
 });
 
