@@ -94,9 +94,10 @@ using MutableInt8Vectors = Int8Columns<int8_t, float, int32_t>;
 
 /* How a matrix is read. The fastest way depends on where it is in memory; the bits do not depend on it. */
 enum class Reading {
-  kCached,     // several panels at once, whose sums hide the latency of additions
-  kOneStream,  // one panel at a time, which the processor prefetches
-  kAhead,      // one panel at a time, with lines prefetched long before they are needed
+  kCached,       // several panels at once, whose sums hide the latency of additions
+  kPanelsAhead,  // the same, with the next lines prefetched into the first cache
+  kOneStream,    // one panel at a time, which the processor prefetches
+  kAhead,        // one panel at a time, with lines prefetched long before they are needed
 };
 
 struct Kernels {

@@ -43,14 +43,29 @@ inline void storeRows(float* xout, const Floats (&sums)[panels][kPanel / kLanes]
   }
 }
 
-/* Reading::kAhead: how many lines ahead. */
-constexpr int kAhead = 128;
+/* Which lines are prefetched while a panel is read. */
+enum class Ahead {
+  kNone,
+  kNear,  // those that come soon, into the first cache
+  kFar,   // those that come later, into the second
+};
+
+constexpr size_t kLine = 64;  // bytes
+constexpr int kNearLines = 16;
+constexpr int kFarLines = 128;
+
+template <Ahead ahead>
+inline void prefetch(const void* line) {
+  const char* const bytes = (const char*)line;
+  if constexpr (ahead == Ahead::kNear) __builtin_prefetch(bytes + kNearLines * kLine, 0, 3);
+  if constexpr (ahead == Ahead::kFar) __builtin_prefetch(bytes + kFarLines * kLine, 0, 2);
+}
 
 /*
  * Some panels times some vectors: `panels` * `count` * 16 sums side by side, all in registers. Interleaved vectors need
  * one address for a number of each, which leaves the registers to the sums.
  */
-template <int panels, int count, bool interleaved, bool ahead>
+template <int panels, int count, bool interleaved, Ahead ahead>
 inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
   constexpr int kSlices = kPanel / kLanes;
   Floats sum[count][panels][kSlices] = {};
@@ -58,7 +73,7 @@ inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
     const float* xj = x.data + (interleaved ? j * x.step : j);
     for (int p = 0; p < panels; p++) {
       const float* line = w.data + p * w.panelStride + j * kPanel;
-      if constexpr (ahead) __builtin_prefetch(line + kAhead * kPanel, 0, 2);
+      prefetch<ahead>(line);
       for (int s = 0; s < kSlices; s++) {
         const Floats column = load<Floats>(line + s * kLanes);
         for (int c = 0; c < count; c++) sum[c][p][s] += column * xj[interleaved ? c : c * x.stride];
@@ -70,7 +85,7 @@ inline void multiply(Columns<float> xout, Columns<const float> x, Panels w) {
 }
 
 /* multiply for a `count` that is known at run time, 1 to `most`. */
-template <int panels, int most, bool ahead>
+template <int panels, int most, Ahead ahead>
 inline void multiplyCount(Columns<float> xout, Columns<const float> x, int count, Panels w) {
   if (count == most) {
     return x.stride == 1 ? multiply<panels, most, true, ahead>(xout, x, w)
@@ -80,7 +95,7 @@ inline void multiplyCount(Columns<float> xout, Columns<const float> x, int count
 }
 
 /* All complete runs of `panels` panels, for all vectors, so that a panel is read from memory once. Returns the rest. */
-template <int panels, int most, bool ahead>
+template <int panels, int most, Ahead ahead>
 inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int count, Panels w) {
   constexpr int rows = panels * kPanel;
   while (w.d > rows - kPanel) {
@@ -101,41 +116,51 @@ inline Panels multiplyPanels(Columns<float>& xout, Columns<const float> x, int c
  * that latency. Each case is a function of its own with little setup: the smallest matrices take less than a
  * microsecond.
  */
+template <Ahead ahead>
 __attribute__((noinline)) void matmulOne(Columns<float> xout, Columns<const float> x, Panels w) {
-  w = multiplyPanels<4, 1, false>(xout, x, 1, w);
-  w = multiplyPanels<3, 1, false>(xout, x, 1, w);
-  w = multiplyPanels<2, 1, false>(xout, x, 1, w);
-  multiplyPanels<1, 1, false>(xout, x, 1, w);
+  w = multiplyPanels<4, 1, ahead>(xout, x, 1, w);
+  w = multiplyPanels<3, 1, ahead>(xout, x, 1, w);
+  w = multiplyPanels<2, 1, ahead>(xout, x, 1, w);
+  multiplyPanels<1, 1, ahead>(xout, x, 1, w);
 }
 
+template <Ahead ahead>
 __attribute__((noinline)) void matmulFew(Columns<float> xout, Columns<const float> x, int count, Panels w) {
   if constexpr (kFourPanels > 1) {
-    if (count <= kFourPanels) w = multiplyPanels<4, kFourPanels, false>(xout, x, count, w);
+    if (count <= kFourPanels) w = multiplyPanels<4, kFourPanels, ahead>(xout, x, count, w);
   }
-  w = multiplyPanels<2, kTwoPanels, false>(xout, x, count, w);
-  multiplyPanels<1, kTwoPanels, false>(xout, x, count, w);
+  w = multiplyPanels<2, kTwoPanels, ahead>(xout, x, count, w);
+  multiplyPanels<1, kTwoPanels, ahead>(xout, x, count, w);
 }
 
+template <Ahead ahead>
 __attribute__((noinline)) void matmulMany(Columns<float> xout, Columns<const float> x, int count, Panels w) {
-  multiplyPanels<1, kColumns, false>(xout, x, count, w);
+  multiplyPanels<1, kColumns, ahead>(xout, x, count, w);
 }
 
 __attribute__((noinline)) void matmulStream(Columns<float> xout, Columns<const float> x, Panels w) {
-  multiplyPanels<1, 1, false>(xout, x, 1, w);
+  multiplyPanels<1, 1, Ahead::kNone>(xout, x, 1, w);
 }
 
-__attribute__((noinline)) void matmulAhead(Columns<float> xout, Columns<const float> x, int count, Panels w) {
-  multiplyPanels<1, kColumns, true>(xout, x, count, w);
+/* As many panels at once as the sums have room for. */
+template <Ahead ahead>
+inline void matmulPanels(Columns<float> xout, Columns<const float> x, int count, Panels w) {
+  if (count == 1) return matmulOne<ahead>(xout, x, w);
+  if (count <= kTwoPanels) return matmulFew<ahead>(xout, x, count, w);
+  matmulMany<ahead>(xout, x, count, w);
 }
 
 /* For one vector, prefetching was faster on Zen 5, but not on Zen 3, which has no AVX-512. */
 constexpr bool kAheadForOne = kLanes == 16;
 
 void matmul(Columns<float> xout, Columns<const float> x, int count, Panels w, Reading reading) {
-  if (reading == Reading::kAhead && (count > 1 || kAheadForOne)) return matmulAhead(xout, x, count, w);
-  if (count == 1) return reading == Reading::kCached ? matmulOne(xout, x, w) : matmulStream(xout, x, w);
-  if (count <= kTwoPanels) return matmulFew(xout, x, count, w);
-  matmulMany(xout, x, count, w);
+  if (reading == Reading::kPanelsAhead) {
+    if (count > kTwoPanels) return matmulMany<Ahead::kFar>(xout, x, count, w);
+    return matmulPanels<Ahead::kNear>(xout, x, count, w);
+  }
+  if (reading == Reading::kAhead && (count > 1 || kAheadForOne)) return matmulMany<Ahead::kFar>(xout, x, count, w);
+  if (count == 1 && reading != Reading::kCached) return matmulStream(xout, x, w);
+  matmulPanels<Ahead::kNone>(xout, x, count, w);
 }
 
 // ----------------------------------------------------------------------------

@@ -26,11 +26,14 @@ bool isIntel() {
  * The fastest way to read weights of this size. Measured on Zen 5, for one token: from the last cache one stream, which
  * prefetching makes 1.2 times slower; from memory, prefetching is 1.06 to 1.15 times as fast. For several tokens: from
  * the last cache several panels at once are up to 1.15 times as fast, from memory prefetching 1.2 times.
- * Intel's Sapphire Rapids reads four panels at once 1.2 to 1.4 times as fast as one, for one token.
+ * Intel's Sapphire Rapids reads four panels at once 1.2 to 1.4 times as fast as one, for one token. Prefetching into
+ * the first cache adds 4 to 8 %.
  */
 Reading readingOf(size_t bytes, int tokens) {
-  if (bytes <= kNearBytes || (tokens == 1 && isIntel())) return Reading::kCached;
-  if (bytes > kCacheBytes) return Reading::kAhead;
+  if (bytes <= kNearBytes) return Reading::kCached;
+  const bool fromMemory = bytes > kCacheBytes;
+  if (isIntel()) return tokens == 1 || fromMemory ? Reading::kPanelsAhead : Reading::kCached;
+  if (fromMemory) return Reading::kAhead;
   return tokens == 1 ? Reading::kOneStream : Reading::kCached;
 }
 
