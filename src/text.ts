@@ -2,17 +2,13 @@
  * Bytes and text: what a tokenizer sees and what people read. Runs in browsers.
  */
 import type { PreparingTokenizer } from "./encode.ts";
-import { decode, safePrintf, type Tokenizer } from "./llama2/tokenizer.ts";
+import { byteString, decode, safePrintf, type Tokenizer } from "./llama2/tokenizer.ts";
 
 export { BOS } from "./llama2/tokenizer.ts";
 
 /** Text as the UTF-8 byte string that `encode` takes, one character a byte. A lone surrogate becomes U+FFFD. */
 export function toByteString(text: string | Uint8Array): string {
-  const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
-  let all = "";
-  // in pieces, since a call takes only so many arguments
-  for (let i = 0; i < bytes.length; i += 8192) all += String.fromCharCode(...bytes.subarray(i, i + 8192));
-  return all;
+  return byteString(typeof text === "string" ? new TextEncoder().encode(text) : text);
 }
 
 /** The bytes of a byte string. */

@@ -33,23 +33,24 @@ export interface Tokenizer {
  */
 export function buildTokenizer(bytes: Uint8Array, vocabSize: number): Tokenizer {
   const file = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const string = byteString(bytes);
   const vocab: string[] = [];
   const vocabScores = new Float32Array(vocabSize);
   let at = 4; // skip the longest piece's length, which is wrong in some files; it is found below
   for (let i = 0; i < vocabSize; i++) {
     vocabScores[i] = file.getFloat32(at, true);
     const len = file.getInt32(at + 4, true);
-    vocab.push(byteString(bytes.subarray(at + 8, at + 8 + len)));
+    vocab.push(string.slice(at + 8, at + 8 + len));
     at += 8 + len;
   }
   return tokenizerOf(vocab, vocabScores);
 }
 
-/** Bytes as a string. In portions, since a call takes a limited number of arguments. */
-function byteString(bytes: Uint8Array): string {
+/** Bytes as a byte string. In portions, since a call takes a limited number of arguments. */
+export function byteString(bytes: Uint8Array): string {
   let string = "";
   for (let i = 0; i < bytes.length; i += 4096) {
-    string += String.fromCharCode(...bytes.subarray(i, i + 4096));
+    string += Reflect.apply(String.fromCharCode, null, bytes.subarray(i, i + 4096)); // much faster than `...`
   }
   return string;
 }
