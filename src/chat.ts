@@ -106,7 +106,7 @@ export class Chat {
     const { seqLen } = this.model.config;
     if (prompt.tokens.length > seqLen) {
       const found = `the conversation has ${prompt.tokens.length} tokens, and the context holds ${seqLen}`;
-      throw new Llama2Error("E_CONTEXT", `${found}. Begin anew: reset()`);
+      throw new Llama2Error("E_CONTEXT", `${found}. Start over: reset()`);
     }
     const answer = this.model.generate(prompt.tokens, {
       ...samplingOptions(this.options),

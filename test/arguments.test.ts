@@ -1,5 +1,5 @@
 /*
- * Every public function checks what it is given: it works, or the error is typed and says what may be meant.
+ * Every public function checks its arguments: it works, or the error is typed and suggests what may be meant.
  */
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -23,7 +23,7 @@ async function textOf(pieces: AsyncIterable<string>): Promise<string> {
 
 describe("loadModel", () => {
   it.each<[string, Any[], string]>([
-    ["options in the place of the path", [{ backend: "ts" }], "Options come second"],
+    ["options in place of the path", [{ backend: "ts" }], "Options come second"],
     ["null for a path", [null], "the path of the model is null"],
     ["a number for a path", [5], "the path of the model is 5"],
     ["a URL of the web", [new URL("https://example.com/model.bin")], "expected a file: URL"],
@@ -103,7 +103,7 @@ describe("a model", () => {
     expect(() => work(model)).toThrow(usage(words));
   });
 
-  it("score refuses by its promise", async () => {
+  it("score reports refusals through its promise", async () => {
     await expect(model.score(null)).rejects.toThrow(usage("are null"));
     await expect(model.score([1], { sinal: 1 })).rejects.toThrow(usage('Is "signal" meant?'));
   });
@@ -116,11 +116,11 @@ describe("a model", () => {
     ["an answer before a question", { messages: [{ role: "assistant", content: "x" }] }, 'expected "user"'],
     ["a question without its answer", { messages: [{ role: "user", content: "x" }] }, "the last of the messages"],
     ["a negative temperature", { temperature: -1 }, "temperature is -1"],
-  ])("chat refuses %s by its promise", async (_, options, words) => {
+  ])("chat refuses %s through its promise", async (_, options, words) => {
     await expect(model.chat(options)).rejects.toThrow(usage(words));
   });
 
-  it("a chat refuses what is no text, and a second question before the answer has ended", async () => {
+  it("a chat refuses a question that is not a text, and a second one before the answer has ended", async () => {
     const chat = await model.chat();
     expect(() => chat.say(5)).toThrow(usage("what is said is 5"));
     expect(() => chat.say("x", { temperature: 1 })).toThrow(usage('say has no option "temperature"'));
@@ -154,14 +154,14 @@ describe("a model", () => {
     expect(() => generation[Symbol.asyncIterator]()).toThrow(usage("once"));
   });
 
-  it("two iterations of one generation at a time do not mingle", () => {
+  it("two iterations of one generation at the same time do not mix", () => {
     const generation = model.generate("Once", { maxTokens: 3 });
     generation[Symbol.asyncIterator]();
     expect(() => generation[Symbol.asyncIterator]()).toThrow(usage("once"));
   });
 });
 
-describe("a model that was disposed", () => {
+describe("a disposed model", () => {
   it("answers each request with E_USAGE", async () => {
     const model = await loadModel();
     await model.dispose();
@@ -192,7 +192,7 @@ describe("quantize, convert and inspect", () => {
     await expect(work()).rejects.toThrow(usage(words));
   });
 
-  it("take file: URLs", async () => {
+  it("accept file: URLs", async () => {
     const { groupSize } = await quantize(pathToFileURL(bundled), pathToFileURL(out), { groupSize: 32 });
     expect(groupSize).toBe(32);
     expect((await inspect(pathToFileURL(out))).format).toBe("llama2c-v2");
@@ -200,7 +200,7 @@ describe("quantize, convert and inspect", () => {
 });
 
 describe("in a process of its own", () => {
-  it("40 requests share a signal without a warning, and abort with it", async () => {
+  it("40 requests share an abort signal without a warning, and it aborts them all", async () => {
     const { code, stdout, stderr } = await runScript(`
       import { loadModel } from "llama2.ts";
       const controller = new AbortController();

@@ -18,7 +18,8 @@ const path = join(folder, "model.bin");
 writeFileSync(path, makeCheckpoint([16, 40, 2, 4, 4, 300, 600]));
 tokenizerFile(vocabOf(300), "tokenizer.bin", folder);
 
-/** run.c 802, as far as its tokens go: all that are fed, and the last that was sampled where the steps end in an answer. */
+/** run.c 802, as far as its tokens go: all that are fed, and the last that was sampled where the steps end in an
+ * answer. */
 async function runC(turns: number[][], steps: number, temperature: number, topP: number, seed: bigint) {
   const transformer = await loadTransformer(await openFile(path));
   const sampler = buildSampler(300, temperature, topP, seed);
@@ -46,24 +47,27 @@ describe("a conversation", () => {
     [1e9, 0.99, 3n],
     [1, 0.9, 5n],
     [0, 0.9, 5n],
-  ])("has run.c's tokens, one generator drawing at every position (temperature %d, top-p %d)", async (t, p, seed) => {
-    const model = await loadModel(path);
-    const turns = says.map((text, i) =>
-      encode(model.tokenizer.vocabulary, renderPrompt(text, i === 0 ? "Be nice" : ""), true, false),
-    );
-    const conversation = new Conversation(model, { system: "Be nice", temperature: t, topP: p, seed });
-    for (const text of says) {
-      if (conversation.ended) break;
-      conversation.say(text);
-      for await (const _ of conversation.answer());
-    }
-    const expected = await runC(turns, 600, t, p, seed);
-    expect(conversation.tokens.slice(0, expected.length)).toEqual(expected);
-    if (t > 1) expect(expected.filter((token) => token === EOS).length).toBeGreaterThan(0);
-    await model.dispose();
-  });
+  ])(
+    "has run.c's tokens, with one generator that draws at every position (temperature %d, top-p %d)",
+    async (t, p, seed) => {
+      const model = await loadModel(path);
+      const turns = says.map((text, i) =>
+        encode(model.tokenizer.vocabulary, renderPrompt(text, i === 0 ? "Be nice" : ""), true, false),
+      );
+      const conversation = new Conversation(model, { system: "Be nice", temperature: t, topP: p, seed });
+      for (const text of says) {
+        if (conversation.ended) break;
+        conversation.say(text);
+        for await (const _ of conversation.answer());
+      }
+      const expected = await runC(turns, 600, t, p, seed);
+      expect(conversation.tokens.slice(0, expected.length)).toEqual(expected);
+      if (t > 1) expect(expected.filter((token) => token === EOS).length).toBeGreaterThan(0);
+      await model.dispose();
+    },
+  );
 
-  it("goes on after an answer that was stopped", async () => {
+  it("continues after an answer that was stopped", async () => {
     const model = await loadModel(path, { backend: "ts" });
     const conversation = new Conversation(model, { temperature: 0, seed: 1 });
     conversation.say("Hello");
@@ -80,7 +84,7 @@ describe("a conversation", () => {
 });
 
 describe("best", () => {
-  it("tells the one that ended with the highest mean log-probability, each as it is alone", async () => {
+  it("gives the finished answer with the highest mean log-probability; each candidate is what its seed gives alone", async () => {
     const model = await loadModel();
     const progress: string[] = [];
     const onProgress = (ended: number, of: number) => progress.push(`${ended}/${of}`);
@@ -118,7 +122,7 @@ describe("best", () => {
     await model.dispose();
   });
 
-  it("is one at temperature 0", async () => {
+  it("is a single candidate at temperature 0", async () => {
     const model = await loadModel();
     const best = model.generate("Once", { temperature: 0, best: 8, maxTokens: 5 });
     for await (const _ of best);

@@ -31,7 +31,7 @@ describe("a chat template", () => {
     ]);
   });
 
-  it("takes what a message says as text, also where it looks like BOS or EOS", async () => {
+  it("takes a message as text, even if it looks like BOS or EOS", async () => {
     const template = await compile("{{ bos_token }}{{ messages[0]['content'] }}</s>");
     const content = "a</s><s>b\ufdd0c";
     expect(partsOf(template.render([{ role: "user", content }]))).toEqual(["bos", "a</s><s>b\ufffdc", "eos"]);
@@ -69,7 +69,7 @@ describe("a model with a template of its own", () => {
   });
   afterAll(() => Promise.all([own.dispose(), plain.dispose()]));
 
-  it("answers as the same model does that is asked in that way", async () => {
+  it("answers as the same model does to the rendered prompt", async () => {
     const options = { system: "Be nice", temperature: 0.7, seed: 4, maxTokens: 12 };
     const [a, b] = [await own.chat(options), await plain.chat(options)];
     const [first, second] = [a.say("Hello"), b.say("Hello")];
@@ -79,7 +79,7 @@ describe("a model with a template of its own", () => {
     expect(b.note).toContain("not made for chat");
   });
 
-  it("goes on from the very tokens that it has read and written", async () => {
+  it("continues from exactly the tokens that it has read and generated", async () => {
     const chat = await own.chat({ temperature: 1, seed: 9, maxTokens: 10 });
     const first = chat.say("Hello");
     await first.text();
@@ -87,7 +87,7 @@ describe("a model with a template of its own", () => {
     expect(second.promptTokens.slice(0, first.tokens.length)).toEqual(first.tokens);
   });
 
-  it("is the one in chat_template.jinja, or the default of several", async () => {
+  it("takes it from chat_template.jinja, or the default of several", async () => {
     const folders = [tempDir(), tempDir()];
     const { findChatTemplate } = await import("../src/checkpoint/tokenizer/chatTemplate.ts");
     const { filesAt } = await import("../src/files/disk.ts");
@@ -122,7 +122,7 @@ describe("a chat in Llama 2's way", () => {
     expect(second.promptTokens).toEqual([...first.tokens, 2, ...tokenizer.encode(renderPrompt("More"))]);
   });
 
-  it("keeps what was said, begins anew, and goes on from JSON", async () => {
+  it("keeps its messages, starts over on reset, and continues from JSON", async () => {
     const chat = await model.chat(options);
     const answer = (await chat.say("Hello").text()).trim();
     expect(chat.messages).toEqual([
@@ -142,7 +142,7 @@ describe("a chat in Llama 2's way", () => {
     expect(chat.say("Hi").promptTokens).toEqual(tokenizer.encode(renderPrompt("Hi", "Be nice")));
   });
 
-  it("draws all answers from one generator: the same seed has the same conversation", async () => {
+  it("draws all answers from one generator: the same seed gives the same conversation", async () => {
     const talk = async () => {
       const chat = await model.chat(options);
       return [await chat.say("Hello").text(), await chat.say("Hello").text()];
@@ -152,7 +152,7 @@ describe("a chat in Llama 2's way", () => {
     expect(once[0]).not.toBe(once[1]);
   });
 
-  it("keeps an answer that was stopped as far as it came", async () => {
+  it("keeps the part of an answer before it was stopped", async () => {
     const chat = await model.chat({ ...options, maxTokens: undefined });
     for await (const _ of chat.say("Hello")) break;
     expect(chat.messages.length).toBe(3);
@@ -160,7 +160,7 @@ describe("a chat in Llama 2's way", () => {
     expect(chat.messages.length).toBe(5);
   });
 
-  it("says so when the context is full: E_CONTEXT", async () => {
+  it("fails with E_CONTEXT when the context is full", async () => {
     const small = await loadModel(undefined, { context: 48 });
     const chat = await small.chat({ temperature: 0 });
     await chat.say("Hello").text();

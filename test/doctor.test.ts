@@ -1,5 +1,5 @@
 /*
- * What is wrong with a machine, and the one next step. The machines are described: helpers/nvidia.ts says from what.
+ * What is wrong with a machine, and the one next step. The machines are made up: helpers/nvidia.ts names the sources.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -115,7 +115,7 @@ describe("from no driver to a running model, with an RTX 4070, driver 535, CUDA 
       "sudo apt install cmake",
     ],
     ["the addon can be built", [...DRIVER, toolkit, TOOLS], "the CUDA addon has not been built", "npm run build:cuda"],
-  ])("when %s, says so and the one next command", async (_, described, reason, next) => {
+  ])("when %s, says so and gives the one next command", async (_, described, reason, next) => {
     const found = await cudaOf(described);
     expect(found.works).toBe(false);
     expect(found.reason).toContain(reason);
@@ -124,7 +124,7 @@ describe("from no driver to a running model, with an RTX 4070, driver 535, CUDA 
     expect(found.advice).toEqual([`for the cuda backend: ${found.next}`]);
   });
 
-  it("when the addon is built and opens, nothing is left to do", async () => {
+  it("when the addon is built and loads, nothing is left to do", async () => {
     const found = await cudaOf(DRIVER, "works");
     expect(found).toMatchObject({ works: true, well: true });
     expect(found.advice).toEqual(["nothing: auto takes cuda, the fastest backend here"]);
@@ -135,12 +135,12 @@ describe("a driver that works beside an addon that does not", () => {
   const NEWER = "driver 535 speaks CUDA 12.2, this build needs 13.0: update the driver, or rebuild with a 12.x toolkit";
   const source: Described = { files: { "/etc/apt/sources.list.d/cuda-ubuntu2204-x86_64.list": "" } };
 
-  it("names the older toolkit to install, where only the newer one is there", async () => {
+  it("names the older toolkit to install, where only the newer one is installed", async () => {
     const found = await cudaOf([...DRIVER, source, TOOLS, { commands: { nvcc: nvcc("13.0") } }], NEWER);
     expect(found).toMatchObject({ reason: NEWER, next: "sudo apt install cuda-toolkit-12-2" });
   });
 
-  it("names the older toolkit to build with, where it lies beside the newer one", async () => {
+  it("names the older toolkit to build with, where both are installed", async () => {
     const both: Described = {
       files: { "/usr/local/cuda-12.2/bin/nvcc": "", "/usr/local/cuda-13.0/bin/nvcc": "" },
       commands: {
@@ -153,14 +153,14 @@ describe("a driver that works beside an addon that does not", () => {
     expect(found.next).toBe("CUDACXX=/usr/local/cuda-12.2/bin/nvcc npm run build:cuda");
   });
 
-  it("is told that nvcc 11 is too old", async () => {
+  it("nvcc 11 is reported as too old", async () => {
     const found = await cudaOf([...DRIVER, TOOLS, source, { commands: { nvcc: nvcc("11.5") } }]);
     expect(found.reason).toContain("nvcc is 11.5, and 12.0 or newer is needed");
     expect(found.next).toBe("sudo apt install cuda-toolkit-12-2");
   });
 });
 
-describe("what keeps CUDA from a GPU", () => {
+describe("an obstacle to CUDA", () => {
   const WSL: Described = { release: "5.15.153.1-microsoft-standard-WSL2" };
   const docker: Described = { files: { "/.dockerenv": "" } };
   const version: Described = {
@@ -253,7 +253,7 @@ describe("what keeps CUDA from a GPU", () => {
     expect(found.next).toBe(next);
   });
 
-  it("under WSL is asked where Windows puts its nvidia-smi", async () => {
+  it("under WSL, nvidia-smi is run from where Windows puts it", async () => {
     const { commands = {} } = smi(RTX_4070);
     const inWsl = Object.entries(commands).map(([line, said]) => [
       line.replace("nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi"),
@@ -263,7 +263,7 @@ describe("what keeps CUDA from a GPU", () => {
     expect(found).toMatchObject({ works: true, well: true });
   });
 
-  it("a GPU older than Turing leaves a machine well without cuda", async () => {
+  it("with a GPU older than Turing, a machine without cuda has no problem", async () => {
     const found = await cudaOf([
       UBUNTU,
       CARD,
@@ -274,7 +274,7 @@ describe("what keeps CUDA from a GPU", () => {
     expect(found).toMatchObject({ next: undefined, well: true });
   });
 
-  it("no GPU leaves a machine well without cuda, and nothing to do about it", async () => {
+  it("without a GPU, a machine without cuda has no problem and no next step", async () => {
     const found = await cudaOf([UBUNTU]);
     expect(found).toMatchObject({ works: false, reason: "no NVIDIA GPU is seen", next: undefined, well: true });
   });
@@ -287,7 +287,7 @@ describe("the cpu backend", () => {
     return { ...ts, name };
   };
 
-  it("that is not built leaves a machine unwell, and the next step is to build it", async () => {
+  it("that is not built is a problem, and the next step is to build it", async () => {
     const found = await diagnose(worldOf(UBUNTU, TOOLS), here(withoutCpu));
     expect(found.well).toBe(false);
     expect(found.backends[1]).toMatchObject({
@@ -298,7 +298,7 @@ describe("the cpu backend", () => {
     });
   });
 
-  it("that is not built, without a compiler, needs that first", async () => {
+  it("that is not built, without a compiler, needs a compiler first", async () => {
     const found = await diagnose(worldOf(UBUNTU), here(withoutCpu));
     expect(found.backends[1].next).toBe("sudo apt install build-essential python3");
     expect(found.advice).toEqual(["for the cpu backend: sudo apt install build-essential python3"]);
@@ -341,7 +341,7 @@ describe("the check", () => {
   });
 });
 
-describe("a backend that takes its process down", () => {
+describe("a backend that ends its process", () => {
   const script = (body: string) => {
     const path = join(tempDir(), "child.mjs");
     writeFileSync(path, body);
@@ -352,7 +352,7 @@ describe("a backend that takes its process down", () => {
     ["crashes", 'process.kill(process.pid, "SIGSEGV"); setInterval(() => {}, 1000)', "ended with SIGSEGV", 60_000],
     ["ends", "process.exit(7)", "ended with status 7", 60_000],
     ["hangs", "for (;;);", "was not done after 0.5 s", 500],
-  ])("and %s does not take doctor with it", async (_, body, how, longestMs) => {
+  ])("and %s does not end doctor", async (_, body, how, longestMs) => {
     const crashing = async (name: BackendName) => {
       return name === "cpu" ? checkApart(name, script(body), longestMs) : checkBackend({ ...ts, name });
     };
@@ -377,7 +377,7 @@ describe("this machine", () => {
     expect(machine.isa).toBe((await openBackend("cpu")).isa);
   });
 
-  it("is a screen of at most 80 columns", async () => {
+  it("is printed in at most 80 columns", async () => {
     const { stdout } = await llama2(["doctor"]);
     const lines = stdout.toString().trimEnd().split("\n");
     for (const line of lines) expect(line.length, line).toBeLessThanOrEqual(80);

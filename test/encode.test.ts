@@ -34,7 +34,7 @@ describe("encode of long texts", () => {
     expect(merges).toBeGreaterThan(RUNS);
   });
 
-  it("gives them with the bundled tokenizer", () => {
+  it("and also with the bundled tokenizer", () => {
     const t = readTokenizer(`${ROOT}/models/tok2048.bin`);
     fc.assert(
       fc.property(fc.string({ unit: "grapheme-ascii", maxLength: 60 }), (ascii) => {
@@ -46,7 +46,7 @@ describe("encode of long texts", () => {
   });
 });
 
-describe("how much work encode does", () => {
+describe("the work of encode", () => {
   const t = readTokenizer(`${ROOT}/models/tok2048.bin`);
 
   /**
@@ -80,7 +80,7 @@ describe("how much work encode does", () => {
     ["spaces", " "],
     ["emoji", toByteString("🎈")],
     ["stray bytes", "\x80"],
-  ])("grows as the text does: %s, over and over", (_, unit) => {
+  ])("grows linearly with the text: %s, repeated", (_, unit) => {
     const n = 4000;
     const few = comparisons(unit.repeat(n / unit.length));
     const many = comparisons(unit.repeat((16 * n) / unit.length));

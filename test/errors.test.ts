@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { ROOT } from "./helpers/golden.ts";
 
-it("what the library says names no flag: whoever calls it has typed none", () => {
+it("the library's messages name no command-line flags, since its callers have typed none", () => {
   const src = join(ROOT, "src");
   // what host/ says are commands of the system, with their flags
   const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((name) =>

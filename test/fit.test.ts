@@ -1,5 +1,5 @@
 /*
- * Whether a model fits: the numbers, the places, and what is said about them.
+ * Whether a model fits: the numbers, the devices, and what is printed.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ const fitsOf = ({ places }: Fitting, place = 0) =>
   Object.fromEntries(places[place].fits.map(({ precision, fits }) => [precision, fits]));
 
 describe("a model of 7B on a card of 12 GB", () => {
-  it("fits in int8 only, and the owner is told so, with the flags", async () => {
+  it("fits in int8 only, which is reported with the flags to use", async () => {
     const found = await fit(undefined, { shape: "7B", memory: 12e9, context: 2048, bandwidth: 460 });
     expect(fitsOf(found)).toEqual({ fp32: false, fp16: false, int8: true });
     expect(found.advice).toEqual([
@@ -38,7 +38,7 @@ describe("the largest context and batch", () => {
   const at = (options: object) => fit(undefined, { shape: "1B", memory: 5e9, ...options });
   const fp32 = ({ places }: Fitting) => places[0].fits[0];
 
-  it("fit, and one more does not", async () => {
+  it("fit, and with one more they do not", async () => {
     const { maxContext } = fp32(await at({ batch: 8 }));
     expect(maxContext).toBeGreaterThan(1);
     expect(maxContext).toBeLessThan(2048);
@@ -49,14 +49,14 @@ describe("the largest context and batch", () => {
     expect(fp32(await at({ context: 512, batch: maxBatch + 1 })).fits).toBe(false);
   });
 
-  it("are said where what was asked for does not fit", async () => {
+  it("are named where the requested ones do not fit", async () => {
     const { advice } = await at({ batch: 512, memory: 3e9 });
     expect(advice[0]).toMatch(/does not fit; int8 does at context \d+$/);
   });
 });
 
-describe("the places", () => {
-  it("are this machine, by the numbers that loading goes by, and each GPU that nvidia-smi lists", async () => {
+describe("the devices", () => {
+  it("are this machine, with the numbers that loading uses, and each GPU that nvidia-smi lists", async () => {
     const gpus = `${RTX_4070}1, GPU-b, NVIDIA H100, 535.183.01, 81559, 9, [N/A], 30, 70, 700, 0, 9.0\n`;
     const found = await fitInto(worldOf(smi(gpus)), undefined, { shape: "15M" });
     expect(found.places.map(({ name }) => name)).toEqual([
@@ -69,7 +69,7 @@ describe("the places", () => {
     expect(found.places[0].fits.map(({ precision }) => precision)).toEqual(["fp32", "int8"]);
   });
 
-  it("are counted as the backend counts that would run there", async () => {
+  it("are counted as by the backend that would run there", async () => {
     const path = checkpointFile(SHAPES["15M"]);
     const { needs } = await fit(path);
     const backend = (await availableBackends()).find(({ exact }) => exact);
@@ -100,13 +100,13 @@ describe("formats", () => {
     expect(needs.map(({ backend, precision }) => `${backend} ${precision}`)).toEqual(["cpu int8", "cuda int8"]);
   });
 
-  it("a folder of Hugging Face's needs what the same model needs as a file", async () => {
+  it("a Hugging Face folder needs as much as the same model in a file", async () => {
     expect((await fit(join(folder, "hf"))).needs).toEqual((await fit(small)).needs);
   });
 });
 
 describe("the command", () => {
-  it("says it within 80 columns, and its status is 1 where nothing fits", async () => {
+  it("prints at most 80 columns, and exits with 1 where nothing fits", async () => {
     const yes = await llama2(["fit", "--shape", "7B", "--memory", "12GB", "--bandwidth", "460"]);
     expect(yes.code).toBe(0);
     expect(yes.stdout.toString()).toMatch(

@@ -1,5 +1,5 @@
 /*
- * Which contexts a table of guesses keeps, against all of them in a Map.
+ * Which contexts a table of guesses keeps, compared with all of them in a Map.
  */
 import { describe, expect, it } from "vitest";
 import { GuessTree } from "../src/guessTree.ts";
@@ -56,14 +56,14 @@ describe("the contexts that a table keeps", () => {
     return undefined;
   };
 
-  it("guess as many tokens as all of them, in a fraction of the entries", () => {
+  it("guess as many tokens as all contexts, in a fraction of the entries", () => {
     const table = tableOf(new GuessTree(stories, KINDS, LONGEST).best(1e6));
     const hits = hitsOf(stories, (story, at) => table.find(story, at));
     expect(hits).toBeGreaterThanOrEqual(hitsOf(stories, longestKnown));
     expect(table.entries).toBeLessThan(all.size / 2);
   });
 
-  it("are as many as may be, and those that guess the most", () => {
+  it("are the most useful ones, as many as the limit allows", () => {
     const tree = new GuessTree(stories, KINDS, LONGEST);
     const entries = tree.best(1e6).length / 4;
     const hits = [entries, 200, 100, 50].map((most) => {
@@ -75,7 +75,7 @@ describe("the contexts that a table keeps", () => {
     expect(hits[1]).toBeGreaterThan(0.96 * hits[0]); // those that are left out guess few
   });
 
-  it("are judged by what no longer one guesses", () => {
+  it("are judged by the tokens that no longer context guesses", () => {
     const [e, f, g, c, b, x, y, p, q] = [2, 3, 4, 5, 6, 7, 8, 9, 10];
     const told = [
       [[e, c, b, x], 8],
@@ -94,7 +94,7 @@ describe("the contexts that a table keeps", () => {
     expect(table.find([e, c, b], 3)).toBe(x);
   });
 
-  it("do not reach from one story into another", () => {
+  it("do not span two stories", () => {
     const entries = new GuessTree([[5], [6], [5], [6]], KINDS, LONGEST).best(100);
     expect(entries.length).toBe(0);
   });

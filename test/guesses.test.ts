@@ -1,5 +1,5 @@
 /*
- * The table of guesses that a model is loaded with: beside it, named, or none.
+ * The table of guesses that a model loads: beside it, named, or none.
  */
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -58,7 +58,7 @@ describe("the guesses of a model", () => {
     expect(guessPath("model.v1.safetensors")).toBe("model.v1.guesses");
   });
 
-  it("of the bundled model fit it, and are those that its card describes", async () => {
+  it("of the bundled model fit it, and are those described in its card", async () => {
     const path = guessPath(BUNDLED_MODEL);
     const bytes = readFileSync(path);
     expect(bytes.length).toBeLessThanOrEqual(450_000);
@@ -73,14 +73,14 @@ describe("the guesses of a model", () => {
     expect((await told({ lookahead: 3, guesses: null })).lookahead?.tokensPerPass).toBeLessThan(1.4);
   });
 
-  it("are taken in silence when they fit, and when there are none", async () => {
+  it("need no message when they fit, or when there are none", async () => {
     expect(await notes()).toEqual([]);
     beside("good");
     expect(await notes()).toEqual([]);
     expect(await notes({ tokenizer: null })).toEqual([]);
   });
 
-  it("are passed over with a line when they are broken or another model's", async () => {
+  it("are ignored with a message when they are broken or another model's", async () => {
     const path = join(folder, "some.guesses");
     beside("truncated");
     expect(await notes()).toEqual([expect.stringContaining(`without its guesses: ${path} is not a table of guesses`)]);
@@ -92,7 +92,7 @@ describe("the guesses of a model", () => {
     expect(await notes({ guesses: join(named, "good.guesses") })).toEqual([]);
   });
 
-  it("must be right when they are named", async () => {
+  it("must be valid when they are named", async () => {
     const refused = (name: string) => rejected("E_FORMAT", notes({ guesses: join(named, `${name}.guesses`) }));
     expect((await refused("truncated")).message).toContain("truncated.guesses is not a table of guesses");
     expect((await refused("foreign")).message).toContain("foreign.guesses");

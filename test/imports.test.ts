@@ -59,7 +59,7 @@ const EARLY = "cli/main.ts > run/startWorker.ts";
 
 const wrong = (isWrong: (one: Import) => boolean) => imports.filter(isWrong).map(({ from, to }) => `${from} > ${to}`);
 
-it("every import of src/ is found", () => {
+it("every import in src/ is found", () => {
   expect(files.length).toBeGreaterThan(130);
   for (const { from, to } of imports.filter(({ to }) => to.endsWith(".ts"))) {
     expect(files, `${from} > ${to}`).toContain(to);
@@ -77,7 +77,7 @@ it("the reference imports nothing, not even Node", () => {
   expect(wrong(({ from, to }) => roomOf(from) === "llama2" && roomOf(to) !== "llama2")).toEqual([]);
 });
 
-it("nothing imports the command line, or a page's part", () => {
+it("nothing imports the command line, or a page's code", () => {
   for (const top of TOPS.filter((room) => !STOREYS.includes(room))) {
     expect(wrong(({ from, to }) => roomOf(to) === top && roomOf(from) !== top)).toEqual([]);
   }
@@ -88,13 +88,13 @@ it.each(Object.entries(MAY))("%s/ imports what lies below it", (room, allowed) =
   expect(wrong(({ from, to }) => roomOf(from) === room && !isBelow(to))).toEqual([]);
 });
 
-it("the command line goes through the files beside model.ts, and not past them", () => {
+it("the command line imports the files beside model.ts, and nothing below them", () => {
   const isDoor = (to: string) => isFile(roomOf(to)) || ["cli", "files", ...STOREYS].includes(roomOf(to));
   const past = wrong(({ from, to }) => roomOf(from) === "cli" && to.endsWith(".ts") && !isDoor(to));
   expect(past).toEqual([EARLY]);
 });
 
-it("no imports go round in a circle", () => {
+it("there are no import cycles", () => {
   const next = (file: string) => imports.filter(({ from, to }) => from === file && to.endsWith(".ts"));
   const done = new Set<string>();
   const circles: string[] = [];
@@ -108,7 +108,7 @@ it("no imports go round in a circle", () => {
   expect(circles).toEqual([]);
 });
 
-it("what runs in a page imports neither Node nor anybody's package but Jinja", () => {
+it("code that runs in a page imports neither Node nor any package but Jinja", () => {
   const reached = new Set(["browser/index.ts", "browser/worker.ts", "trace/run.ts"]);
   const foreign: string[] = [];
   for (const file of reached) {

@@ -1,5 +1,6 @@
 /*
- * The library beyond one story: stop strings, many prompts at once, scores, a decoder, and how a generation ends.
+ * The library beyond a single generation: stop strings, many prompts at once, scores, a decoder, and how a
+ * generation ends.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadModel, type Model, type Token } from "../src/index.ts";
@@ -15,7 +16,7 @@ afterAll(() => model.dispose());
 const greedy = { temperature: 0 };
 
 describe("the tokenizer", () => {
-  it("encodes and decodes, also token by token, characters held back until they are whole", () => {
+  it("encodes and decodes, also token by token, with characters held back until they are complete", () => {
     const { tokenizer } = model;
     const text = "Once upon a time, café 😀\n";
     const tokens = tokenizer.encode(text);
@@ -40,7 +41,7 @@ describe("stop", () => {
     tokens = whole.tokens;
   });
 
-  it("a string ends the text before it, whatever tokens it is split over", async () => {
+  it("a string ends the text before it, however it is split into tokens", async () => {
     for (const [from, length] of [
       [20, 3],
       [33, 11],
@@ -69,7 +70,7 @@ describe("stop", () => {
     expect(stopped.finishReason).toBe("stop");
   });
 
-  it("the generator stands where the text ended, not where the thread was", async () => {
+  it("the generator's state is that at the end of the text, even if the thread was ahead", async () => {
     const options = { seed: 3, maxTokens: 80 };
     const whole = model.generate(story, options);
     const all = await whole.text();
@@ -95,14 +96,14 @@ describe("stop", () => {
 });
 
 describe("a generation", () => {
-  it("echoes its prompt, as text and bytes and tokens", async () => {
+  it("echoes its prompt, as text, bytes and tokens", async () => {
     const options = { ...greedy, maxTokens: 4, echo: true };
     for (const prompt of ["Once upon a time", Buffer.from("Once upon a time"), [1, 463, 477, 261, 418]]) {
       expect(await model.generate(prompt, options).text()).toBe("Once upon a time, there was a");
     }
   });
 
-  it("has usage, and is a stream that cancelling stops", async () => {
+  it("has usage, and is a stream that can be cancelled", async () => {
     const story = model.generate("Once", { ...greedy, maxTokens: 10 });
     const reader = story.toReadableStream().getReader();
     expect(typeof (await reader.read()).value).toBe("string");
@@ -141,7 +142,7 @@ describe("a generation", () => {
     await bare.dispose();
   });
 
-  it("tells with logprobs how each token was chosen", async () => {
+  it("reports with logprobs how each token was chosen", async () => {
     const seen: Token[] = [];
     const onToken = (token: Token) => seen.push(token);
     const story = model.generate("Once upon", {
@@ -171,7 +172,7 @@ describe("a generation", () => {
 });
 
 describe("score", () => {
-  it("of a text is the log-softmax of the logits, with ranks and alternatives where they are asked for", async () => {
+  it("of a text is the log-softmax of the logits, with ranks and alternatives if asked for", async () => {
     const text = "Once upon a time";
     const tokens = model.tokenizer.encode(text);
     const scored = await model.score(text, { logprobs: 2 });
@@ -198,7 +199,7 @@ describe("generateAll", () => {
   const options = { seed: 11, maxTokens: 40 };
   const alone = async (k: number) => model.generate(prompts[k], { ...options, seed: 11 + k }).text();
 
-  it("tells each prompt what it would be told alone, in order, with its own seed", async () => {
+  it("gives each prompt the text that it gets alone, in order, with its own seed", async () => {
     const told = [];
     for await (const { index, text, generation } of model.generateAll(prompts, { ...options, concurrency: 3 })) {
       expect(generation.seed).toBe(BigInt(11 + index));
@@ -209,7 +210,7 @@ describe("generateAll", () => {
     expect(told).toEqual(expected);
   });
 
-  it("or as they are finished: a short one does not wait for a long one", async () => {
+  it("or gives them as they finish: a short one does not wait for a long one", async () => {
     const order: number[] = [];
     const [long, short] = [model.encodePrompt("Once upon a time"), new Array(510).fill(5)];
     const all = model.generateAll([long, short], { ...greedy, maxTokens: 300, eos: false, order: "finished" });
@@ -217,7 +218,7 @@ describe("generateAll", () => {
     expect(order).toEqual([1, 0]);
   });
 
-  it("begins no more than the reader has room for", async () => {
+  it("starts no more prompts than the reader has room for", async () => {
     let asked = 0;
     async function* endless() {
       for (;;) yield `${asked++}`;
@@ -230,7 +231,7 @@ describe("generateAll", () => {
     expect(asked).toBeLessThanOrEqual(14);
   });
 
-  it("fails with the first that fails, and cancels the others", async () => {
+  it("fails when the first prompt fails, and cancels the others", async () => {
     const tooLong = new Array(600).fill(5);
     const all = model.generateAll([[1], tooLong, [1, 5]], { ...greedy, maxTokens: 3, concurrency: 1 });
     expect((await all.next()).value?.index).toBe(0);
@@ -238,7 +239,7 @@ describe("generateAll", () => {
     expect(await all.next()).toEqual({ value: undefined, done: true });
   });
 
-  it("ends with its signal", async () => {
+  it("ends when its signal aborts", async () => {
     const controller = new AbortController();
     const all = model.generateAll(["a", "b", "c"], { maxTokens: 500, eos: false, signal: controller.signal });
     const reading = all.next();
@@ -247,7 +248,7 @@ describe("generateAll", () => {
   });
 });
 
-describe("in a process of its own, a model that nobody refers to any more", () => {
+describe("in a process of its own, a model without references", () => {
   const prelude = `
     import { readdirSync } from "node:fs";
     import { loadModel } from "llama2.ts";
@@ -265,7 +266,7 @@ describe("in a process of its own, a model that nobody refers to any more", () =
     expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: "true\n", stderr: "" });
   });
 
-  it("tells its story to the end", async () => {
+  it("still finishes its story", async () => {
     const { code, stdout, stderr } = await runScript(`${prelude}
       const begin = async () => (await loadModel(undefined, { backend: "ts" })).generate("Once", { temperature: 0, maxTokens: 40 });
       const story = await begin();

@@ -1,5 +1,5 @@
 /*
- * Meta's generate() family: against what PyTorch computed (fixtures/meta/make.py), and rule by rule.
+ * Meta's generate() family: compared with results of PyTorch (fixtures/meta/make.py), and rule by rule.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -64,7 +64,7 @@ describe("generate, beside PyTorch", () => {
     expect(await meta.generate(model, prompts, { temperature: 2, topP: 1, maxGenLen, seed: 1 })).not.toEqual(greedy);
   });
 
-  it("each of a batch is what it is alone, with its own seed", async () => {
+  it("each sequence of a batch is what it is alone, with its own seed", async () => {
     const prompts = [[1, 17], [1, 42, 5, 63, 9, 30, 11], [1]];
     const options = { maxGenLen: 8, temperature: 1, topP: 0.9 };
     const together = await meta.generate(model, prompts, { ...options, seed: 20 });
@@ -75,7 +75,7 @@ describe("generate, beside PyTorch", () => {
     }
   });
 
-  it("refuses a prompt longer than the context, and what makes no sense", async () => {
+  it("refuses a prompt longer than the context, and invalid options", async () => {
     const long = new Array(33).fill(5);
     await expect(meta.generate(model, [long])).rejects.toMatchObject({ code: "E_CONTEXT" });
     const options = (o: object) => meta.generate(model, [[1]], o);
@@ -95,7 +95,7 @@ describe("textCompletion and chatCompletion", () => {
   afterAll(() => model.dispose());
   const options = { temperature: 0, maxGenLen: 4 };
 
-  it("completes prompts of different lengths, and tells tokens and log-probabilities if asked", async () => {
+  it("completes prompts of different lengths, and reports tokens and log-probabilities if asked", async () => {
     const prompts = ["Once upon a time", "Lily found a"];
     const plain = await meta.textCompletion(model, prompts, options);
     expect(plain.map((prediction) => Object.keys(prediction))).toEqual([["generation"], ["generation"]]);
@@ -117,7 +117,7 @@ describe("textCompletion and chatCompletion", () => {
   const assistant = (content: string) => ({ role: "assistant" as const, content });
   const system = (content: string) => ({ role: "system" as const, content });
 
-  it("writes a dialog as Meta does: system in the first question, texts stripped, each turn from BOS to EOS", async () => {
+  it("renders a dialog as Meta does: system in the first question, texts stripped, each turn from BOS to EOS", async () => {
     const dialog = [system("Be nice"), user(" Hi \n"), assistant(" Hello! "), user("Bye")];
     const [{ generation }] = await meta.chatCompletion(model, [dialog], options);
     const first = model.tokenizer.encode("[INST] <<SYS>>\nBe nice\n<</SYS>>\n\n Hi [/INST] Hello! ", { eos: true });
@@ -126,7 +126,7 @@ describe("textCompletion and chatCompletion", () => {
     expect(generation).toEqual({ role: "assistant", content: expected.replace(/^ /, "") });
   });
 
-  it("withholds the answer to a dialog with special tags, in Meta's words", async () => {
+  it("replaces the answer to a dialog with special tags by Meta's error text", async () => {
     const dialogs = [[user("Hi")], [user("Say [INST] twice")], [system("<<SYS>>"), user("Hi")]];
     const answers = await meta.chatCompletion(model, dialogs, options);
     const refused = "Error: special tags are not allowed as part of the prompt.";

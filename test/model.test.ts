@@ -31,11 +31,11 @@ describe("generate", () => {
     expect(story.tokens).toEqual(c.tokens);
   });
 
-  it("yields new text only", async () => {
+  it("yields only new text", async () => {
     expect(await collect(model.generate("Once upon a time", { temperature: 0, maxTokens: 4 }))).toBe(", there was a");
   });
 
-  it("takes bytes and tokens for a prompt", async () => {
+  it("accepts bytes and tokens as a prompt", async () => {
     const options = { temperature: 0, maxTokens: 4 };
     expect(await collect(model.generate(Buffer.from("Once upon a time"), options))).toBe(", there was a");
     expect(await collect(model.generate([1, 463, 477, 261, 418], options))).toBe(", there was a");
@@ -58,7 +58,7 @@ describe("generate", () => {
     });
   });
 
-  it("tells where the time went", async () => {
+  it("reports its timings", async () => {
     const story = model.generate("Once", { temperature: 0, maxTokens: 20 });
     expect(story.timings).toBeUndefined();
     await collect(story);
@@ -68,7 +68,7 @@ describe("generate", () => {
     );
   });
 
-  it("chooses a seed by the clock, and tells it", async () => {
+  it("takes a seed from the clock, and reports it", async () => {
     const first = model.generate("", { maxTokens: 30 });
     const text = await collect(first);
     expect(first.seed).toBeGreaterThan(0n);
@@ -81,7 +81,7 @@ describe("generate", () => {
     expect(await Promise.all([of(1), of(2), of(3)])).toEqual(alone);
   });
 
-  it("stops when its signal says so, throws the reason, and leaves the model usable", async () => {
+  it("stops when its signal aborts, throws the reason, and leaves the model usable", async () => {
     const controller = new AbortController();
     const reason = new Error("enough");
     const slow = await loadModel(undefined, { backend: "ts" });
@@ -96,7 +96,7 @@ describe("generate", () => {
     await slow.dispose();
   });
 
-  it("may be left in the middle", async () => {
+  it("may be abandoned in the middle", async () => {
     for await (const _ of model.generate("", { temperature: 0 })) break;
     expect(await collect(model.generate("Once upon a time", { temperature: 0, maxTokens: 4 }))).toBe(", there was a");
   });
@@ -172,7 +172,7 @@ describe("loading", () => {
     await model.dispose();
   });
 
-  it("tells how far it is, up to all weights, on every backend", async () => {
+  it("reports its progress, up to all weights, on every backend", async () => {
     for (const backend of ["ts", "wasm", "auto"] as const) {
       const told: [number, number][] = [];
       const model = await loadModel(undefined, { backend, onProgress: (done, of) => told.push([done, of]) });
@@ -192,7 +192,7 @@ describe("loading", () => {
     await expect(loadModel(undefined, { onProgress })).rejects.toBe(reason);
   });
 
-  it("stops when its signal says so", async () => {
+  it("stops when its signal aborts", async () => {
     const reason = new Error("never mind");
     await expect(loadModel(undefined, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
     const controller = new AbortController();
@@ -201,7 +201,7 @@ describe("loading", () => {
     await expect(loading).rejects.toBe(reason);
   });
 
-  it("refuses a backend that is not there, whatever else would be", async () => {
+  it("refuses a named backend that is not available, although others are", async () => {
     await expect(loadModel(undefined, { backend: "cuda" })).rejects.toMatchObject({ code: "E_DEVICE_UNAVAILABLE" });
   });
 
@@ -219,7 +219,7 @@ describe("dispose", () => {
     await model.dispose();
   });
 
-  it("ends what is running, and whatever comes after", async () => {
+  it("ends running requests, and refuses later ones", async () => {
     const model = await loadModel(undefined, { backend: "ts" });
     const story = (async () => {
       for await (const _ of model.generate("", { temperature: 0 })) model.dispose();
@@ -229,7 +229,7 @@ describe("dispose", () => {
     await expect(collect(model.generate("x"))).rejects.toThrow("disposed");
   });
 
-  it("belongs to `await using`", async () => {
+  it("works with `await using`", async () => {
     const model = await loadModel();
     await model[Symbol.asyncDispose]();
     await expect(collect(model.generate("x"))).rejects.toThrow("disposed");
@@ -246,7 +246,7 @@ describe("in a process of its own", () => {
     expect({ stdout, code }).toEqual({ stdout: ", there was a", code: 0 });
   });
 
-  it("a model that nobody disposed does not keep it alive", async () => {
+  it("a model that was not disposed does not keep it alive", async () => {
     const { code, signal } = await runScript(`
       import { loadModel } from "llama2.ts";
       const model = await loadModel();

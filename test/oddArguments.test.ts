@@ -1,6 +1,6 @@
 /*
- * Whatever a caller without types gives to a public function: it works, or the error is typed. Every function that the
- * package exports is tried, also one that is new.
+ * Odd arguments to public functions, as callers without types give them: the call works, or the error is typed.
+ * Every function that the package exports is tried, also new ones.
  */
 import { inspect } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -95,7 +95,7 @@ it("functions refuse odd arguments with typed errors", async () => {
   expect(await untypedOf(functions.map(([name, call]) => [name, call, good[name] ?? [undefined]]))).toEqual([]);
 });
 
-it("the methods of a model, a chat and a tokenizer do", async () => {
+it("methods of a model, a chat and a tokenizer refuse them, too", async () => {
   const tokenizer = await loadTokenizer();
   const chat = await model.chat();
   const named = ["generate", "generateAll", "logits", "score", "encodePrompt", "chat", "receipt"];

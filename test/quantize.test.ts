@@ -24,7 +24,7 @@ describe("the group size", () => {
     expect(defaultGroupSize({ dim, hiddenDim } as Config)).toBe(expected);
   });
 
-  it("is taken as named where it divides every matrix, even if it does not divide dim", async () => {
+  it("is accepted if it divides every matrix, even if it does not divide dim", async () => {
     const out = join(tempDir(), "out.bin");
     const header = await quantize(checkpointFile(SHAPES.gqa), out, { groupSize: 96 });
     expect(header.groupSize).toBe(96);
@@ -40,7 +40,7 @@ describe("the group size", () => {
 });
 
 describe("quantize", () => {
-  it("makes the same of versions 0 and 1, and keeps what version 1 says of epsilon and theta", async () => {
+  it("gives the same from versions 0 and 1, and keeps version 1's epsilon and theta", async () => {
     const folder = tempDir();
     const quantized = async (path: string, out: string) => {
       await quantize(path, join(folder, out));
@@ -57,7 +57,7 @@ describe("quantize", () => {
     expect(config).toMatchObject({ normEps: Math.fround(1e-6), ropeTheta: 10000 });
   });
 
-  it("refuses what is int8 already", async () => {
+  it("refuses a model that is int8 already", async () => {
     const v2 = await versionFile(2, SHAPES.tiny);
     const error = await rejected("E_USAGE", quantize(v2, join(tempDir(), "out.bin")));
     expect(error.message).toContain("is int8 already");

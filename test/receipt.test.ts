@@ -23,7 +23,7 @@ describe("a receipt", () => {
     return { story, receipt: await model.receipt(story, { logits }) };
   };
 
-  it("says what a text was made from, with hashes that others can compute", async () => {
+  it("names what a text was generated from, with hashes that others can compute", async () => {
     const { readFileSync } = await import("node:fs");
     const { story, receipt } = await receiptFor("Once", { temperature: 0.8, topP: 0.9, seed: 3, maxTokens: 20 }, true);
     const reference = await loadTransformer(await openFile(bundled));
@@ -48,8 +48,8 @@ describe("a receipt", () => {
   });
 
   it.each([
-    ["one that ended by itself", "Lily", { seed: 1 }],
-    ["one of a length", "Once", { seed: 2, maxTokens: 30 }],
+    ["one that ended with a stop token", "Lily", { seed: 1 }],
+    ["one of a given length", "Once", { seed: 2, maxTokens: 30 }],
     ["one that a stop string ended", "Once", { seed: 2, stop: ". " }],
     [
       "one with all that the sampler has",
@@ -72,7 +72,7 @@ describe("a receipt", () => {
     }
   });
 
-  it("shows where something is not as it says", async () => {
+  it("is not verified if something in it is wrong, which is named", async () => {
     const { receipt } = await receiptFor("Once", { seed: 2, maxTokens: 40 }, true);
     const changed = (change: Partial<Receipt>) => verify({ ...receipt, ...change }, model);
     const tokens = [...receipt.tokens];
@@ -94,7 +94,7 @@ describe("a receipt", () => {
     expect((await changed({ logitsSha256: "0".repeat(64) })).firstDifference?.what).toBe("logitsSha256");
   });
 
-  it("is refused if it is none, with the field", async () => {
+  it("with an invalid field is refused, and the field named", async () => {
     const { receipt } = await receiptFor("Once", { seed: 2, maxTokens: 2 });
     for (const change of [
       { receipt: 2 },
@@ -119,7 +119,7 @@ describe("a receipt", () => {
     await expect(verify({ ...receipt, promptTokens: [5000] }, model)).rejects.toMatchObject({ code: "E_USAGE" });
   });
 
-  it("is not there before a text is finished", async () => {
+  it("does not exist before the text is finished", async () => {
     const story = model.generate("Once");
     await expect(model.receipt(story)).rejects.toMatchObject({ code: "E_USAGE" });
   });
@@ -157,7 +157,7 @@ describe("llama2 --receipt and llama2 verify", () => {
     expect(JSON.parse(stdout.toString())).toEqual({ same: true, tokens: JSON.parse(json).tokens.length });
   });
 
-  it("of several stories each has its own; logits are verified as well, also of int8", async () => {
+  it("each of several stories has its own; logits are verified as well, also of int8", async () => {
     const json = await receiptOf("--receipt=logits", "-N", "3", "--int8");
     const receipts = json
       .trimEnd()
@@ -173,14 +173,14 @@ describe("llama2 --receipt and llama2 verify", () => {
     expect({ code, lines: stdout.toString().trimEnd().split("\n").length }).toEqual({ code: 0, lines: 3 });
   });
 
-  it("what differs is said, with 1", async () => {
+  it("differences are printed, with exit code 1", async () => {
     const json = (await receiptOf("--receipt")).replace(/"seed":"3"/g, '"seed":"4"');
     const { code, stdout } = await llama2(["verify", "-"], { stdin: json });
     expect(code).toBe(1);
     expect(stdout.toString()).toMatch(/^differs at position \d+: token \d+ in the receipt, \d+ here\n$/);
   });
 
-  it("another model is refused by its hash, with 1", async () => {
+  it("another model is refused by its hash, with exit code 1", async () => {
     const other = join(tempDir(), "other.bin");
     await llama2(["quantize", bundled, other]);
     const { code, stderr } = await llama2(["verify", "-", other], { stdin: await receiptOf("--receipt") });
@@ -214,7 +214,7 @@ describe("llama2 --receipt and llama2 verify", () => {
     expect(missing.stderr).toContain("none of those here is that one");
   });
 
-  it("what is no receipt: 1. A backend that is not exact: 2", async () => {
+  it("an invalid receipt exits with 1, a backend that is not exact with 2", async () => {
     const { code, stderr } = await llama2(["verify", "-"], { stdin: '{"receipt": 2}' });
     expect({ code, stderr: stderr.split(":")[1] }).toEqual({ code: 1, stderr: " standard input has no receipt in it" });
     expect((await llama2(["verify", "-", "--backend", "cuda"], { stdin: "{}" })).code).toBe(2);
@@ -223,7 +223,7 @@ describe("llama2 --receipt and llama2 verify", () => {
 });
 
 describe("llama2 --logprobs", () => {
-  it("adds to the JSON how each token was chosen", async () => {
+  it("adds log-probabilities of each token to the JSON", async () => {
     const { stdout } = await llama2(["-s", "3", "-n", "8", "--json", "--logprobs", "2", "-i", "Once upon"]);
     const { logprobs, tokens, promptTokens } = JSON.parse(stdout.toString());
     expect(logprobs.map(({ id }: { id: number }) => id)).toEqual(tokens.slice(promptTokens));
@@ -241,7 +241,7 @@ describe("llama2 --logprobs", () => {
     ]);
   });
 
-  it("without --json is a table, a line for each new token", async () => {
+  it("without --json prints a table, with a line for each new token", async () => {
     const { stdout } = await llama2(["-t", "0", "-s", "3", "-n", "8", "--logprobs", "2", "-i", "Once upon a time"]);
     const lines = stdout.toString().trimEnd().split("\n");
     expect(lines[0]).toMatch(/^position +token +share +rank +among +coin +likeliest$/);

@@ -6,14 +6,14 @@ import { FULL } from "./helpers/full.ts";
 
 const expected = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-it("is OpenSSL's for every length around the ends of blocks", () => {
+it("is OpenSSL's for every length near the end of a block", () => {
   for (let length = 0; length < 200; length++) {
     const bytes = Uint8Array.from({ length }, (_, i) => (i * 131 + length) & 0xff);
     expect(sha256(bytes)).toBe(expected(bytes));
   }
 });
 
-it("is the same however its data comes", () => {
+it("is the same however its data is split", () => {
   fc.assert(
     fc.property(fc.array(fc.uint8Array({ maxLength: 150 }), { maxLength: 8 }), (parts) => {
       const hash = new Sha256();

@@ -20,7 +20,7 @@ function expected(stops: string[], text: string): { text: string; found: boolean
 }
 
 describe("a stop string", () => {
-  it("is never half shown, and what only looked like one is", () => {
+  it("is never shown in part; text that only began like one is shown", () => {
     const stop = new StopStrings(["User:"]);
     expect(["Hi", "\nUs", "e", " it. U", "ser", ":", " more"].map((piece) => stop.push(piece))).toEqual([
       "Hi",
@@ -34,11 +34,11 @@ describe("a stop string", () => {
     expect(stop.found).toBe(true);
   });
 
-  it("that has not come to its end is shown at the end of the text", () => {
+  it("that is incomplete at the end of the text is shown", () => {
     expect(shown(["User:"], ["Hi Use"])).toEqual({ text: "Hi Use", found: false });
   });
 
-  it("is found wherever pieces end", () => {
+  it("is found however the text is split into pieces", () => {
     const text = fc.string({ unit: fc.constantFrom("a", "b", "c"), maxLength: 20 });
     const stops = fc.array(fc.string({ unit: fc.constantFrom("a", "b", "c"), minLength: 1, maxLength: 4 }), {
       maxLength: 3,

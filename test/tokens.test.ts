@@ -4,7 +4,7 @@ import { loadTokenizer } from "../src/tokens.ts";
 import { rejected, thrown } from "./helpers/errors.ts";
 import { tokenizerFile, vocabOf } from "./helpers/tokenizer.ts";
 
-it("text becomes tokens and text again, also bytes that are not UTF-8", async () => {
+it("text is encoded and decoded again, also bytes that are not UTF-8", async () => {
   const tokenizer = await loadTokenizer();
   const tokens = tokenizer.encode("Once upon a time");
   expect(tokens).toEqual([1, 463, 477, 261, 418]);
@@ -19,7 +19,7 @@ it("a tokenizer can be named by a path or a file: URL", async () => {
   for (const name of [path, pathToFileURL(path)]) expect((await loadTokenizer(name)).vocabSize).toBe(300);
 });
 
-it("what makes no sense is E_USAGE", async () => {
+it("invalid arguments are E_USAGE", async () => {
   const tokenizer = await loadTokenizer();
   for (const token of [-1, 2048, 1.5, NaN]) thrown("E_USAGE", () => tokenizer.decode([token]));
   thrown("E_USAGE", () => tokenizer.piece(2048));

@@ -83,7 +83,7 @@ void fail(cudaError_t status, const char* what) {
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:
       throw Error(Code::kDeviceUnavailable,
-                  "this build has no code for this card: `npm run build:cuda` builds it anew (" + message + ")");
+                  "this build has no code for this card: `npm run build:cuda` rebuilds it (" + message + ")");
     case cudaErrorDevicesUnavailable:
       throw Error(Code::kDeviceUnavailable, "another process has this card for itself (" + message + ")");
     default:

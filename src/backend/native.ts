@@ -25,7 +25,7 @@ export function loadNative<T>({ what, path, command }: NativeFile): T {
   const unusable = (code: string, reason: string) =>
     new Llama2Error(
       "E_DEVICE_UNAVAILABLE",
-      `${what} ${path} does not load here (${code}: ${reason}): \`${command}\` builds it anew`,
+      `${what} ${path} does not load here (${code}: ${reason}): \`${command}\` rebuilds it`,
     );
   const { ok, code, reason } = probe(path);
   if (!ok) throw unusable(code, reason);

@@ -40,7 +40,7 @@ export async function driverProblem(world: World, smi: NvidiaSmi): Promise<Probl
     const loaded = world.read("/proc/driver/nvidia/version")?.match(/ (\d+\.\d+(?:\.\d+)?) /)?.[1];
     const reason = `the driver that runs${loaded ? `, ${loaded},` : ""} is not the one that is installed: ${smi.said}`;
     return isContainer(world)
-      ? { reason, next: "start the container anew, after a restart of the machine it runs on" }
+      ? { reason, next: "restart the container, after a restart of the machine it runs on" }
       : { reason, next: "sudo reboot" };
   }
   if (isWsl(world)) return wslProblem(world, smi);

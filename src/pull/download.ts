@@ -215,7 +215,7 @@ class Transfer {
   }
 
   private restart(): void {
-    if (++this.restarts > MAX_RESTARTS) throw this.refuse("it has to be begun anew again and again");
+    if (++this.restarts > MAX_RESTARTS) throw this.refuse("it had to be started over too often");
     this.part.restart(this.job.bytes);
     if (this.job.bytes === undefined) this.total = undefined;
     this.etag = undefined;

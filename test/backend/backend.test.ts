@@ -1,6 +1,6 @@
 /*
  * What every backend promises: the reference's bits, however tokens are batched, at any number of threads.
- * The oracle is always src/llama2/, or what run.c computed.
+ * The oracle is always src/llama2/, or values that run.c computed.
  */
 import { describe, expect, it } from "vitest";
 import type { Entry } from "../../src/backend/backend.ts";
@@ -106,7 +106,7 @@ describe.each(candidates)("$name", ({ name, backend, threads }) => {
       });
     });
 
-    it("at positions far out, where RoPE has turned hundreds of times", async () => {
+    it("at large positions, where RoPE has turned hundreds of times", async () => {
       const source = await openFile(checkpointFile([8, 12, 1, 2, 1, 40, 5000]));
       const reference = await loadTransformer(source);
       await withContext(backend, source, {}, (context) => {
@@ -147,7 +147,7 @@ describe.each(candidates)("$name", ({ name, backend, threads }) => {
       });
     });
 
-    it("sequences that advance together, apart, and from different positions do not affect each other", async () => {
+    it("sequences do not affect each other, whether they share batches or not and whatever their positions", async () => {
       const texts = [1, 2, 3].map((seed) => randomTokens(seed, seqLen, vocabSize));
       const expected = await Promise.all(texts.map((tokens) => referenceLogits(source, tokens)));
       const random = seededRandom(99);
@@ -173,7 +173,7 @@ describe.each(candidates)("$name", ({ name, backend, threads }) => {
       });
     });
 
-    it("a sequence can be read anew from any position", async () => {
+    it("a sequence can be read again from any position", async () => {
       const [first, second] = [1, 2].map((seed) => randomTokens(seed, 20, vocabSize));
       const expected = await referenceLogits(source, second);
       await withContext(backend, source, {}, (context) => {

@@ -16,7 +16,7 @@ import { tempDir } from "../helpers/temp.ts";
 
 const source = await openFile(checkpointFile(SHAPES.tiny));
 
-it("ts, when it is named", async () => {
+it("ts runs when it is named", async () => {
   const { backend, model, notes } = await load(source, "ts", 0, 0);
   expect({ backend, threads: model.threads, notes }).toEqual({ backend: "ts", threads: 1, notes: [] });
 });
@@ -29,7 +29,7 @@ it("ts says that it runs on one thread if asked for more", async () => {
 });
 
 describe.skipIf(!hasAddon)(`with the native addon${needsAddon}`, () => {
-  it("takes as many threads as it is told, or by the model's size", async () => {
+  it("takes the number of threads that is asked for, or chooses one by the model's size", async () => {
     const told = await load(source, "cpu", 0, mostThreads());
     expect(told).toMatchObject({ model: { threads: mostThreads() }, notes: [] });
     expect(await load(source, "cpu", 0, 0)).toMatchObject({ model: { threads: 1 }, notes: [] });
@@ -74,7 +74,7 @@ describe.skipIf(!hasAddon)(`with the native addon${needsAddon}`, () => {
   });
 });
 
-describe("in a package whose addon is", () => {
+describe("in a package where the addon is", () => {
   let checkpoint = "";
   beforeAll(() => {
     checkpoint = checkpointFile(SHAPES.tiny);
@@ -102,7 +102,7 @@ describe("in a package whose addon is", () => {
   }
   const broken = (path: string) => writeFileSync(path, "not a library");
 
-  it.skipIf(!hasAddon)(`good: auto is cpu, and has nothing to say${needsAddon}`, async () => {
+  it.skipIf(!hasAddon)(`good: auto is cpu, without a message${needsAddon}`, async () => {
     const good = (addon: string) => cpSync(ADDON_PATH, addon);
     expect(await loadIn(good, "auto")).toEqual({ backend: "cpu", notes: [] });
   });

@@ -1,5 +1,5 @@
 /*
- * What a backend says a model takes, beside the memory that a process really has at its peak.
+ * What a backend says a model takes, compared with the peak memory of a real process.
  */
 import { existsSync } from "node:fs";
 import { describe, expect, it } from "vitest";

@@ -1,5 +1,5 @@
 /*
- * What each backend says a model takes, beside what it allocates.
+ * What each backend says a model takes, compared with what it allocates.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -63,7 +63,7 @@ describe.each(candidates)("the estimate of $name", ({ backend, threads }) => {
     return weights + perSequence + scratch;
   };
 
-  it("reads nothing, and counts a model of 7e9 weights", () => {
+  it("counts a model of 7e9 weights without reading any", () => {
     const numbers = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008) + 2 * 32000 * 4096;
     expect(estimate(paper({})).weights / (4 * numbers)).toBeCloseTo(1, 3);
     expect(estimate(paper({}, 64)).weights / ((1 + 4 / 64) * numbers)).toBeCloseTo(1, 1);
@@ -71,12 +71,12 @@ describe.each(candidates)("the estimate of $name", ({ backend, threads }) => {
     expect(estimate(paper({})).perSequence / (4 * 2 * 32 * 2048 * 4096)).toBeCloseTo(1, 2);
   });
 
-  it("says what of this machine's memory is to be had, where that is known", () => {
+  it("says how much of this machine's memory is available, where that is known", () => {
     expect(estimate(paper({}), 16, 1e9).available).toBe(1e9);
     expect(estimate(paper({}), 16).available).toBeGreaterThanOrEqual(2 ** 32);
   });
 
-  it("is what load goes by: a byte less than a model and one sequence need is refused, before anything is read", async () => {
+  it("decides whether a model loads: with one byte too little, the model is refused before anything is read", async () => {
     const source = randomModel(SHAPE);
     const unread = { ...source, pieces: paper({}).pieces };
     const refused = backend.load(unread, 40, { threads: threads[0], memory: total(source) - 1 });

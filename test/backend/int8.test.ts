@@ -1,6 +1,6 @@
 /*
- * What every backend promises of int8 models: runq.c's bits where its groups lie within rows, those of the definition
- * in numerics (which the reference follows) where they straddle.
+ * What every backend promises of int8 models: runq.c's bits where groups lie within rows; where groups straddle
+ * rows, the bits defined in the document numerics, which the reference follows.
  */
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";

@@ -46,7 +46,7 @@ async function expectSameProduct(p: QuantizedNumbers, x: Float32Array): Promise<
   expect(fast).toEqual(reference);
 }
 
-describe("panels of sixteen int8 rows against plain int8 rows", async () => {
+describe("panels of sixteen int8 rows, compared with plain int8 rows", async () => {
   it("multiply to the same bits, also where groups straddle rows", async () => {
     const small = products(fc.integer({ min: 1, max: 70 }));
     await fc.assert(

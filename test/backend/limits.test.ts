@@ -28,40 +28,43 @@ it.skipIf(process.platform !== "linux")("the memory that counts is what Linux ca
   expect(found).toBeLessThanOrEqual(Math.min(Math.max(before, after), limit) + slack);
 });
 
-describe.skipIf(!hasAddon)(`what the cpu backend cannot hold is refused before anything is read${needsAddon}`, () => {
-  it("by the bytes of the weights, which are fewer in int8", async () => {
-    const nLayers = 4000;
-    const gb = async (groupSize: number) => {
-      return Number(/weights need ([\d.]+) GB/.exec(await refusal(paper({ nLayers }, groupSize), 16, "cpu"))?.[1]);
-    };
-    const numbers = nLayers * (4 * 4096 * 4096 + 3 * 4096 * 11008) + 2 * 32000 * 4096;
-    const norms = (2 * nLayers + 1) * 4096;
-    expect((await refused(paper({ nLayers }), 16, "cpu")).remedy).toBeUndefined(); // no context is short enough
-    expect(await gb(0)).toBeCloseTo((4 * (numbers + norms)) / 1e9, 0);
-    expect(await gb(64)).toBeCloseTo(((1 + 4 / 64) * numbers + 4 * norms) / 1e9, 0);
-  });
+describe.skipIf(!hasAddon)(
+  `a model that the cpu backend cannot hold is refused before anything is read${needsAddon}`,
+  () => {
+    it("by the bytes of the weights, which are fewer in int8", async () => {
+      const nLayers = 4000;
+      const gb = async (groupSize: number) => {
+        return Number(/weights need ([\d.]+) GB/.exec(await refusal(paper({ nLayers }, groupSize), 16, "cpu"))?.[1]);
+      };
+      const numbers = nLayers * (4 * 4096 * 4096 + 3 * 4096 * 11008) + 2 * 32000 * 4096;
+      const norms = (2 * nLayers + 1) * 4096;
+      expect((await refused(paper({ nLayers }), 16, "cpu")).remedy).toBeUndefined(); // no context is short enough
+      expect(await gb(0)).toBeCloseTo((4 * (numbers + norms)) / 1e9, 0);
+      expect(await gb(64)).toBeCloseTo(((1 + 4 / 64) * numbers + 4 * norms) / 1e9, 0);
+    });
 
-  it("by the bytes that panels take: of rows, of quads of columns, and of the numbers of a head", async () => {
-    const gb = async (config: Partial<Config>, groupSize = 0) => {
-      const message = await refusal(paper({ nLayers: 4000, vocabSize: 16, ...config }, groupSize), 16, "cpu");
-      return Number(/weights need ([\d.]+) GB/.exec(message)?.[1]);
-    };
-    const attention = 4000 * 4 * 4096 * 4096;
-    // a hidden dimension of one: w1 and w3 are a row each, which takes the room of sixteen
-    const w = (rows: number) => 4000 * (2 * rows + 1) * 4096;
-    expect(await gb({ hiddenDim: 1 })).toBeCloseTo((4 * (attention + w(16) + 2 * 4000 * 4096)) / 1e9, 0);
-    // groups of one number: each has a quad and a scale to itself
-    const numbers = attention + 4000 * 3 * 4096 * 11008;
-    expect(await gb({}, 1)).toBeCloseTo((8 * numbers + 4 * 2 * 4000 * 4096) / 1e9, 0);
-    // heads of two numbers: the values of a position take the room of sixteen
-    const context = /context of 16777216 positions ([\d.]+) GB.*A context of 2048 needs less$/;
-    const narrow = paper({ nLayers: 1, nHeads: 128, nKvHeads: 128, dim: 256, seqLen: 2 ** 24 });
-    const message = await refusal(narrow, 0, "cpu");
-    expect(Number(context.exec(message)?.[1])).toBeCloseTo((4 * 2 ** 24 * 128 * (2 + 16 + 1)) / 1e9, 0);
-  });
-});
+    it("by the bytes that panels take: of rows, of quads of columns, and of the numbers of a head", async () => {
+      const gb = async (config: Partial<Config>, groupSize = 0) => {
+        const message = await refusal(paper({ nLayers: 4000, vocabSize: 16, ...config }, groupSize), 16, "cpu");
+        return Number(/weights need ([\d.]+) GB/.exec(message)?.[1]);
+      };
+      const attention = 4000 * 4 * 4096 * 4096;
+      // a hidden dimension of one: w1 and w3 are a row each, which takes the room of sixteen
+      const w = (rows: number) => 4000 * (2 * rows + 1) * 4096;
+      expect(await gb({ hiddenDim: 1 })).toBeCloseTo((4 * (attention + w(16) + 2 * 4000 * 4096)) / 1e9, 0);
+      // groups of one number: each has a quad and a scale to itself
+      const numbers = attention + 4000 * 3 * 4096 * 11008;
+      expect(await gb({}, 1)).toBeCloseTo((8 * numbers + 4 * 2 * 4000 * 4096) / 1e9, 0);
+      // heads of two numbers: the values of a position take the room of sixteen
+      const context = /context of 16777216 positions ([\d.]+) GB.*A context of 2048 needs less$/;
+      const narrow = paper({ nLayers: 1, nHeads: 128, nKvHeads: 128, dim: 256, seqLen: 2 ** 24 });
+      const message = await refusal(narrow, 0, "cpu");
+      expect(Number(context.exec(message)?.[1])).toBeCloseTo((4 * 2 ** 24 * 128 * (2 + 16 + 1)) / 1e9, 0);
+    });
+  },
+);
 
-describe("what no machine can hold is refused before anything is read", () => {
+describe("a model that no machine can hold is refused before anything is read", () => {
   it("by the context; a shorter one works", async () => {
     const { message, remedy } = await refused(paper({ nLayers: 1, seqLen: 2 ** 24, vocabSize: 2 }));
     expect(message).toMatch(/at 2048, say$/);

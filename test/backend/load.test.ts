@@ -13,7 +13,7 @@ function opened(fields: Fields): Promise<Checkpoint> {
   return openFile(sparseFile(fields));
 }
 
-describe("a checkpoint that is right, and too large,", () => {
+describe("a valid checkpoint that is too large", () => {
   it.each<[what: string, fields: Fields, ...parts: string[]]>([
     ["has more positions than float32 can count", [2, 1, 1, 1, 1, 4, 2 ** 30], "1073741824", "16777216", "at 4096"],
     ["has more layers than can be handled", [2, 1, 4097, 1, 1, 4, 1], "4097 layers", "4096"],

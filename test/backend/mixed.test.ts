@@ -1,5 +1,6 @@
 /*
- * Matrices of one model may be float32 or int8, each in groups of its own: every backend computes the reference's bits.
+ * Each matrix of a model may be float32, or int8 with a group size of its own: every backend computes the
+ * reference's bits.
  */
 import { describe, expect, it } from "vitest";
 import { forward } from "../../src/llama2/transformer.ts";
@@ -39,7 +40,7 @@ describe.each(candidates)("a model of mixed formats on $name", ({ backend, threa
   });
 });
 
-it("the mixtures differ, and from the model in float32", async () => {
+it("the mixtures differ from each other and from the model in float32", async () => {
   const model = randomModel(SHAPE, { seed: 3, untied: true });
   const logits = [{}, ...Object.values(MIXTURES)].map(async (groupSizes) => {
     return bits(forward(await loadTransformer(quantized(model, groupSizes)), 5, 0));

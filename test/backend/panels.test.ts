@@ -23,7 +23,7 @@ const product = fc
     }),
   );
 
-describe("panels of eight rows against plain rows", () => {
+describe("panels of eight rows, compared with plain rows", () => {
   it("multiply to the same bits", async () => {
     await fc.assert(
       fc.asyncProperty(product, async (p) => {

@@ -1,6 +1,6 @@
 /*
- * A pass of a few tokens, as guesses are checked, has kernels of its own for each number of them: all have the reference's
- * bits, wherever the weights lie.
+ * Narrow passes, which check guesses, have a kernel for each number of tokens. All compute the reference's bits,
+ * wherever the weights lie.
  */
 import { describe, expect, it } from "vitest";
 import { candidates } from "../helpers/backends.ts";
@@ -10,7 +10,8 @@ import { quantized, randomModel } from "../helpers/sources.ts";
 
 const MOST = 17;
 
-/** Rows that fill one to several panels of sixteen, and some not whole; columns that are no multiple of what is read at once. */
+/** Rows that fill one to several panels of sixteen, and some not whole; columns that are no multiple of what is read
+ * at once. */
 const SMALL: Shape = [76, 150, 2, 2, 1, 100, 2 * MOST];
 
 /** More weights than any cache is trusted to hold: 17 MB. */

@@ -50,7 +50,7 @@ describe.skipIf(!hasAddon)(`probing a native file${needsAddon}`, () => {
     return path;
   };
 
-  it("finds a good one good, and remembers it", () => {
+  it("accepts a good one, and remembers that", () => {
     const path = copied();
     expect(probe(path)).toEqual(OK);
     expect(existsSync(`${path}.probe`)).toBe(true);
@@ -69,7 +69,7 @@ describe.skipIf(!hasAddon)(`probing a native file${needsAddon}`, () => {
     expect(existsSync(`${path}.probe`)).toBe(false);
   });
 
-  it("starts nothing from Electron, whatever it is called", () => {
+  it("starts no process from Electron, whatever its executable is called", () => {
     const path = copied();
     const { executable, starts } = trap("node");
     const versions = vi.spyOn(process, "versions", "get").mockReturnValue({ ...process.versions, electron: "45.0.0" });
@@ -81,7 +81,7 @@ describe.skipIf(!hasAddon)(`probing a native file${needsAddon}`, () => {
     }
   });
 
-  it("starts nothing from what a probe started", () => {
+  it("starts no process from one that a probe started", () => {
     const path = copied();
     const { executable, starts } = trap("node");
     vi.stubEnv("LLAMA2_PROBE", "1");
@@ -93,7 +93,7 @@ describe.skipIf(!hasAddon)(`probing a native file${needsAddon}`, () => {
     }
   });
 
-  it("starts an executable that is called node: the trap of these tests works", () => {
+  it("starts an executable that is called node (which shows that the two tests above can fail)", () => {
     const { executable, starts } = trap("node");
     inExecutable(executable, () => probe(copied()));
     expect(starts()).toBe(1);
@@ -124,7 +124,7 @@ describe.skipIf(!hasAddon)(`probing a native file${needsAddon}`, () => {
     expect(probe(path).ok).toBe(false);
   });
 
-  it.each([100, 5000, 100_000])("gives a reason for one cut to %i bytes", (size) => {
+  it.each([100, 5000, 100_000])("gives a reason for a file cut to %i bytes", (size) => {
     const path = copied();
     truncateSync(path, size);
     const { ok, code, reason } = probe(path);
@@ -132,7 +132,7 @@ describe.skipIf(!hasAddon)(`probing a native file${needsAddon}`, () => {
     expect(reason).not.toBe("");
   });
 
-  it.skipIf(!isLinux)("survives one that crashes when it is loaded", () => {
+  it.skipIf(!isLinux)("survives a file that crashes when it is loaded", () => {
     const path = copied();
     writeFileSync(path, withCodeReplaced(readFileSync(path)));
     const { ok, code, reason } = probe(path);
@@ -169,11 +169,11 @@ describe("probing something else", () => {
     expect(() => loadAddon(tempDir())).toThrow(expect.objectContaining({ code: "E_DEVICE_UNAVAILABLE" }));
   });
 
-  it("what does not load is refused with the reason and what to do", () => {
+  it("a file that does not load is refused with the reason and what to do", () => {
     const path = file();
     writeFileSync(path, "not a library\n");
     expect(() => loadAddon(path)).toThrow(
-      /addon\.node does not load here \(ERR_DLOPEN_FAILED: .+\): `npm run build:native` builds/,
+      /addon\.node does not load here \(ERR_DLOPEN_FAILED: .+\): `npm run build:native` rebuilds it$/,
     );
     expect(() => loadAddon(`${path}.absent`)).toThrow(/has not been built: `npm run build:native`/);
   });

@@ -1,5 +1,5 @@
 /*
- * What control groups say, on made-up trees; and on a real one, where root can make one.
+ * The CPU limits of control groups, in made-up trees, and in a real one where the tests run as root.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
@@ -46,31 +46,31 @@ function version1(path: string, groups: Record<string, [number, number]>, mounti
   return cpuQuota(tree({ "proc/self/cgroup": cgroup, "proc/self/mountinfo": mountinfo, ...Object.fromEntries(files) }));
 }
 
-describe("the processors' worth of time that control groups give", () => {
+describe("the number of processors that control groups allow", () => {
   it("version 2: quota over period", () => {
     expect(version2("/", { "cpu.max": "150000 100000\n" })).toBe(1.5);
     expect(version2("/a/b", { "a/b/cpu.max": "50000 100000\n" })).toBe(0.5);
   });
 
-  it("version 2: none where it says max, or nothing", () => {
+  it("version 2: no limit where the file says max, or nothing", () => {
     expect(version2("/a", { "a/cpu.max": "max 100000\n", "cpu.max": "max 100000\n" })).toBe(Number.POSITIVE_INFINITY);
     expect(version2("/a", {})).toBe(Number.POSITIVE_INFINITY);
   });
 
-  it("version 2: the least of all groups around", () => {
+  it("version 2: the least of the group's and all its parents'", () => {
     const files = { "cpu.max": "400000 100000", "a/cpu.max": "100000 50000", "a/b/cpu.max": "max 100000" };
     expect(version2("/a/b", files)).toBe(2);
     expect(version2("/a/b", { ...files, "a/b/cpu.max": "300000 200000" })).toBe(1.5);
     expect(version2("/other", files)).toBe(4);
   });
 
-  it("version 1: quota over period, of all groups around; -1 is none", () => {
+  it("version 1: quota over period, of the group and all its parents; -1 is no limit", () => {
     expect(version1("/a/b", { "a/b": [-1, 100000] })).toBe(Number.POSITIVE_INFINITY);
     expect(version1("/a/b", { "a/b": [250000, 100000], a: [300000, 100000] })).toBe(2.5);
     expect(version1("/a/b", { "a/b": [-1, 100000], a: [300000, 100000] })).toBe(3);
   });
 
-  it("in a container that is told its path from outside", () => {
+  it("in a container that sees the host's path of its group", () => {
     const own = V1.replace("0:28 / ", "0:28 /docker/1234 ");
     expect(version1("/docker/1234", { ".": [200000, 100000] }, own)).toBe(2);
     expect(version1("/docker/1234/x", { ".": [200000, 100000], x: [100000, 100000] }, own)).toBe(1);
@@ -87,7 +87,7 @@ describe("the processors' worth of time that control groups give", () => {
     expect(cpuQuota(root)).toBe(1);
   });
 
-  it("nothing, where nothing can be read or understood", () => {
+  it("no limit where nothing can be read or understood", () => {
     expect(cpuQuota(tree({}))).toBe(Number.POSITIVE_INFINITY);
     expect(version2("/", { "cpu.max": "much\n" })).toBe(Number.POSITIVE_INFINITY);
     expect(version2("/", { "cpu.max": "0 100000\n" })).toBe(Number.POSITIVE_INFINITY);
@@ -96,7 +96,7 @@ describe("the processors' worth of time that control groups give", () => {
   });
 });
 
-it("threads are no more than processors, and one at least", () => {
+it("the number of threads is at least one, and at most the number of processors", () => {
   expect(processors()).toBeGreaterThanOrEqual(1);
   expect(processors()).toBeLessThanOrEqual(mostThreads());
   expect(mostThreads()).toBeLessThanOrEqual(availableParallelism());

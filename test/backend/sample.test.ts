@@ -1,5 +1,5 @@
 /*
- * Every backend chooses the tokens that sampler.ts chooses, from whatever logits, and draws the same coins.
+ * Every backend chooses the tokens that sampler.ts chooses, whatever the logits, and draws the same coins.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Context, LoadedModel } from "../../src/backend/backend.ts";
@@ -77,7 +77,7 @@ describe.each(candidates)("$name", ({ backend }) => {
     });
   });
 
-  it("from a nucleus whose end rounding decides", () => {
+  it("from a nucleus whose end depends on rounding", () => {
     for (let likely = 700; likely < N; likely += shortOrLong(12, 3)) {
       // the likely ones, added up one after the other, are exactly top-p: one more belongs to the nucleus
       const logits = Float32Array.from({ length: N }, (_, i) => (i < likely ? 0 : -1));
@@ -120,7 +120,7 @@ describe.each(candidates)("$name", ({ backend }) => {
     model.dispose();
   });
 
-  it.each([NaN, Infinity, -Infinity])("no token where a logit is %d, wherever it stands", (value) => {
+  it.each([NaN, Infinity, -Infinity])("no token where any logit is %d", (value) => {
     for (const at of [0, 1, 500, 999, 1000, N - 1]) {
       for (const temperature of [0, 1]) {
         const logits = context.forward([{ token: 1, pos: 0, sequence: 0 }], 1);

@@ -1,5 +1,5 @@
 /*
- * How many threads work together, judged by durations that are made up.
+ * How many threads work together, decided from made-up durations.
  */
 import { describe, expect, it } from "vitest";
 import { Team } from "../../src/backend/team.ts";
@@ -17,7 +17,7 @@ function passes(team: Team, count: number, ms: number, lateMs: number, sound = 1
 const tried = (sizes: number[], sound = 1) => sizes.filter((size) => size > sound).length / sizes.length;
 
 describe("a team of threads", () => {
-  it("works together while nobody is late, or seldom", () => {
+  it("stays whole while threads are late never or rarely", () => {
     const team = new Team(2);
     expect(tried(passes(team, 10_000, 0.25, 0))).toBe(1);
     for (let i = 0; i < 100; i++) {
@@ -31,14 +31,14 @@ describe("a team of threads", () => {
     ["a tiny model, its threads woken at each barrier", 0.05, 0.1],
     ["a small model", 2, 3],
     ["a large model", 30, 30],
-  ])("gets smaller within a few milliseconds when someone keeps being late: %s", (_, ms, lateMs) => {
+  ])("shrinks within a few milliseconds when a thread keeps being late: %s", (_, ms, lateMs) => {
     const team = new Team(2);
     let elapsed = 0;
     for (; team.size === 2; elapsed += ms + lateMs) passes(team, 1, ms, lateMs);
     expect(elapsed).toBeLessThanOrEqual(Math.max(10, ms + lateMs));
   });
 
-  it("tries again ever more seldom while that fails", () => {
+  it("tries to grow at longer and longer intervals while that fails", () => {
     const team = new Team(2);
     const early = passes(team, 1000, 0.1, 0.2);
     passes(team, 100_000, 0.1, 0.2);
@@ -59,7 +59,7 @@ describe("a team of threads", () => {
     expect(tried(passes(team, 500, 0.1, 0))).toBeGreaterThan(0.5);
   });
 
-  it("of many settles where nobody is late", () => {
+  it("of many settles at a size where no thread is late", () => {
     for (const sound of [1, 2, 5, 12, 15]) {
       const team = new Team(16);
       passes(team, 200_000, 0.1, 0.2, sound);
@@ -69,7 +69,7 @@ describe("a team of threads", () => {
     }
   });
 
-  it("of one stays one", () => {
+  it("of one stays at one", () => {
     const team = new Team(1);
     expect(new Set(passes(team, 1000, 1, 5, 0))).toEqual(new Set([1]));
   });

@@ -1,5 +1,5 @@
 /*
- * The bits do not depend on how many threads work on a pass, nor on how many worked on those before it.
+ * The bits do not depend on how many threads work on a pass, or worked on earlier ones.
  */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Team } from "../../src/backend/team.ts";

@@ -18,7 +18,7 @@ import { tempDir } from "../helpers/temp.ts";
 /** Positions, which all of the models have. */
 const CONTEXT = 32;
 
-it("takes as many threads as it is told, or by the model's size", async () => {
+it("takes the number of threads that is asked for, or chooses one by the model's size", async () => {
   const threads = async (shape: keyof typeof SHAPES, told: number) => {
     const model = await wasm.load(randomModel(SHAPES[shape]), 256, { threads: told });
     model.dispose();
@@ -64,7 +64,7 @@ describe("contexts of a model", () => {
     model.dispose();
   });
 
-  it("leave their room to those that are opened later, if it is enough", async () => {
+  it("leave their memory to those opened later, if it is large enough", async () => {
     const model = await wasm.load(source, CONTEXT, { threads: 1 });
     const before = model.openContext(1);
     const kept = model.openContext(1);
@@ -84,11 +84,11 @@ describe("contexts of a model", () => {
   });
 });
 
-describe("a context that was disposed", () => {
+describe("a disposed context", () => {
   const source = randomModel(SHAPES.tiny);
   const first = [{ token: 1, pos: 0, sequence: 0 }];
 
-  it("reads no more, nor does one whose model was", async () => {
+  it("is refused in a pass, and so is a context of a disposed model", async () => {
     const model = await wasm.load(source, CONTEXT, { threads: 1 });
     const [disposed, left] = [model.openContext(1), model.openContext(1)];
     disposed.dispose();
@@ -98,7 +98,7 @@ describe("a context that was disposed", () => {
     expect(() => left.forward(first, 1)).toThrow("disposed");
   });
 
-  it("may be disposed again, which leaves alone whoever has its place now", async () => {
+  it("may be disposed again without harm to the context that took its memory", async () => {
     const transformer = await loadTransformer(source);
     const expected = [1, 7].map((token, pos) => forward(transformer, token, pos).slice());
     const model = await wasm.load(source, CONTEXT, { threads: 1 });
@@ -113,7 +113,7 @@ describe("a context that was disposed", () => {
   });
 });
 
-describe("what the system refuses is a typed error:", () => {
+describe("a refusal by the system is a typed error:", () => {
   const source = randomModel(SHAPES.tiny);
 
   /** Do `work` while another class stands in for WebAssembly.Memory. */
@@ -155,7 +155,7 @@ describe("what the system refuses is a typed error:", () => {
     });
   });
 
-  it("a thread that dies at its start is not waited for", async () => {
+  it("a thread that dies as it starts is not waited for", async () => {
     const { Worker } = threads;
     // one whose kernels do not have what it is told to set
     threads.Worker = class extends Worker {
@@ -184,19 +184,19 @@ describe("a model that WebAssembly cannot address", () => {
     return wasm.load(source, source.config.seqLen, { threads: 1 });
   };
 
-  it("is refused before anything is read, with the way out", async () => {
+  it("is refused before anything is read, with what to do", async () => {
     const { message, remedy } = await rejected("E_LIMIT", load({}));
     expect(message).toMatch(/need \d+\.\d GiB.*4 GiB\. Use another backend$/);
     expect(remedy).toEqual({ option: "backend", value: "cpu" });
   });
 
-  it("or only without its context, with a shorter one that fits", async () => {
+  it("with its context is refused, with a shorter context that fits", async () => {
     const { remedy } = await rejected("E_LIMIT", load({ nLayers: 2, seqLen: 2 ** 16 }));
     expect(remedy).toEqual({ option: "context", value: 2048 });
     await expect(load({ nLayers: 2, seqLen: 2048 })).rejects.toThrow("a model on paper were read");
   });
 
-  it("or too many sequences: refused, and the next smaller context works", async () => {
+  it("with that many sequences is refused, and the next smaller context works", async () => {
     const model = await wasm.load(randomModel(SHAPES["260K"]), 512, { threads: 1 });
     expect(() => model.openContext(20_000)).toThrow(expect.objectContaining({ code: "E_LIMIT" }));
     const context = model.openContext(1);

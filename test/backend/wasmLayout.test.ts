@@ -15,7 +15,7 @@ function kernels(): Record<"rowBytes" | "matrixBytes" | "weightBytes", Size> {
   return exports as ReturnType<typeof kernels>;
 }
 
-describe("what TypeScript lays out is as large as the kernels take it to be", () => {
+describe("TypeScript and the kernels agree on the sizes of", () => {
   const random = seededRandom(5);
   const dimension = (most: number) => 1 + Math.floor(random() * most);
 

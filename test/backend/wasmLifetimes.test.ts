@@ -30,7 +30,7 @@ describe("the threads of the wasm backend", () => {
     });
   });
 
-  it("let process.exit end it, asleep or at work", async () => {
+  it("do not delay process.exit, asleep or at work", async () => {
     for (const pause of [0, 100]) {
       const script = `read(50); setTimeout(() => process.exit(7), ${pause});`;
       expect(await inChild(script)).toEqual({ code: 7, signal: null, stdout: "", stderr: "" });

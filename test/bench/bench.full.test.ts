@@ -1,5 +1,5 @@
 /*
- * What is measured is the same work everywhere, and a run that told something else does not count.
+ * Every backend does the same work in a measurement, and a run that generated something else does not count.
  */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -87,7 +87,7 @@ describe("a measurement", () => {
     expect(rows[0].tokensSha256).toBe(rows[1].tokensSha256);
   });
 
-  it("of a model from a file is repeated with guessing ahead: the same tokens, in fewer passes", async () => {
+  it("of a model from a file is repeated with lookahead: the same tokens, in fewer passes", async () => {
     const { rows } = await bench({
       ...short,
       models: [MODEL],
@@ -129,7 +129,7 @@ describe("a measurement", () => {
     ]);
   });
 
-  it("that is ended early has what was measured", async () => {
+  it("that is ended early has the rows measured so far", async () => {
     const controller = new AbortController();
     const { rows, interrupted } = await bench({
       ...short,
@@ -151,7 +151,7 @@ describe("a measurement", () => {
     [{ shapes: ["30,88,2,4,2,300,64"] }, /heads divide dim/],
     [{ models: [], shapes: [] }, /there is no model to measure/],
     [{ shape: ["15M"] }, /has no option "shape". Is "shapes" meant/],
-  ])("refuses what makes no sense: %j", async (options, message) => {
+  ])("refuses invalid options: %j", async (options, message) => {
     await expect(bench(options as object)).rejects.toThrow(message);
   });
 });
@@ -189,7 +189,7 @@ describe("another program", () => {
     expect(skipped.map(({ reason }) => reason)).toEqual([expect.stringMatching(reason)]);
   });
 
-  it("that is not there is skipped likewise", async () => {
+  it("that does not exist is skipped likewise", async () => {
     const { skipped } = await bench({ ...own, against: ["/no/such/program {model}"] });
     expect(skipped[0].reason).toContain("cannot be started");
   });
@@ -218,7 +218,7 @@ describe("the command", () => {
     expect(lines.at(-1)).toContain("llama2.ts");
   });
 
-  it("prints the JSON that two measurements are compared by", async () => {
+  it("prints JSON, from which two measurements are compared", async () => {
     const { stdout } = await llama2([...flags, "--json"]);
     const result: BenchResult = JSON.parse(stdout.toString());
     expect(Object.keys(result)).toEqual(
@@ -355,7 +355,7 @@ describe("formats", () => {
     );
   });
 
-  it("CSV has a header, quotes what needs it, and says the machine in every line", () => {
+  it("CSV has a header, quotes where needed, and the machine in every line", () => {
     const [head, first] = formatted(result, "csv").split("\n");
     expect(head.split(",")).toContain("medianTokensPerSecond");
     expect(first).toContain('"A ""fast"", CPU"');
@@ -367,7 +367,7 @@ describe("formats", () => {
     expect(formatted(ahead, "table")).toContain("1.30x");
   });
 
-  it("JSON lines say the machine in every line", () => {
+  it("JSON lines have the machine in every line", () => {
     const lines = formatted(result, "jsonl")
       .trimEnd()
       .split("\n")
@@ -378,7 +378,7 @@ describe("formats", () => {
     ]);
   });
 
-  it("the table says what does not count, what was skipped, and what disturbed it", () => {
+  it("the table names what does not count, what was skipped, and what disturbed the measurement", () => {
     const text = formatted(result, "table");
     expect(text).toContain("does not count: m ts fp32 1 thr tg128: it generated other tokens");
     expect(text).toContain("warning: the machine is busy");

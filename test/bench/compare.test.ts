@@ -1,5 +1,5 @@
 /*
- * Files that are compared may come from anywhere.
+ * Compared files may come from anywhere.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -39,7 +39,7 @@ describe("a file that is compared", () => {
     expect(reading(content)).toThrow(message);
   });
 
-  it("may have rows of other programs, which say no threads", () => {
+  it("may have rows of other programs, which have no number of threads", () => {
     const { threads: _, ...other } = row;
     const result = { ...measurement(), rows: [row, { ...other, backend: "run" }] };
     const { changes } = compare(reading(result)(), reading(result)());

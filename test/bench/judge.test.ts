@@ -25,14 +25,14 @@ describe("a figure of the benchmarks", () => {
     expect(judge({ ...FIGURE, target: { atLeast: 1.51 } }, samples, MODEL, 256).met).toBe(false);
   });
 
-  it("is met too if memory allows no more", () => {
+  it("is also met if the memory's speed allows no more", () => {
     const figure = { ...FIGURE, sweep: "sweep 1", target: { atLeast: 9, ofSweep: 0.9 } };
     const sweep = (gb: number) => ({ ...samples, "sweep 1": engine([gb, gb / 2, gb * 1.1], undefined) });
     expect(judge(figure, sweep(19), MODEL, 256).met).toBe(true); // 18 GB/s are read
     expect(judge(figure, sweep(21), MODEL, 256).met).toBe(false);
   });
 
-  it("does not count where the two told different stories", () => {
+  it("does not count if the two programs generated different stories", () => {
     const others = { ...samples, "runfast 1": engine([200, 100, 300], "Twice") };
     const { counts, met } = judge({ ...FIGURE, target: { atLeast: 1 } }, others, MODEL, 256);
     expect({ counts, met }).toEqual({ counts: false, met: null });
@@ -50,7 +50,7 @@ describe("a figure of the benchmarks", () => {
     expect(judge(figure, samples, MODEL, 256).counts).toBe(false);
   });
 
-  it("of a load is compared without Node's own start", () => {
+  it("of a load excludes Node's own start", () => {
     const figure = { ...FIGURE, group: "load", ours: "load cpu", against: "load run", target: { atMost: 4 } };
     const load = {
       "load cpu": engine([200, 200, 200]),

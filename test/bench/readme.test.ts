@@ -46,7 +46,7 @@ function folderOf(results: Record<string, unknown>): string {
   return folder;
 }
 
-it("shows nothing between the markers when there is no result", () => {
+it("shows nothing between the markers without results", () => {
   expect(withTables(readme, folderOf({}))).toBe(
     "before\n<!-- bench -->\n<!-- /bench -->\nbetween\n<!-- gpu -->\n<!-- /gpu -->\nafter\n<!-- fuzz -->\n<!-- /fuzz -->\n",
   );
@@ -74,7 +74,7 @@ it("shows what was measured on the CPU, and no targets", () => {
   expect(text).toContain("\n| cpu, 1 thread | runfast | **1.20 x**, 120 tok/s |\n");
 });
 
-it("shows the newest result of a GPU: speeds, shares of bandwidth, and what they were measured with", () => {
+it("shows the newest result of a GPU: speeds, shares of bandwidth, and the versions measured", () => {
   const newest = result("2026-12-02T10:00:00Z");
   newest.device.what = "NVIDIA H200";
   const folder = folderOf({ "gpu-b.json": newest, "gpu-c.json": result("2026-11-30T10:00:00Z") });
@@ -86,7 +86,7 @@ it("shows the newest result of a GPU: speeds, shares of bandwidth, and what they
   expect(text.startsWith("before\n") && text.includes("<!-- /gpu -->\nafter\n")).toBe(true);
 });
 
-it("does not show what was skipped as if it had been measured", () => {
+it("does not show skipped measurements as results", () => {
   const text = withTables(readme, folderOf({ "gpu-a.json": result("2026-12-02") }));
   expect(text).not.toContain("7B");
   expect(text).not.toContain("Batches");
@@ -107,7 +107,7 @@ it("refuses a README without its markers", () => {
   expect(() => withTable("text", "gpu", "")).toThrow("<!-- gpu -->");
 });
 
-it("shows what the fuzzer found, failures first of all", () => {
+it("shows what the fuzzer found, failures first", () => {
   const format = { format: "gguf", inputs: 1_000_000, untyped: 0, failures: 0, slowestMs: 88.3 };
   const some = { peakBytes: 110_522_368, linesCoveredPercent: 98.4 };
   const text = withTables(

@@ -1,5 +1,5 @@
 /*
- * The report: one page, with charts for what there is data for, and nothing that is fetched or run.
+ * The report: one page with charts, without scripts, that fetches nothing.
  */
 import { expect, it } from "vitest";
 import { chartsOf } from "../../src/bench/charts.ts";
@@ -16,7 +16,7 @@ it("the page has a table and charts for each model, and neither scripts nor anyt
   expect(addresses.every((address) => address.startsWith("data:"))).toBe(true);
 });
 
-it("what comes from files is text and never markup", async () => {
+it("text from files is never markup", async () => {
   const page = await reportOf(measurement({ model: "<img src=x onerror=alert(1)>", why: '"><script>' }));
   expect(page).not.toMatch(/<img|<script/);
   expect(page).toContain("&lt;img src=x onerror=alert(1)&gt;");
@@ -33,7 +33,7 @@ it("each chart can be saved as an SVG that needs nothing of the page", async () 
   }
 });
 
-it("a chart is there only where there is data for it", () => {
+it("a chart is shown only if there is data for it", () => {
   const [first] = measurement().rows;
   expect(chartsOf([first]).map(({ title }) => title)).toEqual(["New tokens a second"]);
   expect(chartsOf([]).length).toBe(0);

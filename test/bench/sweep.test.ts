@@ -7,7 +7,7 @@ import { Sweeps } from "../../src/bench/sweeps.ts";
 import { hasAddon, needsAddon } from "../helpers/backends.ts";
 
 describe("a sweep", () => {
-  it("without the addon searches memory, with as many threads, which then end", async () => {
+  it("without the addon searches memory in as many threads, which then end", async () => {
     for (const threads of [1, 3]) expect(await searchBandwidth(1 << 20, threads, 0.01)).toBeGreaterThan(0);
   });
 
@@ -17,7 +17,7 @@ describe("a sweep", () => {
     expect(by).toBe("reading");
   });
 
-  it("of a device that is not there leaves the others' as they are", async () => {
+  it("of a device that does not exist does not affect the others", async () => {
     const sweeps = new Sweeps();
     const cpu = { device: "cpu", bytes: 1 << 20, threads: 1 } as const;
     const missing = { device: "cuda", index: 99, bytes: 1 << 20, threads: 1 } as const;

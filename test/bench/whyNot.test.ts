@@ -19,7 +19,7 @@ const row = (name: string, tokens: number[], rows: string[], more: Partial<RowOu
 });
 const ts = row("ts", [1, 5, 6, 7], ["a", "b", "c"]);
 
-it("a row with the same tokens and logits counts, also where it was shortened", () => {
+it("a row with the same tokens and logits counts, also if it was shortened", () => {
   expect(whyNot(row("cpu", [1, 5, 6], ["a", "b"]), ts)).toBeUndefined();
   expect(whyNot(ts, ts)).toBeUndefined();
 });
@@ -42,7 +42,7 @@ it("a row whose runs differ among themselves does not count", () => {
   expect(whyNot(moody, ts)).toBe("run 2 generated other tokens than the run before it, from position 2 on");
 });
 
-it("rows are compared with ts if it was measured, else with an exact backend", () => {
+it("rows are compared with ts if that was measured, else with an exact backend", () => {
   const cuda = row("cuda", [1], [], { exact: false });
   const cpu = row("cpu", [1], []);
   expect(baseOf([cuda, cpu, ts])).toBe(ts);

@@ -1,5 +1,5 @@
 /*
- * What is made for pages asks nothing of Node.
+ * The bundles for web pages need nothing of Node.
  */
 import type { Plugin } from "rolldown";
 import { expect, it } from "vitest";

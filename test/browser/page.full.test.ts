@@ -1,5 +1,5 @@
 /*
- * The library in a page: dist/browser/, in headless Chromium.
+ * The library in a web page: dist/browser/, in headless Chromium.
  */
 import { statSync } from "node:fs";
 import { join } from "node:path";
@@ -121,7 +121,7 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
     expect(message).toBe("no further");
   });
 
-  it("a copy of the folder is named by the option assets, and the ts backend tells the same", async () => {
+  it("the option assets names a copy of the folder, and the ts backend tells the same story", async () => {
     const { tokens } = await inPage<{ tokens: number[] }>(
       `const model = await load({ assets: "/llama2", backend: "ts" });
        const told = await tell(model, argument);
@@ -132,7 +132,7 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
     expect(tokens).toEqual(cases[0].tokens);
   });
 
-  it("int8 tells what it tells in Node", async () => {
+  it("int8 tells the same story as in Node", async () => {
     const options = { temperature: 0, maxTokens: 60 };
     const model = await loadModel(undefined, { backend: "wasm", threads: 1, precision: "int8" });
     let text = "";
@@ -149,7 +149,7 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
     expect(told).toEqual({ text, precision: "int8" });
   });
 
-  it("two generations at once tell what each tells alone", async () => {
+  it("two generations at once give the text that each gives alone", async () => {
     const told = await inPage<{ tokens: number[] }[]>(
       `const model = await load();
        const told = await Promise.all(argument.map((each) => tell(model, each)));
@@ -160,7 +160,7 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
     expect(told.map(({ tokens }) => tokens)).toEqual(cases.slice(0, 2).map(({ tokens }) => tokens));
   });
 
-  it("dispose resolves while a story is told and when called again, and what was running is E_USAGE", async () => {
+  it("dispose resolves during a generation and when called again, and the generation fails with E_USAGE", async () => {
     const told = await inPage(
       `const model = await load();
        const running = codeOf(tell(model, argument, { temperature: 1, eos: false }));
@@ -197,7 +197,7 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
     ["no tokenizer anywhere", 'loadModel("/models/stories2M.bin")', "E_FORMAT"],
     ["a model as a tokenizer", 'load({ tokenizer: "/models/stories2M.bin" })', "E_FORMAT"],
     ["assets that are not there", 'load({ assets: "/elsewhere/" })', "E_DEVICE_UNAVAILABLE"],
-  ])("%s is refused with a code", async (_, call, code) => {
+  ])("%s is refused with an error code", async (_, call, code) => {
     expect(await inPage(`return codeOf(${call})`)).toBe(code);
   });
 });

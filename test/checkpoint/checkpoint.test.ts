@@ -48,7 +48,7 @@ describe("a checkpoint", () => {
   const bytes = makeCheckpoint(SMALL, { untied: true });
   const numbers = new Float32Array(bytes.buffer.slice(HEADER_BYTES));
 
-  it("has its tensors where the format puts them", async () => {
+  it("has its tensors where the format says", async () => {
     const checkpoint = await openFile(fileWith(bytes));
     let at = 0;
     for (const [name, layers, size] of TENSORS) {
@@ -63,7 +63,7 @@ describe("a checkpoint", () => {
     checkpoint.close();
   });
 
-  it("hands over a tensor larger than its buffer in pieces", async () => {
+  it("gives a tensor larger than its buffer in pieces", async () => {
     const large: Shape = [2, 2, 1, 1, 1, 2 ** 16 + 3, 1];
     const bytes = makeCheckpoint(large);
     const checkpoint = await openFile(fileWith(bytes));
@@ -103,7 +103,7 @@ describe("a checkpoint of the wrong size", () => {
     }
   });
 
-  it("is refused when cut anywhere after it, at a boundary of tensors or beside it, with both sizes", async () => {
+  it("is refused when cut anywhere after it, at a tensor's boundary or near it, with both sizes", async () => {
     const path = fileWith(bytes);
     for (let size = bytes.length - 1; size >= HEADER_BYTES; size--) {
       truncateSync(path, size);
@@ -124,7 +124,7 @@ describe("a checkpoint of the wrong size", () => {
     );
   });
 
-  it("is refused when the sign of vocab_size lies", async () => {
+  it("is refused when the sign of vocab_size is wrong", async () => {
     const lying = Buffer.from(bytes);
     lying.writeInt32LE(7, 20);
     const path = fileWith(lying);
@@ -133,7 +133,7 @@ describe("a checkpoint of the wrong size", () => {
 });
 
 describe("a checkpoint that changes while it is read", () => {
-  it("is refused when it was shortened, with where it ends", async () => {
+  it("is refused when it was shortened, with the place where it ends", async () => {
     const path = fileWith(makeCheckpoint(SMALL));
     const size = readFileSync(path).length;
     const checkpoint = await openFile(path);
@@ -149,7 +149,7 @@ describe("a checkpoint that changes while it is read", () => {
     checkpoint.close();
   });
 
-  it("stays what it was when another file takes its name", async () => {
+  it("is still read when another file takes its name", async () => {
     const path = fileWith(makeCheckpoint(SMALL, { seed: 1 }));
     const checkpoint = await openFile(path);
     const before = await readAll(checkpoint, "wq", 1);

@@ -25,7 +25,7 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
   });
   afterEach(() => process.chdir(start));
 
-  it("is STEM.tokenizer.bin beside it, before all others", async () => {
+  it("is STEM.tokenizer.bin beside it, in preference to all others", async () => {
     const own = put(folder, "stories.v2.tokenizer.bin");
     put(folder, "tokenizer.bin");
     put(folder, "tok300.bin");
@@ -33,7 +33,7 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
     expect(await found()).toBe(own);
   });
 
-  it("is refused where STEM.tokenizer.bin, which says whose it is, has another size, with both counts", async () => {
+  it("is refused where STEM.tokenizer.bin, which is named after MODEL, has another size, with both counts", async () => {
     const own = put(folder, "stories.v2.tokenizer.bin", 301);
     put(folder, "tokenizer.bin");
     await expectRejection(found(), "E_FORMAT", `${own} has 301 tokens`, "vocabulary has 300");
@@ -45,14 +45,14 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
     expect(await found()).toBe(own);
   });
 
-  it("is tokenizer.bin beside it, before the current folder's and tok*.bin", async () => {
+  it("is tokenizer.bin beside it, in preference to the current folder's and tok*.bin", async () => {
     const beside = put(folder, "tokenizer.bin");
     put(current, "tokenizer.bin");
     put(folder, "tok300.bin");
     expect(await found()).toBe(beside);
   });
 
-  it("is tokenizer.bin of the current folder, before tok*.bin beside it", async () => {
+  it("is tokenizer.bin of the current folder, in preference to tok*.bin beside it", async () => {
     put(current, "tokenizer.bin");
     put(folder, "tok300.bin");
     expect(await found()).toBe("tokenizer.bin");
@@ -74,19 +74,19 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
     expect(await found(BUNDLED_VOCAB)).toBe(join(PACKAGE_MODELS, "tok2048.bin"));
   });
 
-  it("is not tok*.bin of the current folder", async () => {
+  it("is never tok*.bin of the current folder", async () => {
     put(current, "tok300.bin");
     await expectRejection(found(), "E_FORMAT", "found no tokenizer");
   });
 
-  it("is looked for further where tokenizer.bin has another size", async () => {
+  it("is looked for elsewhere where tokenizer.bin has another size", async () => {
     put(folder, "tokenizer.bin", 512);
     put(current, "tokenizer.bin", 301);
     const fitting = put(folder, "tok300.bin");
     expect(await found()).toBe(fitting);
   });
 
-  it("is not among files that are no tokenizers, whatever they are called", async () => {
+  it("is never a file that is not a tokenizer, whatever its name", async () => {
     mkdirSync(join(folder, "tokenizer.bin"));
     writeFileSync(join(folder, "stories.v2.tokenizer.bin"), "");
     writeFileSync(join(folder, "tok1.bin"), "<html>");
@@ -97,14 +97,14 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
     expect(await found()).toBe(fitting);
   });
 
-  it("is asked for when two in one place have its size, with both", async () => {
+  it("must be named when two in one place have its size; both are listed", async () => {
     const one = put(folder, "tok300.bin");
     const two = put(folder, "tokenizer-b.bin");
     put(folder, "tok512.bin", 512);
     await expectRejection(found(), "E_FORMAT", model, "vocabulary of 300", `${one}, ${two}. Choose one`);
   });
 
-  it("is asked for when there is none, with the counts that were found", async () => {
+  it("must be named when none fits; the sizes found are listed", async () => {
     const beside = put(folder, "tokenizer.bin", 512);
     const other = put(folder, "tok299.bin", 299);
     await expectRejection(
@@ -118,7 +118,7 @@ describe("the tokenizer of MODEL, whose vocabulary has 300 tokens,", () => {
     );
   });
 
-  it("is asked for when the model's folder does not exist", async () => {
+  it("must be named when the model's folder does not exist", async () => {
     model = join(folder, "nowhere", "model.bin");
     await expectRejection(found(), "E_FORMAT", "found no tokenizer", model);
   });

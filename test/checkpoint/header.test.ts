@@ -27,7 +27,7 @@ describe.each(VERSIONS)("hostile headers of version %d", async (version) => {
     }
   });
 
-  it.each(fields)("%s of INT_MAX is refused in a file that has not the size for it", async (field) => {
+  it.each(fields)("%s of INT_MAX is refused in a file too small for it", async (field) => {
     if (field === "seq_len" && version !== 0) return; // no tensor has that size: see load.test.ts
     const path = withField(field, 2 ** 31 - 1);
     expect(await frugallyAsync(() => refusal(path))).toMatch(new RegExp(`${field}.* ${2 ** 31 - 1}`));
@@ -121,7 +121,7 @@ describe("versions 1 and 2", async () => {
     expect(await constants(withConstants(NaN, -1, "\0\0\0\0"))).toEqual(DEFAULTS);
   });
 
-  it("are written as they are read", async () => {
+  it("are the same after writing and reading", async () => {
     const headers: Header[] = [
       (await openFile(v1)).header,
       (await openFile(v2)).header,

@@ -39,7 +39,7 @@ async function both(shape: keyof typeof SHAPES): Promise<{ float: string; int8: 
   return { float, int8 };
 }
 
-describe("int8 while loading", () => {
+describe("rounding to int8 during loading", () => {
   it.each(["tiny", "gqa", "mqa"] as const)("has the groups and the bits of quantize (%s)", async (shape) => {
     const { float, int8 } = await both(shape);
     const [one, other] = [await open(filesAt(float)), await open(filesAt(int8))];

@@ -1,6 +1,6 @@
 /*
- * Files that are nearly right, from a fixed seed. Whatever they say, the answer is a Llama2Error or something that
- * works; never another error, much time, or much memory.
+ * Damaged files, from a fixed seed. Each gives a Llama2Error, or something that works; never another error, and
+ * never much time or memory.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -93,7 +93,7 @@ describe("checkpoints", () => {
     expect(good).toBeGreaterThan(RUNS.numRuns / 10);
   });
 
-  it("are refused when they are any bytes", async () => {
+  it("of random bytes are refused", async () => {
     const path = join(tempDir(), "mutant.bin");
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 300, size: "max" }), async (bytes) => {
@@ -153,7 +153,7 @@ describe("tokenizers", () => {
     expect(good).toBeGreaterThan(RUNS.numRuns / 10);
   });
 
-  it("are refused when they are any bytes, or are what these say", async () => {
+  it("of random bytes are refused, or are read", async () => {
     const path = join(tempDir(), "mutant.bin");
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 300, size: "max" }), async (bytes) => {

@@ -31,7 +31,7 @@ async function read(name: TensorName, layer: number, int8: boolean, multipleOf =
 }
 
 describe("a model of random weights", () => {
-  it.each([false, true])("has every tensor whole, in pieces of whole units (int8: %s)", async (int8) => {
+  it.each([false, true])("has every tensor complete, in pieces of whole units (int8: %s)", async (int8) => {
     for (const { name, d, n } of tensorsOf({ config: CONFIG, sharedClassifier: false })) {
       const { values, scales } = await read(name, 0, int8, 3 * n);
       expect(values.length, name).toBe(d * n);
@@ -40,7 +40,7 @@ describe("a model of random weights", () => {
     }
   });
 
-  it("is the same for the same seed, another for another, and no layer or tensor is like another", async () => {
+  it("depends on the seed alone, and no layer or tensor equals another", async () => {
     const first = await read("wq", 0, false);
     expect(await read("wq", 0, false)).toEqual(first);
     expect(await read("wq", 0, false, 1, 2)).not.toEqual(first);
@@ -48,7 +48,7 @@ describe("a model of random weights", () => {
     expect(await read("wo", 0, false)).not.toEqual(first);
   });
 
-  it("has no two rows alike, so that no two logits tie", async () => {
+  it("has no two equal rows, so no two logits tie", async () => {
     const { values } = await read("wcls", 0, false);
     const rows = new Set(Array.from({ length: 32000 }, (_, row) => values.slice(64 * row, 64 * row + 4).join()));
     expect(rows.size).toBe(32000);

@@ -30,7 +30,7 @@ describe("a tokenizer file", () => {
     expect(tokenizer.vocabScores).toEqual(Float32Array.from(pieces, ([, score]) => score));
   });
 
-  it("is refused when cut anywhere but between two tokens, with the token and the byte", () => {
+  it("is refused when cut within a token, with the token and the byte", () => {
     const pieces = [...BYTE_VOCAB.slice(0, 6), ...[" ", "a", "\xc3\xa9", " a"].map((piece): Piece => [piece, 0])];
     const bytes = tokenizerBytes(pieces);
     const ends = new Set(pieces.map((_, i) => tokenizerBytes(pieces.slice(0, i)).length));
@@ -57,7 +57,7 @@ describe("a tokenizer file", () => {
     );
   });
 
-  it("is refused when it is larger than tokenizers are, before it is read", () => {
+  it("that is too large for a tokenizer is refused before it is read", () => {
     const path = join(tempDir(), "tokenizer.bin");
     const fd = openSync(path, "w");
     ftruncateSync(fd, 2 ** 40);
@@ -71,7 +71,7 @@ describe("a tokenizer file", () => {
     );
   });
 
-  it("is read in two seconds when it is as large as it may be", () => {
+  it("of the largest size is read in two seconds", () => {
     const bytes = Buffer.alloc(1 << 24); // two million empty pieces
     const path = fileWith(bytes.subarray(0, bytes.length - 4));
     const tokenizer = frugally(() => readTokenizer(path), { cpuMs: 2000, bytes: 1 << 26 });
@@ -96,7 +96,7 @@ describe("odd vocabularies", () => {
     expect(decodeAll(path, [1, 259, 262])).toBe("\n<s>\n a");
   });
 
-  it("with nothing but empty pieces still stand for a byte a token", () => {
+  it("with empty pieces only still have a token for each byte", () => {
     expect(
       readTokenizer(
         tokenizerFile([
@@ -108,7 +108,7 @@ describe("odd vocabularies", () => {
     ).toBe(1);
   });
 
-  it("with a NUL in a piece work, and the NUL is part of it", () => {
+  it("with a NUL in a piece work; the NUL is part of the piece", () => {
     const path = tokenizerFile([...BYTE_VOCAB, [" ", 0], ["a", 0], ["a\0", 5], ["\0", 0]]);
     const tokens = encode(readTokenizer(path), "aa\0", true, false);
     expect(tokens).toEqual([1, 259, 260, 261]);
@@ -120,7 +120,7 @@ describe("odd vocabularies", () => {
     expect(encode(tokenizer, "a", true, false)).toEqual([1, UNK, 259]);
   });
 
-  it("without bytes give the unknown token for what they lack", () => {
+  it("without byte tokens give the unknown token for missing characters", () => {
     const pieces: Piece[] = [...BYTE_VOCAB.slice(0, 3), [" ", 0], ["a", 0]];
     const tokenizer = readTokenizer(tokenizerFile(pieces));
     expect(encode(tokenizer, "a\xc3\xa9", true, true)).toEqual([1, 3, 4, UNK, UNK, 2]);
@@ -128,7 +128,7 @@ describe("odd vocabularies", () => {
     expect(encode(readTokenizer(tokenizerFile(filled)), "\xff", false, false)).toEqual([3, UNK]);
   });
 
-  it("with scores that are no numbers never merge by them", () => {
+  it("with scores that are NaN never merge by them", () => {
     const scores = [NaN, -Infinity, -1e10];
     const pieces = scores.map((score, i): Piece => [`a${"bcd"[i]}`, score]);
     const tokenizer = readTokenizer(
@@ -150,7 +150,7 @@ describe("a tokenizer for a vocabulary of another size", () => {
     expectRefusal(() => checkVocabSize(tokenizer, path, 299), "E_FORMAT", path, "has 300 tokens", "vocabulary has 299");
   });
 
-  it("is taken when it has the size", () => {
+  it("is accepted when it has the right size", () => {
     expect(() => checkVocabSize(tokenizer, path, 300)).not.toThrow();
   });
 });

@@ -48,7 +48,7 @@ describe.each(VERSIONS)("version %d", async (version) => {
   };
   const text = (n: number) => `${n.toLocaleString("en-US")} byte`;
 
-  it("has the parts that the format says", async () => {
+  it("has the parts of the format", async () => {
     expect(parts.reduce((a, b) => a + b)).toBe(bytes.length);
     (await openFile(path)).close();
   });

@@ -17,7 +17,7 @@ function fileWith(bytes: Uint8Array | string): string {
   return path;
 }
 
-describe("a file that is something else", () => {
+describe("a file of another kind", () => {
   it.each([
     ["an HTML page", "<!DOCTYPE html>\n<html><body>404</body></html>", "an HTML page"],
     ["an HTML page that begins late", "\r\n\t <html lang='en'>", "an HTML page"],
@@ -33,7 +33,7 @@ describe("a file that is something else", () => {
     await expectRejection(openFile(path), "E_FORMAT", path, name);
   });
 
-  it("is told from a checkpoint when it is text", async () => {
+  it("is recognised as text, not taken for a checkpoint", async () => {
     const path = fileWith("Once upon a time, there was a little girl named Lily. She loved to play outside.");
     await expectRejection(
       frugallyAsync(() => openFile(path)),

@@ -65,7 +65,7 @@ describe.each([
     }
   });
 
-  it("has the same vectors in version 2, and matrices that are at most half a scale off", async () => {
+  it("has the same vectors in version 2, and matrices that differ by at most half a scale", async () => {
     for (const { name, layer, size } of tensorsOf(v0)) {
       const expected = await float32(v0, name, layer, size);
       if (isVector(name)) {
@@ -90,7 +90,7 @@ describe.each([
   });
 });
 
-it("all pieces but the last have a multiple of as many numbers as was asked for", async () => {
+it("all pieces but the last have a multiple of the requested unit of numbers", async () => {
   const options = { groupSize };
   for (const version of VERSIONS) {
     const checkpoint = await openFile(await versionFile(version, LARGE, options));
@@ -107,7 +107,7 @@ it("all pieces but the last have a multiple of as many numbers as was asked for"
   }
 });
 
-it("tensors can be read side by side", async () => {
+it("tensors can be read concurrently", async () => {
   const checkpoint = await openFile(await versionFile(1, LARGE));
   const alone = sum(await float32(checkpoint, "tokenEmbeddingTable", 0, 23000 * 96));
   const both = [0, 1].map(() => float32(checkpoint, "tokenEmbeddingTable", 0, 23000 * 96));
@@ -115,7 +115,7 @@ it("tensors can be read side by side", async () => {
   checkpoint.close();
 });
 
-it("a matrix cannot be read as what it is not", async () => {
+it("a matrix cannot be read in a type that it does not have", async () => {
   const v1 = await openFile(await versionFile(1, SHAPES.tiny));
   const v2 = await openFile(await versionFile(2, SHAPES.tiny));
   await expect(int8Pieces(v1, "wq", 0).next()).rejects.toThrow("wq is float32, expected int8");

@@ -57,19 +57,19 @@ describe("files are export.py's, byte for byte", () => {
 });
 
 describe("weights", () => {
-  it("are rounded half to even", () => {
+  it("are rounded, halves to even", () => {
     const { q, s } = quantizeWeights(Float32Array.of(127, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, -127), 8);
     expect([...q]).toEqual([127, 0, 2, 2, 0, -2, -2, -127]);
     expect([...s]).toEqual([1]);
   });
 
-  it("are zeros in a group of zeros", () => {
+  it("become zeros in a group of zeros", () => {
     const { q, s } = quantizeWeights(Float32Array.of(0, -0, 254, 1), 2);
     expect([...q]).toEqual([0, 0, 127, 0]);
     expect([...s]).toEqual([0, 2]);
   });
 
-  it.each([NaN, Infinity])("that are %d are refused by name", async (broken) => {
+  it.each([NaN, Infinity])("with a value of %d are refused by name", async (broken) => {
     const checkpoint = await openFile(checkpointFile(SHAPES.tiny));
     const source = changed(checkpoint, (piece, name, layer) => {
       if ("values" in piece && name === "w2" && layer === 1) piece.values[5] = broken;
@@ -82,11 +82,11 @@ describe("weights", () => {
   });
 });
 
-describe("a file is there as a whole or not at all", async () => {
+describe("a file is written completely or not at all", async () => {
   const source = await openFile(checkpointFile(SHAPES.tiny));
   const header = { ...source.header, version: 1 } as const;
 
-  it("tells how much is written, and has no name until all is", async () => {
+  it("reports progress, and gets its name when all is written", async () => {
     const out = join(tempDir(), "out.bin");
     const steps: [number, number][] = [];
     const names = new Set<string>();
@@ -102,7 +102,7 @@ describe("a file is there as a whole or not at all", async () => {
     expect(steps.every(([written, total], i) => total === size && written > (steps[i - 1]?.[0] ?? 0))).toBe(true);
   });
 
-  it("lets the caller's event loop run, and hears an abort, between two pieces of a tensor", async () => {
+  it("lets the caller's event loop run, and notices an abort, between two pieces of a tensor", async () => {
     const large = await openFile(sparseFile([96, 96, 1, 1, 1, 5_000, 1])); // a table of four pieces
     const to2 = { ...large.header, version: 2, groupSize: 48 } as const; // which end elsewhere than those of the file
     const controller = new AbortController();
@@ -119,7 +119,7 @@ describe("a file is there as a whole or not at all", async () => {
     large.close();
   });
 
-  it("an abort or an error leaves what was there", async () => {
+  it("an abort or an error leaves the old file", async () => {
     const out = join(tempDir(), "out.bin");
     writeFileSync(out, "the old file");
     const controller = new AbortController();
@@ -138,7 +138,7 @@ describe("a file is there as a whole or not at all", async () => {
     expect(readdirSync(dirname(out))).toEqual(["out.bin"]);
   });
 
-  it("replaces a file, also through a link, and nothing but a file", async () => {
+  it("replaces a file, also through a link, but nothing other than a file", async () => {
     const folder = tempDir();
     const [out, link] = [join(folder, "out.bin"), join(folder, "link.bin")];
     writeFileSync(out, "the old file");
@@ -153,7 +153,7 @@ describe("a file is there as a whole or not at all", async () => {
     expect(await message("")).toContain("the name is empty");
   });
 
-  it("of two that are written at once, one wins and is whole", async () => {
+  it("of two written at the same time, one wins and is complete", async () => {
     const out = join(tempDir(), "out.bin");
     await Promise.all([1, 2, 3].map(() => writeCheckpoint(out, header, source)));
     expect(readdirSync(dirname(out))).toEqual(["out.bin"]);

@@ -43,7 +43,7 @@ async function expectError(args: string[], code: string, ...parts: (string | Reg
 }
 
 describe.concurrent.each(shortOrLong([NaN, -Infinity], [NaN, Infinity, -Infinity]))("a weight that is %f", (value) => {
-  it("is E_NUMERIC with the position of the token that it spoils, after the logits of those before", async () => {
+  it("is E_NUMERIC with the position of the first token affected, after the logits of those before it", async () => {
     const model = modelWith(value, EMBEDDING_OF_X);
     const stdout = await expectError(["logits", model, "--tokens", `1 5 9 ${X} 7`], "E_NUMERIC", "after position 3");
     expect(stdout.length).toBe(3 * VOCAB * 4);
@@ -52,7 +52,7 @@ describe.concurrent.each(shortOrLong([NaN, -Infinity], [NaN, Infinity, -Infinity
     expect(stdout.equals(good.stdout.subarray(0, stdout.length))).toBe(true);
   });
 
-  it("is E_NUMERIC at position 0 when it spoils all", async () => {
+  it("is E_NUMERIC at position 0 when it affects all", async () => {
     const model = modelWith(value, FINAL_NORM);
     await expectError(["logits", model, "--tokens", "1 5"], "E_NUMERIC", "after position 0");
     await expectError([model, "-s", "1"], "E_NUMERIC", "after position 0");
@@ -65,7 +65,7 @@ describe.concurrent.each(shortOrLong([NaN, -Infinity], [NaN, Infinity, -Infinity
     }
   });
 
-  it("is E_NUMERIC when a text is measured", async () => {
+  it("is E_NUMERIC in perplexity", async () => {
     const text = join(tempDir(), "text.txt");
     writeFileSync(text, "abxab");
     await expectError(["perplexity", modelWith(value, EMBEDDING_OF_X), text], "E_NUMERIC", "after position 4");

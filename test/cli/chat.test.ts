@@ -1,5 +1,5 @@
 /*
- * llama2 chat: turns on lines, answers only, commands that begin with a slash.
+ * llama2 chat: a turn for each line, commands that begin with a slash.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ const flags = ["-s", "6", "-n", "12"];
 const NOTE = "a model this small was most likely not made for chat: expect pieces of stories for answers\n";
 
 describe("from a pipe", () => {
-  it("each line is a turn, and only answers are printed: those of the library", async () => {
+  it("each line is a turn, and only answers are printed, which are the library's", async () => {
     const model = await loadModel();
     const chat = await model.chat({ system: "Be nice", seed: 6, maxTokens: 12 });
     const answers = [];
@@ -30,7 +30,7 @@ describe("from a pipe", () => {
     });
   });
 
-  it("/save writes the conversation, /load and --load go on from it, /reset forgets it", async () => {
+  it("/save writes the conversation, /load and --load continue it, /reset drops it", async () => {
     const file = join(tempDir(), "chat.json");
     const first = await llama2(["chat", "-y", "Be nice", ...flags], {
       stdin: `Hello\n/save ${file}\n/reset\n/exit\nno more\n`,
@@ -55,14 +55,14 @@ describe("from a pipe", () => {
   it.each([
     ["a command that does not exist", "/resett\n", "there is no /resett. Is /reset meant?", 2],
     ["/save without a file", "/save\n", "/save needs a file", 2],
-    ["/load of what is not there", "/load missing.json\n", "cannot open missing.json", 1],
+    ["/load of a missing file", "/load missing.json\n", "cannot open missing.json", 1],
   ])("%s ends it with an error", async (_, stdin, words, code) => {
     const ended = await llama2(["chat", ...flags], { stdin, cwd: tempDir() });
     expect({ code: ended.code }).toEqual({ code });
     expect(ended.stderr).toContain(words);
   });
 
-  it("refuses a file that is no chat", async () => {
+  it("refuses a file that is not a saved chat", async () => {
     const file = join(tempDir(), "chat.json");
     for (const [text, words] of [
       ["{}", "is no chat"],
@@ -77,11 +77,11 @@ describe("from a pipe", () => {
   it("a conversation that outgrows the context ends with E_CONTEXT", async () => {
     const { code, stderr } = await llama2(["chat", "--context", "40", "-s", "1"], { stdin: "Hello\nMore\n" });
     expect(code).toBe(1);
-    expect(stderr).toMatch(/the context holds 40. Begin anew: reset\(\) \(E_CONTEXT\)/);
+    expect(stderr).toMatch(/the context holds 40. Start over: reset\(\) \(E_CONTEXT\)/);
   });
 });
 
-it("Ctrl-C stops the answer and not the program", async () => {
+it("Ctrl-C stops the answer, not the program", async () => {
   const tokenizer = join(ROOT, "models", "tok2048.bin");
   let interrupted = false;
   const { code, stdout } = await llama2(["chat", slowFile(), "-z", tokenizer, "-s", "1", "--backend", "ts"], {

@@ -17,7 +17,7 @@ function fileOf(text: string): string {
 const asJson = JSON.stringify(prompts);
 
 describe("complete", () => {
-  it("prints what the library's textCompletion tells, in order, a line <|end|> between", async () => {
+  it("prints the results of the library's textCompletion in order, with a line <|end|> between them", async () => {
     const model = await loadModel();
     const expected = await meta.textCompletion(model, prompts, { temperature: 0, maxGenLen: 12 });
     await model.dispose();
@@ -26,7 +26,7 @@ describe("complete", () => {
     expect(stdout.toString()).toBe(expected.map(({ generation }) => `${generation}\n`).join("<|end|>\n"));
   });
 
-  it("takes an array, lines of texts, lines of objects, a byte order mark, Windows' line ends, and a pipe", async () => {
+  it("accepts an array, lines of texts, lines of objects, a byte order mark, Windows' line ends, and a pipe", async () => {
     const lines = prompts.map((prompt) => JSON.stringify(prompt));
     const objects = prompts.map((prompt) => JSON.stringify({ id: 1, prompt }));
     const expected = (await llama2(["complete", "--prompts", fileOf(asJson), ...greedy])).stdout;
@@ -36,7 +36,7 @@ describe("complete", () => {
     expect((await llama2(["complete", "--prompts", "-", ...greedy], { stdin: asJson })).stdout).toEqual(expected);
   });
 
-  it("with --json has a line for each prompt, whose seeds follow each other", async () => {
+  it("with --json prints a line for each prompt, with consecutive seeds", async () => {
     const flags = ["--prompts", fileOf(asJson), "-s", "7", "--max-tokens", "6", "--json", "--logprobs", "--echo"];
     const { stdout } = await llama2(["complete", ...flags]);
     const lines = stdout
@@ -54,7 +54,7 @@ describe("complete", () => {
     }
   });
 
-  it("ends at each --stop, and does not show it", async () => {
+  it("ends at any --stop string, and does not print it", async () => {
     const { stdout } = await llama2([
       "complete",
       "--prompts",
@@ -80,7 +80,7 @@ describe("complete", () => {
     ["a line that is no JSON", '"a"\nb\n', "line 2 of .* is no prompt"],
     ["a number", '["a", 5]', "prompt 2 of .* is no prompt"],
     ["an object without a prompt", '{"text": "a"}', "line 1 of .* is no prompt"],
-  ])("refuses %s, with 1", async (_, text, words) => {
+  ])("refuses %s with exit code 1", async (_, text, words) => {
     const { code, stderr } = await llama2(["complete", "--prompts", fileOf(text)]);
     expect({ code }).toEqual({ code: 1 });
     expect(stderr).toMatch(new RegExp(`^llama2: .*${words}.*\\(E_FORMAT\\)`));

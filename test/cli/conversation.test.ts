@@ -19,18 +19,18 @@ describe("chat", () => {
     expect({ code, sum: sha256(stdout) }).toEqual({ code: 0, sum: goldens.chatFirst });
   });
 
-  it("is run.c's, with its first texts asked for", async () => {
+  it("is run.c's, with its first texts entered at the prompts", async () => {
     const stdin = "Be nice.\nTell me about a dog.\n";
     const { code, stdout } = await llama2(["-m", "chat", "-t", "0", "-n", "120", "-s", "1"], { stdin });
     expect({ code, sum: sha256(stdout) }).toEqual({ code: 0, sum: goldens.chatAsked });
   });
 
-  it("ends with the input, with 0", async () => {
+  it("ends at the end of the input, with exit code 0", async () => {
     const { code, stdout } = await llama2(["-m", "chat", "-s", "1"]);
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 0, stdout: "Enter system prompt (optional): \n" });
   });
 
-  it("says that the bundled model was not made for it", async () => {
+  it("warns that the bundled model was not trained for chat", async () => {
     const flags = ["-m", "chat", "-y", "", "-i", "Hi", "-s", "1", "-n", "20"];
     const { stderr } = await llama2(flags);
     expect(stderr).toBe(
@@ -39,7 +39,7 @@ describe("chat", () => {
     expect((await llama2([...flags, "--quiet"])).stderr).toBe("");
   });
 
-  it("reads the bytes of its turns, also those that no UTF-8 has, and ends them at newlines only", async () => {
+  it("reads turns as bytes, also invalid UTF-8, and ends them at newlines only", async () => {
     const folder = tempDir();
     const model = join(folder, "model.bin");
     writeFileSync(model, makeCheckpoint([16, 40, 2, 4, 4, 300, 64]));
@@ -57,7 +57,7 @@ describe("chat", () => {
     expect(stderr).toContain("the conversation has 18 tokens"); // BOS, a space, "[INST] ", one for 0xff, " [/INST]"
   });
 
-  describe("a chat with a turn that is too long", () => {
+  describe("a turn that is too long", () => {
     // a context of 64 positions. The turn is BOS, a space, and a token for each byte of "[INST] ... [/INST]"
     const folder = tempDir();
     const model = join(folder, "model.bin");
@@ -70,21 +70,22 @@ describe("chat", () => {
       return { code, stdout: stdout.toString(), stderr: stderr.replace(NOT_FOR_CHAT, "") };
     };
 
-    it.each(["0", "20", "64"])("for the context: it is E_CONTEXT, with -n %s", async (n) => {
+    it.each(["0", "20", "64"])("for the context is E_CONTEXT, with -n %s", async (n) => {
       const { code, stderr } = await chat("", "-i", turn(65), "-n", n);
       expect(stderr).toContain("there are 65 tokens to read, and the context holds 64");
       expect(stderr).toContain("E_CONTEXT");
       expect(code).toBe(1);
     });
 
-    it("for -n: it is cut, as in run.c, with a line", async () => {
+    it("for -n is cut, as in run.c, with a message", async () => {
       const { code, stdout, stderr } = await chat("", "-i", turn(30), "-n", "20");
       expect(stderr).toBe("the conversation has 30 tokens and is cut at 20 positions (-n)\n");
       expect({ code, stdout }).toEqual({ code: 0, stdout: "Assistant: \n" });
     });
 
-    it("for what earlier turns have left: it is cut, with a line", async () => {
-      // at so high a temperature all tokens are equally likely, and the third one after 20 draws is EOS with this seed
+    it("for the positions that earlier turns left is cut, with a message", async () => {
+      // at so high a temperature all tokens are equally likely, and the third one after 20 draws is EOS with this
+      // seed
       const soonOver = ["-t", "1e9", "-p", "0", "-s", "139"];
       const { code, stdout, stderr } = await chat(`${turn(50)}\n`, "-i", turn(20), "-n", "0", ...soonOver);
       expect(stdout).toMatch(/^Assistant: [^\n]*\nUser: Assistant: \n$/);
@@ -98,7 +99,7 @@ describe("chat", () => {
     });
   });
 
-  it("an answer ends at EOS, then it is the user's turn, up to the steps of all turns together", async () => {
+  it("an answer ends at EOS, then the user's turn comes; -n limits all turns together", async () => {
     // At so high a temperature all 300 tokens are equally likely, EOS too. 4 to 258 are bytes, the others "x".
     const shape: Shape = [16, 40, 2, 4, 4, 300, 4000];
     const model = checkpointFile(shape);

@@ -1,6 +1,6 @@
 /*
- * --backend cuda, from the command to the kernels, which the emulator runs; and all the ways in which a GPU can be
- * missing.
+ * --backend cuda, from the command to the kernels, which the emulator runs; and every way in which a GPU can be
+ * unusable.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -49,7 +49,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
     return stderr.trimEnd();
   };
 
-  it("bench holds its rows against copying the device's memory", async () => {
+  it("bench compares its rows with the speed of copying the device's memory", async () => {
     const args = [
       "--shape",
       "32,88,2,4,2,300,64",
@@ -80,7 +80,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
   describe("tells stories", () => {
     const goldens = golden<{ cases: GenerateCase[] }>("bundled-model.json").cases;
 
-    it("run.c's greedy one, and its tokens after a prompt", async () => {
+    it("the greedy story is run.c's, and so are the tokens after a prompt", async () => {
       const greedy = goldens.find((c) => c.temperature === 0 && c.prompt === "") as GenerateCase;
       expect((await story(["-t", "0", "-n", "60"])).tokens).toEqual(greedy.tokens.slice(0, 61));
       const prompted = goldens.find((c) => c.prompt.startsWith("Lily")) as GenerateCase;
@@ -95,7 +95,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
       expect((await story([...flags, "-n", "100"])).tokens).toEqual(tokens.slice(0, 101));
     });
 
-    it("many at once, each the one that its seed alone tells, also when not all find room at once", async () => {
+    it("many at once: each is the story that its seed gives alone, also when they do not all fit at once", async () => {
       const flags = ["-n", "10", "-i", "Lily and"];
       const alone = await Promise.all(["5", "6", "7"].map((seed) => story(["-s", seed, ...flags])));
       for (const EMULATOR_MEMORY of ["1000000000", "30000000"]) {
@@ -105,7 +105,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
       }
     });
 
-    it("whose logits can be had, by prefill as well", async () => {
+    it("prints logits, with prefill as well", async () => {
       const logits = ["logits", tiny, "--tokens", "1 5 9", ...CUDA];
       const [single, prefill] = await Promise.all([run(logits), run([...logits, "--prefill"])]);
       expect(single).toMatchObject({ code: 0, stdout: prefill.stdout });
@@ -155,7 +155,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
       return path;
     };
 
-    it("a model that does not fit, before anything of it is there, with the numbers", async () => {
+    it("a model that does not fit, before it allocates anything, with the numbers", async () => {
       const card = { EMULATOR_MEMORY: "11900000000" };
       const model = llama("llama-2-7b.bin");
       const logits = ["logits", model, "--tokens", "1", ...CUDA];
@@ -167,13 +167,13 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
       );
     });
 
-    it("a GPU that is not there, with those that are", async () => {
+    it("a GPU that does not exist, with a list of those that do", async () => {
       expect(await refusal([...CUDA, "--device", "3"], { EMULATOR_DEVICES: "2" })).toBe(
         "llama2: there is no device 3; this machine has 0: emulator, 1: emulator (E_DEVICE_UNAVAILABLE)",
       );
     });
 
-    it("a GPU whose memory others use, and runs on the next when that is named", async () => {
+    it("a GPU whose memory is used by other programs, and runs on another GPU that is named", async () => {
       const env = { EMULATOR_DEVICES: "2", EMULATOR_BUSY: "0" };
       expect(await refusal(CUDA, env)).toMatch(/this card has 0\.0000 GB free.*\(E_DEVICE_OOM\)$/);
       expect(await story(["--device", "1", "-n", "1", "-s", "1"], env)).toMatchObject({ backend: "cuda" });
@@ -204,13 +204,13 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
       [
         "a build for other cards",
         { EMULATOR_FOREIGN: "1" },
-        "this build has no code for this card: `npm run build:cuda` builds it anew (convert: cudaErrorNoKernelImageForDevice, cudaErrorNoKernelImageForDevice)",
+        "this build has no code for this card: `npm run build:cuda` rebuilds it (convert: cudaErrorNoKernelImageForDevice, cudaErrorNoKernelImageForDevice)",
       ],
-    ])("to run with %s, and says what to do", async (_, env, message) => {
+    ])("to run with %s, with what to do", async (_, env, message) => {
       expect(await refusal(CUDA, env)).toBe(`llama2: ${message} (E_DEVICE_UNAVAILABLE)`);
     });
 
-    it("to run with a driver that is too old, and names both versions and both ways out", async () => {
+    it("to run with a driver that is too old, with both versions and both remedies", async () => {
       const file = join(tempDir(), "version");
       writeFileSync(file, "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\n");
       const env = { EMULATOR_DRIVER: "12020", EMULATOR_RUNTIME: "13000", EMULATOR_DRIVER_FILE: file };
@@ -219,7 +219,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
       );
     });
 
-    it("a model whose logits are not finite, in the words of every backend", async () => {
+    it("a model whose logits are not finite, with the message of every backend", async () => {
       const { config } = await openFile(BUNDLED_MODEL);
       const broken = patched(BUNDLED_MODEL, (view) => view.setFloat32(28 + 4 * config.dim, NaN, true)); // BOS
       const flags = [broken, "-z", join(ROOT, "models", "tok2048.bin"), "-s", "1"];
@@ -229,7 +229,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
       expect(stderr).toContain("E_NUMERIC");
     });
 
-    it("to go on after a kernel has failed", async () => {
+    it("to continue after a kernel has failed", async () => {
       const { code, stderr } = await run([...CUDA, "-s", "1"], { EMULATOR_FAULT: "400" });
       expect(code).toBe(1);
       expect(stderr).toMatch(
@@ -245,7 +245,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
     ["--kv-precision", "int8"],
     ["--device", "-1"],
     ["--device", "x"],
-  ])("a flag that makes no sense is refused with 2: %s %s %s %s", async (...args) => {
+  ])("an invalid flag is refused with exit code 2: %s %s %s %s", async (...args) => {
     const { code, stdout } = await run(args);
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 2, stdout: "" });
   });
@@ -257,7 +257,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
     };
     const crashing = "not a library";
 
-    it.skipIf(!hasAddon)(`takes the next backend, and says why in one line${needsAddon}`, async () => {
+    it.skipIf(!hasAddon)(`runs the next backend, and says why in one line${needsAddon}`, async () => {
       for (const [env, why] of [
         [{ EMULATOR_DEVICES: "0" }, "there is no NVIDIA GPU"],
         [{ EMULATOR_MEMORY: "1000000" }, /stories2M at context \d+ needs .* this card has 0\.0010 GB free/],
@@ -274,13 +274,13 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
       );
     });
 
-    it.skipIf(!hasAddon)(`without a driver does not look at the addon, and says so${needsAddon}`, async () => {
+    it.skipIf(!hasAddon)(`without a driver does not try the addon, and says so${needsAddon}`, async () => {
       const { stderr, backend } = await tell(emulatedPackage({ addon: crashing, driver: false }));
       expect(backend).toBe("cpu");
       expect(stderr).toBe("running on cpu: the CUDA addon has been built, but there is no NVIDIA driver\n");
     });
 
-    it("does not fall back from a precision or a GPU that was asked for", async () => {
+    it("does not fall back if a precision or a GPU was asked for", async () => {
       for (const flags of [
         ["--precision", "fp16"],
         ["--device", "0"],

@@ -15,7 +15,7 @@ const help = async (...args: string[]) => {
 };
 
 describe.concurrent("help", () => {
-  it("lists all commands by what a person wants, on a screen of 24 lines and 80 columns", async () => {
+  it("lists all commands by purpose, on a screen of 24 lines and 80 columns", async () => {
     const screen = await help("help");
     expect(screen.match(/^\w+$/gm)).toEqual(["Tell", "Understand", "Measure", "Models"]);
     for (const command of COMMANDS.filter((name) => !["detokenize", "import", "help"].includes(name))) {
@@ -25,7 +25,7 @@ describe.concurrent("help", () => {
     for (const line of screen.split("\n").slice(0, -2)) expect(line.length, line).toBeLessThanOrEqual(80);
   });
 
-  it("has examples that work as they are printed, but for the models and files they name", async () => {
+  it("has examples that work as printed, except for the models and files they name", async () => {
     const cwd = tempDir();
     writeFileSync(join(cwd, "text.txt"), "Once upon a time there was a cat.");
     const named = (await help("help")) + (await help("--help"));
@@ -54,13 +54,13 @@ describe.concurrent("help", () => {
     expect(await help("help", "quantize")).toBe(await help("quantize", "--help"));
   });
 
-  it("suggests the command that a misspelt one may be", async () => {
+  it("suggests a command for a misspelt one", async () => {
     const { code, stderr } = await llama2(["help", "quantise"]);
     expect(code).toBe(2);
     expect(stderr).toMatch(/^llama2: unknown command 'quantise' \(E_USAGE\)\n {2}Did you mean .* quantize\?\n$/);
   });
 
-  it("says how the command is called where it is not on the path", async () => {
+  it("says how to call the command where it is not on the path", async () => {
     const env = { PATH: "", npm_lifecycle_event: "start", npm_package_name: "llama2.ts" };
     for (const args of [["help"], ["--help"]]) {
       const { stdout } = await llama2(args, { env });
@@ -70,12 +70,12 @@ describe.concurrent("help", () => {
 });
 
 describe.concurrent("--version", () => {
-  it("is the package's, also as -v", async () => {
+  it("prints the package's version, also as -v", async () => {
     expect(await help("--version")).toMatch(/^llama2\.ts \d+\.\d+\.\d+\n$/);
     expect(await help("-v")).toBe(await help("--version"));
   });
 
-  it("with --verbose says what it runs on", async () => {
+  it("with --verbose describes the system", async () => {
     const lines = (await help("-v", "--verbose")).trimEnd().split("\n");
     expect(lines[1]).toBe(`node: ${process.version}`);
     expect(lines[2]).toBe(`platform: ${process.platform} ${process.arch}`);

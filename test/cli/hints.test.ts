@@ -1,5 +1,5 @@
 /*
- * What llama2 answers to arguments that do not work: the command that may be meant.
+ * What llama2 suggests for arguments that do not work: the command that may be meant.
  */
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

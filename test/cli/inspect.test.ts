@@ -33,7 +33,7 @@ async function inspected(path: string, ...flags: string[]) {
 }
 
 describe("llama2 inspect", () => {
-  it("prints nothing of a file that a terminal obeys", async () => {
+  it("prints no control characters of a file", async () => {
     const named = { name: "\u001b[2J\u009b31m\u202e", type: "F16" as const, shape: [1], values: new Float32Array(1) };
     const path = folderOf({
       "config.json": huggingFaceConfig(hf, { model_type: "ll\u001b]0;x\u0007ama" }),
@@ -45,7 +45,7 @@ describe("llama2 inspect", () => {
     expect(stdout.toString().replace(/[\n\t]/g, "")).not.toMatch(/\p{C}/u);
   });
 
-  it("says what a Hugging Face folder is", async () => {
+  it("describes a Hugging Face folder", async () => {
     const path = folder();
     const found = await inspected(path);
     expect(found).toMatchObject({
@@ -73,7 +73,7 @@ describe("llama2 inspect", () => {
     expect(found.tensorList).toBeUndefined();
   });
 
-  it("lists the tensors where they are asked for", async () => {
+  it("lists the tensors if asked to", async () => {
     const path = join(folderOf({ "model.bin": makeCheckpoint(SHAPES.gqa) }), "model.bin");
     const { format, tensorList } = await inspected(path, "--tensors");
     expect(format).toBe("llama2c-v0");
@@ -89,7 +89,7 @@ describe("llama2 inspect", () => {
     expect(stdout.toString()).toContain("wk\tF32\t[3, 16, 48]\t");
   });
 
-  it("says why a model that is known would be refused, and exits with 0", async () => {
+  it("says why a model of a known format would be refused, and exits with 0", async () => {
     const found = await inspected(folder({ rope_scaling: { type: "linear", factor: 4 } }));
     expect(found).toMatchObject({ format: "hf", runs: false, refused: [{ code: "E_FORMAT" }], tokenizer: null });
     expect(found.refused[0].reason).toContain("scaled RoPE");
@@ -107,7 +107,7 @@ describe("llama2 inspect", () => {
     expect(found.refused[0].reason).toContain("token_embd.weight");
   });
 
-  it("fails for what it does not recognise", async () => {
+  it("fails for a file that it does not recognise", async () => {
     const path = join(folderOf({ "model.bin": "no model" }), "model.bin");
     const { code, stderr } = await llama2(["inspect", path]);
     expect(code).toBe(1);

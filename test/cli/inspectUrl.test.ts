@@ -1,5 +1,5 @@
 /*
- * llama2 inspect URL: models are described where they are, and little of them is fetched.
+ * llama2 inspect URL: a model on a server is described, and little of it is fetched.
  */
 import { describe, expect, it } from "vitest";
 import { makeCheckpoint, SHAPES } from "../helpers/checkpoint.ts";
@@ -39,7 +39,7 @@ async function inspected(url: string, ...flags: string[]) {
 }
 
 describe("llama2 inspect URL", () => {
-  it("describes a file, and fetches its header alone", async () => {
+  it("describes a file, and fetches its header only", async () => {
     const found = await inspected(at("stories.bin"), "--tensors");
     expect(found).toMatchObject({ name: "stories", format: "llama2c-v0", parameters: 260_032, runs: true });
     expect(found.files).toEqual([{ path: at("stories.bin"), bytes: files["stories.bin"].length }]);
@@ -70,12 +70,12 @@ describe("llama2 inspect URL", () => {
     expect(hub.sent).toBeLessThan(16_384 + tokenizer.length + 2000);
   });
 
-  it("describes a file of a repository by what lies beside it", async () => {
+  it("describes a file of a repository with the files beside it", async () => {
     const found = await inspected(`${hub.url}/an-org/a-model/resolve/main/model.safetensors`);
     expect(found).toMatchObject({ name: "model", format: "hf", config: { dim: 48 }, runs: true });
   });
 
-  it("looks for what a file needs beside it where no list says what is there", async () => {
+  it("looks for the files that a model needs beside it where the server has no list of files", async () => {
     const found = await inspected(`${hub.bytesUrl}/an-org/a-model/model.safetensors`);
     expect(found).toMatchObject({ name: "model", format: "hf", config: { dim: 48 }, tokenizer: null, runs: true });
   });
@@ -92,7 +92,7 @@ describe("llama2 inspect URL", () => {
     expect(stderr).toMatch(message);
   });
 
-  it("refuses a server that can send all of it only", async () => {
+  it("refuses a server that can only send whole files", async () => {
     hub.behave = (_, response) => !!response.end(files["stories.bin"]);
     const { code, stderr } = await llama2(["inspect", at("stories.bin")], { env });
     hub.behave = undefined;

@@ -16,7 +16,7 @@ describe("learn-guesses", () => {
     llama2(["learn-guesses", "small.bin", out, ...FEW, ...flags], { cwd });
   beforeAll(() => copyFileSync(join(ROOT, "models", "stories2M.bin"), join(cwd, "small.bin")));
 
-  it("writes a table that is found beside the model, the same from the same seed, and tells how good it is", async () => {
+  it("writes a table that is found beside the model, the same from the same seed, and prints how good it is", async () => {
     const { code, stdout, stderr } = await learn("small.guesses", "--json");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const { hitRate, tokensPerPass, ...rest } = JSON.parse(stdout.toString());
@@ -50,7 +50,7 @@ describe("learn-guesses", () => {
     expect(some).toBeGreaterThan(less);
   });
 
-  it("replaces nothing that it reads, and leaves nothing behind where it cannot write", async () => {
+  it("never replaces a file that it reads, and leaves no file behind if it cannot write", async () => {
     for (const [out, flags, exit, words] of [
       ["small.bin", [], 2, "small.bin would replace what it is made from"],
       ["text.txt", ["--text", "text.txt"], 2, "text.txt would replace what it is made from"],

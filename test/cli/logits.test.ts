@@ -27,14 +27,14 @@ describe("logits", () => {
     expect(stdout.length).toBe(4 * 300 * 3);
   });
 
-  it("takes a file, whatever its name looks like", async () => {
+  it("accepts a file of any name", async () => {
     const cwd = tempDir();
     writeFileSync(join(cwd, "1 x"), "1 5 7");
     const { code, stdout } = await llama2(["logits", checkpointFile(SHAPES.tiny), "--tokens", "1 x"], { cwd });
     expect({ code, bytes: stdout.length }).toEqual({ code: 0, bytes: 4 * 300 * 3 });
   });
 
-  it("with --top prints the likeliest words after each token, with their shares", async () => {
+  it("with --top prints the most probable words after each token, with their probabilities", async () => {
     const { stdout } = await llama2(["logits", bundled, "--tokens", "1 463 477 261 418", "--top", "3"]);
     const lines = stdout.toString().trimEnd().split("\n");
     expect(lines.length).toBe(5 * 4);

@@ -59,7 +59,7 @@ describe("perplexity", () => {
     expect(report).toMatchObject({ documents: 2, documentsCut: 1, tokensScored: 6 + short });
   });
 
-  it("prints a table for people", async () => {
+  it("prints a table", async () => {
     const { stdout, code } = await llama2(["perplexity", bundled, textFile(first)]);
     expect(code).toBe(0);
     expect(stdout.toString()).toMatch(/^1 document: .*\n +nats +bits\nper token +\d\.\d{4} +\d\.\d{4}\nper character/);

@@ -1,5 +1,5 @@
 /*
- * What a process may find around itself: streams that are closed, no current folder, no permissions, being process 1.
+ * Unusual surroundings of a process: closed streams, no current folder, no permissions, being process 1.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -59,7 +59,7 @@ describe.skipIf(!isPosix)("llama2 ends well", () => {
   );
 });
 
-describe("a command in a process of its own ends and prints as main() does, which the fast tests call:", () => {
+describe("a command in a process of its own prints and exits as main() does, which the fast tests call:", () => {
   const model = checkpointFile(SHAPES.tiny);
   it.each([
     ["--version"],

@@ -39,7 +39,7 @@ describe.concurrent("a prompt", () => {
     expect((await tell(["-n", "4", "-i", "-"], { stdin })).tokens).toEqual((await tell(["-n", "4"])).tokens);
   });
 
-  it("standard input is taken as bytes, NUL and invalid UTF-8 included", async () => {
+  it("from standard input is read as bytes, also NUL and invalid UTF-8", async () => {
     const stdin = Buffer.from([0x61, 0x00, 0xff, 0xc3, 0x28, 0xf0, 0x9f, 0x0a, 0x0a]);
     const { code, tokens } = await tell(["-i", "-"], { stdin });
     const expected = tokensOf(stdin.subarray(0, -1));
@@ -47,7 +47,7 @@ describe.concurrent("a prompt", () => {
     expect(code).toBe(0);
   });
 
-  it("gives back its text, with U+FFFD for invalid UTF-8", async () => {
+  it("is printed again, with U+FFFD for invalid UTF-8", async () => {
     const { text } = await tell(["-i", "-"], { stdin: Buffer.from([0x61, 0x00, 0xff, 0xc3, 0xa9]) });
     expect(text).toMatch(/^a\0\ufffdé/);
   });
@@ -75,7 +75,7 @@ describe.concurrent("a prompt", () => {
     expect(code).toBe(1);
   });
 
-  it("longer than -n is cut as in run.c, which tells one token a position, with a line", async () => {
+  it("longer than -n is cut, as in run.c, with a message", async () => {
     const prompt = "x".repeat(20);
     const { code, tokens, stderr } = await tell(["-n", "10", "-i", prompt]);
     expect(tokens).toEqual(tokensOf(prompt).slice(0, 11));

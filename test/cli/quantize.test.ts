@@ -36,7 +36,7 @@ describe("llama2 quantize", () => {
     expect((await llama2(["quantize", ...args])).code).toBe(2);
   });
 
-  it("says which file is missing, with exit code 1", async () => {
+  it("names the file that is missing, with exit code 1", async () => {
     const out = join(tempDir(), "int8.bin");
     const { code, stderr } = await llama2(["quantize", "no such file.bin", out]);
     expect(code).toBe(1);

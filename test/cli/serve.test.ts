@@ -35,7 +35,7 @@ async function begin({ url }: ServeCommand, body: object): Promise<{ told: Promi
 }
 
 describe.concurrent("serve", () => {
-  it("serves several models by their names, and tells the story that the command line tells", async () => {
+  it("serves several models by name, with the same stories as the command line", async () => {
     const other = join(tempDir(), "other.bin");
     copyFileSync(bundled, other);
     const serving = await startServe([bundled, other, "-z", tokenizer]);
@@ -90,13 +90,13 @@ describe.concurrent("serve", () => {
     await serving.ended;
   });
 
-  it("refuses an address that others reach without a key, before it loads anything: 2", async () => {
+  it("refuses an address that other machines reach without a key, before it loads a model, with exit code 2", async () => {
     const { code, stderr } = await llama2(["serve", "missing.bin", "--host", "0.0.0.0"]);
     expect({ code }).toEqual({ code: 2 });
     expect(stderr).toMatch(/^llama2: 0.0.0.0 can be reached from other machines.*api-key.*\(E_USAGE\)\n$/);
   });
 
-  it("refuses two models of one name", async () => {
+  it("refuses two models with the same name", async () => {
     const copy = join(tempDir(), "stories2M.bin");
     copyFileSync(bundled, copy);
     const { code, stderr } = await llama2(["serve", bundled, copy, "-z", tokenizer]);
@@ -104,7 +104,7 @@ describe.concurrent("serve", () => {
     expect(stderr).toContain("two models are called stories2M");
   });
 
-  it("a port that is taken: 1", async () => {
+  it("a port in use is refused with exit code 1", async () => {
     const serving = await startServe([]);
     const { code, stderr } = await llama2(["serve", "--port", new URL(serving.url).port]);
     expect({ code }).toEqual({ code: 1 });

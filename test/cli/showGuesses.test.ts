@@ -1,5 +1,5 @@
 /*
- * What a story says of the tokens that were guessed ahead. (In colour: terminal.test.ts.)
+ * How a story shows the tokens that were guessed. (In colour: terminal.test.ts.)
  */
 import { describe, expect, it } from "vitest";
 import { GuessColours, painted } from "../../src/cli/guessColours.ts";
@@ -12,7 +12,7 @@ const FLAGS = ["-s", "7", "-n", "120"];
 const json = async (...flags: string[]) => JSON.parse((await llama2([...FLAGS, "--json", ...flags])).stdout.toString());
 
 describe("guesses of a story", () => {
-  it("are counted in --json, and change nothing else", async () => {
+  it("are counted in --json, which otherwise stays the same", async () => {
     const [plain, ahead] = [await json("--lookahead", "off"), await json("--lookahead", "3")];
     expect(plain.lookahead).toBeUndefined();
     expect([ahead.text, ahead.tokens]).toEqual([plain.text, plain.tokens]);
@@ -23,7 +23,7 @@ describe("guesses of a story", () => {
     expect(tokensPerPass).toBeCloseTo((passes + accepted) / passes);
   });
 
-  it("are counted for each of several stories, and for all that --best chose from", async () => {
+  it("are counted for each of several stories, and for all candidates of --best", async () => {
     const { stdout } = await llama2([...FLAGS, "-N", "2", "--json", "--lookahead", "3"]);
     const [first, second] = stdout
       .toString()
@@ -36,7 +36,7 @@ describe("guesses of a story", () => {
     expect(best.lookahead.passes).toBeGreaterThan(best.tokens.length / 4);
   });
 
-  it("are told with --show-guesses, beside the same text", async () => {
+  it("are summed up with --show-guesses, beside the same text", async () => {
     const plain = await llama2(FLAGS);
     const shown = await llama2([...FLAGS, "--show-guesses", "--lookahead", "3"]);
     expect(shown.stdout.toString()).toBe(plain.stdout.toString());

@@ -3,7 +3,7 @@ import { nextSeed } from "../../src/generateOptions.ts";
 import { llama2 } from "../helpers/cli.ts";
 
 describe("-N", () => {
-  it("tells stories in order, each the one that its seed alone tells", async () => {
+  it("prints stories in order, each as its seed gives it alone", async () => {
     const flags = ["-n", "30", "-i", "Lily and", "-t", "0.9"];
     const { code, stdout, stderr } = await llama2(["-N", "3", "-s", "5", ...flags]);
     const alone = await Promise.all(["5", "6", "7"].map((seed) => llama2(["-s", seed, ...flags])));
@@ -12,7 +12,7 @@ describe("-N", () => {
     expect(stderr).toMatch(/^achieved tok\/s: \d+\.\d{6}\n$/);
   });
 
-  it("with --json has an object a line, each with all that a single story has", async () => {
+  it("with --json prints an object a line, each with all fields of a single story", async () => {
     const { stdout } = await llama2(["-N", "2", "-s", "5", "-n", "20", "--json"]);
     const lines = stdout.toString().trimEnd().split("\n");
     const alone = await llama2(["-s", "6", "-n", "20", "--json"]);
@@ -26,7 +26,7 @@ describe("-N", () => {
     expect(second.peakBytes).toBeGreaterThan(peakBytes / 2);
   });
 
-  it("more stories than fit into a batch are told as well", async () => {
+  it("accepts more stories than fit into a batch", async () => {
     const { stdout } = await llama2(["-N", "70", "-s", "1", "-n", "3", "--json"]);
     const stories = stdout
       .toString()

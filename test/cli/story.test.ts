@@ -13,7 +13,7 @@ const { cases } = golden<{ cases: GenerateCase[] }>("bundled-model.json");
 const goldens = golden<Record<string, string>>("command.json");
 
 describe("a story", () => {
-  it("is told without any argument, with its seed and its speed beside it", async () => {
+  it("is told without any argument, with its seed and its speed on stderr", async () => {
     const { code, stdout, stderr } = await llama2Process([]);
     expect(code).toBe(0);
     expect(stdout.toString()).toMatch(/^\w[\s\S]{100,}\n$/);
@@ -32,7 +32,7 @@ describe("a story", () => {
     expect(stdout.toString()).toBe(`${c.text}\n`);
   });
 
-  it("takes its prompt from standard input, but for one final newline", async () => {
+  it("takes its prompt from standard input, without one final newline", async () => {
     const { tokens } = JSON.parse(
       (await llama2(["-i", "-", "--json", "-n", "8"], { stdin: "a\nb\n" })).stdout.toString(),
     );
@@ -40,7 +40,7 @@ describe("a story", () => {
     expect(tokens.slice(0, prompt_tokens.length)).toEqual(prompt_tokens);
   });
 
-  it("goes on to its end or the context's, and with --compat to run.c's 256 positions", async () => {
+  it("goes on to its end or the context's; with --compat, to run.c's 256 positions", async () => {
     const endless = checkpointFile([16, 40, 2, 4, 4, 2048, 300]);
     const flags = [endless, "-z", join(ROOT, "models", "tok2048.bin"), "-t", "0", "-s", "1", "--json"];
     const positions = async (...more: string[]) =>
@@ -63,7 +63,7 @@ describe("a story", () => {
     expect((await llama2(["--quiet", "missing.bin"])).stderr).toMatch(/^llama2: cannot open missing.bin/);
   });
 
-  it("with --escape has the characters that its prompt names", async () => {
+  it("with --escape interprets escapes in its prompt", async () => {
     const flags = ["-n", "60", "-s", "1", "--escape", "--quiet"];
     const { stdout } = await llama2([...flags, "-i", "a\\nb\\tc\\\\n \\u{1f600}\\x"]);
     expect(stdout.toString().startsWith("a\nb\tc\\n \u{1f600}\\x")).toBe(true);
@@ -74,7 +74,7 @@ describe("a story", () => {
     });
   });
 
-  it("may begin with a dash", async () => {
+  it("takes a prompt that begins with a dash", async () => {
     const { stdout } = await llama2(["-i", "- item", "-n", "8", "-s", "1"]);
     expect(stdout.toString()).toMatch(/^- item/);
   });
@@ -84,13 +84,13 @@ describe("a story", () => {
     expect(sha256(stdout)).toBe(goldens.compatStory);
   });
 
-  it("ends an unfinished character with U+FFFD", async () => {
+  it("shows U+FFFD for an unfinished character at its end", async () => {
     // the prompt is cut within the emoji's four byte tokens
     const { stdout } = await llama2(["-i", "😀", "-t", "0", "-n", "3", "-s", "1"]);
     expect(stdout.toString()).toBe("\ufffd\n");
   });
 
-  it("reports no speed when nothing came after the first forward call", async () => {
+  it("reports no speed when it ends at the first forward call", async () => {
     expect((await llama2(["-n", "1", "-s", "1"])).stderr).toBe("");
   });
 
@@ -123,7 +123,7 @@ describe("the end of a story", () => {
     return JSON.parse((await llama2([...shared, ...flags])).stdout.toString());
   };
 
-  it("is BOS or EOS; BOS alone with --compat; neither with --ignore-eos", async () => {
+  it("is BOS or EOS; only BOS with --compat; neither with --ignore-eos", async () => {
     const all = await tell("--ignore-eos", "-n", "3000");
     const [bos, eos] = [all.tokens.indexOf(1, 1), all.tokens.indexOf(2)];
     expect(eos).toBeGreaterThan(1);
@@ -137,7 +137,7 @@ describe("the end of a story", () => {
 describe("--best", () => {
   const flags = ["-s", "5", "-t", "0.9", "-i", "One day"];
 
-  it("tells, of several seeds, the finished story that the model finds likeliest", async () => {
+  it("prints the most probable finished story of several seeds", async () => {
     const { stdout, stderr } = await llama2([...flags, "--best", "4", "--json"]);
     const { best, seed, tokens, text } = JSON.parse(stdout.toString());
     expect(best.map(({ seed }: { seed: string }) => seed)).toEqual(["5", "6", "7", "8"]);
@@ -152,7 +152,7 @@ describe("--best", () => {
     expect((await llama2([...flags, "--best", "4"])).stdout.toString()).toBe(`${text}\n`);
   });
 
-  it("writes a single story at temperature 0", async () => {
+  it("generates a single story at temperature 0", async () => {
     const greedy = ["-t", "0", "-n", "40", "-s", "5"];
     const { stdout } = await llama2([...greedy, "--best", "4"]);
     expect(stdout).toEqual((await llama2(greedy)).stdout);
@@ -199,7 +199,7 @@ describe("--json", () => {
     expect(stderr).toBe(`achieved tok/s: ${timings.tokensPerSecond.toFixed(6)}\n`);
   });
 
-  it("of a story that Ctrl-C ends is an object as well", async () => {
+  it("of a story that Ctrl-C ends is also an object", async () => {
     const tokenizer = ["-z", join(ROOT, "models", "tok2048.bin")];
     const child = spawn(process.execPath, [
       MAIN,
@@ -225,7 +225,7 @@ describe("--json", () => {
     expect(typeof text).toBe("string");
   });
 
-  it("has the whole text of a prompt and the seed that the clock chose", async () => {
+  it("has the whole text, with the prompt, and the seed that the clock chose", async () => {
     const { stdout, stderr } = await llama2(["--json", "-i", "café 😀", "-n", "12"]);
     const { text, seed } = JSON.parse(stdout.toString());
     expect(text.startsWith("café 😀")).toBe(true);
@@ -233,11 +233,11 @@ describe("--json", () => {
   });
 });
 
-describe("an end before the end", () => {
+describe("an interrupted story", () => {
   const tokenizer = ["-z", join(ROOT, "models", "tok2048.bin")];
   const endless = () => [slowFile(), ...tokenizer, "--backend", "ts", "-n", "0", "-s", "1", "-i", "A dog"];
 
-  it("Ctrl-C stops within a token, keeps what was told, and exits with 130", async () => {
+  it("Ctrl-C stops it within a token, with the text so far, and exits with 130", async () => {
     let atInterrupt = "";
     const { code, stdout, stderr } = await llama2(endless(), {
       onStdout(child, soFar) {
@@ -254,14 +254,14 @@ describe("an end before the end", () => {
     expect(stderr).toBe("");
   });
 
-  it("Ctrl-C ends it also while it waits for standard input", async () => {
+  it("Ctrl-C also ends it while it waits for standard input", async () => {
     const child = spawn(process.execPath, [MAIN, "-i", "-"], { stdio: ["pipe", "ignore", "ignore"] });
     const code = new Promise((resolve) => child.on("close", resolve));
     setTimeout(() => child.kill("SIGINT"), 2000);
     expect(await code).toBe(130);
   });
 
-  it("a reader that leaves, as head does, ends it quietly with 0", async () => {
+  it("a reader that closes the pipe, as head does, ends it without a message, with exit code 0", async () => {
     const { code, stderr } = await llama2(endless(), {
       onStdout: (child) => child.stdout?.destroy(),
     });
@@ -269,15 +269,15 @@ describe("an end before the end", () => {
   });
 });
 
-describe("a model that cannot be told from", () => {
-  it("no file: says what can be done", async () => {
+describe("an error of a story", () => {
+  it("a missing model: says what can be done", async () => {
     const { code, stdout, stderr } = await llama2Process(["stories15M.bin"], { cwd: tempDir() });
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toContain("cannot open stories15M.bin: there is no such file (E_FILE)");
     expect(stderr).toContain("Without a model, llama2 tells a story");
   });
 
-  it("no checkpoint: says what it is", async () => {
+  it("a model that is not a checkpoint: says what it is", async () => {
     const page = join(tempDir(), "stories15M.bin");
     writeFileSync(page, "<!DOCTYPE html><html>");
     const { code, stderr } = await llama2([page]);
@@ -285,7 +285,7 @@ describe("a model that cannot be told from", () => {
     expect(stderr).toMatch(/HTML page.*\(E_FORMAT\)/);
   });
 
-  it("a backend that cannot run here: never another in its place", async () => {
+  it("a backend that cannot run here: never replaced by another", async () => {
     const { code, stdout, stderr } = await llama2Process(["--backend", "cpu"], { env: { LLAMA2_ISA: "avx1024" } });
     expect({ code, stdout: stdout.toString() }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(/\(E_DEVICE_UNAVAILABLE\)/);

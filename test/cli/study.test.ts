@@ -38,7 +38,7 @@ const ask = (url: string, path: string, headers: Record<string, string> = {}, me
   });
 
 describe.concurrent("study", () => {
-  it("serves the page, the model and its tokenizer on 127.0.0.1, and ends well by Ctrl-C", async () => {
+  it("serves the page, the model and its tokenizer on 127.0.0.1, and exits with 0 on Ctrl-C", async () => {
     const { code, stderr } = await withStudy(["-i", "One day"], async (url) => {
       expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/);
       const page = (await (await fetch(`${url}page.json`)).json()) as { model: string; tokenizer: string };
@@ -57,7 +57,7 @@ describe.concurrent("study", () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   });
 
-  it("serves nothing else, and nobody else", async () => {
+  it("serves no other file, and no other host", async () => {
     const { code } = await withStudy(
       [],
       async (url) => {
@@ -79,7 +79,7 @@ describe.concurrent("study", () => {
     expect(code).toBe(0);
   });
 
-  it("says what is wrong with a model, a folder, and a port that is taken", async () => {
+  it("says what is wrong with a model, a folder, and a port in use", async () => {
     const cwd = tempDir();
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -102,7 +102,7 @@ describe.concurrent("study", () => {
 });
 
 describe.skipIf(process.platform !== "linux")("trace --open", () => {
-  it("opens the page at the stop, the position and the changes that were asked for", async () => {
+  it("opens the page at the stop, position and changes asked for", async () => {
     const bin = tempDir();
     const opened = join(bin, "opened");
     writeFileSync(join(bin, "xdg-open"), `#!/bin/sh\nprintf %s "$1" > "${opened}"\n`, { mode: 0o755 });
@@ -133,7 +133,7 @@ describe("the page", () => {
     expect(bytes.reduce((a, b) => a + b)).toBeLessThan(400_000);
   });
 
-  it("asks for nothing from elsewhere", () => {
+  it("loads nothing from other servers", () => {
     const text = readFileSync(join(ROOT, "dist", "study", "index.html"), "utf8");
     expect(text).toContain("default-src 'none'");
     expect(text).not.toMatch(/(src|href)="(https?:)?\/\//);

@@ -1,5 +1,5 @@
 /*
- * What somebody at a terminal sees: lines that break between words. A pseudo-terminal comes from util-linux's script.
+ * Output on a terminal: lines that break between words. A pseudo-terminal comes from util-linux's script.
  */
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -35,7 +35,7 @@ describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
     }
   });
 
-  it("with --show-guesses what was guessed is in colour, and lines break as without", async () => {
+  it("with --show-guesses guessed tokens are in colour, and lines break in the same places", async () => {
     const plain = onTerminal(40, flags);
     const shown = `${flags} --show-guesses --lookahead 3`;
     const seen = onTerminal(40, shown);
@@ -66,13 +66,13 @@ describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
     expect(Math.max(...seen.map((line) => line.length))).toBeLessThanOrEqual(30);
   });
 
-  it("an answer of a chat breaks, the words before it counted", () => {
+  it("an answer of a chat breaks; the words before it on its line count", () => {
     const seen = lines(onTerminal(30, '--quiet -m chat -y "" -i Hello -s 1 -n 80'));
     expect(seen[0]).toMatch(/^Assistant: +\S/);
     expect(Math.max(...seen.map((line) => line.length))).toBeLessThanOrEqual(30);
   });
 
-  it("a message breaks between words, and a command in it stays whole", () => {
+  it("a message breaks between words, but not within a command", () => {
     const missing = "stories15M-of-somebody-else.bin";
     const seen = lines(onTerminal(40, missing));
     expect(seen.filter((line) => line.length > 40 && /\s/.test(line.trim()))).toEqual([]);
@@ -112,7 +112,7 @@ describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
     },
   );
 
-  it("progress is shown, but not where lines cannot be taken back", () => {
+  it("progress is shown, but not where a line cannot be erased", () => {
     const best = "--best 2 -s 1 -n 8";
     expect(onTerminal(80, best)).toContain("\x1b[K1 of 2 stories");
     expect(onTerminal(80, best, "", "TERM=dumb")).not.toContain("\x1b");
@@ -123,7 +123,7 @@ describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
   });
 });
 
-it("a story that is piped has no line breaks of ours", async () => {
+it("a piped story gets no line breaks", async () => {
   const { stdout } = await llama2(["-s", "3", "-n", "120", "-i", "One day"], { env: { COLUMNS: "20" } });
   const { text } = JSON.parse((await llama2(["-s", "3", "-n", "120", "-i", "One day", "--json"])).stdout.toString());
   expect(stdout.toString()).toBe(`${text}\n`);

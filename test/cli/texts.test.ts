@@ -1,5 +1,6 @@
 /*
- * Texts as editors and shells write them: with a byte order mark, with Windows' line ends, in UTF-16. All commands that
+ * Texts as editors and shells write them: with a byte order mark, with Windows' line ends, in UTF-16. All commands
+ * that
  * read a text follow the same rules.
  */
 import { writeFileSync } from "node:fs";
@@ -56,7 +57,7 @@ it.concurrent("tokenize - keeps every line end, since it takes its input byte fo
   expect(await ids("a\r\n")).toBe("261 16 13\n");
 });
 
-it.concurrent("perplexity of a file with Windows' line ends, a mark and spaces after <|end|> is that of the plain file", async () => {
+it.concurrent("perplexity is the same for a file with Windows' line ends, a byte order mark and spaces after <|end|>", async () => {
   const plain = "Once upon a time\nthere was a cat.\n<|end|>\nThe dog was happy.\n";
   const measure = async (text: string) => {
     return JSON.parse((await llama2(["perplexity", bundled, file(text), "--json"])).stdout.toString());

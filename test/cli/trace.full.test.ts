@@ -26,7 +26,7 @@ describe.concurrent("trace", () => {
     expect(lines[1]).toMatch(/^position 4 " time", 83 stops; then comes /);
   });
 
-  it("as JSON has the run's values to the bit, and where they come from", async () => {
+  it("as JSON has the run's values bit for bit, and where they come from", async () => {
     const object = JSON.parse(await trace("--json", "--pos", "3"));
     expect(object).toMatchObject({ model: "stories2M", backend: "ts", prompt: "Once upon a time", position: 3 });
     expect(object.tokens).toEqual(run.tokens);
@@ -42,7 +42,7 @@ describe.concurrent("trace", () => {
     expect(object.stops[1]).toMatchObject({ id: "norm1", layer: 0, runc: 252, source: { line: 251 } });
   });
 
-  it("generates later positions as a story does", async () => {
+  it("generates tokens for later positions as a story does", async () => {
     const { tokens } = JSON.parse(await trace("--json", "--pos", "20", "-t", "0.8", "-s", "7", "--at", "logits"));
     const told = await llama2(["-i", "Once upon a time", "-t", "0.8", "-s", "7", "-n", "20", "--json"]);
     expect(tokens).toEqual(JSON.parse(told.stdout.toString()).tokens);
@@ -57,7 +57,7 @@ describe.concurrent("trace", () => {
     expect(triangle).toContain("<s> |@@|"); // the first token can look at itself only
   });
 
-  it("says why: down the largest terms, each sum to the last bit, to an embedding, a token and a position", async () => {
+  it("says why: follows the largest terms, in sums exact to the last bit, to an embedding, a token and a position", async () => {
     const text = await trace("--why", "logits[12]", "--depth", "40");
     expect(text).toContain(`logits[12] at 4 = ${run.values(4, { id: "logits", layer: -1 })[12]}\n`);
     expect(text).toMatch(/embed\[\d+\] at (\d)[\s\S]*the token \d+ .* at position \1\n$/);
@@ -68,7 +68,7 @@ describe.concurrent("trace", () => {
     expect(why.next).not.toHaveProperty("next");
   });
 
-  it("switches parts off, and says what comes next with and without", async () => {
+  it("switches parts off, and shows the next token with and without them", async () => {
     const ablated = JSON.parse(await trace("--ablate", "L2.H5", "--ablate", "L0.ffn", "--json"));
     const mix = ablated.stops.find(({ id, layer }: { id: string; layer: number }) => id === "mix" && layer === 2);
     expect(mix.tensors[0].values.slice(160)).toEqual(new Array(32).fill(0));
@@ -92,7 +92,7 @@ describe.concurrent("trace", () => {
     }
   });
 
-  it("writes .npz for the stops that are asked for", async () => {
+  it("writes .npz for the stops asked for", async () => {
     const path = join(tempDir(), "trace.npz");
     await trace("--npz", path, "--layer", "1", "--at", "probs");
     expect(Object.keys(unzipSync(readFileSync(path)))).toEqual(["blocks.1.attn.hook_pattern.npy"]);
@@ -100,7 +100,7 @@ describe.concurrent("trace", () => {
     expect(Object.keys(unzipSync(readFileSync(path))).length).toBe(16 * 5 + 3 + 5);
   });
 
-  it("on another backend says what is fused there", async () => {
+  it("on another backend says which stops are fused", async () => {
     const text = await trace("--backend", "wasm", "--layer", "0");
     expect(text.match(/fused$/gm)?.length).toBe(14);
     const { backend, stops } = JSON.parse(await trace("--backend", "wasm", "--json"));
@@ -135,14 +135,14 @@ describe.concurrent("trace", () => {
     [["--diff", "ts"], "Expected two of"],
     [["--step", "--json"], "--step does not go with --json"],
     [["--backend", "wasm", "--why", "logits[1]"], "need --backend ts"],
-  ])("refuses %j with 2", async (flags, message) => {
+  ])("refuses %j with exit code 2", async (flags, message) => {
     const { code, stderr, stdout } = await llama2(["trace", "-i", "Once upon", ...flags]);
     expect({ code, out: stdout.length }).toEqual({ code: 2, out: 0 });
     expect(stderr).toContain(message);
     expect(stderr).toContain("(E_USAGE)");
   });
 
-  it("says by E_FILE what cannot be opened or written, and leaves no half a file", async () => {
+  it("fails with E_FILE for a file that cannot be opened or written, and leaves no partial file", async () => {
     const folder = tempDir();
     for (const args of [["none.bin"], ["--npz", join(folder, "no", "x.npz")]]) {
       const { code, stderr } = await llama2(["trace", "-i", "Once", ...args], { cwd: folder });

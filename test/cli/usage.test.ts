@@ -1,5 +1,5 @@
 /*
- * Arguments that make no sense are refused before anything is read: the model and tokenizer named here do not exist.
+ * Invalid arguments are refused before anything is read: the model and tokenizer named here do not exist.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,13 +18,13 @@ async function expectUsage(args: string[], ...parts: (string | RegExp)[]): Promi
   expect(code).toBe(2);
 }
 
-it("a process ends with the code and says what is wrong", async () => {
+it("a process exits with the code and says what is wrong", async () => {
   const ended = await llama2Process([MISSING, "-n", "x"]);
   expect(ended).toEqual(await llama2Here([MISSING, "-n", "x"]));
   expect(ended.code).toBe(2);
 });
 
-describe("a value that makes no sense ends with exit code 2:", () => {
+describe("an invalid value ends with exit code 2:", () => {
   it.each([
     ["-t", "NaN", "-1", "-0.1", "Infinity", "1e999", "abc", "", "0x10", "1,5"],
     ["-p", "NaN", "-0.1", "1.1", "Infinity", "abc", ""],
@@ -46,7 +46,7 @@ describe("a value that makes no sense ends with exit code 2:", () => {
   });
 });
 
-describe("arguments that make no sense end with exit code 2:", () => {
+describe("invalid arguments end with exit code 2:", () => {
   it.each([
     ["a flag that does not exist", [MISSING, "--temprature", "1"], "unknown option '--temprature'"],
     ["a flag of another command", ["tokenize", "--pieces", "-t", "1", "text"], "unknown option '-t'"],
@@ -88,7 +88,7 @@ describe("arguments that make no sense end with exit code 2:", () => {
     ],
     ["logits without tokens", ["logits", MISSING], "--tokens"],
     ["logits with none", ["logits", MISSING, "--tokens", " , "], "no tokens"],
-    ["logits with a list of which one is not a token", ["logits", MISSING, "--tokens", "1,x"], '"x" is not a token id'],
+    ["logits with an invalid token in a list", ["logits", MISSING, "--tokens", "1,x"], '"x" is not a token id'],
     ["logits with a token that is negative", ["logits", MISSING, "--tokens", "-1"], '"-1" is not a token id'],
     ["logits without a model", ["logits", "--tokens", "1"], "missing required argument"],
     ["perplexity without a file", ["perplexity", MISSING], "missing required argument"],
@@ -96,7 +96,7 @@ describe("arguments that make no sense end with exit code 2:", () => {
     ["detokenize with an id that is negative", ["detokenize", "-z", MISSING, "--", "1,-2"], '"-2" is not a token id'],
   ])("%s", (_, args, part) => expectUsage(args, part));
 
-  it("a file of tokens with something else in it", async () => {
+  it("a file of tokens with an invalid token", async () => {
     const list = join(tempDir(), "tokens.txt");
     writeFileSync(list, "1 2\n3 x");
     await expectUsage(["logits", MISSING, "--tokens", list], '"x" is not a token id');
@@ -107,7 +107,7 @@ describe("arguments that make no sense end with exit code 2:", () => {
   });
 });
 
-describe.concurrent("values at the edge of sense are taken:", () => {
+describe.concurrent("extreme values are accepted:", () => {
   const story = async (...args: string[]) => {
     const { code, stdout, stderr } = await llama2(["--json", "-n", "24", ...args]);
     expect(stderr).not.toContain("error");
@@ -115,7 +115,7 @@ describe.concurrent("values at the edge of sense are taken:", () => {
     return JSON.parse(stdout.toString()) as { tokens: number[]; seed: string };
   };
 
-  it("a temperature so small that it is greedy", async () => {
+  it("a temperature so small that sampling is greedy", async () => {
     const greedy = await story("-t", "0", "-s", "1");
     expect(greedy.tokens.length).toBe(25);
     for (const t of shortOrLong(["1e-40", "1e-308"], ["1e-40", "1e-46", "1e-308"])) {
@@ -123,7 +123,7 @@ describe.concurrent("values at the edge of sense are taken:", () => {
     }
   });
 
-  it("a temperature so large that all tokens are alike, of which top-p would keep none", async () => {
+  it("a temperature so large that all tokens are equally likely, and none reaches top-p's cutoff", async () => {
     for (const args of [
       ["-t", "1e9", "-p", "0.001"],
       ["-t", "1e308", "-p", "1e-30"],
@@ -156,7 +156,7 @@ describe.concurrent("values at the edge of sense are taken:", () => {
     }
   });
 
-  it("seed 0, which is the clock, and told", async () => {
+  it("seed 0, which means the clock's seed; that is printed", async () => {
     const { code, stdout, stderr } = await llama2(["-n", "16", "-s", "0"]);
     const [, seed] = /^seed: (\d+)$/m.exec(stderr) ?? [];
     expect(Number(seed)).toBeGreaterThan(0);
@@ -164,7 +164,7 @@ describe.concurrent("values at the edge of sense are taken:", () => {
     expect(code).toBe(0);
   });
 
-  it("steps 0 and beyond the context, which are the context", async () => {
+  it("0 steps and more than the context, which both mean the context", async () => {
     const all = await story("-s", "3", "-n", "0", "--context", "40", "-t", "0");
     expect(all.tokens.length).toBeLessThanOrEqual(41);
     for (const n of ["41", "2147483647"]) {

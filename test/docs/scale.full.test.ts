@@ -1,5 +1,5 @@
 /*
- * The recipe of docs/scale.md, as it is printed: with one job killed half way, nothing is lost or told twice.
+ * The recipe of docs/scale.md, as printed: when one job is killed half way, no story is lost or generated twice.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -39,7 +39,7 @@ exec "${process.execPath}" "${MAIN}" "$@"
     return new Promise((resolve) => child.on("close", resolve));
   }
 
-  it("tells each story once, whatever was killed", async () => {
+  it("generates each story once, whichever job was killed", async () => {
     expect(await bash(tell)).not.toBe(0); // as many as jobs that failed
     expect(existsSync(join(cwd, "stories", "21.part"))).toBe(true);
     expect(existsSync(join(cwd, "stories", "21.jsonl"))).toBe(false);

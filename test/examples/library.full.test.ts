@@ -12,7 +12,7 @@ import { modernNode, needsModernNode, runModern } from "../helpers/modernNode.ts
 const example = (name: string, ...args: string[]) => [join(ROOT, "examples", `${name}.ts`), ...args];
 
 describe.skipIf(!modernNode)(`examples${needsModernNode}`, () => {
-  it("jsonl.ts: a line for each story, in order, each what its seed tells", async () => {
+  it("jsonl.ts: a line for each story, in order, each as its seed gives it", async () => {
     const { stdout, stderr, code } = await runModern(example("jsonl", "20"));
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
     const lines = stdout
@@ -53,7 +53,7 @@ describe.skipIf(!modernNode)(`examples${needsModernNode}`, () => {
     expect(source.trimEnd().split("\n").length).toBeLessThanOrEqual(36);
   });
 
-  it("endpoint.ts: streams a story, refuses a prompt that is too long, and stops for who leaves", async () => {
+  it("endpoint.ts: streams a story, refuses a prompt that is too long, and stops when the client leaves", async () => {
     const child = spawn(modernNode as string, example("endpoint", "0"), { stdio: ["ignore", "pipe", "inherit"] });
     const said = await new Promise<string>((resolve) => child.stdout.once("data", (chunk) => resolve(`${chunk}`)));
     const [, port] = /port: (\d+)/.exec(said) ?? [];

@@ -52,7 +52,7 @@ describe.skipIf(!modernNode)(`examples/run.ts${needsModernNode}`, () => {
     );
   });
 
-  it("tells what the command line tells with --compat", async () => {
+  it("prints what the command line prints with --compat", async () => {
     const flags = ["-i", "The dog café 🎈", "-s", "12", "-t", "0.8", "-n", "60"];
     const { stdout } = await run(BUNDLED, flags);
     const { stdout: compat } = await llama2([BUNDLED[0], ...flags, "--compat", "--backend", "ts"]);

@@ -15,10 +15,10 @@ function clone(): string {
   return folder;
 }
 
-describe.skipIf(!modernNode)(`the source runs as it is, with nothing built${needsModernNode}`, () => {
+describe.skipIf(!modernNode)(`the source runs without a build${needsModernNode}`, () => {
   const story = ["src/cli/main.ts", "--backend", "ts", "-t", "0", "-n", "20"];
 
-  it("tells the story, and another one once a line of transformer.ts is edited", async () => {
+  it("tells the story, and another one after an edit of transformer.ts", async () => {
     const folder = clone();
     const { code, stdout } = await runModern(story, { cwd: folder });
     expect(existsSync(join(folder, "dist"))).toBe(false);

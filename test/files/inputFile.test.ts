@@ -20,7 +20,7 @@ const readers: [what: string, read: (path: string) => Promise<unknown>][] = [
   ["a tokenizer", async (path) => readTokenizer(path)],
 ];
 
-describe.each(readers)("what is named as %s", (_, read) => {
+describe.each(readers)("a path given as %s", (_, read) => {
   it("may be an empty file", async () => {
     const path = join(tempDir(), "empty.bin");
     writeFileSync(path, "");
@@ -54,7 +54,7 @@ describe.each(readers)("what is named as %s", (_, read) => {
     await expectRejection(read(""), "E_FILE", 'cannot open ""');
   });
 
-  it.skipIf(!posix || isRoot)("may be somebody else's", async () => {
+  it.skipIf(!posix || isRoot)("may belong to another user", async () => {
     const path = join(tempDir(), "secret.bin");
     writeFileSync(path, "secret");
     chmodSync(path, 0);
@@ -95,7 +95,7 @@ describe.skipIf(!posix).each([
   ["a checkpoint", (pipe: string) => ["logits", pipe, "--tokens", "1"]],
   ["a tokenizer", (pipe: string) => ["tokenize", "-z", pipe, "text"]],
 ])("a pipe that is named as %s", (_, args) => {
-  it("is refused without waiting for somebody who writes to it", () => {
+  it("is refused without waiting for a writer", () => {
     const pipe = join(tempDir(), "pipe.bin");
     execFileSync("mkfifo", [pipe]);
     const { status, stderr } = spawnSync(process.execPath, [MAIN, ...args(pipe)], { timeout: 20_000 });
@@ -105,7 +105,7 @@ describe.skipIf(!posix).each([
 });
 
 describe("InputFile", () => {
-  it("says where a file ends that was shortened after it was opened", () => {
+  it("says where a file ends if it was shortened after it was opened", () => {
     const path = join(tempDir(), "file");
     writeFileSync(path, "0123456789");
     const file = new InputFile(path);
@@ -116,13 +116,13 @@ describe("InputFile", () => {
 
   // a file of the kernel that can be opened, but not read: as a failing disk
   const unreadable = "/sys/class/net/lo/speed";
-  it.skipIf(!existsSync(unreadable))("says what failed when a file that is open cannot be read", () => {
+  it.skipIf(!existsSync(unreadable))("says what failed when an open file cannot be read", () => {
     const file = new InputFile(unreadable);
     expectRefusal(() => file.read(new Uint8Array(5), 0), "E_FILE", `cannot read ${unreadable} at byte 0`, "EINVAL");
     file.close();
   });
 
-  it("leaves no file open that it refuses", async () => {
+  it("closes every file that it refuses", async () => {
     const folder = tempDir();
     const close = vi.spyOn(InputFile.prototype, "close");
     expectRefusal(() => new InputFile(folder), "E_FORMAT");

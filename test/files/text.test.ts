@@ -15,7 +15,7 @@ const utf32 = (text: string, swap = false) => {
 const english = "Once upon a time there was a caf\u00e9 \u2014 \u201csmall\u201d, and warm.";
 
 describe("a text's bytes", () => {
-  it("lose one byte order mark in front, and no more", () => {
+  it("lose one byte order mark at the start, and no more", () => {
     expect(withoutMark(utf8(`${MARK}a${MARK}`), "x")).toEqual(utf8(`a${MARK}`));
     expect(withoutMark(utf8(`${MARK}${MARK}a`), "x")).toEqual(utf8(`${MARK}a`));
     expect(withoutMark(utf8("a"), "x")).toEqual(utf8("a"));
@@ -57,7 +57,7 @@ it.each([
   ["\r\n", ""],
   [`${MARK}a\n`, "a"],
   [MARK, ""],
-])("a prompt loses the mark and one newline: %j is %j", (text, prompt) => {
+])("a prompt loses the byte order mark and one newline: %j is %j", (text, prompt) => {
   expect(promptText(utf8(text), "x")).toEqual(utf8(prompt));
 });
 
@@ -83,7 +83,7 @@ describe("a text file", () => {
     return path;
   };
 
-  it("is read without its mark", () => {
+  it("is read without its byte order mark", () => {
     expect(readText(file(`${MARK}a\r\n`), 100)).toEqual(utf8("a\r\n"));
   });
 

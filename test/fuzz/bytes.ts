@@ -1,9 +1,10 @@
 /*
- * Changes of a file's bytes that know nothing of its format.
+ * Changes to a file's bytes without regard to its format.
  */
 import type { Dice } from "./dice.ts";
 
-/** The bytes with a few of them changed, taken out or put in: most of the time none, since the structure was changed. */
+/** The bytes with a few of them changed, taken out or put in: most of the time none, since the structure was
+ * changed. */
 export function damaged(bytes: Uint8Array, dice: Dice, probability = 0.3): Uint8Array {
   let result = bytes;
   while (dice.chance(probability)) result = change(result, dice);

@@ -1,5 +1,5 @@
 /*
- * Which lines of the built files ran, by V8's own count.
+ * Which lines of the built files ran, as counted by V8.
  */
 import { readFileSync } from "node:fs";
 import { type Profiler, Session } from "node:inspector";

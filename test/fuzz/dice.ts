@@ -1,5 +1,5 @@
 /*
- * Chance for the fuzzer: everything that an input is follows from one seed.
+ * The fuzzer's random numbers: an input is determined by one seed.
  */
 
 /** Numbers at which something breaks: around zero, and where a type or a limit ends. */

@@ -1,8 +1,8 @@
 /*
- * The fuzzer: inputs that are nearly right, one after the other in this process. Whatever an input says, the answer is
- * a Llama2Error that can be printed, or something that works; never another error, much time or much memory.
+ * The fuzzer: damaged inputs, one after the other in this process. Each must give a printable Llama2Error or
+ * something that works; never another error, and never much time or memory.
  *
- * Input k of a run with the seed s is the input of the seed s + k, so that each can be made again by itself.
+ * Input k of a run with the seed s is the input of the seed s + k, so each can be made again alone.
  */
 import { Llama2Error } from "../../src/errors.ts";
 import { Dice } from "./dice.ts";

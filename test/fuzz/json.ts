@@ -1,5 +1,6 @@
 /*
- * JSON that is changed as a tree, and written with what JSON.stringify would not write: a key twice, `__proto__`.
+ * JSON that is changed as a tree, and written with things that JSON.stringify never writes: duplicate keys,
+ * `__proto__`.
  */
 import type { Dice } from "./dice.ts";
 

@@ -35,7 +35,7 @@ describe("runs of the fuzzer", () => {
     expect(sumOf(sum, run(21, 10)).seeds).toEqual([[11, 40]]);
   });
 
-  it("are not counted twice", () => {
+  it("are not counted twice if their seeds overlap", () => {
     const sum = sumOf(undefined, run(11, 10));
     expect(() => sumOf(sum, run(20, 5))).toThrow("seeds 20 to 24 overlap 11 to 20");
     expect(sumOf(sum, run(21, 5)).inputs).toBe(15);

@@ -1,6 +1,6 @@
 /*
- * Every backend that can run here, the native one once for each instruction set, wasm once for each build: tests of what all of them promise
- * are written once and run against each.
+ * Every backend that can run here, the native one once for each instruction set, wasm once for each build: tests of
+ * their common promises are written once and run against each.
  */
 import { existsSync } from "node:fs";
 import type { Backend } from "../../src/backend/backend.ts";

@@ -1,6 +1,6 @@
 /*
- * Checkpoints with seeded random weights, made on the spot: the same arguments give the same bytes everywhere.
- * The goldens in test/golden/ are what llama2.c's run.c computes from exactly these.
+ * Checkpoints with seeded random weights, made by the tests: the same arguments give the same bytes everywhere. The
+ * goldens in test/golden/ are what llama2.c's run.c computes from exactly these.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

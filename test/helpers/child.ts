@@ -1,5 +1,5 @@
 /*
- * Scripts that run in a process of their own, with the library as a user has it.
+ * Scripts that run in a process of their own, with the built library.
  */
 import { spawn } from "node:child_process";
 import { ROOT } from "./golden.ts";

@@ -1,5 +1,5 @@
 /*
- * Chromium, for tests of pages: Debian's package has it at /usr/bin/chromium; CHROMIUM names another.
+ * Chromium, for tests of pages: Debian installs it as /usr/bin/chromium; the variable CHROMIUM names another.
  */
 import { existsSync } from "node:fs";
 

@@ -1,6 +1,6 @@
 /*
- * What can be done with a model, two things at a time, in a process of its own. A promise that never settles shows as a
- * process that ends before its last line: Node exits with 13 there, or with 0 as if all were well.
+ * Operations on a model, two at a time, in a process of its own. A promise that never settles shows as a process
+ * that ends before its last line: Node then exits with 13, or even with 0.
  */
 import { type Ended, runScript } from "./child.ts";
 

@@ -1,5 +1,5 @@
 /*
- * A scheduler that a test drives step by step, on models whose passes are as narrow as it likes.
+ * A scheduler that a test drives step by step, on models whose pass width the test chooses.
  */
 import type { Context, LoadedModel, Running } from "../../src/backend/backend.ts";
 import { Llama2Error } from "../../src/errors.ts";

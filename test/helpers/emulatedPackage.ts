@@ -1,6 +1,6 @@
 /*
  * This package as it is on a machine where the cuda backend was built: a copy of dist/ with the emulated addon in its
- * place. Settings of the emulator (native/cuda/emulator/runtime.h) are environment variables, read once in a process.
+ * place. Settings of the emulator (native/cuda/emulator/runtime.h) are environment variables, read once per process.
  */
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

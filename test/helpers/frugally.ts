@@ -1,5 +1,5 @@
 /*
- * Work on the files of strangers, which must be done with little.
+ * Checks that work on an untrusted file takes little time and memory.
  */
 import { expect } from "vitest";
 

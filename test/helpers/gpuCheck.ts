@@ -1,5 +1,5 @@
 /*
- * Runs scripts/gpu-check.py, as it runs on a bare box: with no Node to be found.
+ * Runs scripts/gpu-check.py, as on a bare machine: without Node.
  */
 import { spawnSync } from "node:child_process";
 import { accessSync, constants, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";

@@ -1,5 +1,5 @@
 /*
- * Guessers for tests: one that knows what comes, and is wrong as often as it is told to be.
+ * Guessers for tests: one knows the next tokens, and is wrong at a given rate.
  */
 import type { Continuing, Guesser } from "../../src/run/guess.ts";
 

@@ -1,5 +1,5 @@
 /*
- * A server like Hugging Face's on this machine, with a second one that the bytes come from; both do as a test wants.
+ * A server like Hugging Face's on this machine, with a second one that sends the files; a test controls both.
  */
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";

@@ -1,5 +1,5 @@
 /*
- * A measurement that nobody has made, with something of everything.
+ * A made-up measurement, with every kind of row.
  */
 import { type BenchResult, type Row, spreadOf } from "../../src/bench/result.ts";
 

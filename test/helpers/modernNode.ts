@@ -1,5 +1,5 @@
 /*
- * A Node that runs TypeScript as it is: 22.18 or later. This process if it is one, else npm's `node` package.
+ * A Node that runs TypeScript files directly: 22.18 or later. This process if it is one, else npm's `node` package.
  */
 import { execFile, execFileSync } from "node:child_process";
 import { ROOT } from "./golden.ts";

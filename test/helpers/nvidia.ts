@@ -1,6 +1,7 @@
 /*
- * What nvidia-smi, mokutil and the others say on machines that no test runs on. None of it was recorded: it is written
- * from NVIDIA's documentation (the manual of nvidia-smi with its query fields and return values, the driver's README, the
+ * What nvidia-smi, mokutil and other tools print on machines that no test runs on. None of it was recorded: it is
+ * written from NVIDIA's documentation (the manual of nvidia-smi with its query fields and return values, the
+ * driver's README, the
  * guides for containers and WSL) and from mokutil's manual.
  */
 import type { Described } from "./world.ts";
@@ -32,7 +33,8 @@ export const smi = (gpus: string, driver = "535.183.01", cuda = "12.2", processe
   },
 });
 
-/** Its messages, with its return values: 9 the driver is not loaded, 18 NVML's version mismatch, 6 nothing was found. */
+/** Its messages, with its return values: 9 the driver is not loaded, 18 NVML's version mismatch, 6 nothing was
+ * found. */
 export const NO_DRIVER: [string, number] = [
   "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA driver is installed and running.\n",
   9,

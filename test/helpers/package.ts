@@ -1,5 +1,5 @@
 /*
- * Copies of this package, in which something may be other than here.
+ * Copies of this package, with changes.
  */
 import { cpSync, existsSync, symlinkSync } from "node:fs";
 import { join } from "node:path";

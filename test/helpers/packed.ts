@@ -1,5 +1,5 @@
 /*
- * The package as it is packed, in folders of other projects.
+ * The packed package, installed in folders of other projects.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -20,7 +20,8 @@ export function pack(): string {
   return join(to, filename);
 }
 
-/** Install what test/consumers/package.json asks for, if that has not been done. Of files that need it one installs. */
+/** Install what test/consumers/package.json asks for, if that has not been done. Of files that need it one installs.
+ * */
 export function installConsumers(): void {
   const mark = join(CONSUMERS, "node_modules", ".package-lock.json");
   const lock = join(CONSUMERS, ".installing");

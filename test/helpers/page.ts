@@ -1,5 +1,5 @@
 /*
- * A page in headless Chromium, from a server on this machine that knows some files.
+ * A page in headless Chromium, from a server on this machine with some files.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -44,7 +44,8 @@ interface Playwright {
 
 /**
  * Open an empty page.
- * @param folders what the server has, by the first word of a path: { llama2: "/.../dist/browser" } for /llama2/index.js
+ * @param folders what the server has, by the first word of a path: { llama2: "/.../dist/browser" } for
+ * /llama2/index.js
  */
 export async function openPage(folders: Record<string, string>): Promise<Page> {
   installConsumers();

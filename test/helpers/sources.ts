@@ -1,5 +1,5 @@
 /*
- * Sources of weights that are not files as they are: seeded random models, and what a test does to their weights.
+ * Sources of weights other than files: seeded random models, and models whose weights a test changes.
  */
 import { open } from "../../src/checkpoint/open.ts";
 import { filesOf } from "../../src/files/bytes.ts";
@@ -80,7 +80,8 @@ export function withTies(source: WeightSource, times: number): WeightSource {
 }
 
 /**
- * The same model in int8, handed over some groups at a time: all matrices in groups of `groupSizes`, or each in its own,
+ * The same model in int8, handed over some groups at a time: all matrices in groups of `groupSizes`, or each in its
+ * own,
  * where 0 leaves it float32. The groups are a little coarser than they could be, and the largest negative numbers are
  * -128, which no exporter writes and a file may hold.
  */

@@ -1,5 +1,5 @@
 /*
- * Checkpoints that are a header and nothing: the rest of the file is a hole, so it may be as large as it likes.
+ * Checkpoints with a header only: the rest of the file is a hole, so it may have any size.
  */
 import { closeSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +9,8 @@ import { tempDir } from "./temp.ts";
 export type Fields = readonly [number, number, number, number, number, number, number];
 
 /**
- * A model with the tokens of the bundled one that takes about 15 ms for each on the ts backend, and whose thousand tokens
+ * A model with the tokens of the bundled one that takes about 15 ms for each on the ts backend, and whose thousand
+ * tokens
  * are so not over soon. All its logits are 0: at a temperature above 0 each token is as likely as any other.
  */
 export const slowFile = (): string => sparseFile([384, 1024, 8, 8, 8, 2048, 1024]);

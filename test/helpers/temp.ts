@@ -1,5 +1,5 @@
 /*
- * Folders that are gone after the tests of a file.
+ * Temporary folders, deleted after the tests of a file.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

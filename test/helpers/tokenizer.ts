@@ -1,5 +1,5 @@
 /*
- * Tokenizer files, made on the spot.
+ * Tokenizer files, made by the tests.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

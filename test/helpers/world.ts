@@ -1,5 +1,5 @@
 /*
- * Machines that are described, in the place of the one that runs the tests.
+ * Made-up machines, in place of the one that runs the tests.
  */
 import type { Said, World } from "../../src/host/world.ts";
 

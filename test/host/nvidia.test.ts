@@ -1,5 +1,5 @@
 /*
- * nvidia-smi's query output, and what it says where it does not work: see helpers/nvidia.ts for where that is from.
+ * nvidia-smi's query output and its errors: see helpers/nvidia.ts for the sources.
  */
 import { describe, expect, it } from "vitest";
 import { askNvidiaSmi } from "../../src/host/nvidia.ts";
@@ -58,7 +58,7 @@ describe("nvidia-smi", () => {
     ]);
   });
 
-  it("leaves out what a GPU does not tell: [N/A], [Not Supported], [Unknown Error]", async () => {
+  it("omits values that a GPU does not report: [N/A], [Not Supported], [Unknown Error]", async () => {
     const line =
       "0, GPU-a, NVIDIA GB10, 580.65, [N/A], [Not Supported], [N/A], 40, [N/A], [Unknown Error], [GPU requires reset], 12.1\n";
     const { gpus } = await askNvidiaSmi(worldOf(smi(line)));
@@ -73,7 +73,7 @@ describe("nvidia-smi", () => {
     });
   });
 
-  it("of a driver that does not know compute_cap is asked without it", async () => {
+  it("is queried without compute_cap where the driver does not know it", async () => {
     const commands = {
       [QUERY]: ['Field "compute_cap" is not a valid field to query.\n', 2] as [string, number],
       [QUERY_OF_OLD_DRIVERS]: "0, GPU-a, GeForce GTX 1080, 418.87, 8119, 1, 8118, 30, 8.1, 180.0, 0\n",

@@ -47,7 +47,7 @@ describe("a conversation is run.c's, byte for byte", async () => {
 });
 
 describe("renderPrompt", () => {
-  it("wraps a user's text as Llama 2's chat models know it", () => {
+  it("wraps a user's text as Llama 2's chat models expect it", () => {
     expect(renderPrompt("Hi!")).toBe("[INST] Hi! [/INST]");
   });
 

@@ -48,14 +48,14 @@ describe("glibc's float functions, bit for bit", () => {
 });
 
 describe("whole numbers", () => {
-  it("roundf takes halves away from zero", () => {
+  it("roundf rounds halves away from zero", () => {
     const xs = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, -0, 3, NaN, Infinity, 2 ** 24 + 2];
     expect(xs.map(roundf)).toEqual([1, 2, 3, -1, -2, -3, 127, -0, 3, NaN, Infinity, 2 ** 24 + 2]);
     // the float32 below a half, which must not be lifted to 1 by adding a half to it
     expect(roundf(0.49999997019767761)).toBe(0);
   });
 
-  it("rintf takes halves to the even number", () => {
+  it("rintf rounds halves to even", () => {
     const xs = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 0.49999997019767761, 3, NaN];
     expect(xs.map(rintf)).toEqual([0, 2, 2, 0, -2, -2, 126, 0, 3, NaN]);
   });

@@ -133,7 +133,7 @@ describe("activations", () => {
     return { q: [...x.q], s: [...x.s] };
   };
 
-  it("are rounded half away from zero, on a scale that makes the largest 127", () => {
+  it("are rounded, halves away from zero, with a scale that makes the largest 127", () => {
     expect(quantized([127, 2.5, -2.5, 0.4], 4)).toEqual({ q: [127, 3, -3, 0], s: [1] });
     expect(quantized([-254, 3, 5, 1], 4)).toEqual({ q: [-127, 2, 3, 1], s: [2] });
   });
@@ -146,7 +146,7 @@ describe("activations", () => {
     expect(quantized([0, -0, 127, 0], 2)).toEqual({ q: [0, 0, 127, 0], s: [0, 1] });
   });
 
-  it("do not hide that one of them is NaN or infinite", () => {
+  it("keep a NaN or infinite value visible", () => {
     expect(quantized([1, NaN, 2, 127], 2).s).toEqual([NaN, 1]);
     expect(quantized([NaN, 1, 2, 127], 2).s).toEqual([NaN, 1]);
     const xout = new Float32Array(1);
@@ -173,7 +173,7 @@ describe("int8 matrices", () => {
     expect([...xout]).toEqual([-256 * 127 * 0.5, 128 * 127 * 2]);
   });
 
-  it("give back rows whose groups began in the row before", () => {
+  it("give rows whose groups began in the previous row", () => {
     const w = { q: Int8Array.of(1, 2, 3, 4, 5, -128), s: Float32Array.of(1, 10, 100), groupSize: 2 };
     const row = new Float32Array(3);
     dequantize(w, row, 3);

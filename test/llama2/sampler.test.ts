@@ -31,7 +31,7 @@ describe("the generator", () => {
     expect(sampler.rngState).toBe(0x2000001n);
   });
 
-  it("keeps 64 bits of the seed, and wraps negative ones as C does", () => {
+  it("keeps 64 bits of the seed, and wraps negative seeds as C does", () => {
     expect(buildSampler(1, 1, 1, -1n).rngState).toBe(2n ** 64n - 1n);
     const [low, high] = [buildSampler(1, 1, 1, 5n), buildSampler(1, 1, 1, 5n + 2n ** 32n)];
     expect(randomU32(low)).not.toBe(randomU32(high));
@@ -64,7 +64,7 @@ describe("sampling from probabilities", () => {
 });
 
 describe("top-p", () => {
-  it("draws from the smallest set that exceeds p, the likeliest first", () => {
+  it("draws from the smallest set that exceeds p, most probable first", () => {
     const probabilities = floats(0.1, 0.5, 0.15, 0.25);
     // the nucleus at 0.7 is {1: 0.5, 3: 0.25}; coins are scaled to its 0.75
     expect([0, 0.66, 0.67, 0.99].map((coin) => topp(probabilities, 0.7, coin))).toEqual([1, 1, 3, 3]);

@@ -47,7 +47,7 @@ describe.each([
 ] as const)("the shapes beside the fields of %s", (name, object) => {
   const fields = shapesOf(name);
 
-  it("are there for every field", () => {
+  it("exist for every field", () => {
     expect(fields.map(([field]) => field).sort()).toEqual(Object.keys(object).sort());
     expect(fields.filter(([, shape]) => shape === undefined)).toEqual([]);
   });

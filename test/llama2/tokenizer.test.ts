@@ -49,7 +49,7 @@ describe(`encode, as run.c${needsShared}`, () => {
       }
     });
 
-    it("gives the bytes that decode gives back", () => {
+    it("keeps the bytes, which decode gives back", () => {
       const t = tokenizer();
       for (const { text, bos, tokens, decoded_sha256 } of goldens().cases) {
         // the sums take the first piece for one right after BOS, whether there is one or not
@@ -80,7 +80,7 @@ describe("encode with the bundled tokenizer", () => {
     );
   });
 
-  it("loses no byte of what is not UTF-8, or NUL", () => {
+  it("loses no byte of invalid UTF-8, nor NUL", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1, maxLength: 60 }), (bytes) => {
         const text = Buffer.from(bytes).toString("latin1");
@@ -90,7 +90,7 @@ describe("encode with the bundled tokenizer", () => {
     );
   });
 
-  it("gives nothing for an empty text but the tokens around it", () => {
+  it("gives only BOS and EOS for an empty text", () => {
     expect(encode(t, "", false, false)).toEqual([]);
     expect(encode(t, "", true, true)).toEqual([BOS, EOS]);
   });
@@ -136,7 +136,7 @@ describe("encode with any vocabulary", () => {
     expect(encode(tokenizerFrom(vocabulary), "\x01", false, false)).toEqual([259, UNK]);
   });
 
-  it("takes bytes in either notation, also in lower case", () => {
+  it("accepts byte tokens in either notation, also in lower case", () => {
     const vocabulary: Piece[] = [...BYTE_VOCAB, [" ", 0]];
     vocabulary[3 + 0xab] = ["<0xab>", 0];
     vocabulary[3 + 0xff] = ["\xc3\xbf", 0];
@@ -144,7 +144,7 @@ describe("encode with any vocabulary", () => {
     expect(encode(t, "\xab\xff\xfe", false, false)).toEqual([259, 3 + 0xab, 3 + 0xff, 3 + 0xfe]);
   });
 
-  it("takes the best pair first, then the leftmost", () => {
+  it("merges the best pair first, then the leftmost", () => {
     const t = tokenizerFrom([...BYTE_VOCAB, [" ", 0], ["a", 0], ["b", 0], ["ab", 1], ["ba", 2], ["aba", 1], ["bb", 2]]);
     const pieces = (text: string) => encode(t, text, false, false).map((token) => t.vocab[token]);
     expect(pieces("aba")).toEqual([" ", "aba"]);
@@ -152,7 +152,7 @@ describe("encode with any vocabulary", () => {
     expect(pieces("bbb")).toEqual([" ", "bb", "b"]);
   });
 
-  it("takes no more than four bytes for a code point", () => {
+  it("takes at most four bytes for a code point", () => {
     const t = tokenizerFrom([...BYTE_VOCAB, [" ", 0], ["\xf0\x9f\x8e\x88", 0], ["\xf0\x9f\x8e\x88\x80", 9]]);
     expect(encode(t, "\xf0\x9f\x8e\x88\x80", false, false)).toEqual([259, 260, 3 + 0x80]);
   });
@@ -162,19 +162,19 @@ describe("decode", () => {
   const t = tokenizerFrom([...BYTE_VOCAB, [" ", 0], [" a", 0], ["  ", 0], ["<0x", 0], ["<0xZZ>", 0]]);
   const token = (piece: string) => t.vocab.indexOf(piece);
 
-  it("gives a piece as it is", () => {
+  it("gives a piece unchanged", () => {
     expect(decode(t, token(" a"), token(" a"))).toBe(" a");
     expect(decode(t, -1, token(" a"))).toBe(" a");
     expect(decode(t, EOS, token(" a"))).toBe(" a");
   });
 
-  it("takes one space off right after BOS", () => {
+  it("removes one space right after BOS", () => {
     expect(decode(t, BOS, token(" a"))).toBe("a");
     expect(decode(t, BOS, token("  "))).toBe(" ");
     expect(decode(t, BOS, token(" "))).toBe("");
   });
 
-  it("turns the token of a byte into the byte", () => {
+  it("turns a byte token into the byte", () => {
     for (let byte = 0; byte < 256; byte++) expect(decode(t, BOS, 3 + byte)).toBe(String.fromCharCode(byte));
   });
 
@@ -196,7 +196,7 @@ describe("decode", () => {
     expect(decode(t, -1, 259)).toBe(piece);
   });
 
-  it("leaves alone what only looks like a byte", () => {
+  it("leaves a piece that only looks like a byte token", () => {
     expect(decode(t, -1, token("<0x"))).toBe("<0x");
     expect(decode(t, -1, token("<0xZZ>"))).toBe("<0xZZ>");
   });
@@ -211,7 +211,7 @@ describe("safePrintf", () => {
     expect(printed).toEqual([9, 10, 11, 12, 13, ...printable]);
   });
 
-  it("prints longer pieces whatever is in them", () => {
+  it("prints longer pieces with any content", () => {
     expect(safePrintf("\x01\x02")).toBe("\x01\x02");
     expect(safePrintf("\xc3\xa9")).toBe("\xc3\xa9");
   });

@@ -50,7 +50,7 @@ describe.each(Object.entries(layouts))("logits are run.c's, bit for bit, with %s
   });
 });
 
-it("leaving out the classifier does not change what comes after", async () => {
+it("skipping the classifier does not change later logits", async () => {
   const source = await openFile(checkpointFile(SHAPES.gqa));
   const [all, last] = [await loadTransformer(source), await loadTransformer(source)];
   for (const [pos, token] of [1, 5, 7].entries()) {

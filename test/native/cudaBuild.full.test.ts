@@ -1,5 +1,6 @@
 /*
- * npm run build:cuda: what it compiles for, what it says when something is missing, and, where nvcc is, what it makes.
+ * npm run build:cuda: what it compiles for, what it says when something is missing, and, where nvcc is, what it
+ * makes.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, symlinkSync } from "node:fs";
@@ -56,7 +57,7 @@ describe("npm run build:cuda", () => {
 
   const hasNvcc = findNvcc() !== undefined && spawnSync("cmake", ["--version"]).status === 0;
   it.skipIf(!hasNvcc)(
-    `makes an addon that loads anywhere, and says why it cannot run${hasNvcc ? "" : " (skipped: needs nvcc and cmake, which are not here)"}`,
+    `makes an addon that loads on any machine, and says why it cannot run${hasNvcc ? "" : " (skipped: needs nvcc and cmake, which are not here)"}`,
     async () => {
       const folder = tempDir();
       expect(buildCuda(["75"], { folder, loud: false })).toBeUndefined();

@@ -1,6 +1,6 @@
 /*
- * gpu:check, rehearsed: the same program and the same command as on a box with a GPU, on the emulator, and where no
- * Node is to be found. That its checks can fail is shown by a fault that is planted in a kernel.
+ * gpu:check on the emulator, without Node: the same program and command as on a machine with a GPU. A bug planted in
+ * a kernel shows that its checks can fail.
  */
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -70,7 +70,7 @@ describe.skipIf(!here)(`gpu:check on the emulator, without Node${needs}`, () => 
     full = rehearse(["--seconds", "900"]);
   }, 900_000);
 
-  it("ends with 0, everything being right", () => {
+  it("exits with 0 when everything is right", () => {
     expect(full.status, full.printed).toBe(0);
     expect(full.report?.status).toBe("ok");
     const checks = sections().flatMap(({ results }) => results.filter(({ ok }) => ok !== undefined));
@@ -105,7 +105,7 @@ describe.skipIf(!here)(`gpu:check on the emulator, without Node${needs}`, () => 
     }
   });
 
-  it("says when, by what and from which sources the results came, and prints a summary last", () => {
+  it("has the time, the machine and the sources of its results, and prints a summary last", () => {
     const report = full.report as Report;
     expect(report.schema).toBe(1);
     expect(Date.parse(report.date)).toBeGreaterThan(Date.parse("2026-01-01"));
@@ -118,7 +118,7 @@ describe.skipIf(!here)(`gpu:check on the emulator, without Node${needs}`, () => 
     expect(lines.some((line) => /^ {2}tiny fp32, first 32 +[\d.]+ tok\/s/.test(line))).toBe(true);
   });
 
-  it.each(Object.entries(SCHEDULES))("is right in another order of blocks and threads: %s", (_, env) => {
+  it.each(Object.entries(SCHEDULES))("passes in another order of blocks and threads: %s", (_, env) => {
     const { status, printed } = rehearse(["--only", "logits,batches,slots,copies", "--seconds", "900"], env);
     expect(status, printed).toBe(0);
   });
@@ -151,7 +151,7 @@ describe.skipIf(!here)(`gpu:check on the emulator, without Node${needs}`, () => 
     expect(report?.sections[0].status).toBe("failed");
   }, 600_000);
 
-  it("names as skipped what there was no time for, and measures none of it", () => {
+  it("lists as skipped what there was no time for", () => {
     const { status, report, printed } = rehearse(["--seconds", "1"]);
     expect(status, printed).toBe(0);
     expect(report?.status).toBe("incomplete");
@@ -160,7 +160,7 @@ describe.skipIf(!here)(`gpu:check on the emulator, without Node${needs}`, () => 
     expect(late.flatMap(({ results }) => results.filter(({ median }) => median !== undefined))).toEqual([]);
   }, 300_000);
 
-  it("ends with 3 where there is no device, and says so in its results", () => {
+  it("exits with 3 where there is no device, and says so in its results", () => {
     const { status, report, printed } = rehearse([], { EMULATOR_DEVICES: "0" });
     expect(status, printed).toBe(3);
     expect(report?.status).toBe("no device");
@@ -168,7 +168,7 @@ describe.skipIf(!here)(`gpu:check on the emulator, without Node${needs}`, () => 
     expect(report?.sections).toEqual([]);
   }, 300_000);
 
-  it("keeps what a section said before it crashed or hung, and goes on", () => {
+  it("keeps a section's results from before it crashed or hung, and continues with the next", () => {
     const { stdout, stderr } = python(`
 import json, time
 from sections import Runner
@@ -194,7 +194,7 @@ function programs(scripts: Record<string, string>): string {
   return folder;
 }
 
-describe.skipIf(!here)(`gpu:check with the tools of a box, played by scripts${needs}`, () => {
+describe.skipIf(!here)(`gpu:check with tools replaced by scripts${needs}`, () => {
   /** What Python code says that is given a Runner whose program says that all is well. */
   function sectionsOf(code: string, scripts: Record<string, string>): Section[] {
     const folder = programs({ program: `echo '{"what":"a","ok":true}'`, ...scripts });
@@ -208,7 +208,7 @@ print(json.dumps(runner.done))`);
     return JSON.parse(stdout.trim().split("\n").at(-1) || `"${stderr}"`);
   }
 
-  it("finds what compute-sanitizer finds, in any of the sections", () => {
+  it("reports what compute-sanitizer finds in any section", () => {
     const run = 'runner.run_sanitizer("memcheck", 60)';
     const clean = sectionsOf(run, { "compute-sanitizer": 'echo ========= COMPUTE-SANITIZER; shift 4; exec "$@"' });
     expect(clean[0].status).toBe("ok");
@@ -231,7 +231,7 @@ describe.skipIf(!hasPython)(
     };
     const nvcc = "echo Cuda compilation tools, release 13.0, V13.0.48";
 
-    it.skipIf(hasDriver())("says in one line what, before it builds anything", () => {
+    it.skipIf(hasDriver())("names it in one line, before it builds anything", () => {
       const start = "gpu:check did not start: missing an NVIDIA driver";
       expect(refused({ nvcc, "g++": "exit 1" })).toEqual({ status: 3, printed: `${start}\n`, report: undefined });
       expect(refused({ nvcc }).printed).toBe(`${start}, g++\n`);

@@ -1,5 +1,5 @@
 /*
- * The bugs of `npm run test:mutants` can still be planted, whatever comments say.
+ * The bugs of `npm run test:mutants` can still be planted, whatever the comments.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ it("a place is found by code, not by comments or line breaks", () => {
   );
 });
 
-it("a place that is not there, or there twice, is an error", () => {
+it("a place that is missing, or found twice, is an error", () => {
   const bug = { what: "a bug", file: "a.h", from: "a();", to: "" };
   expect(() => planted(bug, "b();")).toThrow("a bug: a.h has 0 places with `a();`");
   expect(() => planted(bug, "a(); a();")).toThrow("a.h has 2 places");

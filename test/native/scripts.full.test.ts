@@ -1,5 +1,5 @@
 /*
- * What the native code must survive beside its tests: sanitizers, and bugs planted into the CUDA kernels.
+ * Checks of the native code beyond its tests: sanitizers, and bugs planted into the CUDA kernels.
  */
 import { execFile } from "node:child_process";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ const needs = hasCompiler ? "" : " (skipped: needs g++ on Linux)";
 const MINUTES = 60_000;
 
 it.skipIf(!hasCompiler).each([
-  ["the cpu kernels have no finding under sanitizers", "sanitize.mjs"],
+  ["the sanitizers find nothing in the cpu kernels", "sanitize.mjs"],
   ["the CUDA kernels have no finding under sanitizers", "sanitize-cuda.mjs"],
   ["every bug planted into the CUDA kernels is found", "mutants-cuda.mjs"],
 ])(`%s${needs}`, { timeout: 25 * MINUTES }, async (_, script) => {

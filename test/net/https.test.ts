@@ -1,6 +1,6 @@
 /*
- * What is only to be seen between servers with certificates: a redirect from HTTPS to HTTP is refused, and so is a
- * certificate that nobody vouches for. The certificate is made by openssl, and trusted by NODE_EXTRA_CA_CERTS.
+ * Servers with certificates: a redirect from HTTPS to HTTP is refused, and so is an untrusted certificate. The
+ * certificate is made by openssl, and trusted by NODE_EXTRA_CA_CERTS.
  */
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
@@ -48,19 +48,19 @@ describe.skipIf(!canMake)(`a server with a certificate${needsOpenssl}`, async ()
     }));
   };
 
-  it("is asked as any other", async () => {
+  it("works as any other", async () => {
     const { code, stderr, files } = await pull("here.bin");
     expect({ code, files }, stderr).toEqual({ code: 0, files: ["here.bin"] });
   });
 
-  it("that leads to one without is not followed", async () => {
+  it("that redirects to one without is not followed", async () => {
     const { code, stderr } = await pull("there.bin");
     expect(code).toBe(1);
     expect(stderr).toMatch(/there\.bin leads to http:\/\/127\.0\.0\.1:\d+, which is not safe: refused \(E_NET\)/);
     expect(asked).toEqual(["secure /there.bin"]);
   });
 
-  it("that nobody vouches for is refused, at once", async () => {
+  it("that is not trusted is refused, without retries", async () => {
     const { code, stderr } = await pull("here.bin", { NODE_EXTRA_CA_CERTS: "" });
     expect(code).toBe(1);
     expect(stderr).toMatch(/cannot read https:\/\/127\.0\.0\.1:\d+\/here\.bin: .*certificate.* \(E_NET\)/);

@@ -1,6 +1,6 @@
 /*
- * Files on servers, read by range requests: no more of them than is asked for, and only from servers that do what they
- * say.
+ * Files on servers, read by range requests: no more is fetched than is asked for, and only from servers that answer
+ * correctly.
  */
 import { describe, expect, it } from "vitest";
 import { PATIENCE } from "../../src/net/answers.ts";
@@ -32,7 +32,7 @@ const readAt = async (source: Awaited<ReturnType<typeof opened>>, offset: number
 };
 
 describe("a file on a server", () => {
-  it("is read in parts, and nothing else of it is fetched", async () => {
+  it("is read in parts, and nothing more is fetched", async () => {
     const source = await opened();
     expect(source.size).toBe(bytes.length);
     expect(await readAt(source, 100, 50)).toEqual(bytes.subarray(100, 150));
@@ -53,13 +53,13 @@ describe("a file on a server", () => {
     await expectRejection(readAt(await opened(), 99_999, 2), "E_FORMAT", "ends at byte 100000");
   });
 
-  it("is found once where it is redirected to", async () => {
+  it("has its redirects followed once", async () => {
     const source = await opened(undefined, `${hub.url}/an-org/a-repo/resolve/main/a%20file.bin`);
     await readAt(source, 50_000, 10);
     expect(hub.requests.map(({ at }) => at)).toEqual(["hub", "bytes", "bytes"]);
   });
 
-  it("is asked for again after a cut or an error of the server's", async () => {
+  it("is requested again after a lost connection or a server error", async () => {
     let failures = 2;
     const source = await opened((_, response) => {
       if (failures-- <= 0) return false;

@@ -1,6 +1,6 @@
 /*
- * npm run build:native where it cannot work: one sentence that says why, everything that node-gyp said in a file, and
- * the addon that was there still there.
+ * npm run build:native where it cannot work: one sentence says why, node-gyp's output is in a file, and an older
+ * addon is kept.
  */
 import { spawnSync } from "node:child_process";
 import {

@@ -1,5 +1,5 @@
 /*
- * A fresh clone: `npx .` is the first thing that somebody types there.
+ * A fresh clone, in which `npx .` is the first command.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync } from "node:fs";

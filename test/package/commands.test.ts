@@ -1,5 +1,5 @@
 /*
- * Commands of package.json that are given what they do not know say how they are called, and do nothing.
+ * Scripts of package.json print their usage, and do nothing, for arguments that they do not know.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -31,7 +31,7 @@ it.each<[string, string, string[]]>([
 });
 
 describe("npm run build:study", () => {
-  it("replaces no folder that holds something else", () => {
+  it("never replaces a folder with other content", () => {
     const folder = tempDir();
     writeFileSync(join(folder, "thesis.txt"), "years of work");
     const { status, stderr } = run("scripts/build-study.mjs", ["."], folder);
@@ -40,7 +40,7 @@ describe("npm run build:study", () => {
     expect(existsSync(join(folder, "thesis.txt"))).toBe(true);
   });
 
-  it("replaces what it made", () => {
+  it("replaces a folder that it made", () => {
     const folder = mkdtempSync(join(tempDir(), "page-"));
     for (const _ of [1, 2]) expect(run("scripts/build-study.mjs", [folder]).status).toBe(0);
     rmSync(join(folder, "study.js"));

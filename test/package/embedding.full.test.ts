@@ -1,5 +1,5 @@
 /*
- * The lines of docs/embedding.md, run with the package as it is packed.
+ * The code in docs/embedding.md, run with the packed package.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /*
- * Installed with install scripts blocked, by each package manager: it runs in wasm, and the command that the message
- * suggests works where it is printed. The package managers come from npm.
+ * Installed by each package manager with install scripts blocked: it runs in wasm, and the command that the message
+ * suggests works as printed. The package managers come from npm.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";

@@ -53,7 +53,7 @@ describe("the packed package, installed where nothing can be compiled", () => {
     for (const tool of ["cc", "gcc", "g++", "make", "python3"]) expect(() => run(tool, "--version")).toThrow("ENOENT");
   });
 
-  it("holds what is needed, and no TypeScript, tests or binaries", () => {
+  it("contains what is needed, and no TypeScript, tests or binaries", () => {
     const needed = [
       "dist/index.d.ts",
       "dist/node/index.js",

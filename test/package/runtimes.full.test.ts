@@ -1,5 +1,5 @@
 /*
- * The library in other runtimes, as it is packed. Their binaries come from npm.
+ * The packed library in other runtimes, whose binaries come from npm.
  */
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";

@@ -1,5 +1,5 @@
 /*
- * Proofs of what was converted, of every source and every target. The fixtures were written by PyTorch, which also
+ * Proofs of conversions, from every source to every target. The fixtures were written by PyTorch, which also
  * computed their logits (test/fixtures/torch/make.py).
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -62,7 +62,7 @@ describe("the plain float64 pass over the original tensors", () => {
 });
 
 describe("the streamed float32 pass", () => {
-  it.each([0, 1] as const)("over version %d has the bits of the reference", async (version) => {
+  it.each([0, 1] as const)("over version %d computes the reference's bits", async (version) => {
     const path = await versionFile(version, SHAPES.gqa, { untied: version === 1 });
     await withModel(path, async (model) => {
       const tokens = [1, 7, 250, 3, 99, 0, 12];
@@ -93,7 +93,7 @@ const SOURCES: [name: string, path: () => string | Promise<string>][] = [
   ["version 2", () => versionFile(2, SHAPES.gqa, { groupSize: 16 })],
 ];
 
-describe.each(SOURCES)("what is made of %s", (name, path) => {
+describe.each(SOURCES)("a conversion of %s", (name, path) => {
   it.each(["v1", "safetensors"] as const)("as %s is proved", async (to) => {
     const { proof } = await convert(await path(), out("converted"), { to, prove: true });
     expect(proof?.tokens).toHaveLength(8);
@@ -102,7 +102,7 @@ describe.each(SOURCES)("what is made of %s", (name, path) => {
     expect(proof?.rounding).toBeUndefined();
   });
 
-  it("as v2 is proved against the original tensors rounded, and says what the rounding changes", async () => {
+  it("to v2 is proved against the rounded original tensors, and the effect of the rounding is reported", async () => {
     const { proof } = await convert(await path(), out(), { to: "v2", prove: true });
     expect(proof?.error).toBeLessThan(1e-5);
     const isInt8 = name === "GGUF of Q8_0" || name === "version 2";
@@ -138,7 +138,7 @@ describe("a proof fails", () => {
   const proofOf = (from: string, written: string) =>
     withModel(from, (model) => prove(model, model.weights(), model.weights().config, written));
 
-  it("where q and k kept the original's order of rows", async () => {
+  it("if q and k kept the original's order of rows", async () => {
     // tensors that say that they are in Meta's order already
     const wrong = folderOf({
       "config.json": huggingFaceConfig(hf),
@@ -150,7 +150,7 @@ describe("a proof fails", () => {
     expect(message).toMatch(/does not compute what the original does: the logits differ by/);
   });
 
-  it("where a single row was lost", async () => {
+  it("if a single row was lost", async () => {
     const written = out();
     await convert(source(), written);
     const bytes = readFileSync(written);
@@ -159,7 +159,7 @@ describe("a proof fails", () => {
     await rejected("E_NUMERIC", proofOf(source(), written));
   });
 
-  it("where int8 numbers are off by one step", async () => {
+  it("if int8 numbers are off by one", async () => {
     const written = out();
     await convert(source(), written, { to: "v2" });
     const bytes = readFileSync(written);
@@ -169,7 +169,7 @@ describe("a proof fails", () => {
     await rejected("E_NUMERIC", proofOf(source(), written));
   });
 
-  it("where there is a NaN", async () => {
+  it("if there is a NaN", async () => {
     const broken = seededModel(SHAPES.tiny, "hf", "F32");
     broken.tensors.find(({ name }) => name === "model.norm.weight")?.values.fill(Number.NaN);
     const from = folderOf({
@@ -181,7 +181,7 @@ describe("a proof fails", () => {
 });
 
 describe("llama2 import --prove", () => {
-  it("says the largest relative error on stderr", async () => {
+  it("prints the largest relative error on stderr", async () => {
     const { stdout, stderr, code } = await llama2(["import", join(FIXTURES, "hf-fp16"), out(), "--prove"]);
     expect({ stdout: stdout.toString(), code }).toEqual({ stdout: "", code: 0 });
     expect(stderr).toMatch(
@@ -189,13 +189,13 @@ describe("llama2 import --prove", () => {
     );
   });
 
-  it("says what the rounding to int8 changes", async () => {
+  it("prints what the rounding to int8 changes", async () => {
     const { stderr, code } = await llama2(["import", join(FIXTURES, "meta-fp16"), out(), "--to", "v2", "--prove"]);
     expect(code).toBe(0);
     expect(stderr).toMatch(/tensors rounded as v2 has them: .* The rounding itself moves the logits by \d\.\de-[234]/);
   });
 
-  it("ends with exit code 1 where it fails", async () => {
+  it("exits with code 1 if the proof fails", async () => {
     const path = checkpointFile(SHAPES.tiny);
     const bytes = readFileSync(path);
     bytes.writeFloatLE(Number.NaN, 28 + 4 * 300 * 16); // the first norm

@@ -1,5 +1,5 @@
 /*
- * Disks that are full or may not be written: little file systems in memory, which root can mount on Linux.
+ * Disks that are full or may not be written: small file systems in memory, which root can mount on Linux.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
@@ -26,7 +26,7 @@ afterAll(() => {
 });
 
 describe.skipIf(!probe)(`a disk${needsMount}`, () => {
-  it("without room is refused before anything comes", async () => {
+  it("without enough space is refused before anything is downloaded", async () => {
     const cache = mount("size=2m") as string;
     hub.sent = 0;
     const { code, stderr } = await llama2(["pull", "an-org/a-repo"], { env: hubEnv(hub, cache) });
@@ -37,7 +37,7 @@ describe.skipIf(!probe)(`a disk${needsMount}`, () => {
     expect(hub.sent).toBe(0);
   });
 
-  it("that fills up meanwhile keeps what has come, and the next one goes on from there", async () => {
+  it("that fills up meanwhile keeps the part downloaded, and the next download continues from it", async () => {
     const cache = mount("size=4m") as string;
     hub.behave = (request, _, at) => {
       // somebody else takes the room once the file has begun
@@ -62,14 +62,14 @@ describe.skipIf(!probe)(`a disk${needsMount}`, () => {
     expect(JSON.parse(again.stdout.toString()).downloadedBytes).toBe(bytes.length - kept);
   });
 
-  it("that may not be written is said to be so", async () => {
+  it("that may not be written is named as such", async () => {
     const cache = mount("ro") as string;
     const { code, stderr } = await llama2(["pull", "an-org/a-repo"], { env: hubEnv(hub, cache) });
     expect(code).toBe(1);
     expect(stderr).toMatch(/cannot write .*: no permission to write there.*\(E_FILE\)\n$/);
   });
 
-  it("that may only be read gives the models on it", async () => {
+  it("that is read-only still gives the models on it", async () => {
     const cache = mount("size=8m") as string;
     mkdirSync(join(cache, "x"));
     await llama2(["pull", "an-org/a-repo"], { env: hubEnv(hub, cache) });

@@ -1,5 +1,6 @@
 /*
- * A file comes whole and right or not at all, whatever the server, the disk and other processes do meanwhile.
+ * A file is downloaded complete and correct, or not at all, whatever the server, the disk and other processes do
+ * meanwhile.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
@@ -64,16 +65,16 @@ const ETAG = `"${digestOf("a.bin", bytes)}"`;
 
 describe.each([
   ["a file with a known digest", true],
-  ["a file of which nothing is known", false],
+  ["a file with an unknown digest", false],
 ])("%s", (_, known) => {
-  it("comes, and nothing is left beside it", async () => {
+  it("is downloaded, and no other file is left beside it", async () => {
     const { run, path, folder } = fetching(known);
     expect(await run()).toEqual({ bytes: bytes.length, sha256: sha256(bytes), downloadedBytes: bytes.length });
     expect(here(path)).toEqual(bytes);
     expect(readdirSync(folder)).toEqual(["a.bin"]);
   });
 
-  it("goes on where the connection was cut", async () => {
+  it("continues after the connection was lost", async () => {
     hub.behave = atFirst((_, response) => cut(response, ETAG));
     const { run, path } = fetching(known);
     expect((await run()).downloadedBytes).toBe(bytes.length);
@@ -81,7 +82,7 @@ describe.each([
     expect(ranges().at(-1)).toEqual([expect.stringMatching(/^bytes=[1-9]\d*-$/), ETAG]);
   });
 
-  it("goes on in the next process where the last one was stopped", async () => {
+  it("continues in the next process after the last one was stopped", async () => {
     hub.behave = (_, response) => {
       cut(response, ETAG);
       return true;
@@ -99,7 +100,7 @@ describe.each([
     expect(readdirSync(folder)).toEqual(["a.bin"]);
   });
 
-  it("begins anew where the server sends all in answer to a range", async () => {
+  it("starts over if the server answers a range request with the whole file", async () => {
     hub.behave = atFirst((_, response) => cut(response, ETAG));
     const { run, path } = fetching(known);
     const whole = atFirst((_, response) => response.writeHead(200, { "content-length": bytes.length }).end(bytes));
@@ -109,7 +110,7 @@ describe.each([
     expect(here(path)).toEqual(bytes);
   });
 
-  it("begins anew where the server has no such part", async () => {
+  it("starts over if the server does not have the requested range", async () => {
     const { run, path, folder } = fetching(known);
     writeFileSync(join(folder, "a.bin.part"), bytes.subarray(0, 1000));
     writeFileSync(join(folder, "a.bin.part.etag"), ETAG);
@@ -118,7 +119,7 @@ describe.each([
     expect(here(path)).toEqual(bytes);
   });
 
-  it("is asked for again after errors of the server's, and when it says", async () => {
+  it("is requested again after server errors, at the time that the server names", async () => {
     hub.behave = atFirst((_, response) => response.writeHead(429, { "retry-after": "0" }).end(), 2);
     await fetching(known).run();
     expect(hub.requests.map(({ status }) => status)).toEqual([429, 429, 200]);
@@ -163,7 +164,7 @@ describe.each([
       /without end/,
       (request, response) => !!response.writeHead(302, { location: request.url }).end(),
     ],
-  ])("is refused from a server that %s, and an older file stays", async (_, message, behave) => {
+  ])("is refused from a server that %s, and an older file is kept", async (_, message, behave) => {
     const { run, runSoon, path } = fetching(known);
     writeFileSync(path, "older");
     hub.behave = behave;
@@ -193,7 +194,7 @@ describe("a file with a known digest", () => {
         return true;
       },
     ],
-  ])("is refused from a server that %s, and nothing of it stays", async (_, message, behave) => {
+  ])("is refused from a server that %s, and no part of it is kept", async (_, message, behave) => {
     const { run, path, folder } = fetching(true);
     writeFileSync(path, "older");
     hub.behave = behave;
@@ -202,7 +203,7 @@ describe("a file with a known digest", () => {
     expect(readdirSync(folder).filter((name) => /lock|etag/.test(name))).toEqual([]);
   });
 
-  it("is no longer than it should be, however long the server sends", async () => {
+  it("is read up to its length and no further, however much the server sends", async () => {
     hub.behave = (_, response) => {
       const more = () => void (response.destroyed || response.write(bytes, more));
       response.writeHead(200);
@@ -215,14 +216,14 @@ describe("a file with a known digest", () => {
     expect(here(`${path}.part`).length).toBeLessThanOrEqual(bytes.length);
   });
 
-  it("comes anew if what an earlier process left of it is wrong", async () => {
+  it("is downloaded again if the part left by an earlier process is wrong", async () => {
     const { run, path } = fetching(true);
     writeFileSync(`${path}.part`, other.subarray(0, 1000));
     expect((await run()).downloadedBytes).toBe(2 * bytes.length - 1000);
     expect(here(path)).toEqual(bytes);
   });
 
-  it("takes its name without a request if all of it is there", async () => {
+  it("gets its name without a request if its part is complete", async () => {
     const { run, path } = fetching(true);
     writeFileSync(`${path}.part`, bytes);
     expect((await run()).downloadedBytes).toBe(0);
@@ -230,7 +231,7 @@ describe("a file with a known digest", () => {
     expect(hub.requests).toEqual([]);
   });
 
-  it("may have git's digest, and may be empty", async () => {
+  it("may have a git digest, and may be empty", async () => {
     const git = digestOf("a.json", bytes);
     await fetching(true, { digest: git }).run();
     hub.behave = (_, response) => !!response.end(other);
@@ -242,8 +243,8 @@ describe("a file with a known digest", () => {
   });
 });
 
-describe("a file of which nothing is known", () => {
-  it("begins anew if it is another one by now, also where the server overlooks that", async () => {
+describe("a file with an unknown digest", () => {
+  it("starts over if it has changed, even if the server ignores the condition", async () => {
     for (const obeys of [true, false]) {
       const { run, path } = fetching(false);
       writeFileSync(`${path}.part`, other.subarray(0, 1000));
@@ -260,7 +261,7 @@ describe("a file of which nothing is known", () => {
     }
   });
 
-  it("begins anew where nothing says that it is still the same", async () => {
+  it("starts over if the server does not say that it is still the same", async () => {
     const { run, path } = fetching(false);
     writeFileSync(`${path}.part`, other.subarray(0, 1000));
     await run();
@@ -268,7 +269,7 @@ describe("a file of which nothing is known", () => {
     expect(ranges()).toEqual([[undefined, undefined]]);
   });
 
-  it("is refused where the server does not say how long it is", async () => {
+  it("is refused if the server does not give its length", async () => {
     hub.behave = (_, response) => response.writeHead(200).write("x") || true;
     await expectRejection(fetching(false).run(), "E_NET", "how long");
   });
@@ -284,7 +285,7 @@ describe("one process at a time", () => {
     return path;
   };
 
-  it("fetches a file: a second one is told so", async () => {
+  it("downloads a file; a second one is refused", async () => {
     let second: Promise<unknown> = Promise.resolve();
     const { run, folder } = fetching(true);
     hub.behave = atFirst((request, response) => {
@@ -297,7 +298,7 @@ describe("one process at a time", () => {
     expect(hub.requests.length).toBe(1);
   });
 
-  it("holds a lock that another machine has touched within a minute", async () => {
+  it("respects a lock that another machine has touched within a minute", async () => {
     const { run, folder } = fetching(true);
     const lock = lockOf(folder, "1 another-host\n", 50_000);
     await expectRejection(run(), "E_FILE", "process 1");
@@ -305,7 +306,7 @@ describe("one process at a time", () => {
   });
 
   it.each([
-    ["that nobody touched for a minute", "1 another-host\n", 61_000],
+    ["not touched for a minute", "1 another-host\n", 61_000],
     ["whose process has ended", `${2 ** 30} ${hostname()}\n`, 0],
     ["without a process", "", 61_000],
   ])("takes a lock over %s", async (_, text, ageMs) => {
@@ -317,7 +318,7 @@ describe("one process at a time", () => {
   });
 });
 
-it("an abort keeps what has come, and the next one goes on from there", async () => {
+it("an abort keeps the part downloaded, and the next download continues from it", async () => {
   const controller = new AbortController();
   hub.behave = atFirst((_, response) => {
     response.writeHead(200, { "content-length": bytes.length });
@@ -335,7 +336,7 @@ it("an abort keeps what has come, and the next one goes on from there", async ()
   expect((await fetching(true, {}, folder).run()).downloadedBytes).toBe(bytes.length - 1000);
 });
 
-it("a process that is killed in the middle leaves what the next one goes on from", async () => {
+it("a process that is killed leaves a part from which the next one continues", async () => {
   const folder = tempDir();
   const { path, run } = fetching(true, {}, folder);
   const script = `
@@ -358,7 +359,7 @@ it("a process that is killed in the middle leaves what the next one goes on from
   expect(readdirSync(folder)).toEqual(["a.bin"]);
 });
 
-it("what takes more than the disk has is refused before it comes", async () => {
+it("a file larger than the free disk space is refused before it is downloaded", async () => {
   hub.behave = (_, response) => response.writeHead(200, { "content-length": 10 ** 15 - 1 }).write("x") || true;
   const { run, folder } = fetching(false);
   await expectRejection(run(), "E_FILE", /a\.bin takes 999,999,999,999,999 bytes, and the disk of .* has [\d,]+ bytes/);

@@ -1,5 +1,5 @@
 /*
- * What was pulled once needs no server: not where its bytes are known, and nothing does where HF_HUB_OFFLINE is set.
+ * A pulled model needs no server if its digests are known, and no model does if HF_HUB_OFFLINE is set.
  */
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -49,13 +49,13 @@ describe("with HF_HUB_OFFLINE", () => {
     ["an-org/stories", /^an-org\/stories is not here, and nothing is fetched: HF_HUB_OFFLINE is set$/],
     ["stories15M", /^stories15M is not here/],
     ["URL", /consolidated\.00\.pth is not here/],
-  ])("%s that was not is refused, and no server is asked", async (name, message) => {
+  ])("%s that was not pulled is refused, without a request", async (name, message) => {
     const url = `${hub.bytesUrl}/an-org/meta/consolidated.00.pth`;
     await expectRejection(pulled(tempDir(), name === "URL" ? url : name, offline), "E_NET", message);
     expect(hub.requests).toEqual([]);
   });
 
-  it("a model tells its story by its name, and one that is not here is not offered", async () => {
+  it("a pulled model runs by its name, and a missing one is not offered for download", async () => {
     const cache = tempDir();
     await pulled(cache, "an-org/stories");
     hub.requests.length = 0;
@@ -75,7 +75,7 @@ describe("with HF_HUB_OFFLINE", () => {
     await expectRejection(pulled(tempDir(), "an-org/meta", { TRANSFORMERS_OFFLINE: value }), "E_NET", /is not here/);
   });
 
-  it("is not meant by 0", async () => {
+  it("is not set by 0", async () => {
     expect((await pulled(tempDir(), "an-org/meta", { HF_HUB_OFFLINE: "0" })).downloadedBytes).toBeGreaterThan(0);
   });
 });
@@ -84,7 +84,7 @@ describe.skipIf(!hasShared)(`a listed model${needsShared}`, () => {
   const read = (name: string) => (hasShared ? readFileSync(sharedFile(`models/${name}`)) : new Uint8Array(0));
   const [bin, tok] = [read("stories260K.bin"), read("tok512.bin")];
 
-  it("that is here needs no server, and otherwise it does", async () => {
+  it("that was pulled needs no server; another does", async () => {
     Object.assign(repositories, {
       "karpathy/tinyllamas": { "stories260K/stories260K.bin": bin, "stories260K/tok512.bin": tok },
     });
@@ -125,7 +125,7 @@ describe.skipIf(process.platform === "win32")("a cache with anything in it", () 
     return { cache, env: hubEnv(hub, cache, { HF_HUB_OFFLINE: "1" }) };
   }
 
-  it("lists the models in it, and looks nowhere else", async () => {
+  it("lists the models in it, and in no other folder", async () => {
     const { env } = await odd();
     const { code, stdout, stderr } = await llama2(["models", "--json"], { env });
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });

@@ -1,6 +1,5 @@
 /*
- * What a server says of a repository is believed only where it makes sense, and nothing that it says leads out of the
- * cache's folder.
+ * A server's answers about a repository are checked, and cannot lead out of the cache's folder.
  */
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -77,7 +76,7 @@ describe("a list of files is refused", () => {
   });
 });
 
-it("a file whose bytes are not those of its digest never has its name", async () => {
+it("a file with a wrong digest never gets its name", async () => {
   const cache = tempDir();
   for (const [key, value] of Object.entries(hubEnv(hub, cache))) vi.stubEnv(key, value);
   hub.behave = (request, response) =>
@@ -105,7 +104,7 @@ describe("a name", () => {
     "a/b/c\0",
     "a b/c",
     "",
-  ])("is none: %j", (text) => {
+  ])("is invalid: %j", (text) => {
     expect(ours(text)).toBeUndefined();
   });
 
@@ -119,17 +118,17 @@ describe("a name", () => {
       "https://huggingface.co/an-org/r/blob/dev/a%20b.bin?x=1",
       { repository: "an-org/r", revision: "dev", file: "a b.bin" },
     ],
-  ])("is a repository or a file of one: %s", (text, expected) => {
+  ])("may be a repository or a file in one: %s", (text, expected) => {
     expect(ours(text)).toMatchObject({ kind: "repository", ...expected });
   });
 
-  it("is a URL where it is not Hugging Face's", () => {
+  it("may be a URL of another server", () => {
     for (const url of ["https://huggingface.co.example/a/b", "http://huggingface.co/a/b", "https://huggingface.co/a"]) {
       expect(ours(url)).toMatchObject({ kind: "url", url });
     }
   });
 
-  it("is that of a listed model, also by its file", () => {
+  it("may be that of a listed model, or its file's", () => {
     expect(ours("stories15M")).toMatchObject({ kind: "listed", listed: { model: { bytes: 60_816_028 } } });
     expect(ours("karpathy/tinyllamas/stories15M.bin")).toMatchObject({ kind: "listed" });
     expect(ours("https://huggingface.co/karpathy/tinyllamas/resolve/main/stories15M.bin")).toMatchObject({
@@ -144,7 +143,7 @@ it("a path that is safe is one on every system", () => {
   expect(unsafe.filter(isSafePath)).toEqual([]);
 });
 
-it("a cache with files in the place of folders is an error that says so", async () => {
+it("a cache with files in place of folders is an error that says so", async () => {
   const cache = tempDir();
   writeFileSync(join(cache, "models--an-org--a-repo"), "");
   for (const [key, value] of Object.entries(hubEnv(hub, cache))) vi.stubEnv(key, value);

@@ -1,5 +1,5 @@
 /*
- * A model that was pulled is called by its name in every command that takes a model.
+ * A pulled model can be named in every command that takes a model.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -65,7 +65,7 @@ describe("a pulled model is found by", () => {
   });
 });
 
-it("a folder, which is called by its commit in the cache, has its repository's name everywhere", async () => {
+it("a folder in the cache, which is named by its commit, is shown with its repository's name everywhere", async () => {
   const more = { env, cwd };
   const said = async (args: string[]) => {
     const { stdout, stderr } = await llama2(args, more);

@@ -1,6 +1,6 @@
 /*
- * Hugging Face's own packages, of JavaScript and of Python, find in the cache what we fetched, and we find what they
- * fetched. Python's is not installed by anything here: where `import huggingface_hub` works, it is asked.
+ * Hugging Face's own packages for JavaScript and Python find in the cache what we fetched, and we find what they
+ * fetched. The Python tests run where `import huggingface_hub` works; nothing here installs it.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";

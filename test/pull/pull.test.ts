@@ -1,5 +1,5 @@
 /*
- * llama2 pull: models come into the cache that Hugging Face's tools share, whole and right.
+ * llama2 pull: models are downloaded, complete and correct, into the cache that Hugging Face's tools share.
  */
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -52,7 +52,7 @@ function pulled(cache: string, name: string, more: NodeJS.ProcessEnv = {}) {
 afterEach(() => void vi.unstubAllEnvs());
 
 describe("llama2 pull ORG/REPO", () => {
-  it("fetches what a model consists of, laid out as Hugging Face's tools have it", async () => {
+  it("fetches all files of a model, in the layout of Hugging Face's tools", async () => {
     const cache = tempDir();
     const found = await pulled(cache, "an-org/a-model");
     const snapshot = snapshotOf(cache, "an-org/a-model");
@@ -76,7 +76,7 @@ describe("llama2 pull ORG/REPO", () => {
     expect(readdirSync(join(folderOf(cache, "an-org/a-model"), "blobs")).length).toBe(wanted.length); // and nothing else
   });
 
-  it("fetches nothing that is here already", async () => {
+  it("fetches no file that is there already", async () => {
     const cache = tempDir();
     await pulled(cache, "an-org/meta");
     hub.requests.length = 0;
@@ -90,7 +90,7 @@ describe("llama2 pull ORG/REPO", () => {
     ]);
   });
 
-  it("prints the path, or an object", async () => {
+  it("prints the path, or a JSON object", async () => {
     const cache = tempDir();
     const { stdout, stderr } = await llama2(["pull", "an-org/meta"], { env: hubEnv(hub, cache) });
     expect(stdout.toString()).toBe(`${snapshotOf(cache, "an-org/meta")}\n`);
@@ -117,7 +117,7 @@ describe("llama2 pull ORG/REPO", () => {
     expect(hub.requests[0].path).toBe("/api/models/an-org/meta/revision/v1.0");
   });
 
-  it("fetches a file with what belongs to it, and a URL of the server's alike", async () => {
+  it("fetches a file with the files that belong to it, by name or by URL", async () => {
     const cache = tempDir();
     const { files, path } = await pulled(cache, "an-org/stories/sub/stories.bin");
     expect(path).toBe(join(snapshotOf(cache, "an-org/stories"), "sub", "stories.bin"));
@@ -139,7 +139,7 @@ describe("llama2 pull ORG/REPO", () => {
 });
 
 describe("llama2 pull URL", () => {
-  it("puts the file of another server into the current folder", async () => {
+  it("puts a file of another server into the current folder", async () => {
     const [cwd, cache] = [tempDir(), tempDir()];
     const url = `${hub.bytesUrl}/an-org/meta/consolidated.00.pth?token=secret`;
     const { code, stdout, stderr } = await llama2(["pull", url], { cwd, env: hubEnv(hub, cache) });
@@ -157,7 +157,7 @@ describe("the token", () => {
   const HF_TOKEN = "hf_abcdef";
   const sentTo = (at: "hub" | "bytes") => hub.requests.filter((request) => request.at === at);
 
-  it("is sent to Hugging Face's server, and not to where that leads", async () => {
+  it("is sent to Hugging Face's server, and not to one that it redirects to", async () => {
     await pulled(tempDir(), "an-org/meta", { HF_TOKEN });
     expect(sentTo("hub").map(({ headers }) => headers.authorization)).toEqual(
       sentTo("hub").map(() => `Bearer ${HF_TOKEN}`),
@@ -172,7 +172,7 @@ describe("the token", () => {
     expect(sentTo("bytes").map(({ headers }) => headers.authorization)).toEqual([undefined]);
   });
 
-  it("does not come back with a redirect that returns", async () => {
+  it("is not sent after a redirect to another server and back", async () => {
     hub.behave = (request, response, at) => {
       const isFirst = at === "hub" && request.url?.endsWith(".pth");
       if (isFirst) response.writeHead(302, { location: `${hub.bytesUrl}/back` }).end();
@@ -184,7 +184,7 @@ describe("the token", () => {
     expect(back.map(({ headers }) => headers.authorization)).toEqual([undefined]);
   });
 
-  it("is found where `hf auth login` wrote it, and is shown in no message", async () => {
+  it("is read from where `hf auth login` wrote it, and appears in no message", async () => {
     const home = tempDir();
     writeFileSync(join(home, "token"), `${HF_TOKEN}\n`);
     hub.behave = (_, response) => !!response.writeHead(403).end();
@@ -194,7 +194,7 @@ describe("the token", () => {
     expect(message).not.toContain(HF_TOKEN);
   });
 
-  it("with characters that no token has is refused, and not shown", async () => {
+  it("with invalid characters is refused, and not shown", async () => {
     const refused = pulled(tempDir(), "an-org/meta", { HF_TOKEN: "hf_a\nb" });
     await expectRejection(refused, "E_USAGE", /^HF_TOKEN has characters in it that no token has$/);
   });
@@ -222,7 +222,7 @@ describe("the cache", () => {
 });
 
 describe("a proxy", () => {
-  it("is used where HTTP_PROXY names one, and not for the hosts of NO_PROXY", async () => {
+  it("is used if HTTP_PROXY names one, and not for the hosts of NO_PROXY", async () => {
     const asked: string[] = [];
     const server = createServer();
     server.on("connect", (request, socket) => {
@@ -243,7 +243,7 @@ describe("a proxy", () => {
 });
 
 describe("a pulled model", () => {
-  it("is told by its name, with the tokenizer that came along", async () => {
+  it("runs by its name, with the tokenizer that was pulled with it", async () => {
     const cache = tempDir();
     const env = hubEnv(hub, cache);
     const missing = await llama2(["an-org/stories"], { env });
@@ -275,7 +275,7 @@ describe("a pulled model", () => {
     expect(table[2]).toMatch(/^an-org\/stories\/sub\/stories\.bin +llama2c-v0 +260,032 +1\.1 MB +\//);
   });
 
-  it("gives way to a file of that name", async () => {
+  it("is not used if there is a file of that name", async () => {
     const cwd = tempDir();
     mkdirSync(join(cwd, "an-org"));
     writeFileSync(join(cwd, "an-org", "stories"), "no model");

@@ -1,5 +1,5 @@
 /*
- * Pulling as somebody at a terminal sees it: a question, progress, Ctrl-C. A pseudo-terminal comes from util-linux's
+ * Pulling at a terminal: a question, progress, Ctrl-C. A pseudo-terminal comes from util-linux's
  * script.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
@@ -52,7 +52,7 @@ const blobsIn = (cache: string) => readdirSync(join(cache, "models--an-org--stor
 describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
   const question = "an-org/stories/a.bin is not here. Pull it? [y/N] ";
 
-  it("a model that is not there is pulled if somebody wants that, and then tells its story", async () => {
+  it("a missing model is pulled if the user says yes, and then runs", async () => {
     const cache = tempDir();
     const { seen, code } = await onTerminal(cache, "an-org/stories/a.bin -t 0 -n 5", typing(question, "y\r"));
     expect(code, seen).toBe(0);
@@ -65,7 +65,7 @@ describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
   it.each([
     ["no", "n\r"],
     ["nothing", "\r"],
-  ])("it is not pulled if somebody says %s", async (_, answer) => {
+  ])("it is not pulled if the answer is %s", async (_, answer) => {
     const cache = tempDir();
     const { seen, code } = await onTerminal(cache, "an-org/stories/a.bin", typing(question, answer));
     expect(code).toBe(1);
@@ -73,14 +73,14 @@ describe.skipIf(!canOpenTerminal)(`on a terminal${needsScript}`, () => {
     expect(readdirSync(cache)).toEqual([]);
   });
 
-  it("Ctrl-C answers the question too", async () => {
+  it("Ctrl-C at the question ends the command", async () => {
     const cache = tempDir();
     const { code } = await onTerminal(cache, "an-org/stories/a.bin", typing(question, "\u0003"));
     expect(code).toBe(130);
     expect(readdirSync(cache)).toEqual([]);
   });
 
-  it("Ctrl-C ends a pull and keeps what has come", async () => {
+  it("Ctrl-C ends a pull and keeps the part downloaded", async () => {
     const cache = tempDir();
     hub.behave = (request, response, at) => {
       if (at !== "bytes" || !request.url?.includes("a.bin")) return false;

@@ -1,6 +1,6 @@
 /*
- * The caller's end of the line, with a thread that says what a test wants when it wants: what happens once in a thousand
- * runs of a real one happens here every time.
+ * The caller's side of the connection to the thread, with a fake thread that the test controls: rare orders of
+ * messages can be tested every time.
  */
 import { describe, expect, it } from "vitest";
 import type { Llama2Error } from "../../src/errors.ts";
@@ -78,7 +78,7 @@ describe("the process lives", () => {
     expect(thread.said).toEqual(["load", "start", "start"]);
   });
 
-  it("until the thread has ended, once it is told to: also where a request ends after that", async () => {
+  it("until the thread has ended, once it was asked to, also if a request ends after that", async () => {
     const { thread, client } = await loaded();
     const [running, left] = [asked(client), client.request([{ tokens: [1] } as never]).reports];
     const next = left.next();
@@ -98,7 +98,7 @@ describe("the process lives", () => {
   });
 });
 
-it("what runs when the thread dies fails with why, and what is asked after that too", async () => {
+it("if the thread dies, running and later requests fail with the reason", async () => {
   const { thread, client } = await loaded();
   const running = asked(client);
   thread.end();

@@ -28,7 +28,7 @@ function experience(guesser: TableGuesser, isRight: boolean, times: number): voi
 }
 
 describe("guesses are", () => {
-  it("the tokens that followed the last ones in a text that was read", () => {
+  it("the tokens that followed the same context in an earlier text", () => {
     const guesser = taught(4);
     const some = sequence([1, 2, 105, 106, 107]);
     guesser.guess([some], 15);
@@ -42,19 +42,19 @@ describe("guesses are", () => {
     expect(used(some)).toEqual([7, 8, 9]);
   });
 
-  it("never a token that would end the sequence, nor any after it", () => {
+  it("never a stop token, nor any after it", () => {
     const some = sequence([1, 2, 105, 106, 107], { stops: [110] });
     taught(4).guess([some], 15);
     expect(used(some)).toEqual([108, 109]);
   });
 
-  it("one fewer than the sequence may still get, since sampling yields one itself", () => {
+  it("one fewer than the sequence may still get, since sampling itself yields one", () => {
     const some = sequence([1, 2, 105, 106, 107], { left: 3 });
     taught(4).guess([some], 15);
     expect(used(some)).toEqual([108, 109]);
   });
 
-  it("no more than the pass has room for, spread over its sequences", () => {
+  it("no more than fit into the pass, spread over its sequences", () => {
     const both = [sequence([104, 105]), sequence([120, 121])];
     taught(4).guess(both, 5);
     expect(both.map(used)).toEqual([
@@ -63,7 +63,7 @@ describe("guesses are", () => {
     ]);
   });
 
-  it("none after tokens that were never seen", () => {
+  it("none after a context that was never seen", () => {
     const some = sequence([3, 4]);
     taught(4).guess([some], 15);
     expect(used(some)).toEqual([]);
@@ -74,7 +74,7 @@ describe("how many guesses are used", () => {
   const cheap = { 1: 10, 2: 10.2, 4: 10.6, 8: 11, 16: 12 };
   const dear = { 1: 10, 2: 20, 4: 40, 8: 80, 16: 160 };
 
-  it("many where wider passes are cheap and such guesses were right", () => {
+  it("many if wider passes are cheap and similar guesses were right", () => {
     const guesser = taught("auto");
     passes(guesser, cheap);
     experience(guesser, true, 200);
@@ -83,7 +83,7 @@ describe("how many guesses are used", () => {
     expect(some.guesses.used).toBeGreaterThan(7);
   });
 
-  it("none where a pass of two tokens costs as much as two passes, however often they were right", () => {
+  it("none if a pass of two tokens costs as much as two passes, however often guesses were right", () => {
     const guesser = taught("auto");
     passes(guesser, dear);
     experience(guesser, true, 200);
@@ -94,7 +94,7 @@ describe("how many guesses are used", () => {
     }
   });
 
-  it("none where such guesses were wrong", () => {
+  it("none if similar guesses were wrong", () => {
     const guesser = taught("auto");
     passes(guesser, cheap);
     experience(guesser, false, 400);
@@ -103,7 +103,7 @@ describe("how many guesses are used", () => {
     expect(some.guesses.used).toBe(0);
   });
 
-  it("in a pass of several sequences, the likeliest", () => {
+  it("the most probable ones in a pass of several sequences", () => {
     const guesser = taught("auto", 20);
     passes(guesser, { 1: 10, 2: 10, 3: 12, 4: 14, 8: 28 });
     experience(guesser, true, 200);

@@ -1,5 +1,5 @@
 /*
- * Tables of guesses as files, whole and broken.
+ * Files with tables of guesses, valid and broken.
  */
 import { describe, expect, it } from "vitest";
 import { checkGuessSize, guessFileOf, parseGuesses } from "../../src/run/guessFile.ts";
@@ -31,7 +31,7 @@ function changed(at: number, value: number): Uint8Array {
 }
 
 describe("a file of guesses", () => {
-  it("is laid out as it is documented", () => {
+  it("has the documented layout", () => {
     expect(new TextDecoder().decode(bytes.subarray(0, 8))).toBe("L2GUESS1");
     const view = new DataView(bytes.buffer);
     expect([view.getUint32(8, true), view.getUint32(44, true), view.getUint32(48, true)]).toEqual([
@@ -45,7 +45,7 @@ describe("a file of guesses", () => {
     expect(hashes).toEqual([...hashes].sort((a, b) => (a < b ? -1 : 1)));
   });
 
-  it("makes a table that guesses as the one it was made from", () => {
+  it("gives a table that guesses as the one that was written", () => {
     const odd = Buffer.alloc(bytes.length + 1); // not aligned
     odd.set(bytes, 1);
     const copy = new GuessTable({ longest: 2, maxBytes: 4096 }); // both grow for it
@@ -63,7 +63,7 @@ describe("a file of guesses", () => {
     expect(without.subarray(12, 44)).toEqual(new Uint8Array(32));
   });
 
-  it("is refused wherever it is cut", () => {
+  it("is refused if it is cut at any byte", () => {
     for (let length = 0; length < bytes.length; length += length < 100 ? 1 : 97) {
       expectRefusal(() => parseGuesses(bytes.subarray(0, length), "x.guesses", OWNER), "E_FORMAT", "x.guesses");
     }

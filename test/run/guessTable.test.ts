@@ -1,5 +1,5 @@
 /*
- * The table of guesses against one made of a Map of strings: same guesses, same counts, after every token.
+ * The table of guesses compared with one made of a Map of strings: same guesses, same counts, after every token.
  */
 import { describe, expect, it } from "vitest";
 import { GuessTable } from "../../src/run/guessTable.ts";
@@ -57,7 +57,7 @@ function textLike(count: number, kinds: number): number[] {
 }
 
 describe("the table of guesses", () => {
-  it.each([1, 3, 8, 12])("guesses as one made of a Map does, with contexts of up to %i tokens", (longest) => {
+  it.each([1, 3, 8, 12])("guesses as a Map does, with contexts of up to %i tokens", (longest) => {
     const tokens = textLike(8_000, 50);
     const table = new GuessTable({ longest });
     const oracle = new Oracle(longest);
@@ -71,7 +71,7 @@ describe("the table of guesses", () => {
     expect(table.entries).toBeGreaterThan(longest >= 8 ? 4096 : 40); // it has grown
   });
 
-  it("knows nothing before it has learnt, nor without a context", () => {
+  it("guesses nothing before it has learnt, nor without a context", () => {
     const table = new GuessTable();
     expect(table.find([1, 2, 3], 3)).toBe(-1);
     table.learn([1, 2], 1);
@@ -81,7 +81,7 @@ describe("the table of guesses", () => {
     expect([table.matched, table.times]).toEqual([0, 0]);
   });
 
-  it("stays within its size, keeps what is frequent and lets what is rare go", () => {
+  it("stays within its size, keeps frequent entries and drops rare ones", () => {
     const table = new GuessTable({ longest: 2, maxBytes: 64 * 1024 });
     const dice = new Dice(3);
     const often = [30_000, 30_001, 30_002];
@@ -97,7 +97,7 @@ describe("the table of guesses", () => {
     expect(table.matched).toBe(2);
   });
 
-  it("keeps the entries that it is given, and lists them again", () => {
+  it("stores the entries that it is given, and lists them again", () => {
     const learnt = new GuessTable();
     const tokens = textLike(8_000, 50);
     for (let at = 1; at < tokens.length; at++) learnt.learn(tokens, at);
@@ -112,7 +112,7 @@ describe("the table of guesses", () => {
     }
   });
 
-  it("lets a newcomer take the place of an entry that has become as rare", () => {
+  it("replaces an entry whose count has fallen to that of a new one", () => {
     const table = new GuessTable({ maxBytes: 128 });
     const tokens = () => {
       const all: number[] = [];
@@ -129,7 +129,7 @@ describe("the table of guesses", () => {
     expect(tokens()).toEqual([16, ...first.slice(1)]);
   });
 
-  it("tells contexts apart that share half of their hash", () => {
+  it("distinguishes contexts that share half of their hash", () => {
     const learnt = new GuessTable();
     learnt.learn([1, 2], 1);
     const other = new GuessTable();

@@ -1,5 +1,5 @@
 /*
- * run.c's stories, guessed ahead: whatever is guessed, the tokens, the generator and the logits are run.c's.
+ * run.c's stories with lookahead: whatever is guessed, the tokens, the generator and the logits are run.c's.
  */
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
@@ -81,7 +81,7 @@ const wide = candidates.filter(({ name }) => name !== "ts");
 
 describe.each(models)("run.c's stories by $name", ({ path, vocab, cases }) => {
   describe.skipIf(cases.length === 0).each(wide)("on $name", ({ backend, threads }) => {
-    it.each(threads)("are told one by one and all at once (%s threads)", async (count) => {
+    it.each(threads)("are generated one by one and all at once (%s threads)", async (count) => {
       const source = await openFile(path);
       const model = await backend.load(source, source.config.seqLen, { threads: count });
       check(model, cases, knowing(cases, vocab), 1, vocab);
@@ -95,7 +95,7 @@ describe.each(models)("run.c's stories by $name", ({ path, vocab, cases }) => {
 });
 
 describe("the generator", () => {
-  it("has drawn once for each token, wherever a story ends", async () => {
+  it("has drawn once for each token, wherever the sequence ends", async () => {
     const source = await openFile(`${ROOT}/models/stories2M.bin`);
     const model = await candidates[candidates.length - 1].backend.load(source, 64, { threads: 1 });
     const [c] = golden<{ cases: GenerateCase[] }>("bundled-model.json").cases.filter(({ seed }) => seed === "42");

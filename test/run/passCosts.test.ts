@@ -7,7 +7,7 @@ const believed = (costs: PassCosts, rows: number, ms: number) => {
 };
 
 describe("what a pass costs", () => {
-  it("is what was measured, and between two measured widths it is interpolated", () => {
+  it("is the measured cost, interpolated between measured widths", () => {
     const costs = new PassCosts();
     believed(costs, 2, 10);
     believed(costs, 4, 14);
@@ -16,14 +16,14 @@ describe("what a pass costs", () => {
     expect(costs.of(4)).toBeCloseTo(14, 1);
   });
 
-  it("is assumed to grow little beyond the widest known, so that wider ones are tried", () => {
+  it("is assumed to grow slowly beyond the widest measured pass, so that wider ones are tried", () => {
     const costs = new PassCosts();
     believed(costs, 1, 10);
     expect(costs.of(2)).toBeGreaterThan(10);
     expect(costs.of(2)).toBeLessThan(12);
   });
 
-  it("is assumed to fall while it is not measured, so that it is tried again, and is forgotten in the end", () => {
+  it("is assumed to fall while it is not measured, so that the width is tried again, and is finally dropped", () => {
     const costs = new PassCosts();
     believed(costs, 4, 40);
     for (let i = 0; i < 200; i++) costs.note(1, 10);
@@ -35,7 +35,7 @@ describe("what a pass costs", () => {
     expect(costs.of(4)).toBeGreaterThan(29);
   });
 
-  it("is known after three passes, and is that of the fastest", () => {
+  it("is known after three passes, as that of the fastest", () => {
     const costs = new PassCosts();
     believed(costs, 1, 10);
     costs.note(2, 1000);
@@ -45,7 +45,7 @@ describe("what a pass costs", () => {
     expect(costs.of(2)).toBe(11);
   });
 
-  it("is little moved by a pass that the machine held up", () => {
+  it("changes little after a pass that was delayed by other load", () => {
     const costs = new PassCosts();
     for (let i = 0; i < 20; i++) costs.note(1, 10);
     costs.note(1, 1000);
@@ -54,7 +54,7 @@ describe("what a pass costs", () => {
     expect(costs.of(1)).toBeCloseTo(10, 1);
   });
 
-  it("follows when passes have become slower or faster for good", () => {
+  it("follows a lasting change in the speed of passes", () => {
     let known = 10;
     for (let i = 0; i < 60; i++) known = steadied(known, 30);
     expect(known).toBeCloseTo(30, 0);
@@ -67,8 +67,8 @@ describe("what a pass costs", () => {
   });
 });
 
-describe("how wide a pass may be", () => {
-  it("up to twice the widest known, and at least one token more than must be read", () => {
+describe("the largest width of a pass", () => {
+  it("is twice the widest measured, and at least one token more than must be read", () => {
     const costs = new PassCosts();
     believed(costs, 1, 10);
     expect(costs.widestToTry(1)).toBe(2);

@@ -1,6 +1,6 @@
 /*
- * Whatever mix of requests there is, each sequence gets what a plain loop gives it: the same tokens, the same
- * log-probabilities, the same state of the generator.
+ * Whatever the mix of requests, each sequence gets the results of a plain loop: the same tokens, log-probabilities
+ * and state of the generator.
  */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";

@@ -23,8 +23,8 @@ const request = (tokens: number[], maxTokens: number, state = 1n): SequenceReque
 const prompt = (length: number, step = 7) => Array.from({ length }, (_, i) => (i === 0 ? 1 : (i * step + 3) % 64));
 const sum = (numbers: readonly number[]) => numbers.reduce((all, n) => all + n, 0);
 
-describe("what is read", () => {
-  it("a prompt is read once for many sequences, but for its last token", () => {
+describe("reading prompts", () => {
+  it("a prompt is read once for many sequences, except its last token", () => {
     const { disguised, scheduler } = driven();
     scheduler.scheduler.add(
       0,
@@ -34,7 +34,7 @@ describe("what is read", () => {
     expect(sum(disguised.passes)).toBe(29 + 5 + 5); // each reads the last prompt token, and the first new one
   });
 
-  it("a repeated prompt is not read again, but for its last token", () => {
+  it("a repeated prompt is not read again, except its last token", () => {
     const { disguised, scheduler } = driven();
     for (const id of [0, 1]) {
       scheduler.scheduler.add(id, [request(prompt(30), 1)]);
@@ -44,7 +44,7 @@ describe("what is read", () => {
     expect(scheduler.of(1).tokens).toEqual(scheduler.of(0).tokens);
   });
 
-  it("a chat's next turn reads what is new, also after another chat's turn", () => {
+  it("a chat's next turn reads only the new tokens, also after another chat's turn", () => {
     const { disguised, scheduler } = driven();
     const chats = [prompt(30), prompt(30, 11)];
     for (const [id, tokens] of chats.entries()) {
@@ -132,8 +132,8 @@ describe("fairness", () => {
   });
 });
 
-describe("what goes wrong", () => {
-  it("a broken row ends its own sequence only", async () => {
+describe("failures", () => {
+  it("a row with a NaN ends its own sequence only", async () => {
     // the embedding of token 9 is NaN, and nothing else is
     const broken = changed(randomModel(shape, { untied: true }), (piece, name) => {
       if (name !== "tokenEmbeddingTable" || !("values" in piece)) return piece;
@@ -170,7 +170,7 @@ describe("what goes wrong", () => {
     expect(scheduler.of(1).tokens.length).toBe(3);
   });
 
-  it("where a context for all slots does not fit, there is a smaller one", () => {
+  it("if a context for all slots does not fit, a smaller one is used", () => {
     const { disguised, scheduler } = driven({ room: 3 });
     scheduler.scheduler.add(
       0,
@@ -183,14 +183,14 @@ describe("what goes wrong", () => {
 });
 
 describe("reports", () => {
-  it("come as often while other requests wait", () => {
+  it("are as frequent while other requests wait", () => {
     const { scheduler } = driven({}, 2).scheduler;
     for (let id = 0; id < 100; id++) scheduler.add(id, [request(prompt(5, id + 1), 40)]);
     scheduler.step();
     expect(scheduler.reporting).toBe(2);
   });
 
-  it("where only what somebody waits for is taken, the rest comes later and whole", () => {
+  it("are complete, although results that nobody waits for are delivered later", () => {
     const { scheduler: driver } = driven();
     const { scheduler } = driver;
     scheduler.add(0, [request(prompt(5), 40)]);

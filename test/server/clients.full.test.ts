@@ -1,5 +1,5 @@
 /*
- * The official openai package, and curl, against llama2 serve: they work unchanged.
+ * The official openai package, and curl, with llama2 serve: they work unchanged.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";

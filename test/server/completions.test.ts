@@ -1,5 +1,5 @@
 /*
- * /v1/completions and /v1/chat/completions: what is answered is what the library tells.
+ * /v1/completions and /v1/chat/completions: the answers are the library's results.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Receipt, verify } from "../../src/index.ts";
@@ -48,13 +48,13 @@ describe("/v1/completions", () => {
     expect((await complete({ ...body, prompt: tokens[0] })).json.choices).toEqual(json.choices.slice(0, 3));
   });
 
-  it("has the defaults of the API: temperature 1, top_p 1, one choice, to the end", async () => {
+  it("has the API's defaults: temperature 1, top_p 1, one choice, no limit of tokens", async () => {
     const { json } = await complete({ prompt: "Once", seed: 9 });
     const alone = await serving.model.generate("Once", { seed: 9, temperature: 1, topP: 1 }).text();
     expect(json.choices.map(({ text }: { text: string }) => text)).toEqual([alone]);
   });
 
-  it("streams: what each slice brought, then the usage if asked for, then [DONE]", async () => {
+  it("streams the text of each slice, then the usage if asked for, then [DONE]", async () => {
     const body = { prompt: ["Once", "Tom"], seed: 3, n: 2, max_tokens: 30 };
     const { json } = await complete(body);
     const { headers, text } = await complete({ ...body, stream: true, stream_options: { include_usage: true } });
@@ -71,7 +71,7 @@ describe("/v1/completions", () => {
     expect(eventsOf((await complete({ ...body, stream: true })).text).at(-1).usage).toBeUndefined();
   });
 
-  it("lists tokens with log-probabilities: with echo also the prompt's, but for BOS", async () => {
+  it("lists tokens with log-probabilities, with echo also the prompt's, except BOS", async () => {
     const body = { prompt: "Once upon a time", ...greedy, logprobs: 2, echo: true };
     const { json } = await complete(body);
     const [{ text, logprobs }] = json.choices;
@@ -97,7 +97,7 @@ describe("/v1/completions", () => {
     expect(json.usage).toEqual({ prompt_tokens: 5, completion_tokens: 0, total_tokens: 5 });
   });
 
-  it("ends at stop strings, which are not shown, and where the model ends the sequence", async () => {
+  it("ends at stop strings, which are not part of the text, and where the model ends the sequence", async () => {
     const { json } = await complete({ prompt: "Lily found a red ball", temperature: 0, stop: ["."] });
     expect(json.choices[0].text).not.toContain(".");
     expect(json.choices[0].finish_reason).toBe("stop");

@@ -1,5 +1,5 @@
 /*
- * The server's page in Chromium: it tells the story that the command line tells, and stops.
+ * The server's page in Chromium: it shows the same story as the command line, and can be stopped.
  */
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -49,7 +49,7 @@ describe.skipIf(!hasChromium)(`the page${needsChromium}`, () => {
   }
   const statusHas = (words: string) => `#status:has-text("${words}")`;
 
-  it("tells a story with its prompt and seed, the command line's, and nothing is wrong in the console", async () => {
+  it("tells the command line's story for a prompt and a seed, without errors in the console", async () => {
     const { page, said } = await open();
     await page.fill("#prompt", "Once upon a time");
     await page.fill("#seed", "4");

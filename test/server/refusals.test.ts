@@ -1,5 +1,5 @@
 /*
- * What a server refuses: values that make no sense, strangers, and more than it has room for.
+ * What a server refuses: invalid values, other sites' requests, and more requests than it has room for.
  */
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -74,7 +74,7 @@ describe("an invalid request is answered with a 4xx and JSON:", () => {
   });
 
   it.each<[string, number, string, string, string | undefined, Record<string, string>]>([
-    ["a body that is no JSON", 400, "POST", "/v1/completions", "{", {}],
+    ["a body that is not JSON", 400, "POST", "/v1/completions", "{", {}],
     ["an array for a body", 400, "POST", "/v1/completions", "[]", {}],
     ["null for a body", 400, "POST", "/v1/completions", "null", {}],
     ["no body", 400, "POST", "/v1/completions", "", {}],
@@ -96,7 +96,7 @@ describe("an invalid request is answered with a 4xx and JSON:", () => {
     expect(answered.headers["access-control-allow-origin"]).toBeUndefined();
   });
 
-  it("whatever a body is: an answer in JSON, never 500, and the next request works", async () => {
+  it("any body is answered with JSON, never with 500, and the next request works", async () => {
     const names = [
       "prompt",
       "n",
@@ -123,7 +123,7 @@ describe("an invalid request is answered with a 4xx and JSON:", () => {
   });
 });
 
-describe("requests of strangers", () => {
+describe("requests from other sites and machines", () => {
   let serving: Serving;
   beforeAll(async () => {
     serving = await Serving.start();
@@ -144,7 +144,7 @@ describe("requests of strangers", () => {
     }
   });
 
-  it("pages of other sites are refused, also where they post what needs no permission", async () => {
+  it("pages of other sites are refused, also for posts that browsers send without a preflight", async () => {
     for (const Origin of ["https://evil.example", "null", "http://localhost:1"]) {
       expect((await serving.post("/v1/completions", { prompt: "" }, { Origin })).status).toBe(403);
     }
@@ -152,7 +152,7 @@ describe("requests of strangers", () => {
     expect((await serving.post("/v1/completions", { prompt: "", max_tokens: 1 }, { Origin })).status).toBe(200);
   });
 
-  it("a server with a key refuses requests without it, and accepts any Host with it", async () => {
+  it("a server with a key refuses requests without it, and with it accepts any Host", async () => {
     const locked = await Serving.start({ apiKey: "secret" });
     const models = (headers: Record<string, string>) => locked.get("/v1/models", headers);
     for (const Authorization of ["", "Bearer", "Bearer secre", "Bearer secrets", "Basic secret"]) {
@@ -165,7 +165,7 @@ describe("requests of strangers", () => {
     await locked.end();
   });
 
-  it("an address that other machines reach is refused without a key", async () => {
+  it("an address that other machines can reach is refused without a key", async () => {
     for (const host of ["0.0.0.0", "::", "192.0.2.1", "example.com"]) {
       await expect(StoryServer.listen([serving.model], { host, port: 0 })).rejects.toMatchObject({
         code: "E_USAGE",
@@ -186,7 +186,7 @@ describe("requests of strangers", () => {
     });
   });
 
-  it("a page may load this server's files only", async () => {
+  it("the page may load only this server's files", async () => {
     const { status, headers, text } = await serving.get("/");
     expect(status).toBe(200);
     expect(headers["content-security-policy"]).toMatch(/^default-src 'none'; script-src 'self'/);
@@ -222,7 +222,7 @@ describe("more requests than there is room for", () => {
     return { leave: () => controller.abort(), ended };
   }
 
-  it("wait in a queue; beyond the queue they get 503; a client that leaves makes room", async () => {
+  it("wait in a queue; when it is full they get 503; a client that leaves makes room", async () => {
     const serving = await start({ slots: 2, queue: 2 });
     const running = [await begin(serving), await begin(serving)];
     expect((await serving.get("/health")).json).toMatchObject({ status: "ok", running: 2, waiting: 0 });
@@ -264,7 +264,7 @@ describe("more requests than there is room for", () => {
     await serving.end();
   });
 
-  it("100 requests at once: those that are admitted are answered in full, the others with 503", async () => {
+  it("of 100 requests at once, those admitted are answered in full, and the others with 503", async () => {
     const warnings: Error[] = [];
     const warn = (warning: Error) => warnings.push(warning);
     process.on("warning", warn);
@@ -280,7 +280,7 @@ describe("more requests than there is room for", () => {
     expect(warnings).toEqual([]);
   });
 
-  it("a client that reads nothing of its stream is dropped in the end, and its slot is freed", async () => {
+  it("a client that does not read its stream is dropped after a while, and its slot is freed", async () => {
     const idle = createServer((_, response) => {
       response.write(Buffer.alloc(1 << 26)); // more than any socket holds
       drained(response, 50).then(() => response.emit("given up"));
@@ -297,14 +297,14 @@ describe("more requests than there is room for", () => {
     client.destroy();
   });
 
-  it("a request for more texts than there are slots runs alone", async () => {
+  it("a request for more texts than there are slots runs by itself", async () => {
     const serving = await Serving.start({ slots: 2 });
     const { json } = await serving.post("/v1/completions", { prompt: "Once", n: 5, seed: 1, max_tokens: 2 });
     expect(json.choices.length).toBe(5);
     await serving.end();
   });
 
-  it("a client that leaves does not change what the others get", async () => {
+  it("a client that leaves does not affect the others", async () => {
     const serving = await Serving.start();
     const body = { prompt: "Once", seed: 8, max_tokens: 120 };
     const alone = (await serving.post("/v1/completions", body)).json.choices;
@@ -321,7 +321,7 @@ describe("more requests than there is room for", () => {
     await serving.end();
   });
 
-  it("draining finishes running requests, accepts no more, and has a time limit", async () => {
+  it("draining finishes running requests, accepts no new ones, and has a time limit", async () => {
     const serving = await Serving.start();
     const body = { prompt: "Once", seed: 8, max_tokens: 200 };
     const expected = (await serving.post("/v1/completions", body)).json.choices;

@@ -1,5 +1,5 @@
 /*
- * The study page in headless Chromium: what a visitor changes, predicts, brings along and takes elsewhere.
+ * The study page in headless Chromium: what a visitor changes and predicts, opens and saves.
  */
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -39,7 +39,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     return text(page, "#textOther");
   };
 
-  it("a weight, from the sum that it stands in: the other run is Node's with that weight", async () => {
+  it("a weight, in a sum that has it: the other run is Node's with that weight", async () => {
     const page = await study.open(`${START}&pos=8&stop=18&cell=44`);
     const name = await text(page, "#terms li:first-child span .link");
     await page.locator("#terms li:first-child span .link").click();
@@ -57,7 +57,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await page.close();
   });
 
-  it("an activation, pasted from another prompt at a stop of a position", async () => {
+  it("an activation, patched from another prompt at one stop and position", async () => {
     const page = await study.open(`${START}&view=compare&pos=5&stop=42`); // L2.res1
     await page.locator("#pasteFrom").fill("The big dog");
     await page.locator("#pasteFrom").press("Enter");
@@ -71,7 +71,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await page.close();
   });
 
-  it("the other run's temperature and seed", async () => {
+  it("the temperature and seed of the other run", async () => {
     const page = await study.open(`${START}&view=compare&pos=5`);
     await page.locator("#temp2").fill("0");
     await page.locator("#temp2").press("Tab");
@@ -85,14 +85,14 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await page.close();
   });
 
-  it("says what is wrong with a change in a link, and shows the one run", async () => {
+  it("says what is wrong with a change in a link, and shows the first run only", async () => {
     const page = await study.open(`${START}&view=compare&weight=${encodeURIComponent("wq[99][0][0]=1")}`);
     expect(await text(page, "#message")).toContain("is no weight of this model");
     expect(await page.locator("#texts").isVisible()).toBe(false);
     await page.close();
   });
 
-  it("compares a trace that is dropped in, stop by stop, and names the first that differs", async () => {
+  it("compares a dropped trace stop by stop, and names the first stop that differs", async () => {
     const folder = tempDir();
     const file = join(folder, "trace.json");
     const { stdout } = await llama2(["trace", "-i", "One day, Tom saw", "--backend", "wasm", "--json"]);
@@ -117,7 +117,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await page.close();
   });
 
-  it("opens a folder: weights and tokenizer as they lie in it", async () => {
+  it("opens a folder with weights and tokenizer", async () => {
     const folder = join(tempDir(), "a-model");
     await llama2(["convert", join(ROOT, "models", "stories2M.bin"), folder, "--to", "safetensors"]);
     mkdirSync(folder, { recursive: true });
@@ -132,7 +132,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await page.close();
   });
 
-  it("shows a run.c that is dropped in under the source: its line is lit, and both scroll together", async () => {
+  it("shows a dropped run.c below the source: its line is highlighted, and both scroll together", async () => {
     const file = join(tempDir(), "run.c");
     writeFileSync(file, Array.from({ length: 973 }, (_, i) => `// line ${i + 1}`).join("\n"));
     const page = await study.open(`${START}&pos=3&stop=2`); // L0.q
@@ -156,7 +156,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await page.close();
   });
 
-  it("keeps the sampler's sliders and the wrong pairing in the address", async () => {
+  it("keeps the sampler's sliders and the wrong pairing of RoPE in the address", async () => {
     const page = await study.open(`${START}&view=sampler&pos=10`);
     await page.locator("#tempRange").focus();
     for (let i = 0; i < 4; i++) await page.locator("#tempRange").press("ArrowRight");
@@ -173,7 +173,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     for (const each of [page, again]) await each.close();
   });
 
-  it("asks at any stop before it shows, answers with the run's value, and asks again what was missed", async () => {
+  it("asks at any stop before it shows a value, answers with the run's value, and asks missed questions again", async () => {
     const page = await study.open(`${START}&pos=5&stop=18&cell=3`);
     await page.locator("#predict").click();
     const isShown = () => page.evaluate(`getComputedStyle(document.querySelector("#figure")).visibility`);
@@ -197,7 +197,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await page.close();
   });
 
-  it("asks something that can be answered at every kind of stop, and hides what would answer it", async () => {
+  it("has an answerable question for every kind of stop, and hides the values that would answer it", async () => {
     const page = await study.open(`${START}&pos=4&stop=0&ask=1`);
     for (const stop of [0, ...Array.from({ length: 16 }, (_, i) => 33 + i), 81, 82]) {
       await page.evaluate(`location.hash = location.hash.replace(/stop=\\d+/, "stop=${stop}")`);
@@ -213,7 +213,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await page.close();
   });
 
-  it("shows a stop within another page, with a way to the whole", async () => {
+  it("shows a stop embedded in another page, with a link to the full page", async () => {
     const page = await study.open(`${START}&pos=8&stop=24&cell=44`);
     await page.locator("#share").click();
     await page.locator("[data-export=embed]").click();
@@ -238,7 +238,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await page.close();
   });
 
-  it("goes on to breakpoints of lines and of layers, which the address keeps", async () => {
+  it("runs to breakpoints on lines and layers, which the address keeps", async () => {
     const page = await study.open(`${START}&pos=3&stop=7`); // L0.probs
     await page.keyboard.press(".");
     await page.keyboard.press("}");
@@ -255,7 +255,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     for (const each of [page, again]) await each.close();
   });
 
-  it("words explain themselves, and contrast can be raised", async () => {
+  it("explains its terms, and can raise the contrast", async () => {
     const page = await study.open(`${START}&pos=3&stop=7`);
     await page.locator("#why .term").first().click();
     expect(await text(page, "#note")).toMatch(/^softmax e to the power/i);
@@ -283,7 +283,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await page.close();
   });
 
-  it("in all this no page complained, or asked another server", () => {
+  it("no page logged an error, or sent a request to another server", () => {
     expect(study.complaints).toEqual([]);
   });
 });

@@ -1,5 +1,5 @@
 /*
- * The study page by keyboard alone: the whole tour, and exploring without it.
+ * The study page used by keyboard alone: the whole tour, and exploring without it.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hasChromium, needsChromium } from "../helpers/chromium.ts";
@@ -22,7 +22,7 @@ describe.skipIf(!hasChromium)(`the study page by keyboard alone${needsChromium}`
   }, 300_000);
   afterAll(() => study?.close());
 
-  it("takes the whole tour, is asked again what was missed, and leaves", async () => {
+  it("takes the whole tour, gets the missed questions again, and leaves", async () => {
     const page = await study.open("pos=5");
     await tabTo(page, "#startTour");
     await page.keyboard.press("Enter");
@@ -93,7 +93,7 @@ describe.skipIf(!hasChromium)(`the study page by keyboard alone${needsChromium}`
     await page.close();
   });
 
-  it("in all this no page complained", () => {
+  it("no page logged an error", () => {
     expect(study.complaints).toEqual([]);
   });
 });

@@ -1,5 +1,5 @@
 /*
- * The study page in headless Chromium: what a visitor does, and that every number is the run's.
+ * The study page in headless Chromium: what a visitor does; every number is the run's.
  */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -36,7 +36,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
   }, 300_000);
   afterAll(() => study?.close());
 
-  it("reads a prompt that is typed, and tells Node's story", async () => {
+  it("reads a typed prompt, and tells Node's story", async () => {
     const page = await study.open();
     await page.locator("#prompt").fill("One day, Tom saw");
     await page.locator("#prompt").press("Enter");
@@ -50,7 +50,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
-  it("steps forwards and backwards, over layers and tokens, and lights the line that ran", async () => {
+  it("steps forwards and backwards, over layers and tokens, and highlights the line that ran", async () => {
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&pos=3&stop=0`);
     const line = async () => (await text(page, "#code .lit code")).trim();
     expect(await line()).toBe("copyRow(x, w.tokenEmbeddingTable, token);");
@@ -71,7 +71,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
-  it("shows how a number was made: Node's terms, whose sum is the value to the last bit", async () => {
+  it("shows how a number was computed: Node's terms, whose sum is the value to the last bit", async () => {
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&pos=5&stop=18`);
     await chooseCell(page, 3);
     const run = model.run(PROMPT);
@@ -99,7 +99,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
-  it("counts the bytes of the KV cache, and shows what the model would say after each residual", async () => {
+  it("counts the bytes of the KV cache, and shows the model's prediction after each residual", async () => {
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&pos=5&stop=4`);
     const { nLayers, nKvHeads, nHeads, dim, seqLen, vocabSize } = model.config;
     const row = 2 * nLayers * (dim / nHeads) * nKvHeads * 4;
@@ -122,7 +122,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
-  it("says why, term by term and all the way down to a weight and a token", async () => {
+  it("says why, term by term down to a weight and a token", async () => {
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&pos=5&stop=82&cell=100`);
     await page.locator("#terms button[aria-label]").first().click();
     expect(await text(page, "#name")).toBe("final norm");
@@ -139,7 +139,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
-  it("moves the temperature and another token is chosen; the sliders start where the story was", async () => {
+  it("chooses another token when the temperature is moved; the sliders start at the run's settings", async () => {
     const run = story(PROMPT);
     const pos = run.tokens.findIndex((token, i) => i >= 10 && token !== greedyAfter(run.tokens.slice(0, i)));
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&view=sampler&pos=${pos - 1}`);
@@ -158,7 +158,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     return model.next(run, model.sampler());
   };
 
-  it("switches a head off and the text changes; the first difference is named", async () => {
+  it("changes the text when a head is switched off; the first difference is named", async () => {
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&view=compare&pos=9`);
     expect(await page.locator("#texts").isVisible()).toBe(false);
     await page.locator('[aria-label="Switch off head 0 of layer 0"]').click();
@@ -173,7 +173,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
-  it("forks the story at a token, and both go on with the same coins", async () => {
+  it("forks the story at a token, and both continue with the same coins", async () => {
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&view=compare&pos=12`);
     await page.locator("#forks button").first().click();
     await until(page, `document.querySelector("#textOther .first")`);
@@ -187,7 +187,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
-  it("the address brings one back to the same place, and names the model by its hash", async () => {
+  it("the address restores the place, and names the model by its hash", async () => {
     const place = "view=attention&prompt=Lily+and+Tom&seed=7&temp=0.5&more=8&pos=2&stop=40&head=3&theme=dark";
     const page = await study.open(place);
     await hash(page); // it is written
@@ -248,7 +248,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
-  it.skipIf(!hasShared)(`takes another model and its tokenizer that are dropped in${needsShared}`, async () => {
+  it.skipIf(!hasShared)(`accepts another model and its tokenizer by drag and drop${needsShared}`, async () => {
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}`);
     const files = ["models/stories260K.bin", "models/tok512.bin"].map(sharedFile);
     await page.locator("#file").setInputFiles([files[0]]);
@@ -260,7 +260,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
-  it("says what is wrong with a file, and goes on", async () => {
+  it("says what is wrong with a file, and continues", async () => {
     const page = await study.open();
     await page.locator("#file").setInputFiles([`${ROOT}/README.md`]);
     await until(page, `/README.md/.test(document.querySelector("#message").textContent)`);
@@ -269,7 +269,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
-  it("the tour asks first and answers with live values; what was missed comes back", async () => {
+  it("the tour asks first and answers with live values; missed questions come back", async () => {
     const page = await study.open(`prompt=${encodeURIComponent(PROMPT)}&pos=5`);
     await page.locator("#startTour").click();
     const titles = new Set<string>();
@@ -302,7 +302,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     return violations.filter(({ impact }) => impact === "serious" || impact === "critical");
   };
 
-  it("axe finds nothing serious where a stop is asked about, is part of another page, has more contrast or a box open", async () => {
+  it("axe finds nothing serious with a question, embedded in another page, with more contrast, or with an open box", async () => {
     for (const place of ["ask=1&stop=7", "embed=1&stop=18&cell=3", "contrast=more&theme=dark&stop=24"]) {
       const page = await study.open(place);
       expect({ place, found: await serious(page) }).toEqual({ place, found: [] });
@@ -329,7 +329,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     },
   );
 
-  it("on a phone nothing is wider than the screen, and Next is at hand", async () => {
+  it("on a phone nothing is wider than the screen, and Next is within reach", async () => {
     const page = await study.open("stop=7");
     await page.setViewportSize({ width: 390, height: 844 });
     for (const view of ["step", "attention", "rope", "sampler", "compare"]) {
@@ -343,7 +343,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
-  it("the tour's card on a phone leaves in view what it speaks of", async () => {
+  it("the tour's card on a phone does not cover what it describes", async () => {
     const page = await study.open("pos=5");
     await page.setViewportSize({ width: 390, height: 844 });
     await page.locator("#startTour").click();
@@ -360,7 +360,7 @@ describe.skipIf(!hasChromium)(`the study page${needsChromium}`, () => {
     await page.close();
   });
 
-  it("in all this no page complained, or asked another server", () => {
+  it("no page logged an error, or sent a request to another server", () => {
     expect(study.complaints).toEqual([]);
   });
 });

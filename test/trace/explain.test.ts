@@ -1,5 +1,5 @@
 /*
- * How values were made: sums that reproduce them to the last bit, and the way back to weights and tokens.
+ * How values were computed: sums that reproduce them to the last bit, and the way back to weights and tokens.
  */
 import { describe, expect, it } from "vitest";
 import { openFile } from "../../src/checkpoint/openFile.ts";
@@ -32,8 +32,8 @@ describe.each(["gqa", "mqa", "tiny"])("in a model of the shape %s", (shape) => {
   });
 });
 
-describe("what a value leads to", () => {
-  it("is there, with the value that the term had", async () => {
+describe("the source of a term", () => {
+  it("exists, with the term's value", async () => {
     const run = (await open("gqa")).run(tokens);
     for (const { id, layer, tensors } of run.at(4).stops) {
       const { terms } = explain(run, { id, layer, pos: 4, tensor: tensors[0].name, index: 3 });
@@ -59,7 +59,7 @@ describe("what a value leads to", () => {
     expect(passed.length).toBeGreaterThan(2);
   });
 
-  it("is the largest term's, and a residual is all that was written to it, in one hop and to the last bit", async () => {
+  it("is the largest term's; a residual is the sum of all that was added to it, in one step and to the last bit", async () => {
     const run = (await open("gqa")).run(tokens);
     const { largest, exact, terms, next } = why(run, { id: "res2", layer: 2, pos: 4, tensor: "x", index: 7 }, 2);
     expect(exact).toBe(true);
@@ -68,7 +68,7 @@ describe("what a value leads to", () => {
     expect(next?.ref).toEqual(leadsTo(largest[0]));
   });
 
-  it("is refused where there is no such value", async () => {
+  it("is refused for a value that does not exist", async () => {
     const run = (await open("gqa")).run(tokens);
     const ref: Ref = { id: "q", layer: 0, pos: 4, tensor: "q", index: 48 };
     expect(() => explain(run, ref)).toThrow("L0.q[48] is not there: q has 0 to 47");
@@ -78,7 +78,7 @@ describe("what a value leads to", () => {
 });
 
 describe("hooks", () => {
-  it("read what a stop has, and forward goes on with what they leave", async () => {
+  it("read a stop's values, and forward continues with the values that they leave", async () => {
     const model = await open("gqa");
     const seen: string[] = [];
     const run = model.run(tokens, {
@@ -103,7 +103,7 @@ describe("hooks", () => {
     expect(at(3 * 8 + 1)).toMatchObject({ exact: true, note: undefined });
   });
 
-  it("ablation switches off heads, halves and layers, several at once", async () => {
+  it("ablation switches off heads, half layers and layers, several at once", async () => {
     const model = await open("gqa");
     const run = model.run(tokens, ablation(["L0", "L1.att", "L2.ffn", "L2.H5", "L2.H0"], model.config));
     const at = (id: "proj" | "down" | "mix", layer: number) => run.values(4, { id, layer });
@@ -130,7 +130,7 @@ describe("the logit lens", () => {
     expect(lensAt(run, 4, residuals[5])).not.toEqual(run.logits);
   });
 
-  it("the shares of the embedding, heads and feed-forward networks sum to a logit", async () => {
+  it("the contributions of the embedding, heads and feed-forward networks sum to a logit", async () => {
     const model = await open("gqa");
     const run = model.run(tokens);
     const { shares, logit, residue } = sharesOf(run, 4, 12);

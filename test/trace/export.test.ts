@@ -39,7 +39,7 @@ describe(".npz", () => {
     expect(names).toContain("ln_final.hook_normalized");
   });
 
-  it("has the run's values, with an axis for heads", () => {
+  it("contains the run's values, with an axis for heads", () => {
     expect(readNpy(files["blocks.1.attn.hook_q.npy"])).toEqual({
       shape: [6, 8],
       values: find("q", 1).tensors[0].values,
@@ -58,7 +58,7 @@ describe(".npz", () => {
   });
 });
 
-it("JSON has the line that ran, run.c's line, and values that come back to the bit", () => {
+it("JSON has the line that ran, run.c's line, and values that are read again bit for bit", () => {
   const { id, layer, source, runc, tensors } = JSON.parse(JSON.stringify(stopJson(find("proj", 1))));
   expect({ id, layer, runc }).toEqual({ id: "proj", layer: 1, runc: 322 });
   expect(source).toMatchObject({ file: "src/llama2/transformer.ts", text: "matmul(s.xb2, s.xb, w.wo[l]);" });
@@ -80,7 +80,7 @@ describe("the difference of two traces", () => {
       return { ...stop, tensors };
     });
 
-  it("is nothing for the same bits", () => {
+  it("is empty for the same bits", () => {
     const { firstDivergent, stops: apart } = diff(stops, run.at(2).stops, 0);
     expect(firstDivergent).toBeUndefined();
     expect(apart.length).toBe(stops.length);
@@ -95,13 +95,13 @@ describe("the difference of two traces", () => {
     expect(apart.filter(({ maxUlp }) => maxUlp > 0)).toMatchObject([{ id: "gate", layer: 1, maxUlp: 3 }]);
   });
 
-  it("tells -0 from 0", () => {
+  it("distinguishes -0 from 0", () => {
     const [zero, minus] = [0, -0].map((value) => changed("v", 0, (values) => values.fill(value)));
     expect(diff(zero, minus, 0)).toMatchObject({ firstDivergent: "L0.v" });
     expect(diff(zero, minus, 1e-6).firstDivergent).toBeUndefined();
   });
 
-  it("is taken relative to the largest value of a stop, and NaN is beyond any tolerance", () => {
+  it("is relative to the largest value of a stop, and NaN exceeds any tolerance", () => {
     const largest = Math.max(...find("gate", 1).tensors[0].values.map(Math.abs));
     const other = changed("gate", 1, (values) => {
       values[3] += 1e-4 * largest;
@@ -112,7 +112,7 @@ describe("the difference of two traces", () => {
     expect(diff(stops, broken, 1e9).firstDivergent).toBe("L0.up");
   });
 
-  it("passes over tensors that one of them does not have", () => {
+  it("skips tensors that one of them does not have", () => {
     const fused = stops.map((stop) =>
       stop.id === "rope" ? { ...stop, tensors: [stop.tensors[1]] } : { ...stop, tensors: [], fused: true as const },
     );

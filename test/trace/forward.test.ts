@@ -1,5 +1,5 @@
 /*
- * The traced forward pass is the reference's own text with stops in it.
+ * The traced forward pass is the reference's source with stops inserted.
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
@@ -25,7 +25,7 @@ function bodyOf(text: string, start: string): string[] {
 }
 
 describe("the traced forward", () => {
-  it("is what the script makes of transformer.ts as it is now", () => {
+  it("is the script's output for the current transformer.ts", () => {
     expect(traced).toBe(trace(source));
   });
 
@@ -36,14 +36,14 @@ describe("the traced forward", () => {
     expect(lines.filter((line) => !inserted.includes(line))).toEqual(bodyOf(source, "export function forward("));
   });
 
-  it("names the line of transformer.ts that each stop shows, in the order in which they run", () => {
+  it("has the line of transformer.ts for each stop, in order of execution", () => {
     const lines = source.split("\n");
     for (const { id } of STOPS) expect(lines[LINES[id].line - 1].trim()).toBe(LINES[id].text);
     const numbers = STOPS.map(({ id }) => LINES[id].line);
     expect(numbers).toEqual([...numbers].sort((a, b) => a - b));
   });
 
-  it("is refused for a source in which a line of interest is missing or there twice", () => {
+  it("is refused for a source in which an expected line is missing or found twice", () => {
     const line = "    matmul(s.q, s.xb, w.wq[l]);\n";
     expect(() => trace(source.replace(line, ""))).toThrow("0 lines");
     expect(() => trace(source.replace(line, line + line))).toThrow("2 lines");
@@ -54,7 +54,7 @@ describe.each(["gqa", "mqa", "tiny"])("a traced run of the shape %s", (shape) =>
   const path = checkpointFile(SHAPES[shape]);
   const tokens = [1, 5, 7, 5, 200];
 
-  it("has forward's logits, bit for bit, also where a position is looked at again", async () => {
+  it("has forward's logits, bit for bit, also when a position is traced again", async () => {
     const [plain, model] = [
       await loadTransformer(await openFile(path)),
       await TracedModel.load("model", await openFile(path), undefined),
@@ -70,7 +70,7 @@ describe.each(["gqa", "mqa", "tiny"])("a traced run of the shape %s", (shape) =>
     expect(run.logits).toEqual(forward(plain, 9, tokens.length));
   });
 
-  it("has 16 stops a layer and 3 around them, whose tensors have the shapes that are named", async () => {
+  it("has 16 stops a layer and 3 around them, whose tensors have the documented shapes", async () => {
     const model = await TracedModel.load("model", await openFile(path), undefined);
     const { stops } = model.run(tokens).at(3);
     expect(stops.map(({ id, layer }) => ({ id, layer }))).toEqual(placesOf(model.config.nLayers));
@@ -80,7 +80,7 @@ describe.each(["gqa", "mqa", "tiny"])("a traced run of the shape %s", (shape) =>
     }
   });
 
-  it("keeps what a stop had, not what the buffer has later", async () => {
+  it("copies a stop's values, which do not change with the buffer", async () => {
     const model = await TracedModel.load("model", await openFile(path), undefined);
     const run = model.run(tokens);
     const places = ["norm1", "mix", "norm2", "down"] as const; // all of them are in xb
@@ -89,7 +89,7 @@ describe.each(["gqa", "mqa", "tiny"])("a traced run of the shape %s", (shape) =>
     expect(new Set(values.map((value) => value.join())).size).toBe(places.length);
   });
 
-  it("has keys and values of a position without its pass, the same as with it, also where a hook has changed them", async () => {
+  it("has the keys and values of a position without its pass, the same as with it, also if a hook has changed them", async () => {
     const model = await TracedModel.load("model", await openFile(path), undefined);
     const hooks: Hooks = { v: (values) => values.fill(0.5, 0, 1), rope: (values) => values.fill(0.25, 1, 2) };
     for (const run of [model.run(tokens), model.run(tokens, hooks)]) {

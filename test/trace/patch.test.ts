@@ -10,7 +10,7 @@ const run = model.run("Once upon a time");
 const source = model.run("The dog ran");
 
 describe("a patched activation", () => {
-  it("is what the other run had there; what comes after it differs, what comes before does not", () => {
+  it("is the other run's; later values differ, and earlier ones do not", () => {
     const place = { id: "res1", layer: 2 } as const;
     const patched = model.run("Once upon a time", patch(source, 2, place, 3));
     expect(patched.values(3, place)).toEqual(source.values(2, place));
@@ -20,14 +20,14 @@ describe("a patched activation", () => {
     expect(patched.logits).not.toEqual(run.logits);
   });
 
-  it("of a run into itself changes nothing, at any stop", () => {
+  it("from the same run changes nothing, at any stop", () => {
     for (const name of ["embed", "L0.q", "L1.rope", "L2.v", "L3.act", "normOut", "logits"]) {
       const place = placeNamed(name, config);
       expect(model.run("Once upon a time", patch(run, 2, place, 2)).logits, name).toEqual(run.logits);
     }
   });
 
-  it("is refused where the number of values depends on the position, and at stops that do not exist", () => {
+  it("is refused if the number of values depends on the position, and at stops that do not exist", () => {
     expect(() => patch(source, 2, { id: "probs", layer: 0 }, 3)).toThrow(/L0\.probs/);
     for (const name of ["L9.q", "q", "L0.logits", "L1.nothing", "", "L0", "constructor"]) {
       expect(() => placeNamed(name, config), name).toThrow(/is no stop of this model/);
@@ -36,7 +36,7 @@ describe("a patched activation", () => {
 });
 
 describe("a changed weight", () => {
-  it("has the name that explain gives it, in every matrix and norm", () => {
+  it("has the name that explain uses, in every matrix and norm", () => {
     for (const ref of [
       { id: "q", layer: 1, tensor: "q" },
       { id: "down", layer: 4, tensor: "xb" },
@@ -71,7 +71,7 @@ describe("a changed weight", () => {
     expect(weightNamed(withWeight(weights, "rmsFfnWeight[2][5]", 0.5), "rmsFfnWeight[2][5]")).toBe(0.5);
   });
 
-  it("is refused where there is no such weight", () => {
+  it("is refused for a weight that does not exist", () => {
     for (const name of [
       "wq[1][44]",
       "wq[9][0][0]",

@@ -8,14 +8,14 @@ const run = model.run("Once upon a time");
 const { stops } = run.at(3);
 const written = { model: "stories2M", backend: "cpu", tokens: run.tokens, position: 3, stops: stops.map(stopJson) };
 
-describe("a trace that is read again", () => {
-  it("has the stops and the bits that were written", () => {
+describe("a trace that is written and read", () => {
+  it("has the same stops and bits", () => {
     const read = readTrace(JSON.stringify(written), "trace.json");
     expect(read.stops).toEqual(stops);
     expect(read).toMatchObject({ backend: "cpu", tokens: run.tokens, position: 3 });
   });
 
-  it("has what is not finite, and what a backend fuses", () => {
+  it("keeps values that are not finite, and stops that a backend fuses", () => {
     const infinite = {
       ...stops[0],
       tensors: [{ name: "x" as const, shape: [3], values: Float32Array.of(NaN, -Infinity, -0) }],
@@ -26,7 +26,7 @@ describe("a trace that is read again", () => {
     expect(read.stops[1]).toEqual({ id: "q", layer: 0, tensors: [], fused: true });
   });
 
-  it("is refused if it is not a trace", () => {
+  it("is refused if it is not a valid trace", () => {
     const [first] = written.stops;
     const [tensor] = first.tensors;
     for (const [change, why] of [

@@ -1,5 +1,5 @@
 /*
- * The map between run.c and its translation: complete, in order, and, where a run.c is given, the right lines of it.
+ * The map between run.c and its translation: complete, in order, and, if a run.c is given, with its correct lines.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
 const translated = RUN_C.flatMap((part) => ("file" in part ? [part] : []));
 
 describe("the map of run.c", () => {
-  it("has every line that src/llama2/ says it translates, under that file", () => {
+  it("has every line that src/llama2/ claims to translate, under that file", () => {
     const files = readdirSync(join(ROOT, "src", "llama2")).map((name) => `src/llama2/${name}`);
     for (const file of files) {
       // "run.c 182: rmsnorm." at the head of a function or an interface; "run.c 537, in encode" is a part of one
@@ -24,7 +24,7 @@ describe("the map of run.c", () => {
     }
   });
 
-  it("names functions and interfaces that are there, under the line of run.c that they name", () => {
+  it("names functions and interfaces that exist, with the line of run.c in their comments", () => {
     for (const { c, first, file, name } of translated.filter(({ name }) => name !== "")) {
       const text = read(file);
       const declared = new RegExp(`^(export )?(async )?(function\\*?|interface|const) ${name}\\b`, "m").exec(text);
@@ -47,7 +47,7 @@ describe("the map of run.c", () => {
     }
   });
 
-  it("leaves no gap: its parts follow each other, and what has no translation says why", () => {
+  it("has no gap: its parts follow each other, and each part without a translation has a reason", () => {
     for (const [i, { first, last }] of RUN_C.entries()) {
       expect(last).toBeGreaterThan(first);
       if (i > 0) expect(first).toBeGreaterThan(RUN_C[i - 1].last);
@@ -65,7 +65,7 @@ describe("the map of run.c", () => {
     ]);
   });
 
-  it("has the line of every stop within run.c's forward, in the order in which they run", () => {
+  it("has the line of every stop within run.c's forward, in order of execution", () => {
     const forward = RUN_C.find(({ c }) => c === "forward");
     const lines = STOPS.map(({ runc }) => runc);
     expect(lines).toEqual([...lines].sort((a, b) => a - b));

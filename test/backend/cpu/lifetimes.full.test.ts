@@ -1,5 +1,6 @@
 /*
- * However a process, a thread or an object ends, in the middle of a forward pass or not: clean, in a real child.
+ * A process, a thread or an object may end at any time, also during a forward pass, without a crash. Each test runs
+ * in a child process.
  */
 import { describe, expect, it } from "vitest";
 import { hasAddon, needsAddon } from "../../helpers/backends.ts";
@@ -51,7 +52,7 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
     ["a method", "for (const context = (await load()).openContext(1);;) context.dispose();"],
     ["a context's constructor", "for (const model = await load();;) model.openContext(1).dispose();"],
     ["a model's constructor, or what fills it", "for (;;) (await load()).dispose();"],
-  ])("worker.terminate() at the very call of %s", async (_, loop) => {
+  ])("worker.terminate() exactly during the call of %s", async (_, loop) => {
     const tiny = checkpointFile(SHAPES.tiny);
     const worker = `(async () => { ${prelude(tiny)} parentPort.postMessage("begun"); ${loop} })()`;
     const script = `${prelude(tiny)}
@@ -83,7 +84,7 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "" });
   });
 
-  it("dispose, twice, in either order; and what is disposed of says so", async () => {
+  it("dispose, twice, in either order; using a disposed object is an error that says so", async () => {
     const script = `${prelude(path)}
       const model = await load();
       const [first, second] = [model.openContext(1), model.openContext(1)];
@@ -121,7 +122,7 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "true\n" });
   });
 
-  it("arguments that make no sense", async () => {
+  it("invalid arguments", async () => {
     const script = `${prelude(path)}
       import { loadAddon } from "${ROOT}/dist/backend/cpu/addon.js";
       const { Model, Context } = loadAddon();

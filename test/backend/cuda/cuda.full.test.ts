@@ -1,6 +1,6 @@
 /*
- * The cuda backend as every caller sees it, its kernels run by the emulator. What the kernels compute, in every shape
- * and schedule, is test/native/gpuCheck.full.test.ts.
+ * The cuda backend as callers see it, with its kernels run by the emulator. What the kernels compute, in every shape
+ * and schedule, is tested in test/native/gpuCheck.full.test.ts.
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { canEmulateAddon, EMULATED_ADDON } from "../../../scripts/cuda-emulator.mjs";
@@ -82,7 +82,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     ["int8 while loading", asInt8(randomModel(SHAPE)), {}, 1e-9, 1e-2],
     ["GGUF's Q8_0", ggufModel("Q8_0"), {}, 1e-9, 1e-2],
     ["GGUF's F16", ggufModel("F16"), {}, 1e-9, 1e-4],
-  ])("computes the reference's logits, nearly: %s", async (_, source, options, least, most) => {
+  ])("computes the reference's logits within a tolerance: %s", async (_, source, options, least, most) => {
     const tokens = randomTokens(3, 12, 130);
     const expected = await referenceLogits(source, tokens);
     const error = await on(source, options, (context) =>
@@ -92,7 +92,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     expect(error).toBeGreaterThan(least);
   });
 
-  it("rounds to int8 while loading as `quantize` does: the same bits as where that was done before", async () => {
+  it("rounds to int8 while loading as `quantize` does: the same bits as from a quantized file", async () => {
     const [source, tokens] = [randomModel(SHAPE), randomTokens(4, 9, 130)];
     const bitsOf = (some: WeightSource, options: CudaOptions) =>
       on(some, options, (context) => bits(feed(context, entriesOf(tokens), 512, 130)));
@@ -115,7 +115,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     ["float32 in fp16, with a cache of fp16", randomModel(SHAPE), { precision: "fp16", kvPrecision: "fp16" }],
     ["int8", quantized(randomModel(SHAPE), 32), {}],
     ["int8 while loading", asInt8(randomModel(SHAPE)), {}],
-  ])("takes what it estimates: %s", async (_, source, own) => {
+  ])("takes as much memory as it estimates: %s", async (_, source, own) => {
     const estimate = () => backend.estimate(source, 80, { threads: 0, own });
     const { weights, perSequence, scratch, available } = estimate();
     for (const sequences of [1, 7]) {
@@ -127,7 +127,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     expect(estimate().available).toBe(available);
   });
 
-  it("reads more entries in one call than the device takes at once: the same bits, of as many rows as are wanted", async () => {
+  it("reads more entries in one call than the device takes at once: the same bits, for as many rows as are asked for", async () => {
     const tokens = randomTokens(4, 75, 130);
     const source = randomModel(SHAPE);
     const alone = await on(source, {}, (context) => feed(context, entriesOf(tokens), 1, 130).slice());
@@ -137,7 +137,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     }
   });
 
-  it("draws what sampler.ts draws from the same logits, and leaves the generator where it does", async () => {
+  it("draws what sampler.ts draws from the same logits, and leaves the generator in the same state", async () => {
     await on(randomModel(SHAPE), {}, (context) => {
       for (const [temperature, topp] of [
         [0, 0.9],
@@ -191,7 +191,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     stop: -1,
   });
 
-  it("decodes many tokens a call as it does one by one, in several sequences as in one", async () => {
+  it("decodes many tokens in a call as it does one by one, in one sequence or several", async () => {
     const source = randomModel(SHAPE);
     const seeds = [11n, 12n, 13n];
     const expected = await Promise.all(
@@ -205,7 +205,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     expect(starts.map(({ sampler }) => sampler.rngState)).toEqual(after.map(({ rngState }) => rngState));
   });
 
-  it("lets decode be left early, and goes on from anywhere", async () => {
+  it("lets the caller leave decode early, and continue from any position", async () => {
     const source = randomModel(SHAPE);
     await on(source, {}, (context) => {
       const expected = oneByOne(context, start(0, 21n), 30);
@@ -217,7 +217,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     });
   });
 
-  it("chooses nothing after a stop token, at the end of the context, and from logits that are not finite", async () => {
+  it("chooses no token after a stop token, at the end of the context, or from logits that are not finite", async () => {
     const source = randomModel(SHAPE);
     const decode = (from: WeightSource, running: Running, most: number) =>
       on(from, {}, (context) => Array.from(context.decode?.([running], most) ?? [], (tokens) => [...tokens]));
@@ -230,7 +230,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     expect(await decode(scaled(source, { rmsFinalWeight: Infinity }), start(0, 1n, 0), 2)).toEqual([[-1], [-1]]);
   });
 
-  it("may be disposed of twice, in either order; what is disposed of says so", async () => {
+  it("may be disposed of twice, in either order; using a disposed object is an error that says so", async () => {
     const model = await backend.load(randomModel(SHAPE), SHAPE[6], { threads: 0 });
     const [first, second] = [model.openContext(1), model.openContext(1)];
     first.dispose();
@@ -265,7 +265,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     },
   );
 
-  it("refuses to copy from or to a sequence or beyond a context that is not there", async () => {
+  it("refuses to copy from or to a sequence that does not exist, or beyond the context", async () => {
     await on(randomModel(SHAPE), { sequences: 2 }, (context) => {
       for (const [from, to, positions] of [
         [2, 0, 1],
@@ -291,7 +291,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     ["groups of 131", [1048, 1100, 1, 4, 2, 61, 8], 131, /cannot multiply int8 groups of 131.*fp16 weights can/],
     ["groups of 1 in a long row", [16, 11008, 1, 1, 1, 16, 8], 1, /cannot multiply int8 groups of 1 in a model/],
     ["heads of 2048", [2048, 16, 1, 1, 1, 16, 8], 0, /cannot hold heads of 2048 numbers at a context of 8/],
-  ])("refuses what no launch can multiply: %s", async (_, shape, groupSize, message) => {
+  ])("refuses sizes that no launch can multiply: %s", async (_, shape, groupSize, message) => {
     const source = groupSize > 0 ? quantized(randomModel(shape), groupSize) : randomModel(shape);
     await expect(on(source, {}, () => {})).rejects.toThrow(message);
   });
@@ -308,7 +308,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     });
   });
 
-  it("gives memory back: many models, one after the other", async () => {
+  it("frees its memory: many models, one after the other", async () => {
     for (let i = 0; i < 300; i++) await on(randomModel([16, 24, 1, 2, 1, 40, 16]), { sequences: 3 }, () => {});
   });
 });

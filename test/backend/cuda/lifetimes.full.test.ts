@@ -1,6 +1,7 @@
 /*
- * A model on the device as the library's user has it: the caller's thread stays free, a signal stops a generation, and
- * however a process, a thread or an object ends, it is clean. Each in a real child, on the emulator.
+ * A model on the device, used through the library: the caller's thread stays free, a signal stops a generation, and
+ * a process, a thread or an object may end at any time without a crash. Each test runs in a child process, on the
+ * emulator.
  */
 import { beforeAll, describe, expect, it } from "vitest";
 import { canEmulateAddon } from "../../../scripts/cuda-emulator.mjs";
@@ -41,7 +42,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
       await new Promise((resolve) => setTimeout(resolve, 50));`;
   };
 
-  it("leaves the caller's event loop free, and brings tokens while it writes", async () => {
+  it("leaves the caller's event loop free, and yields tokens during the generation", async () => {
     const script = `${library}
       const model = await load();
       let turns = 0, between = 0, pieces = 0;
@@ -53,7 +54,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "true true\n" });
   });
 
-  it("stops within a chunk when a signal says so, and tells the next story as if nothing had been", async () => {
+  it("stops within a chunk when a signal aborts it, and the next story is unaffected", async () => {
     const script = `${library}
       const model = await load();
       const stop = new AbortController();
@@ -118,7 +119,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
     },
   );
 
-  it("does not call a lost device, and says why each time", async () => {
+  it("makes no calls to a lost device, and each request fails with the reason", async () => {
     const script = `
       process.env.EMULATOR_FAULT = "400"; // the model is loaded by then
       ${direct}
@@ -160,7 +161,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
     expect(await runScript(`${script} process.exit(8);`)).toEqual({ ...CLEAN, code: 8, stdout: "" });
   });
 
-  it("survives dispose while a decode is under way, which then says so", async () => {
+  it("survives dispose while a decode is under way, which then fails and says so", async () => {
     const script = `${direct}
       const context = (await load()).openContext(1);
       const steps = context.decode(running(), 4);
@@ -170,7 +171,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "this context has been disposed\n" });
   });
 
-  it("survives forced garbage collection between steps, and frees what nobody holds", async () => {
+  it("survives forced garbage collection between steps, and frees what is no longer referenced", async () => {
     const script = `${direct}
       process.env.EMULATOR_MEMORY = "150000000"; // room for five
       for (let i = 0; i < 20; i++) {

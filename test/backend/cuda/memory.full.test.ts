@@ -1,5 +1,5 @@
 /*
- * What `fit` counts for a GPU without asking one, beside what the addon counts and allocates.
+ * What `fit` counts for a GPU without using one, compared with what the addon counts and allocates.
  */
 import { describe, expect, it } from "vitest";
 import { canEmulateAddon, EMULATED_ADDON } from "../../../scripts/cuda-emulator.mjs";
@@ -15,7 +15,7 @@ import { quantized } from "../../helpers/sources.ts";
 const ODD = ["40,88,3,5,5,301,70", "96,33,2,6,2,513,20000", "64,172,1,8,4,512,70000"];
 
 describe.skipIf(!canEmulateAddon)(`memory of a GPU${needsEmulator}`, () => {
-  it.each([...SHAPE_NAMES, ...ODD])("is counted as the addon counts it: %s", (name) => {
+  it.each([...SHAPE_NAMES, ...ODD])("is counted as in the addon: %s", (name) => {
     const addon = loadCudaAddon(EMULATED_ADDON);
     const { config, sharedClassifier } = shapeOf(name);
     for (const shared of [sharedClassifier, !sharedClassifier]) {
@@ -37,7 +37,7 @@ describe.skipIf(!canEmulateAddon)(`memory of a GPU${needsEmulator}`, () => {
     expect(needsOf((slots) => countMemory(source.config, options, slots))).toEqual(estimate);
   });
 
-  it("copying it has a speed, of any device that is there", () => {
+  it("has a measured copy speed on each device", () => {
     const addon = loadCudaAddon(EMULATED_ADDON);
     for (const bytes of [1, 1 << 20]) expect(addon.copyBandwidth(0, bytes, 0.01)).toBeGreaterThan(0);
     expect(() => addon.copyBandwidth(1, 1 << 20, 0.01)).toThrow("there is no device 1");

@@ -43,7 +43,7 @@ async function expectModel(path: string, checkpoint: Uint8Array, format: string)
 }
 
 describe("a Hugging Face folder converted", () => {
-  it("to version 0 is llama2.c's file of the same numbers, but for RoPE's tables", async () => {
+  it("to version 0 is llama2.c's file of the same numbers, except RoPE's tables", async () => {
     const path = out();
     await convert(folder(), path, { to: "v0" });
     await expectModel(path, model.checkpoint, "llama2c-v0");
@@ -68,26 +68,29 @@ describe("a Hugging Face folder converted", () => {
     opened.close();
   });
 
-  it.each([undefined, 8])("to version 2 is what quantize makes of its version 0 (group size %s)", async (groupSize) => {
-    const [v0, int8, expected] = [out(), out(), out()];
-    await convert(folder(), v0, { to: "v0" });
-    await convert(folder(), int8, { to: "v2", groupSize });
-    await quantize(v0, expected, { groupSize });
-    expect(readFileSync(int8).equals(readFileSync(expected))).toBe(true);
-  });
+  it.each([undefined, 8])(
+    "to version 2 is what quantize makes from its version 0 (group size %s)",
+    async (groupSize) => {
+      const [v0, int8, expected] = [out(), out(), out()];
+      await convert(folder(), v0, { to: "v0" });
+      await convert(folder(), int8, { to: "v2", groupSize });
+      await quantize(v0, expected, { groupSize });
+      expect(readFileSync(int8).equals(readFileSync(expected))).toBe(true);
+    },
+  );
 
-  it("may have another context, epsilon and theta", async () => {
+  it("takes another context, epsilon and theta", async () => {
     const { config } = await convert(folder(), out(), { context: 16, normEps: 1e-6, ropeTheta: 500 });
     expect(config).toMatchObject({ seqLen: 16, normEps: Math.fround(1e-6), ropeTheta: 500 });
   });
 
-  it("has its tokenizer beside it as tokenizer.bin", async () => {
+  it("gets its tokenizer beside it as tokenizer.bin", async () => {
     const path = out("stories.bin");
     const { tokenizer } = await convert(folder(), path);
     expect(tokenizer).toBe(path.replace("stories.bin", "stories.tokenizer.bin"));
   });
 
-  it("has a copy of its tokenizer where tokenizer.bin cannot say what it does", async () => {
+  it("gets a copy of its tokenizer where the format of tokenizer.bin cannot represent it", async () => {
     const path = out("stories.bin");
     const source = folder({}, []); // spaces in a row are one
     const { tokenizer } = await convert(source, path);
@@ -95,14 +98,14 @@ describe("a Hugging Face folder converted", () => {
     expect(readFileSync(tokenizer as string)).toEqual(readFileSync(join(source, "tokenizer.model")));
   });
 
-  it("to version 0 is refused where that cannot say the epsilon", async () => {
+  it("to version 0 is refused where that cannot store the epsilon", async () => {
     const path = out();
     const { message } = await rejected("E_FORMAT", convert(folder({ rms_norm_eps: 1e-6 }), path, { to: "v0" }));
     expect(message).toMatch(/norm epsilon 0.000001/);
     expect(existsSync(path)).toBe(false);
   });
 
-  it("is not written over itself", async () => {
+  it("never overwrites itself", async () => {
     const source = folder();
     await rejected("E_USAGE", convert(source, source));
   });
@@ -118,7 +121,7 @@ describe("a Hugging Face folder converted", () => {
     expect(readFileSync(path)).toEqual(before);
   });
 
-  it("whose tokenizer's place is taken by a folder fails with a typed error", async () => {
+  it("fails with a typed error where a folder has its tokenizer's name", async () => {
     const path = out();
     mkdirSync(path.replace(".bin", ".tokenizer.model"));
     const added = folder({}, [[3, 0]]);
@@ -131,7 +134,7 @@ describe("Q8_0 of GGUF converted", () => {
   const q8 = seededModel([64, 96, 2, 4, 2, 320, 32], "gguf", "Q8_0");
   const file = (some = q8) => join(folderOf({ "m.gguf": ggufBytes(ggufKeys(q8.shape), some.tensors) }), "m.gguf");
 
-  it("to version 2 keeps its bits", async () => {
+  it("to version 2 keeps its numbers and scales, bit for bit", async () => {
     const path = out();
     await convert(file(), path, { to: "v2" });
     const [one, other] = [await open(filesAt(path)), await open(filesAt(file()))];
@@ -149,7 +152,7 @@ describe("Q8_0 of GGUF converted", () => {
     other.close();
   });
 
-  it("to version 0 has the numbers that the blocks stand for", async () => {
+  it("to version 0 has the values of the blocks", async () => {
     const path = out();
     await convert(file(), path, { to: "v0" });
     await expectModel(path, q8.checkpoint, "llama2c-v0");
@@ -189,7 +192,7 @@ describe("a checkpoint converted to safetensors", () => {
     expect(new Set(Object.values(entries).map(({ dtype }) => dtype))).toEqual(new Set([type]));
   });
 
-  it("has its tokenizer in it, and never replaces a folder", async () => {
+  it("contains its tokenizer, and never replaces a folder", async () => {
     const path = out("folder");
     const { tokenizer } = await convert(folder(), path, { to: "safetensors" });
     expect(tokenizer).toBe(join(path, "tokenizer.bin"));

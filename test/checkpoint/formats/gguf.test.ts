@@ -33,7 +33,7 @@ describe("a GGUF file is the same model as the checkpoint it came from", () => {
     await expectSameModel((await open(bytes)).weights, model.checkpoint);
   });
 
-  it("whose head is longer than the first read", async () => {
+  it("with a header longer than the first read", async () => {
     const model = seededModel(SHAPES.tiny, "gguf", "F32");
     const items = Array.from({ length: 100_000 }, (_, i) => `a piece of a vocabulary ${i}`);
     const bytes = fileOf(model, [["tokenizer.ggml.merges", 9, { type: 8, items }]]);
@@ -44,7 +44,7 @@ describe("a GGUF file is the same model as the checkpoint it came from", () => {
 describe("Q8_0", () => {
   const model = seededModel(Q8_SHAPE, "gguf", "Q8_0");
 
-  it("stays int8, in the file's groups and bits", async () => {
+  it("stays int8, with the file's groups and bits", async () => {
     const { weights } = await open(fileOf(model));
     expect(weights.formatOf("wq")).toEqual({ groupSize: 32 });
     expect(weights.formatOf("rmsAttWeight")).toBe("float32");
@@ -68,7 +68,7 @@ describe("Q8_0", () => {
     }
   });
 
-  it("is float32 where not all layers are int8, with the numbers that the blocks stand for", async () => {
+  it("becomes float32 where not all layers are int8, with the values of the blocks", async () => {
     const mixed = {
       ...model,
       tensors: model.tensors.map((t): TensorToWrite => (/blk\.0/.test(t.name) ? { ...t, type: "F32" } : t)),
@@ -85,7 +85,7 @@ describe("Q8_0", () => {
   });
 });
 
-describe("what the keys say", () => {
+describe("the keys of a GGUF file", () => {
   const model = seededModel(SHAPES.tiny, "gguf", "F32");
   it("epsilon and theta are carried", async () => {
     const { weights } = await open(
@@ -133,7 +133,7 @@ const info = (
 const head = (tensors: number | bigint, values: number | bigint, write: (bytes: Bytes) => void = () => {}) =>
   raw((bytes) => write(bytes.uint32(3).uint64(tensors).uint64(values)));
 
-describe("refused is", () => {
+describe("a GGUF file is refused with", () => {
   it.each([
     ["another magic", Buffer.from("GGML\x03\0\0\0"), /does not begin with GGUF/],
     ["version 1", raw((b) => b.uint32(1)), /version 1/],
@@ -148,7 +148,7 @@ describe("refused is", () => {
     ["a key twice", head(0, 2, (b) => b.text("a").uint32(0).uint8(1).text("a").uint32(0).uint8(1)), /"a" twice/],
     ["a type that is not known", head(0, 1, (b) => b.text("a").uint32(13)), /type 13/],
     ["an array of arrays", head(0, 1, (b) => b.text("a").uint32(9).uint32(9).uint64(1)), /array of arrays/],
-    ["an array of what is not known", head(0, 1, (b) => b.text("a").uint32(9).uint32(99).uint64(1)), /type 99/],
+    ["an array of a type that is not known", head(0, 1, (b) => b.text("a").uint32(9).uint32(99).uint64(1)), /type 99/],
     [
       "an array longer than the file",
       head(0, 1, (b) => b.text("a").uint32(9).uint32(4).uint64(10_000)),
@@ -185,11 +185,11 @@ describe("refused is", () => {
     ["a tensor of five dimensions", head(1, 0, (b) => info(b, { dims: [1, 1, 1, 1, 1] })), /5 dimensions/],
     ["a dimension beyond 2^53", head(1, 0, (b) => info(b, { dims: [2n ** 63n] })), /a dimension of "a"/],
     ["a product that wraps", head(1, 0, (b) => info(b, { dims: [2 ** 32, 2 ** 32] })), /takes .* bytes/],
-    ["a type of tensors that is not known", head(1, 0, (b) => info(b, { type: 4 })), /type 4/],
-    ["a block that is not whole", head(1, 0, (b) => info(b, { type: 8, dims: [33] })), /multiple of 32/],
+    ["a tensor's type that is not known", head(1, 0, (b) => info(b, { type: 4 })), /type 4/],
+    ["an incomplete block", head(1, 0, (b) => info(b, { type: 8, dims: [33] })), /multiple of 32/],
     ["an offset past the end", head(1, 0, (b) => info(b, { offset: 2 ** 20 })), /ends at byte/],
     ["an offset beyond 2^53", head(1, 0, (b) => info(b, { offset: 2n ** 63n })), /offset of "a"/],
-    ["an offset between the steps", head(1, 0, (b) => info(b, { offset: 4 })), /not at a multiple/],
+    ["an offset that is not aligned", head(1, 0, (b) => info(b, { offset: 4 })), /not at a multiple/],
     [
       "tensors that overlap",
       head(2, 0, (b) => info(info(b, { dims: [9] }), { name: "b", dims: [2] })),
@@ -206,7 +206,7 @@ describe("refused is", () => {
     [12, "Q4_K"],
     [14, "Q6_K"],
     [20, "IQ4_NL"],
-  ])("type %d, by its name %s", async (type, name) => {
+  ])("type %d, which is named as %s", async (type, name) => {
     const model = seededModel(SHAPES.tiny, "gguf", "F32");
     const bytes = fileOf(model);
     const at = Buffer.from(bytes).indexOf("token_embd.weight") + "token_embd.weight".length + 4 + 16;
@@ -228,7 +228,7 @@ describe("refused is", () => {
   });
 });
 
-it("a damaged GGUF file is refused with a typed error, or has its tensors within it", async () => {
+it("a damaged GGUF file is refused with a typed error, or all its tensors lie within it", async () => {
   const model = seededModel([8, 8, 1, 2, 2, 8, 4], "gguf", "F16");
   const tokens: GgufEntry = ["tokenizer.ggml.tokens", 9, { type: 8, items: ["<unk>", "<s>", "</s>"] }];
   const good = fileOf(model, [tokens]);

@@ -34,7 +34,7 @@ describe("a Hugging Face folder is the same model as the checkpoint it came from
     await expectSameModel(await open(folderOf(model)), model.checkpoint);
   });
 
-  it("with the classifier tied, and there all the same", async () => {
+  it("with the classifier tied, but stored", async () => {
     const model = seededModel(SHAPES.gqa, "hf", "F32", { untied: false });
     const [table] = model.tensors;
     model.tensors.push({ ...table, name: "lm_head.weight", values: table.values.map((x) => -x) });
@@ -65,7 +65,7 @@ describe("a Hugging Face folder is the same model as the checkpoint it came from
     await expectSameModel(weights, model.checkpoint);
   });
 
-  it("with rotary tables, which are computed and not read", async () => {
+  it("with rotary tables, which are ignored and computed", async () => {
     const model = seededModel(SHAPES.tiny, "hf", "F32");
     const table = { type: "F32", shape: [2], values: Float32Array.of(1, 0.01) } as const;
     model.tensors.push({ ...table, name: "model.layers.0.self_attn.rotary_emb.inv_freq" });
@@ -73,7 +73,7 @@ describe("a Hugging Face folder is the same model as the checkpoint it came from
   });
 });
 
-describe("what a config.json says", () => {
+describe("a config.json", () => {
   const model = seededModel(SHAPES.tiny, "hf", "F32");
 
   it("epsilon and theta are carried", async () => {
@@ -86,7 +86,7 @@ describe("what a config.json says", () => {
     expect((await open(folderOf(model, changes))).config.ropeTheta).toBe(1e6);
   });
 
-  it("what is absent is what Hugging Face takes for granted", async () => {
+  it("absent keys have Hugging Face's defaults", async () => {
     const changes = {
       rms_norm_eps: undefined,
       rope_theta: undefined,
@@ -137,7 +137,7 @@ describe("what a config.json says", () => {
   });
 });
 
-describe("a folder that is not whole", () => {
+describe("an incomplete folder", () => {
   const model = seededModel(SHAPES.tiny, "hf", "F16");
   const tensors = huggingFaceTensors(model);
 

@@ -1,6 +1,6 @@
 /*
- * Models of several gigabytes: what is read of them when they are opened, and how much at once when they are loaded.
- * The files are holes behind their headers.
+ * Models of several gigabytes: how much is read of them on opening, and how much at once on loading. The files are
+ * sparse: headers and holes.
  */
 import { describe, expect, it } from "vitest";
 import { openGgufModel, openHuggingFace } from "../../../src/checkpoint/foreign.ts";
@@ -45,7 +45,7 @@ const NAMES: readonly (readonly [name: string, d: number, n: number])[] = [
 ];
 
 describe("a model of 7B parameters", () => {
-  it("as safetensors of 13.5 GB: its header is read when it is opened, and a megabyte at once after that", async () => {
+  it("as safetensors of 13.5 GB: opening reads its header, loading at most a megabyte at once", async () => {
     const all = Array.from({ length: nLayers }, (_, layer) =>
       NAMES.map(([name, d, n]): readonly [string, number, number] => [`model.layers.${layer}.${name}.weight`, d, n]),
     ).flat();
@@ -97,7 +97,7 @@ describe("a model of 7B parameters", () => {
   );
 });
 
-it("a GGUF file of 8 GB: a megabyte is read when it is opened, which has its head", async () => {
+it("a GGUF file of 8 GB: opening reads the first megabyte, which has its header", async () => {
   // one layer whose matrices are large
   const shape = [4096, 480_000, 1, 32, 32, 32_000, 2048] as const;
   const none = new Float32Array();

@@ -61,16 +61,16 @@ describe("a folder of Meta's is the same model as the checkpoint it came from", 
     await expectSameModel(await open(folderOf(model, 2)), model.checkpoint);
   });
 
-  it("that names its vocabulary", async () => {
+  it("with the size of its vocabulary in it", async () => {
     const model = seededModel(SHAPES.tiny, "meta", "F32");
     await expectSameModel(await open(folderOf(model, 1, { vocab_size: 300 })), model.checkpoint);
   });
 });
 
-describe("what a folder of Meta's says", () => {
+describe("the parameters in a folder of Meta's", () => {
   const model = seededModel(SHAPES.tiny, "meta", "F16");
 
-  it("the context is 4096 where it says none, and as many heads keep keys as look for them", async () => {
+  it("by default the context is 4096, and there are as many KV heads as heads", async () => {
     const { config } = await open(folderOf(model, 1, { max_seq_len: undefined, n_kv_heads: undefined }));
     expect(config).toMatchObject({ seqLen: 4096, nKvHeads: 4 });
   });

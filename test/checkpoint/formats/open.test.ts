@@ -136,7 +136,7 @@ describe("a model is known", () => {
       () => join(folderOf({ "model.pth": torchBytes(meta.tensors) }), "model.pth"),
       /does not say what shape/,
     ],
-  ])("and refused is %s", async (_, make, message) => {
+  ])("and it is refused if it is %s", async (_, make, message) => {
     expect((await rejected("E_FORMAT", open(filesAt(make())))).message).toMatch(message);
   });
 });
@@ -158,7 +158,7 @@ describe("its tokenizer", () => {
   const model = sentencePieceBytes(pieces(300));
   const json = JSON.stringify(tokenizerJson(pieces(300)));
 
-  it("is tokenizer.model in its folder, before tokenizer.json", async () => {
+  it("is tokenizer.model in its folder, in preference to tokenizer.json", async () => {
     const folder = folderOf({ ...hfFolder, "tokenizer.model": model, "tokenizer.json": json });
     expect((await findTokenizer(folder, 300)).path).toBe(join(folder, "tokenizer.model"));
   });
@@ -168,7 +168,7 @@ describe("its tokenizer", () => {
     expect((await findTokenizer(folder, 300)).path).toBe(join(folder, "tokenizer.json"));
   });
 
-  it("is the one inside a GGUF file, before any beside it", async () => {
+  it("is the one inside a GGUF file, in preference to any beside it", async () => {
     const file = ggufBytes(ggufKeys(SHAPES.tiny, ggufTokenizer(300)), gguf.tensors);
     const folder = folderOf({ "model.gguf": file, "tokenizer.model": model });
     const path = join(folder, "model.gguf");
@@ -181,7 +181,7 @@ describe("its tokenizer", () => {
     expect((await findTokenizer(join(folder, "model.bin"), 300)).path).toBe(join(folder, "tokenizer.model"));
   });
 
-  it("may have fewer tokens than a padded model has rows, which is said", async () => {
+  it("may have fewer tokens than a padded model has rows, which is reported", async () => {
     const folder = folderOf({ ...hfFolder, "tokenizer.model": sentencePieceBytes(pieces(290)) });
     const { tokenizer, note } = await findTokenizer(folder, 300);
     expect(tokenizer.vocab.slice(289)).toEqual(["\x0126", ...Array(10).fill("")]);
@@ -235,7 +235,7 @@ it.each([
   expect(found.notes.join()).toMatch(/last 10 of the model's 300 tokens/);
 });
 
-it("a v0 checkpoint still needs no more than its own file", async () => {
+it("a v0 checkpoint needs no other file", async () => {
   const folder = folderOf({ "model.bin": makeCheckpoint(SHAPES.tiny), "config.json": "{", "params.json": "{" });
   const opened = await open(filesAt(join(folder, "model.bin")));
   expect(opened.format).toBe("llama2c-v0");

@@ -51,7 +51,7 @@ beforeAll(async () => {
   ({ Tokenizer } = await load<Tokenizers>("@huggingface/tokenizers"));
 }, 300_000);
 
-describe("@huggingface/gguf reads of a GGUF file what we read", () => {
+describe("@huggingface/gguf reads the same from a GGUF file as this package", () => {
   const TYPES: Record<string, number> = { F32: 0, F16: 1, Q8_0: 8, BF16: 30 };
   const some: GgufEntry[] = [
     ["tokenizer.ggml.model", 8, "llama"],
@@ -171,11 +171,11 @@ describe.skipIf(!hasShared)(`@huggingface/tokenizers${needsShared}`, () => {
     expect(found).toEqual(expected);
   }
 
-  it("encodes and decodes text as our reader of the same tokenizer.json does", () => {
+  it("encodes and decodes text as this package does with the same tokenizer.json", () => {
     expectAgreement(llamaJson());
   });
 
-  it("also where no space is set before a text", () => {
+  it("and also where no space is put before a text", () => {
     expectAgreement({
       ...llamaJson(),
       normalizer: { type: "Replace", pattern: { String: " " }, content: "\u2581" },

@@ -1,5 +1,5 @@
 /*
- * Files that are no model, or no tokenizer, and are told by name.
+ * Files that are not a model, or not a tokenizer: they are refused, and the message says what they are.
  */
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
@@ -57,7 +57,7 @@ const OTHERS: [name: string, bytes: Uint8Array, message: RegExp][] = [
   ["a program", latin1("\x7fELF\x02"), /program/],
 ];
 
-describe("as a model is refused", () => {
+describe("refused as a model:", () => {
   it.each([
     ...OTHERS,
     ["a tokenizer.bin", tokenizerBytes(BYTE_VOCAB), /a tokenizer \(llama2\.c's tokenizer\.bin\)/] as const,
@@ -71,7 +71,7 @@ describe("as a model is refused", () => {
   });
 });
 
-describe("as a tokenizer is refused", () => {
+describe("refused as a tokenizer:", () => {
   it.each([
     ...OTHERS,
     ["a model of version 0", v0, /checkpoint of llama2\.c, which is a model/] as const,
@@ -90,7 +90,7 @@ it("a model whose dim has the bytes of a pickle's start is a model", async () =>
   opened.close();
 });
 
-it("tensors that share their numbers are refused, whatever they are called", async () => {
+it("tensors that share their numbers are refused, whatever their names", async () => {
   const shape = { dim: 16, n_layers: 2, n_heads: 4, n_kv_heads: 4, vocab_size: 300, max_seq_len: 32 };
   const pickle = Pickle.begin().raw(0x7d).put().op("(").text("model").orderedDict().put().op("(");
   tensors.forEach(({ name, shape: sizes, values }, key) => {

@@ -17,7 +17,7 @@ const tensor = (offset: number, shape: number[], strides: number[], length = 6) 
 const begin = () => Pickle.begin();
 
 describe("the pickle of a checkpoint", () => {
-  it("describes dicts, lists, tuples, texts and numbers", () => {
+  it("may have dicts, lists, tuples, texts and numbers", () => {
     const pickle = begin().raw(0x7d).put().op("(");
     pickle
       .text("a")
@@ -39,7 +39,7 @@ describe("the pickle of a checkpoint", () => {
     expect((entries.get("i") as Tuple).items).toEqual([1, 2, 3, 4]);
   });
 
-  it("describes tensors as views of storages, parameters too", () => {
+  it("may have tensors and parameters, which are views of storages", () => {
     const pickle = begin().global("torch._utils", "_rebuild_parameter").op("(");
     pickle.tensor(storage(), 1, [2, 2], [3, 1]).raw(0x88).orderedDict().op("t").op("R");
     const found = parse(pickle) as Tensor;
@@ -79,7 +79,7 @@ const id = (write: (pickle: Pickle) => void) => {
   return pickle.op("t").op("Q");
 };
 
-describe("nothing is called, and refused by name is", () => {
+describe("nothing is called, and refused by name:", () => {
   it.each([
     ["os.system", call("os", "system", (p) => p.text("id").raw(0x85)), /asks for os.system.*Nothing was called/],
     ["posix.system", call("posix", "system"), /posix.system/],
@@ -190,7 +190,7 @@ describe("nothing is called, and refused by name is", () => {
     ["a text past the end", begin().raw(0x58, 255, 255, 255, 255, 0x61), /ends too early/],
     ["a text that is not UTF-8", begin().raw(0x58, 1, 0, 0, 0, 0xff), /UTF-8/],
     ["a number of 255 bytes", begin().raw(0x8a, 255), /255 bytes/],
-  ])("structure: %s", (_, pickle, message) => {
+  ])("a broken structure: %s", (_, pickle, message) => {
     expect(thrown("E_FORMAT", () => parse(pickle)).message).toMatch(message);
   });
 
@@ -356,7 +356,7 @@ function whole(): Uint8Array {
   return pickle.op("u").end();
 }
 
-it("a damaged pickle is refused with a typed error, or describes tensors that lie within their storages", () => {
+it("a damaged pickle is refused with a typed error, or all its tensors lie within their storages", () => {
   const good = whole();
   const opcodes = [
     0x28, 0x71, 0x72, 0x68, 0x6a, 0x63, 0x52, 0x51, 0x62, 0x73, 0x75, 0x61, 0x65, 0x4e, 0x88, 0x4b, 0x4d, 0x4a, 0x8a,

@@ -25,7 +25,7 @@ async function open(name: string): Promise<WeightSource> {
   return (await opener(files, names, read)).weights();
 }
 
-it.each(Object.keys(expected.logits))("%s computes what PyTorch does", async (name) => {
+it.each(Object.keys(expected.logits))("%s gives PyTorch's logits", async (name) => {
   const found = await logitsOf(await open(name), expected.tokens);
   found.forEach((logits, pos) => {
     const right = expected.logits[name][pos];
@@ -35,7 +35,7 @@ it.each(Object.keys(expected.logits))("%s computes what PyTorch does", async (na
   });
 });
 
-it("the aliased embedding of a training checkpoint is one tensor", async () => {
+it("the two names of the embedding in a training checkpoint are one tensor", async () => {
   expect((await open("training.pt")).sharedClassifier).toBe(true);
   expect((await open("meta-fp16")).sharedClassifier).toBe(false);
 });

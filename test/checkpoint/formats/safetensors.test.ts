@@ -39,7 +39,7 @@ describe("a safetensors file", () => {
     expect((await open(safetensorsOf("{}   ", zeros(0)))).size).toBe(0);
   });
 
-  it("cut short at any byte is refused, and so is one byte more", async () => {
+  it("is refused if it is cut at any byte, or has one byte more", async () => {
     for (let length = 0; length < good.length; length++) await rejected("E_FORMAT", open(good.slice(0, length)));
     await rejected("E_FORMAT", open(Buffer.concat([good, zeros(1)])));
   });
@@ -48,7 +48,7 @@ describe("a safetensors file", () => {
 const one = (entry: object | string | number | null, name = "a") => JSON.stringify({ [name]: entry });
 const entry = { dtype: "F32", shape: [2], data_offsets: [0, 8] };
 
-describe("refused is", () => {
+describe("a safetensors file is refused with", () => {
   it.each([
     ["a header longer than the file", safetensorsOf("{}", zeros(0), 3), /the file 10/],
     ["a header longer than any", safetensorsOf("{}", zeros(0), 2n ** 64n - 1n), /has 18446744073709552000 bytes/],
@@ -120,7 +120,7 @@ describe("refused is", () => {
   });
 });
 
-it("a damaged safetensors file is refused with a typed error, or says where its tensors are", async () => {
+it("a damaged safetensors file is refused with a typed error, or all its tensors lie within it", async () => {
   const header = Buffer.from(good).toString("latin1", 8, good.length - 32);
   const change = fc.record({
     at: fc.nat(header.length),

@@ -91,7 +91,7 @@ describe("how a sentencepiece model prepares text", () => {
     expect(tokensOf(tokenizer, "ab")).toEqual(["ab"]);
   });
 
-  it("no space is put before it, and none is taken off after BOS", () => {
+  it("no space is put before it, and none is removed after BOS", () => {
     const withoutPrefix = parse(sentencePieceBytes(small, NO_PREFIX));
     const told = (tokenizer: PreparingTokenizer, text: string) => {
       const stream = new TextStream(tokenizer, 1);
@@ -127,7 +127,7 @@ describe("how a sentencepiece model prepares text", () => {
     expect(tokensOf(tokenizer, "\ufb00")).toEqual(["\u2581", "<0xEF>", "<0xAC>", "<0x80>"]);
   });
 
-  it("pieces of the user are found as they are, and joined with nothing", () => {
+  it("user-defined pieces are found as they are, and never merged", () => {
     const pieces = [...small, { text: "abc", type: 4 }].filter(({ text, type }) => text !== "abc" || type === 4);
     const tokenizer = parse(sentencePieceBytes(pieces));
     const tokens = encode(tokenizer, "ababcb", false, false).map((id) => pieces[id].text);
@@ -149,7 +149,7 @@ describe("a sentencepiece model is refused", () => {
     ["of unigrams", sentencePieceBytes(small, [[4, 0]], [[3, 1]]), /type 1/],
     ["with another BOS", sentencePieceBytes(small, [[4, 0]], [[41, 5]]), /0, 5, 2/],
     ["without BOS", sentencePieceBytes(small, [[4, 0]], [[41, -1]]), /0, -1, 2/],
-    ["with spaces behind words", sentencePieceBytes(small, [[4, 0]], [[24, 1]]), /white space behind/],
+    ["with spaces after words", sentencePieceBytes(small, [[4, 0]], [[24, 1]]), /white space behind/],
     ["with bytes elsewhere", sentencePieceBytes([...small, { text: "<0x41>", type: 6 }]), /is a byte/],
     ["with pieces that must not be used", sentencePieceBytes([...small, { text: "x", type: 5 }]), /must not be used/],
     ["with a type that is not known", sentencePieceBytes([...small, { text: "x", type: 9 }]), /type 9/],
@@ -164,7 +164,7 @@ describe("a sentencepiece model is refused", () => {
     expect(thrown("E_FORMAT", () => parse(bytes)).message).toMatch(expected);
   });
 
-  it("cut short at any byte of its last 300, or reads as another tokenizer", () => {
+  it("that is cut at any of its last 300 bytes, or it reads as another tokenizer", () => {
     for (let length = good.length - 300; length < good.length; length++) {
       try {
         parse(good.subarray(0, length));
@@ -174,7 +174,7 @@ describe("a sentencepiece model is refused", () => {
     }
   });
 
-  it("or read, however it is damaged", () => {
+  it("that is damaged in any way, or it is read", () => {
     const change = fc.record({ at: fc.nat(good.length - 1), byte: fc.nat(255) });
     const outcomes: Record<string, number> = {};
     const property = fc.property(fc.array(change, { minLength: 1, maxLength: 3 }), (changes) => {
@@ -206,7 +206,7 @@ describe("tokenizer.json", () => {
       expect(tokensOf(one, text)).toEqual(tokensOf(other, text));
   });
 
-  it("may have its merges as pairs", () => {
+  it("may list its merges as pairs", () => {
     const merges = (model.merges as string[]).map((merge) => merge.split(" "));
     expect(tokensOf(parseJson(withModel({ merges })), "ab")).toEqual(["\u2581ab"]);
   });
@@ -282,7 +282,7 @@ describe("the tokenizer in a GGUF file", () => {
   ]);
   const broken = (key: string, value: unknown) => new Map(values).set(`tokenizer.ggml.${key}`, value as never);
 
-  it("is that of the sentencepiece model", () => {
+  it("encodes as the sentencepiece model", () => {
     expect(ggufTokenizer(values, "model.gguf")).toEqual(parse(sentencePieceBytes(small)));
   });
 
@@ -290,7 +290,7 @@ describe("the tokenizer in a GGUF file", () => {
     expect(ggufTokenizer(new Map(), "model.gguf")).toBeUndefined();
   });
 
-  it("may put no space before text", () => {
+  it("may put no space before a text", () => {
     const tokenizer = ggufTokenizer(broken("add_space_prefix", false), "model.gguf");
     expect(tokensOf(tokenizer as NonNullable<typeof tokenizer>, "ab")).toEqual(["ab"]);
   });

@@ -41,13 +41,13 @@ describe("a zip of torch.save", () => {
     expect((await open(zipBytes(named))).size).toBe(4);
   });
 
-  it("cut short at any byte is refused", async () => {
+  it("is refused if it is cut at any byte", async () => {
     const bytes = zipBytes(entries);
     for (let length = 0; length < bytes.length; length++) await rejected("E_FORMAT", open(bytes.slice(0, length)));
   });
 });
 
-describe("refused is", () => {
+describe("a zip of torch.save is refused with", () => {
   const end = (patch: (end64: DataView, locator: DataView, end: DataView) => void) =>
     zipBytes(entries, { patchEnd: patch });
   it.each([
@@ -150,7 +150,7 @@ describe("refused is", () => {
   });
 });
 
-it("a damaged zip is refused with a typed error, or has its entries within it", async () => {
+it("a damaged zip is refused with a typed error, or all its entries lie within it", async () => {
   const good = zipBytes(entries);
   const at = fc.oneof(fc.nat(good.length - 1), fc.integer({ min: good.length - 400, max: good.length - 1 }));
   const change = fc.record({ at, byte: fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 8, 255)) });

@@ -1,5 +1,5 @@
 /*
- * The configurations beside weights, and the index of several files of them. The weights themselves are good.
+ * The configuration files beside weights, and the index of several weight files. The weights themselves are valid.
  */
 import { huggingFaceConfig } from "../../helpers/formats/model.ts";
 import { zipBytes } from "../../helpers/formats/zip.ts";

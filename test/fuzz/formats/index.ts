@@ -1,5 +1,5 @@
 /*
- * All formats that strangers' files come in.
+ * All formats of input files.
  */
 import type { Target } from "../fuzz.ts";
 import { configJson, indexJson, paramsJson } from "./configs.ts";

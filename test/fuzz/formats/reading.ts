@@ -1,5 +1,5 @@
 /*
- * Reading all that a file says, as loading a model and telling a story would.
+ * Reading all of a file, as loading a model and generating would.
  */
 import { encode, type PreparingTokenizer } from "../../../src/encode.ts";
 import { decode } from "../../../src/llama2/tokenizer.ts";

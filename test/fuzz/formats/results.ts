@@ -1,6 +1,5 @@
 /*
- * JSON that this package's commands write and strangers may send: traces, which the study page compares with its own,
- * receipts, measurements.
+ * JSON that this package's commands write and read again: traces, receipts, measurements.
  */
 import { compare, parseResult } from "../../../src/bench/compare.ts";
 import { receiptsIn } from "../../../src/receipt.ts";

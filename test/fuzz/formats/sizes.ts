@@ -1,5 +1,5 @@
 /*
- * How large the models are that are damaged.
+ * The sizes of the models that the fuzzer damages.
  */
 
 /** dim, hiddenDim, nLayers, nHeads, nKvHeads, vocabSize, seqLen */

@@ -1,5 +1,5 @@
 /*
- * GGUF files, made on the spot.
+ * GGUF files, made by the tests.
  */
 import { encodeNumbers, type TensorToWrite } from "./numbers.ts";
 

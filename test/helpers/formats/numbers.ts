@@ -1,5 +1,5 @@
 /*
- * Numbers as other programs store them, written from their definitions and not from the code that reads them.
+ * Numbers as other programs store them, written from the formats' definitions and not from the code that reads them.
  */
 
 /** The tensors that the writers of formats take. */

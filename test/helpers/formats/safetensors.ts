@@ -1,5 +1,5 @@
 /*
- * safetensors files, made on the spot.
+ * safetensors files, made by the tests.
  */
 import { encodeNumbers, type TensorToWrite } from "./numbers.ts";
 

@@ -1,5 +1,5 @@
 /*
- * sentencepiece models and tokenizer.json files, made on the spot.
+ * sentencepiece models and tokenizer.json files, made by the tests.
  */
 
 export interface PieceToWrite {
@@ -57,7 +57,8 @@ export function sentencePieceBytes(
   return message([...fields, [2, message([[3, 2], ...trainer])], [3, message(normalizer)]]);
 }
 
-/** A tokenizer.json of these pieces as Hugging Face's converter writes it: all splits of a piece, the best piece first. */
+/** A tokenizer.json of these pieces as Hugging Face's converter writes it: all splits of a piece, the best piece
+ * first. */
 export function tokenizerJson(pieces: readonly PieceToWrite[]): Record<string, unknown> {
   const ids = new Map(pieces.map(({ text }, id) => [text, id]));
   const scored = pieces.map(({ text, score = 0, type = 1 }, id) => ({ text, score, type, id }));

@@ -1,5 +1,5 @@
 /*
- * Bytes in memory as files and folders, and what was read of them.
+ * Files and folders in memory, with a record of what was read.
  */
 import type { ByteSource, Files } from "../../../src/files/bytes.ts";
 

@@ -1,5 +1,5 @@
 /*
- * Files of torch.save, made on the spot: pickles opcode by opcode.
+ * Files of torch.save, made by the tests: pickles opcode by opcode.
  */
 import { encodeNumbers, type TensorToWrite } from "./numbers.ts";
 import { type Entry, type ZipOptions, zipBytes } from "./zip.ts";

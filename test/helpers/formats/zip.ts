@@ -1,5 +1,5 @@
 /*
- * Zip files as PyTorch writes them, and as it does not.
+ * Zip files as PyTorch writes them, and others.
  */
 import { crc32 } from "node:zlib";
 
