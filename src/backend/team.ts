@@ -16,7 +16,7 @@ const WINDOW_MS = 10;
 const MAY_BE_LOST = 1 / 3;
 
 /** For how many milliseconds of passes a team stays small: at first, and at most. */
-const FIRST_REST_MS = 20;
+const FIRST_REST_MS = 5;
 const LONGEST_REST_MS = 2000;
 
 /** If a team that has grown loses too much again within this many milliseconds of passes, the trial has failed. */
