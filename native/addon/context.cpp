@@ -6,8 +6,8 @@
 Napi::Function Context::define(Napi::Env env) {
   return DefineClass(env, "Context",
                      {InstanceMethod<&Context::forward>("forward"), InstanceMethod<&Context::sample>("sample"),
-                      InstanceMethod<&Context::copy>("copy"), InstanceMethod<&Context::trace>("trace"),
-                      InstanceMethod<&Context::dispose>("dispose")});
+                      InstanceMethod<&Context::decode>("decode"), InstanceMethod<&Context::copy>("copy"),
+                      InstanceMethod<&Context::trace>("trace"), InstanceMethod<&Context::dispose>("dispose")});
 }
 
 /* new Context(model, sequences) */
@@ -72,6 +72,47 @@ Napi::Value Context::sample(const Napi::CallbackInfo& info) {
     const int threads = whole(info[4], "threads", 1, own.transformer->threads());
     own.transformer->sample(parts_->context, logits, draws, count, tokens, threads);
     return info.Env().Undefined();
+  });
+}
+
+/*
+ * decode(running: Int32Array of (count, 4), choices: Float32Array of (count, 2), states: BigUint64Array, count, most,
+ * milliseconds, logits: Float32Array of (count, vocabSize), tokens: Int32Array of (most, count), spent: Float64Array,
+ * threads): number
+ *
+ * An element of `running` is token, position, sequence, stop; a choice is temperature, top-p. Returns the number of
+ * steps; `spent` gets the milliseconds for which a thread waited for a late one, and those that choosing took.
+ */
+Napi::Value Context::decode(const Napi::CallbackInfo& info) {
+  return guarded<Napi::Value>(info.Env(), [&] {
+    if (info.Length() != 10) throw BadArgument{"decode"};
+    const Parts& own = parts();
+    const llama2::Config& p = own.transformer->config();
+    const int count = whole(info[3], "the size of a batch", 1, own.transformer->maxBatch());
+    const int most = whole(info[4], "steps", 1, p.seqLen);
+    const auto sequences = static_cast<size_t>(count);
+
+    auto* running =
+        reinterpret_cast<llama2::Running*>(elements<int32_t>(info[0], napi_int32_array, 4 * sequences).data);
+    for (int e = 0; e < count; e++) {
+      const auto [token, pos, sequence] = running[e].entry;
+      if (token < 0 || token >= p.vocabSize) throw BadArgument{"token out of range"};
+      if (pos < 0 || pos > p.seqLen - most) throw BadArgument{"position out of range"};
+      if (sequence < 0 || sequence >= own.context.sequences()) throw BadArgument{"sequence out of range"};
+    }
+    const auto* choices = reinterpret_cast<const llama2::Choice*>(floats(info[1], 2 * sequences).data);
+    uint64_t* states = elements<uint64_t>(info[2], napi_biguint64_array, sequences).data;
+    const double milliseconds = number(info[5]);
+    float* logits = floats(info[6], sequences * p.vocabSize).data;
+    int32_t* tokens = elements<int32_t>(info[7], napi_int32_array, most * sequences).data;
+    double* spent = elements<double>(info[8], napi_float64_array, 2).data;
+    const int threads = whole(info[9], "threads", 1, own.transformer->threads());
+
+    const auto decoded = own.transformer->decode(parts_->context, running, choices, states, count, most, milliseconds,
+                                                 logits, tokens, threads);
+    spent[0] = decoded.lateMs;
+    spent[1] = decoded.sampleMs;
+    return Napi::Number::New(info.Env(), decoded.steps);
   });
 }
 

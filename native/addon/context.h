@@ -25,6 +25,7 @@ class Context : public Napi::ObjectWrap<Context> {
 
   Napi::Value forward(const Napi::CallbackInfo& info);
   Napi::Value sample(const Napi::CallbackInfo& info);
+  Napi::Value decode(const Napi::CallbackInfo& info);
   Napi::Value trace(const Napi::CallbackInfo& info);
   Napi::Value copy(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);

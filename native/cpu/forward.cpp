@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "../rope.h"
 #include "transformer.h"
@@ -160,6 +161,55 @@ void Transformer::sample(Context& context, float* logits, const Draw* draws, int
     const Share mine(count, thread, threads);
     for (int row = mine.begin; row < mine.end; row++) choose(row, thread);
   });
+}
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double millisecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+/* randomF32 of sampler.ts: the next random number in [0, 1). */
+float randomF32(uint64_t& state) {
+  state ^= state >> 12;
+  state ^= state << 25;
+  state ^= state >> 27;
+  const auto bits = static_cast<uint32_t>((state * 0x2545F4914F6CDD1Dull) >> 32);
+  return static_cast<float>(bits >> 8) / 16777216.0f;
+}
+
+}  // namespace
+
+Decoded Transformer::decode(Context& context, Running* running, const Choice* choices, uint64_t* states, int count,
+                            int most, double milliseconds, float* logits, int32_t* tokens, int threads) noexcept {
+  const auto start = Clock::now();
+  Entry batch[kMaxBatch];
+  Draw draws[kMaxBatch];
+  Decoded decoded = {};
+  bool ended = false;
+  do {
+    for (int e = 0; e < count; e++) batch[e] = running[e].entry;
+    decoded.lateMs += forward(context, batch, count, count, logits, threads);
+
+    const auto read = Clock::now();
+    for (int e = 0; e < count; e++) {
+      const auto [temperature, topp] = choices[e];
+      draws[e] = {temperature, topp, temperature == 0 ? 0 : randomF32(states[e])};
+    }
+    sample(context, logits, draws, count, tokens, threads);
+    decoded.sampleMs += millisecondsSince(read);
+
+    for (int e = 0; e < count; e++) {
+      running[e].entry.token = tokens[e];
+      running[e].entry.pos++;
+      if (tokens[e] < 0 || tokens[e] == running[e].stop) ended = true;
+    }
+    tokens += count;
+    decoded.steps++;
+  } while (!ended && decoded.steps < most && millisecondsSince(start) < milliseconds);
+  return decoded;
 }
 
 /* The rmsnorm of x (count, dim), which all threads multiply with. */

@@ -68,8 +68,6 @@ size_t weightBytes(const Config& p, bool sharedClassifier, const GroupSizes& gro
   return counted.bytes();
 }
 
-constexpr int kMaxBatch = 64;
-
 /* Enough tokens at once that the weights are read rarely, but few enough that a pass stays short. */
 int maxBatchFor(const Config& p) {
   const double layer = 2.0 * p.dim * p.dim + 2.0 * p.dim * p.kvDim() + 3.0 * p.dim * p.hiddenDim;

@@ -18,6 +18,9 @@
 
 namespace llama2 {
 
+/* The most entries of any batch. */
+constexpr int kMaxBatch = 64;
+
 /* The segments of an int8 matrix's rows: see kernels.h. */
 Segments segmentsOf(int n, int groupSize);
 
@@ -101,6 +104,24 @@ MemoryNeeds estimateMemory(const Config& config, bool sharedClassifier, const Gr
 
 class Context;
 
+/* A sequence that decodes by itself. */
+struct Running {
+  Entry entry;   // the token that it reads next
+  int32_t stop;  // the token that ends it
+};
+
+/* How it chooses tokens. */
+struct Choice {
+  float temperature;
+  float topp;
+};
+
+struct Decoded {
+  int steps;
+  double lateMs;    // for how long one of the threads waited for another that was late
+  double sampleMs;  // what choosing tokens took
+};
+
 /* The weights and the threads. One forward pass at a time, over all contexts. */
 class Transformer {
  public:
@@ -129,6 +150,15 @@ class Transformer {
 
   /* Choose a token from each of `count` rows of logits, (count, vocabSize), as Sampler does. */
   void sample(Context& context, float* logits, const Draw* draws, int count, int32_t* tokens, int threads) noexcept;
+
+  /*
+   * Let `count` distinct sequences decode by themselves: a step reads a token of each and chooses the next one. Ends
+   * after `most` steps or `milliseconds`, or with the first sequence that meets its stop token or logits that are not
+   * finite. Writes the tokens, (steps, count), with -1 for logits that are not finite. `running` and `states`, those of
+   * sampler.ts's generators, are updated; `logits`, (count, vocabSize), is scratch.
+   */
+  Decoded decode(Context& context, Running* running, const Choice* choices, uint64_t* states, int count, int most,
+                 double milliseconds, float* logits, int32_t* tokens, int threads) noexcept;
 
   /* Copy the keys and values of the first `positions` positions of one sequence to another. */
   void copy(Context& context, int from, int to, int positions) noexcept;

@@ -82,6 +82,17 @@ export interface KeysAndValues {
   values: Float32Array; // (nLayers, kvDim)
 }
 
+/** Some steps of sequences that decode by themselves. */
+export interface Steps {
+  /**
+   * (steps, sequences) a token for each, in memory that the next steps overwrite: -1 for a sequence that has ended or whose
+   * logits are not finite.
+   */
+  tokens: Int32Array;
+  /** How many milliseconds of them choosing took, as far as the backend knows. */
+  sampleMs: number;
+}
+
 /** A number of sequences: their KV caches and the buffers beside them. Sequences do not affect each other. */
 export interface Context {
   /**
@@ -103,11 +114,10 @@ export interface Context {
   sample(samplers: readonly Sampler[], first?: number): number[];
   /**
    * Optional: let distinct sequences decode by themselves for up to `most` tokens, with the results that calls of
-   * `forward` and `sample` would give. Each step yields a token for each of `running`, in memory that the next step
-   * overwrites: -1 for a sequence that has ended or whose logits are not finite. Leaving early waits for the steps under
-   * way. The context must not be used otherwise meanwhile.
+   * `forward` and `sample` would give. Leaving early waits for the steps under way. The context must not be used
+   * otherwise meanwhile.
    */
-  decode?(running: readonly Running[], most: number): Generator<Int32Array, void, void>;
+  decode?(running: readonly Running[], most: number): Generator<Steps, void, void>;
   /**
    * Optional: copy the first `positions` positions of the KV cache of sequence `from` to sequence `to`, which can then
    * continue from there, with the same bits as if it had read them itself.

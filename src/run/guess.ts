@@ -50,12 +50,16 @@ export interface Continuing {
 
 /** What the scheduler calls, around each pass. */
 export interface Guesser {
+  /** So many passes will come before it guesses again. They may be made without asking it, and told by `idled`. */
+  readonly idle: number;
   /** Before a pass that reads the newest token of each sequence: fill its guesses, and use at most `room` in all. */
   guess(batch: readonly Continuing[], room: number): void;
   /** `token` was sampled: count whether the first guess that is not confirmed yet was right. */
   check(guesses: Guesses, token: number): void;
   /** Such a pass read `rows` tokens in `ms` milliseconds, sampling included. */
   passed(rows: number, ms: number): void;
+  /** That many passes were made without asking it, of `rows` tokens each, in `ms` milliseconds. */
+  idled(passes: number, rows: number, ms: number): void;
   /** Learn that each of tokens[from], tokens[from + 1], ... followed the tokens before it. */
   learn(tokens: readonly number[], from: number): void;
 }
@@ -118,8 +122,17 @@ export class TableGuesser implements Guesser {
     record.of /= 2;
   }
 
+  get idle(): number {
+    return Math.max(0, this.rest - 1);
+  }
+
   passed(rows: number, ms: number): void {
     this.costs.note(rows, ms);
+  }
+
+  idled(passes: number, rows: number, ms: number): void {
+    this.rest -= passes;
+    for (let pass = 0; pass < passes; pass++) this.costs.note(rows, ms / passes);
   }
 
   learn(tokens: readonly number[], from: number): void {

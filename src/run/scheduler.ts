@@ -10,7 +10,7 @@
  * It is fair: a pass has one token of each live sequence, and the remaining room goes to sequences that read a prompt, the
  * oldest first. So a live sequence waits for at most one pass. If more are live than a pass has room for, they take turns.
  */
-import type { Entry, LoadedModel } from "../backend/backend.ts";
+import type { Entry, LoadedModel, Steps } from "../backend/backend.ts";
 import type { Sampler } from "../llama2/sampler.ts";
 import { describe } from "./failure.ts";
 import type { Guesser } from "./guess.ts";
@@ -22,10 +22,11 @@ import { Slots } from "./slots.ts";
 
 /** Sequences that the backend decodes by itself, with the states of their generators when it began. */
 interface Going {
-  steps: Generator<Int32Array, void, void>;
+  steps: Generator<Steps, void, void>;
   sequences: readonly Sequence[];
   states: readonly bigint[];
   draws: number; // so far
+  ms: number; // that they took
 }
 
 /** A row of logits that is wanted. */
@@ -300,22 +301,21 @@ export class Scheduler {
     if (!sequence.ended && sequence.guesses.confirms(token)) sequence.confirmGuess();
   }
 
-  private countPass(batch: readonly Sequence[], start: number): void {
-    const end = performance.now();
+  private countPass(batch: readonly Sequence[], start: number, end = performance.now()): void {
     for (const { owner } of batch) if (owner.reading > 0) owner.countPass(start, end);
   }
 
-  private countSampling(batch: readonly Sequence[], start: number): void {
-    const end = performance.now();
+  private countSampling(batch: readonly Sequence[], start: number, end = performance.now()): void {
     for (const { owner } of batch) if (owner.chooses && owner.countSampling(start, end)) this.urgent = true;
   }
 
-  /** Whether the backend can decode all sequences by itself: none reads a prompt or wants logits. */
+  /** Whether the backend can decode all sequences by itself: none reads its prompt or wants logits, and none guesses. */
   private canGoOn(): boolean {
     if (this.live.length === 0 || !this.slots.context.decode || this.live.length > this.maxBatch) return false;
+    if (this.guesser?.idle === 0) return false;
     return this.live.every(
-      ({ sampler, choosesHere, want, stuck, unread }) =>
-        sampler && !choosesHere && want === "tokens" && !stuck && unread === 1,
+      ({ sampler, choosesHere, want, stuck, decodes, unread }) =>
+        sampler && !choosesHere && want === "tokens" && !stuck && decodes && unread === 1,
     );
   }
 
@@ -323,9 +323,10 @@ export class Scheduler {
   private letGo(): void {
     const sequences = [...this.live];
     const running = sequences.map((sequence) => sequence.running());
-    const steps = this.slots.context.decode?.(running, Math.min(...sequences.map(({ left }) => left)));
+    const most = Math.min(this.guesser?.idle ?? Infinity, ...sequences.map(({ left }) => left));
+    const steps = this.slots.context.decode?.(running, most);
     const states = running.map(({ sampler }) => sampler.rngState);
-    if (steps) this.going = { steps, sequences, states, draws: 0 };
+    if (steps) this.going = { steps, sequences, states, draws: 0, ms: 0 };
   }
 
   /** Let the backend finish its decoding, before anything else is done with the slots. */
@@ -337,35 +338,44 @@ export class Scheduler {
     }
   }
 
-  /** Take the tokens of one step. */
+  /** Take the tokens of the next steps. */
   private goOn(going: Going): void {
+    const { sequences } = going;
     const start = performance.now();
-    const { value: tokens, done } = going.steps.next();
+    const { value: steps, done } = going.steps.next();
+    const end = performance.now();
     if (done) {
       this.going = undefined;
+      this.guesser?.idled(going.draws, sequences.length, going.ms);
       this.retire();
       return;
     }
-    going.draws++;
-    const lively = going.sequences.filter(({ ended, stuck }) => !ended && !stuck);
-    for (const { owner } of lively) {
-      owner.reading++;
-      owner.decodes = true;
-      owner.chooses = true;
+    const { tokens, sampleMs } = steps;
+    for (let at = 0; at < tokens.length; at += sequences.length) {
+      going.draws++;
+      for (let i = 0; i < sequences.length; i++) this.receive(going, i, tokens[at + i]);
     }
-    this.countPass(lively, start);
-    this.countSampling(lively, performance.now());
-    for (const [i, sequence] of going.sequences.entries()) {
-      if (sequence.ended || sequence.stuck) continue;
-      if (tokens[i] < 0) {
-        sequence.stuck = true;
-        continue;
-      }
-      sequence.slot.held++;
-      sequence.accept(tokens[i]);
-      // the generators are updated when the backend is done, and it may be further ahead than this
-      if (sequence.ended) sequence.setState(going.states[i], going.draws);
+    going.ms += end - start;
+    this.countPass(sequences, start, end - sampleMs);
+    this.countSampling(sequences, end - sampleMs, end);
+  }
+
+  /** The backend has chosen a token for sequence `i`; -1: none. */
+  private receive(going: Going, i: number, token: number): void {
+    const sequence = going.sequences[i];
+    if (sequence.ended || sequence.stuck) return;
+    sequence.owner.reading++;
+    sequence.owner.decodes = true;
+    sequence.owner.chooses = true;
+    if (token < 0) {
+      sequence.stuck = true;
+      return;
     }
+    sequence.slot.held++;
+    sequence.accept(token);
+    if (this.guesser) sequence.goneOn(this.guesser);
+    // the generators are updated when the backend is done, and it may be further ahead than this
+    if (sequence.ended) sequence.setState(going.states[i], going.draws);
   }
 
   /** Release the slots of sequences that have ended. */

@@ -1,7 +1,7 @@
 /*
  * A scheduler that a test drives step by step, on models whose pass width the test chooses.
  */
-import type { Context, LoadedModel, Running } from "../../src/backend/backend.ts";
+import type { Context, LoadedModel, Running, Steps } from "../../src/backend/backend.ts";
 import { Llama2Error } from "../../src/errors.ts";
 import type { Guesser } from "../../src/run/guess.ts";
 import type { Slice, TokenDetails } from "../../src/run/protocol.ts";
@@ -71,9 +71,9 @@ export class Disguised implements LoadedModel {
 }
 
 /** As a device does: all steps are computed ahead of what is taken, and the generators' states come at the end. */
-function* goOn(context: Context, running: readonly Running[], steps: number): Generator<Int32Array, void, void> {
+function* goOn(context: Context, running: readonly Running[], steps: number): Generator<Steps, void, void> {
   const state = running.map(({ token, pos, sampler }) => ({ token, pos, sampler: { ...sampler }, over: false }));
-  const chosen: Int32Array[] = [];
+  const chosen: Steps[] = [];
   for (let step = 0; step < steps; step++) {
     const tokens = running.map(({ sequence, stop }, i) => {
       const mine = state[i];
@@ -83,7 +83,7 @@ function* goOn(context: Context, running: readonly Running[], steps: number): Ge
       mine.over = mine.token === stop || mine.token < 0;
       return mine.token;
     });
-    chosen.push(Int32Array.from(tokens));
+    chosen.push({ tokens: Int32Array.from(tokens), sampleMs: 0 });
   }
   try {
     yield* chosen;

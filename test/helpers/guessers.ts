@@ -55,7 +55,9 @@ export class KnowingGuesser implements Guesser {
     else this.wrong++;
   }
 
+  readonly idle = 0;
   passed(): void {}
+  idled(): void {}
   learn(): void {}
 
   /** 0 to below - 1. */

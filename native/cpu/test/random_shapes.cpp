@@ -146,6 +146,33 @@ std::vector<float> run(Transformer& transformer, int sequences, const std::vecto
   return all;
 }
 
+/* The tokens of sequences that decode by themselves to the end of their context, in calls of a few steps. */
+std::vector<int32_t> decode(Transformer& transformer, int sequences) {
+  const Config& p = transformer.config();
+  Context context(transformer, sequences);
+  std::vector<Running> running;
+  std::vector<Choice> choices;
+  std::vector<uint64_t> states;
+  for (int i = 0; i < sequences; i++) {
+    running.push_back({{i % p.vocabSize, 0, i}, -1});
+    choices.push_back({i == 0 ? 0.0f : 1.0f, 0.9f});
+    states.push_back(i + 1);
+  }
+  std::vector<int32_t> all;
+  std::vector<float> logits(static_cast<size_t>(sequences) * p.vocabSize);
+  for (int pos = 0; pos < p.seqLen;) {
+    const int most = std::min(p.seqLen - pos, uniform(1, 9));
+    std::vector<int32_t> tokens(static_cast<size_t>(most) * sequences);
+    const int threads = uniform(1, transformer.threads());
+    const auto decoded = transformer.decode(context, running.data(), choices.data(), states.data(), sequences, most,
+                                            1e9, logits.data(), tokens.data(), threads);
+    all.insert(all.end(), tokens.begin(), tokens.begin() + decoded.steps * sequences);
+    if (decoded.steps < most) break;  // logits that are not finite
+    pos += most;
+  }
+  return all;
+}
+
 /* Draws of many kinds; they return tokens, or the sampler is broken. */
 std::vector<int> draw(const Kernels& kernels, const std::vector<float>& logits, int vocabSize) {
   Sampler sampler(kernels, vocabSize);
@@ -186,6 +213,7 @@ void tryShape(int seed) {
 
   std::vector<float> expected;
   std::vector<int> expectedDraws;
+  std::vector<int32_t> expectedTokens;
   for (const Kernels* kernels : supportedKernels()) {
     for (const int threads : {1, uniform(2, 5)}) {
       Transformer transformer(p, sharedClassifier, groupSizes, frequencies.data(), *kernels, threads);
@@ -207,6 +235,9 @@ void tryShape(int seed) {
         }
         if (draws != expectedDraws) fail("draws", transformer, batch);
       }
+      const auto tokens = decode(transformer, sequences);
+      if (expectedTokens.empty()) expectedTokens = tokens;
+      if (tokens != expectedTokens) fail("tokens", transformer, 1);
     }
   }
 }

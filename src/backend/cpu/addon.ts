@@ -26,6 +26,24 @@ export interface NativeContext {
   forward(entries: Int32Array, count: number, wanted: number, logits: Float32Array, threads: number): number;
   /** draws: (count, 3) temperature, top-p, coin; tokens: (count), of the first `count` rows of logits */
   sample(logits: Float32Array, draws: Float32Array, count: number, tokens: Int32Array, threads: number): void;
+  /**
+   * running: (count, 4) token, position, sequence, stop; choices: (count, 2) temperature, top-p; states: (count), of the
+   * generators; logits: (count, vocabSize), scratch; tokens: (most, count). Ends after `most` steps or `milliseconds`, or
+   * with the first sequence that meets its stop or logits that are not finite, whose token is -1. Returns the number of
+   * steps; spent: (2) the milliseconds for which a thread waited for a late one, and those that choosing took.
+   */
+  decode(
+    running: Int32Array,
+    choices: Float32Array,
+    states: BigUint64Array,
+    count: number,
+    most: number,
+    milliseconds: number,
+    logits: Float32Array,
+    tokens: Int32Array,
+    spent: Float64Array,
+    threads: number,
+  ): number;
   /** the first `positions` positions of a sequence, into another */
   copy(from: number, to: number, positions: number): void;
   /** keys, values: (nLayers, kvDim), of a position */

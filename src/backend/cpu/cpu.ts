@@ -69,6 +69,11 @@ function chooseIsa(available: string[], wanted: string): string {
   );
 }
 
+/** How long sequences decode by themselves at a time: much longer than a call takes, but soon to be interrupted. */
+const DECODE_MS = 2;
+/** How many steps they may take meanwhile. */
+const DECODE_STEPS = 64;
+
 /** With fewer weights per thread, waiting for the others costs more than the thread gains. */
 const WEIGHTS_A_THREAD = 1e6;
 
@@ -87,13 +92,21 @@ function openContext(addon: Addon, model: NativeModel, team: Team, config: Confi
   const native: NativeContext = new addon.Context(model, sequences);
   const entries = new Int32Array(3 * model.maxBatch);
   const draws = new Float32Array(3 * model.maxBatch);
-  const tokens = new Int32Array(model.maxBatch);
+  const running = new Int32Array(4 * model.maxBatch);
+  const choices = new Float32Array(2 * model.maxBatch);
+  const states = new BigUint64Array(model.maxBatch);
+  const tokens = new Int32Array(DECODE_STEPS * model.maxBatch);
+  const spent = new Float64Array(2);
   let logits = new Float32Array(vocabSize); // grows when more rows are wanted
   let last = logits;
+  /** Make room for the logits of so many entries. */
+  function want(rows: number): void {
+    if (rows * vocabSize > logits.length) logits = new Float32Array(rows * vocabSize);
+    if (rows * vocabSize !== last.length) last = logits.subarray(0, rows * vocabSize);
+  }
   return {
     forward(batch, wanted) {
-      if (wanted * vocabSize > logits.length) logits = new Float32Array(wanted * vocabSize);
-      if (wanted * vocabSize !== last.length) last = logits.subarray(0, wanted * vocabSize);
+      want(wanted);
       for (let e = 0; e < batch.length; e++) {
         const { token, pos, sequence } = batch[e];
         entries[3 * e] = token;
@@ -115,6 +128,23 @@ function openContext(addon: Addon, model: NativeModel, team: Team, config: Confi
       const rows = first === 0 ? last : last.subarray(first * vocabSize);
       native.sample(rows, draws, samplers.length, tokens, team.size);
       return Array.from(tokens.subarray(0, samplers.length));
+    },
+    *decode(sequences, most) {
+      const count = sequences.length;
+      want(count);
+      let limit = Math.min(most, DECODE_STEPS);
+      for (const [i, { token, pos, sequence, stop, sampler }] of sequences.entries()) {
+        limit = Math.min(limit, config.seqLen - pos);
+        running.set([token, pos, sequence, stop], 4 * i);
+        choices.set([sampler.temperature, sampler.topp], 2 * i);
+        states[i] = sampler.rngState;
+      }
+      const start = performance.now();
+      const steps = native.decode(running, choices, states, count, limit, DECODE_MS, last, tokens, spent, team.size);
+      const [lateMs, sampleMs] = spent;
+      team.ran(performance.now() - start - sampleMs, lateMs);
+      for (const [i, { sampler }] of sequences.entries()) sampler.rngState = states[i];
+      yield { tokens: tokens.subarray(0, steps * count), sampleMs };
     },
     copy: (from, to, positions) => native.copy(from, to, positions),
     trace({ pos, sequence }) {

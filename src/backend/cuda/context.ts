@@ -65,7 +65,7 @@ export function openContext(native: NativeContext, { vocabSize }: Config, watch:
       try {
         for (let step = 0; step < chunk; step++) {
           wait(() => native.tokens(step, tokens));
-          yield tokens;
+          yield { tokens, sampleMs: 0 };
         }
       } finally {
         wait(() => native.finish(states));

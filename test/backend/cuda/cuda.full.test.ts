@@ -176,8 +176,8 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
       const running = starts.map((start, i) => {
         return { ...start, token: written[i].at(-1) ?? start.token, pos: start.pos + written[i].length };
       });
-      for (const chosen of context.decode?.(running, count - written[0].length) ?? []) {
-        for (const [i, token] of chosen.entries()) written[i].push(token);
+      for (const { tokens } of context.decode?.(running, count - written[0].length) ?? []) {
+        for (const [i, token] of tokens.entries()) written[i].push(token);
       }
     }
     return written;
@@ -220,7 +220,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
   it("chooses no token after a stop token, at the end of the context, or from logits that are not finite", async () => {
     const source = randomModel(SHAPE);
     const decode = (from: WeightSource, running: Running, most: number) =>
-      on(from, {}, (context) => Array.from(context.decode?.([running], most) ?? [], (tokens) => [...tokens]));
+      on(from, {}, (context) => Array.from(context.decode?.([running], most) ?? [], ({ tokens }) => [...tokens]));
     const [[first]] = await decode(source, start(0, 1n, 0), 1);
     expect(await decode(source, { ...start(0, 1n, 0), stop: first }, 3)).toEqual([[first], [-1], [-1]]);
     const last = await decode(source, { ...start(0, 1n, 0), pos: 79 }, 3);
