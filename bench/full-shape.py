@@ -1,10 +1,10 @@
 """
-Random checkpoints of the full shape of real models, in the files of their makers, for rehearsals:
+Random checkpoints with the full shapes of real models, in their original file formats, for tests:
 
     python3 bench/full-shape.py llama-2-7b FOLDER     Meta's: params.json, consolidated.00.pth (13.5 GB, float16)
     python3 bench/full-shape.py open_llama_3b FOLDER  Hugging Face's: config.json, pytorch_model.bin (6.9 GB, float16)
 
-Needs PyTorch, whose torch.save writes them, and twice the space. A tokenizer.model is to be copied beside them.
+Needs PyTorch, whose torch.save writes them, and twice the space. Copy a tokenizer.model beside them.
 """
 import json
 import os

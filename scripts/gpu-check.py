@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """
-npm run gpu:check: is the cuda backend correct on this GPU, and how fast is it? One command that gives itself eight
-minutes.
+npm run gpu:check: is the cuda backend correct on this GPU, and how fast is it? One command, limited to eight minutes.
 
 Needs an NVIDIA driver, nvcc 12.0 or newer, g++ and Python 3.8; no network, no Node. Builds native/cuda/check, compares
-every kernel with the reference, measures, writes the results as JSON and prints a summary last. What there was no time
-for is named as skipped, and nothing skipped is ever reported as measured.
+every kernel with the reference, measures, writes the results as JSON and prints a summary last. If time
+runs out, the remaining parts are named as skipped, and never reported as measured.
 
 Exit status: 0 if everything that was tried was right; 1 if something was wrong; 2 for a wrong call; 3 if something that
 it needs is missing.
@@ -29,16 +28,16 @@ from sections import NO_TIME, SECTIONS, Runner  # noqa: E402
 from summary import summary  # noqa: E402
 
 ROOT = os.path.dirname(HERE)
-# What the emulator is unless the environment says otherwise: a Hopper, on which kernels start early.
+# The device that is emulated by default: a Hopper, on which kernels start early.
 EMULATOR = {"EMULATOR_SCHEDULE": "random", "EMULATOR_RESIDENT": "4", "EMULATOR_MEMORY": "200000000",
             "EMULATOR_COMPUTE": "9", "EMULATOR_DRIVER": "13000", "EMULATOR_RUNTIME": "13000"}
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.strip().split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=460, help="for all of it, the build included (460)")
+    parser.add_argument("--seconds", type=float, default=460, help="the time limit, with the build (460)")
     parser.add_argument("--out", help="the results (bench/results/gpu-DATE.json)")
-    parser.add_argument("--only", help="these sections, with commas between")
+    parser.add_argument("--only", help="these sections, separated by commas")
     parser.add_argument("--small", action="store_true", help="tiny shapes, few repetitions")
     parser.add_argument("--fail-fast", action="store_true", help="end a section at its first check that fails")
     parser.add_argument("--emulate", action="store_true", help="g++ and the emulator instead of nvcc and a GPU")
@@ -59,7 +58,7 @@ def read_json(*path):
 
 
 def find_stories():
-    """Trained models that are here, and the greedy tokens that run.c writes."""
+    """The trained models in this checkout, with run.c's greedy tokens."""
     places = [("stories2M", "models/stories2M.bin", "test/golden/bundled-model.json")]
     for shared in ("shared", "../shared"):
         places.append(("stories260K", shared + "/models/stories260K.bin", shared + "/golden/generate-stories260K.json"))
@@ -78,7 +77,7 @@ def run_all(runner, report, wanted, folder, emulated):
         runner.run_reference(read_json("test/golden/forced-logits.json"), folder)
     for name, most in SECTIONS:
         if wanted(name):
-            # its clocks and its power at work, once
+            # the card's clocks and power under load, once
             timer = threading.Timer(8, lambda: report.update(cardAtWork=read_card()))
             if name == "decode":
                 timer.start()
@@ -92,7 +91,7 @@ def run_all(runner, report, wanted, folder, emulated):
 
 
 def missing(nvcc):
-    """What a GPU check needs and is not here, in one line; None if it is all here."""
+    """What a GPU check needs and does not find, in one line; None if nothing is missing."""
     needs = []
     if not has_driver():
         needs.append("an NVIDIA driver")
@@ -162,7 +161,7 @@ def check(runner, report, wanted, folder, emulated):
 
 
 def results_file(report, out):
-    """Where the results go; None for a rehearsal."""
+    """Where the results go; None without a GPU."""
     if out or report["emulated"] or "--small" in report["command"] or report["device"] is None:
         return out
     return os.path.join(ROOT, "bench", "results", f"gpu-{report['date'][:10]}.json")

@@ -27,7 +27,7 @@ const NOTES: Record<string, string> = {
   SwiGLU: "This kind of feed-forward: a gate, let through silu, times an amount.",
   temperature: "Logits are divided by it. Below 1 the likeliest get likelier; at 0 the best one always wins.",
   token: "A piece of text with a number: often a word with the space before it.",
-  weight: "A number that training has found. Weights stay as they are while a story is told.",
+  weight: "A number that training has found. Weights do not change while the model generates.",
 };
 
 const PATTERN = new RegExp(

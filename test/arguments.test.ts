@@ -206,10 +206,10 @@ describe("in a process of its own", () => {
       const controller = new AbortController();
       const { signal } = controller;
       const model = await loadModel(undefined, { signal });
-      const tell = async (maxTokens) => { for await (const _ of model.generate("", { signal, maxTokens })); };
-      await Promise.all(Array.from({ length: 40 }, () => tell(3)));
-      for (let i = 0; i < 40; i++) await tell(1);
-      const running = Array.from({ length: 40 }, () => tell(400));
+      const request = async (maxTokens) => { for await (const _ of model.generate("", { signal, maxTokens })); };
+      await Promise.all(Array.from({ length: 40 }, () => request(3)));
+      for (let i = 0; i < 40; i++) await request(1);
+      const running = Array.from({ length: 40 }, () => request(400));
       setTimeout(() => controller.abort(new Error("enough")), 20);
       const ends = await Promise.allSettled(running);
       console.log(ends.every(({ reason }) => reason?.message === "enough"));

@@ -102,8 +102,8 @@ describe("best", () => {
         seed: 40 + k,
         onToken: ({ logprob }) => logprobs.push(logprob),
       });
-      let told = "";
-      for await (const piece of one) told += piece;
+      let written = "";
+      for await (const piece of one) written += piece;
       const meanLogprob = logprobs.reduce((all, logprob) => all + logprob) / logprobs.length;
       const candidate = {
         seed: BigInt(40 + k),
@@ -111,13 +111,13 @@ describe("best", () => {
         tokens: one.tokens.slice(2),
         meanLogprob,
       };
-      alone.push({ candidate, told });
+      alone.push({ candidate, written });
     }
     expect(best.candidates).toEqual(alone.map(({ candidate }) => candidate));
     const eligible = alone.filter(({ candidate }) => candidate.ended);
     expect(eligible.length).toBeGreaterThan(0);
     eligible.sort((a, b) => b.candidate.meanLogprob - a.candidate.meanLogprob);
-    expect(text).toBe(eligible[0].told);
+    expect(text).toBe(eligible[0].written);
     expect(best.seed).toBe(eligible[0].candidate.seed);
     await model.dispose();
   });

@@ -77,14 +77,14 @@ describe("the contexts that a table keeps", () => {
 
   it("are judged by the tokens that no longer context guesses", () => {
     const [e, f, g, c, b, x, y, p, q] = [2, 3, 4, 5, 6, 7, 8, 9, 10];
-    const told = [
+    const repeated = [
       [[e, c, b, x], 8],
       [[f, c, b, y], 9],
       [[g, b, x], 20],
       [[p, q], 5],
     ] as const;
     const tree = new GuessTree(
-      told.flatMap(([story, times]) => new Array(times).fill(story)),
+      repeated.flatMap(([story, times]) => new Array(times).fill(story)),
       KINDS,
       LONGEST,
     );

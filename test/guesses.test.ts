@@ -35,7 +35,7 @@ async function notes(options: LoadOptions = {}): Promise<readonly string[]> {
 }
 
 /** A story of the bundled model. */
-async function told(options: LoadOptions): Promise<Generation> {
+async function generated(options: LoadOptions): Promise<Generation> {
   await using bundled = await loadModel(undefined, { backend: "wasm", ...options });
   const generation = bundled.generate("", { seed: 5, maxTokens: 100 });
   await generation.text();
@@ -66,11 +66,11 @@ describe("the guesses of a model", () => {
     const card = readFileSync(join(ROOT, "models", "README.md"), "utf8");
     expect(card).toContain(`${bytes.length.toLocaleString("en-US")} bytes, sha256 \`${sha256(bytes)}\``);
     expect(card).toContain(`${(entries.length / 4).toLocaleString("en-US")} contexts`);
-    const { lookahead, promptTokens, tokens } = await told({ lookahead: 3 });
+    const { lookahead, promptTokens, tokens } = await generated({ lookahead: 3 });
     expect(lookahead?.tokensPerPass).toBeGreaterThan(1.4);
     expect(lookahead?.accepted).toBeLessThan(tokens.length - promptTokens.length);
-    expect((await told({ lookahead: "off" })).lookahead).toBeUndefined();
-    expect((await told({ lookahead: 3, guesses: null })).lookahead?.tokensPerPass).toBeLessThan(1.4);
+    expect((await generated({ lookahead: "off" })).lookahead).toBeUndefined();
+    expect((await generated({ lookahead: 3, guesses: null })).lookahead?.tokensPerPass).toBeLessThan(1.4);
   });
 
   it("need no message when they fit, or when there are none", async () => {

@@ -8,7 +8,7 @@ import { ROOT } from "./helpers/golden.ts";
 
 interface Import {
   from: string; // a file of src/
-  to: string; // another, or what is not ours, such as "node:fs"
+  to: string; // another file, or a module from elsewhere, such as "node:fs"
   typeOnly: boolean;
 }
 

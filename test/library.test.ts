@@ -85,8 +85,8 @@ describe("stop", () => {
   it("cuts each candidate of best", async () => {
     const options = { seed: 5, maxTokens: 120 };
     const best = model.generate(story, { ...options, best: 3, stop: "." });
-    const told = await best.text();
-    expect(told).not.toContain(".");
+    const results = await best.text();
+    expect(results).not.toContain(".");
     for (const { seed, tokens } of best.candidates ?? []) {
       const alone = model.generate(story, { ...options, seed, stop: "." });
       await alone.text();
@@ -200,14 +200,14 @@ describe("generateAll", () => {
   const alone = async (k: number) => model.generate(prompts[k], { ...options, seed: 11 + k }).text();
 
   it("gives each prompt the text that it gets alone, in order, with its own seed", async () => {
-    const told = [];
+    const results = [];
     for await (const { index, text, generation } of model.generateAll(prompts, { ...options, concurrency: 3 })) {
       expect(generation.seed).toBe(BigInt(11 + index));
       expect(generation.promptTokens).toEqual(model.encodePrompt(prompts[index]));
-      told.push([index, text]);
+      results.push([index, text]);
     }
     const expected = await Promise.all(prompts.map(async (_, k) => [k, await alone(k)]));
-    expect(told).toEqual(expected);
+    expect(results).toEqual(expected);
   });
 
   it("or gives them as they finish: a short one does not wait for a long one", async () => {

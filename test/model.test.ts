@@ -174,12 +174,12 @@ describe("loading", () => {
 
   it("reports its progress, up to all weights, on every backend", async () => {
     for (const backend of ["ts", "wasm", "auto"] as const) {
-      const told: [number, number][] = [];
-      const model = await loadModel(undefined, { backend, onProgress: (done, of) => told.push([done, of]) });
-      expect(told.length).toBeGreaterThan(10);
-      expect(told.map(([done]) => done)).toEqual(told.map(([done]) => done).sort((a, b) => a - b));
-      expect(told.every(([, of]) => of === model.info.parameters)).toBe(true);
-      expect((told.at(-1)?.[0] ?? 0) / model.info.parameters).toBeGreaterThan(0.98);
+      const progress: [number, number][] = [];
+      const model = await loadModel(undefined, { backend, onProgress: (done, of) => progress.push([done, of]) });
+      expect(progress.length).toBeGreaterThan(10);
+      expect(progress.map(([done]) => done)).toEqual(progress.map(([done]) => done).sort((a, b) => a - b));
+      expect(progress.every(([, of]) => of === model.info.parameters)).toBe(true);
+      expect((progress.at(-1)?.[0] ?? 0) / model.info.parameters).toBeGreaterThan(0.98);
       await model.dispose();
     }
   });

@@ -29,7 +29,7 @@ async function untyped(call: Call, args: unknown[]): Promise<unknown> {
   }
 }
 
-/** Every call of these functions with one odd argument in the place of a good one. */
+/** Every call of these functions with one odd argument instead of a good one. */
 async function untypedOf(functions: [name: string, call: Call, good: unknown[]][]): Promise<string[]> {
   const found = new Set<string>();
   for (const [name, call, good] of functions) {
@@ -55,7 +55,7 @@ beforeAll(async () => {
 });
 afterAll(() => model.dispose());
 
-/** Public methods of an object, which is made anew for each call. */
+/** Public methods of an object, which is made again for each call. */
 const methods = (make: () => object, names: string[], good: unknown[]) =>
   names.map((name): [string, Call, unknown[]] => [
     name,

@@ -202,8 +202,8 @@ describe("llama2 --receipt and llama2 verify", () => {
     const pulled = join(snapshot, "small.bin");
     await llama2(["quantize", bundled, pulled]);
     const tokenizer = join(ROOT, "models", "tok2048.bin");
-    const told = await llama2([pulled, "-z", tokenizer, "-s", "3", "-n", "12", "--json", "--receipt"]);
-    const stdin = told.stdout.toString();
+    const printed = await llama2([pulled, "-z", tokenizer, "-s", "3", "-n", "12", "--json", "--receipt"]);
+    const stdin = printed.stdout.toString();
     const { code, stdout, stderr } = await llama2(["verify", "-"], { stdin, env: { HF_HUB_CACHE } });
     expect({ code, stdout: stdout.toString() }, stderr).toEqual({
       code: 0,

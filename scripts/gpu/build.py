@@ -22,7 +22,7 @@ class BuildError(Exception):
 
 
 def sources(native):
-    """The C++ files, which any compiler takes, and those with kernels."""
+    """The plain C++ files, and those with kernels."""
     plain = [os.path.join(native, "cpu", name + ".cpp") for name in REFERENCE]
     plain += sorted(glob.glob(os.path.join(native, "cuda", "check", "*.cpp")))
     kernels = sorted(glob.glob(os.path.join(native, "cuda", "*.cu")))
@@ -66,14 +66,14 @@ def compile_emulated(source, folder, flags):
 
 
 def compile_all(sources_, compile_one):
-    """All files at once, on all cores; the one that takes longest first."""
+    """All files in parallel, on all cores; the slowest first."""
     order = sorted(sources_, key=lambda name: not name.endswith("forward.cu"))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(compile_one, order))
 
 
 def build_emulated(native, folder, sanitizers=None):
-    """With g++, for the CPU. Returns the program, and what is to be known of the build."""
+    """With g++, for the CPU. Returns the program, and facts about the build."""
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second finds all that the first has compiled

@@ -1,4 +1,4 @@
-"""What the check runs on. Everything here only reads: no setting of a card is ever changed."""
+"""The card and the machine. Everything here only reads: no setting of a card is ever changed."""
 import datetime
 import glob
 import os
@@ -14,7 +14,7 @@ FIELDS = [
 
 
 def output_of(command):
-    """What it prints, or None if it is not there or fails."""
+    """What a command prints, or None if it does not exist or fails."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
@@ -23,20 +23,20 @@ def output_of(command):
 
 
 def find_tool(name):
-    """A program of the toolkit, which may be installed without being on PATH; None if it is not here."""
+    """A program of the toolkit, which may be installed without being on PATH; None if it is not found."""
     places = ["/usr/local/cuda/bin/", "/usr/local/cuda-*/bin/"]
     found = [path for place in places for path in sorted(glob.glob(place + name))]
     return shutil.which(name) or (found[-1] if found else None)
 
 
 def has_driver():
-    """Is there an NVIDIA driver? What it leaves behind on Linux, under WSL, on a Jetson: as src/backend/cuda/driver.ts."""
+    """Is there an NVIDIA driver? Looks for its files on Linux, WSL and a Jetson, as src/backend/cuda/driver.ts does."""
     traces = ["/dev/nvidiactl", "/usr/lib/wsl/lib/libcuda.so.1", "/dev/nvmap"]
     return any(os.path.exists(path) for path in traces)
 
 
 def read_card():
-    """As nvidia-smi has it now; None where there is none."""
+    """The card as nvidia-smi reports it now; None if there is none."""
     text = output_of(["nvidia-smi", "--query-gpu=" + ",".join(FIELDS), "--format=csv,noheader"])
     if not text:
         return None
@@ -45,12 +45,12 @@ def read_card():
 
 
 def architecture(card):
-    """What to compile for: the card's own, else Hopper."""
+    """The architecture to compile for: the card's, or else Hopper."""
     return "sm_" + (card["compute_cap"].replace(".", "") if card else "90")
 
 
 def read_host(root):
-    """The machine beside the card, and the commit of the sources."""
+    """The machine that has the card, and the commit of the sources."""
     commit = output_of(["git", "-C", root, "rev-parse", "HEAD"])
     if commit and output_of(["git", "-C", root, "status", "--porcelain"]) != "":
         commit += "+"

@@ -12,7 +12,7 @@ import time
 
 from card import find_tool
 
-# Name, and the most seconds that it gets of those that are left.
+# Name, and the most seconds that it gets of the time left.
 SECTIONS = [
     ("bandwidth", 15), ("launches", 15), ("rope", 10), ("logits", 90), ("text", 30), ("memory", 30), ("decode", 150),
     ("repeats", 30), ("slots", 25), ("copies", 10), ("batches", 25), ("sampler", 60), ("prefill", 40),
@@ -22,12 +22,12 @@ SECTIONS = [
 SANITIZED = ["logits", "batches", "slots", "copies", "sampler"]
 
 
-# As the program says it, too.
+# The program prints the same words.
 NO_TIME = "no time left"
 
 
 class Runner:
-    """`save` is called after each section, so that a card that hangs takes nothing along that was known before."""
+    """`save` is called after each section, so that earlier results are kept if a card hangs."""
 
     def __init__(self, program, deadline, small, env, save, patient=False, fail_fast=False):
         """patient: a section may take all the time that is left. fail_fast: it ends at its first check that fails."""
@@ -58,7 +58,7 @@ class Runner:
         print(f"{said}  {section.get('why', '')}  {section.get('seconds', 0):.1f} s", flush=True)
 
     def probe(self):
-        """Is there a device? The program's exit status, and what it says of it."""
+        """Is there a device? The program's exit status, and its description of the device."""
         try:
             done = subprocess.run([self.program, "device"], stdout=subprocess.PIPE, text=True, env=self.env, timeout=120)
         except subprocess.TimeoutExpired:
@@ -69,7 +69,7 @@ class Runner:
             return done.returncode or 1, {}
 
     def run(self, name, command, most):
-        """A command that prints lines of JSON. It is told how long it has, and stopped soon after."""
+        """A command that prints lines of JSON. It gets a time limit, and is stopped soon after that."""
         if self.left() < 5:
             return self.skip(name, NO_TIME)
         limit = self.left() - 3 if self.patient else min(most, self.left() - 3)
@@ -109,7 +109,7 @@ class Runner:
         self.add(section)
 
     def ask(self, arguments, most):
-        """The last line that the program prints, as a dict; an empty one if it says nothing, or not in time."""
+        """The last line that the program prints, as a dict; an empty one if it prints nothing in time."""
         limit = max(1, min(most, self.left()))
         try:
             call = [self.program, *arguments]
@@ -125,10 +125,10 @@ class Runner:
         self.run(as_name or name, command, most)
 
     # ------------------------------------------------------------------------
-    # what needs more than one call
+    # sections of more than one call
 
     def run_reference(self, golden, folder):
-        """That the reference here gives run.c's bits, before anything is compared to it."""
+        """Check that the reference gives run.c's bits, before anything is compared with it."""
         start = time.monotonic()
         results = []
         for case in golden["cases"]:
@@ -146,7 +146,7 @@ class Runner:
         self.add_checks("reference", start, results)
 
     def run_stories(self, stories):
-        """Greedy text of trained models: run.c's, or another token only where run.c itself all but hesitates."""
+        """Greedy text of trained models: run.c's tokens; another only if run.c's two best logits are almost equal."""
         start = time.monotonic()
         results = []
         for name, model, tokens in stories:
@@ -156,13 +156,13 @@ class Runner:
             steps = min(len(tokens) - 1, 24 if self.small else 255)
             said = self.ask(["story", model, str(steps)], 60)
             try:
-                told = [int(token) for token in said["tokens"].split()]
-                equal = told == tokens[1 : steps + 1]
+                generated = [int(token) for token in said["tokens"].split()]
+                equal = generated == tokens[1 : steps + 1]
                 results.append({"what": name, "equal": equal, "gap": said["gap"], "ok": equal or said["gap"] < 4e-4})
             except KeyError:
                 results.append({"what": name, "ok": False, "message": said.get("message", "no answer")})
         if not results:
-            return self.skip("stories", "no model is here")
+            return self.skip("stories", "no trained model was found")
         self.add_checks("stories", start, results)
 
     def add_checks(self, name, start, results):

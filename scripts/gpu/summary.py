@@ -1,6 +1,6 @@
-"""What gpu:check prints last: was everything right, and how fast was it beside the bandwidth of the same card."""
+"""The last output of gpu:check: was everything right, and how fast was it relative to the card's bandwidth?"""
 
-# Sections with speeds, and how the figures begin that are worth a line. The results file has all of them.
+# Sections with speeds, and how the names of the figures shown begin. The results file has all figures.
 SPEEDS = [("bandwidth", ""), ("launches", "graph node"), ("decode", ""), ("prefill", ""), ("batch", "")]
 
 

@@ -79,7 +79,7 @@ export function unreachable(url: string | URL, error: unknown): NetError {
 const REASONS: Record<string, string | undefined> = {
   ENOTFOUND: "its host is not known: is there a network?",
   EAI_AGAIN: "its host cannot be looked up: is there a network?",
-  ECONNREFUSED: "nobody answers at its host",
+  ECONNREFUSED: "no server answers at its host",
   ECONNRESET: "the connection was cut",
   UND_ERR_SOCKET: "the connection was cut",
   UND_ERR_CONNECT_TIMEOUT: "its host does not answer",

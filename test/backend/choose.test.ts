@@ -30,8 +30,8 @@ it("ts says that it runs on one thread if asked for more", async () => {
 
 describe.skipIf(!hasAddon)(`with the native addon${needsAddon}`, () => {
   it("takes the number of threads that is asked for, or chooses one by the model's size", async () => {
-    const told = await load(source, "cpu", 0, mostThreads());
-    expect(told).toMatchObject({ model: { threads: mostThreads() }, notes: [] });
+    const loaded = await load(source, "cpu", 0, mostThreads());
+    expect(loaded).toMatchObject({ model: { threads: mostThreads() }, notes: [] });
     expect(await load(source, "cpu", 0, 0)).toMatchObject({ model: { threads: 1 }, notes: [] });
   });
 

@@ -18,11 +18,11 @@ const refusal = async (source: WeightSource, context = 0, backend: BackendName =
   (await refused(source, context, backend)).message;
 
 it.skipIf(process.platform !== "linux")("the memory that counts is what Linux calls available", () => {
-  const told = () => 1024 * Number(/MemAvailable: +(\d+)/.exec(readFileSync("/proc/meminfo", "utf8"))?.[1]);
+  const memAvailable = () => 1024 * Number(/MemAvailable: +(\d+)/.exec(readFileSync("/proc/meminfo", "utf8"))?.[1]);
   const limit = process.constrainedMemory() || Infinity;
-  const before = told();
+  const before = memAvailable();
   const found = availableMemory();
-  const after = told();
+  const after = memAvailable();
   const slack = 32 << 20; // other processes come and go
   expect(found).toBeGreaterThanOrEqual(Math.min(before, after, limit) - slack);
   expect(found).toBeLessThanOrEqual(Math.min(Math.max(before, after), limit) + slack);

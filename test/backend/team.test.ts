@@ -4,7 +4,8 @@
 import { describe, expect, it } from "vitest";
 import { Team } from "../../src/backend/team.ts";
 
-/** Passes of `ms`, of which a team of more than `sound` threads loses `lateMs`; how many threads worked on each. */
+/** Passes of `ms`, in which a team of more than `sound` threads loses `lateMs`. Returns the number of threads of
+ * each. */
 function passes(team: Team, count: number, ms: number, lateMs: number, sound = 1): number[] {
   return Array.from({ length: count }, () => {
     const { size } = team;

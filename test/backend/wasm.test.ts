@@ -19,8 +19,8 @@ import { tempDir } from "../helpers/temp.ts";
 const CONTEXT = 32;
 
 it("takes the number of threads that is asked for, or chooses one by the model's size", async () => {
-  const threads = async (shape: keyof typeof SHAPES, told: number) => {
-    const model = await wasm.load(randomModel(SHAPES[shape]), 256, { threads: told });
+  const threads = async (shape: keyof typeof SHAPES, requested: number) => {
+    const model = await wasm.load(randomModel(SHAPES[shape]), 256, { threads: requested });
     model.dispose();
     return model.threads;
   };
@@ -157,7 +157,7 @@ describe("a refusal by the system is a typed error:", () => {
 
   it("a thread that dies as it starts is not waited for", async () => {
     const { Worker } = threads;
-    // one whose kernels do not have what it is told to set
+    // a thread whose kernels lack what it has to set
     threads.Worker = class extends Worker {
       constructor(url: URL, options: threads.WorkerOptions) {
         const { globals, ...data } = options.workerData;

@@ -22,7 +22,7 @@ const SHAPE = "32,88,2,4,2,300,64";
 const CONFIG = { dim: 32, hiddenDim: 88, nLayers: 2, nHeads: 4, nKvHeads: 2, vocabSize: 300, seqLen: 64 };
 const exactBackends = hasAddon ? (["ts", "wasm", "cpu"] as const) : (["ts", "wasm"] as const);
 
-/** A program that says how it would tell a story; what it prints is up to `body`. */
+/** A program in place of run.c, which prints what `body` does. */
 function script(body: string): string {
   const path = join(tempDir(), "other.mjs");
   writeFileSync(path, body);
@@ -195,7 +195,7 @@ describe("another program", () => {
   });
 });
 
-/** Resolves once a measurement's engines, of which one is slow, have done some runs: that one has used a second. */
+/** Resolves once a measurement's engines have done some runs: the slow one has used a second. */
 async function measuring(pid: number): Promise<void> {
   for (;;) {
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean);

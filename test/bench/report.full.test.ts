@@ -29,7 +29,7 @@ it.skipIf(!hasChromium)(`it is drawn without an error and without a request${nee
   const { dom, console } = await opened(page);
   expect(console).toEqual([]);
   expect(dom.match(/<svg/g)?.length).toBe(6);
-  // whoever fetches something, or runs a script, is heard
+  // any request or script would be noticed
   const fetching = await opened(page.replace("</main>", '<img src="http://127.0.0.1:9/x.png"></main>'));
   expect(fetching.console.length).toBeGreaterThan(0);
 });

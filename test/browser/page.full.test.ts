@@ -12,11 +12,11 @@ import { openPage, type Page } from "../helpers/page.ts";
 
 const { cases } = golden<{ cases: GenerateCase[] }>("bundled-model.json");
 
-/** In the page. Loads the bundled model and tells cases. */
+/** In the page: loads the bundled model and generates the cases. */
 const HELPERS = `
   const { loadModel, Llama2Error } = await import("/llama2/index.js");
   const load = (options) => loadModel("/models/stories2M.bin", { tokenizer: "/models/tok2048.bin", ...options });
-  const tell = async (model, { prompt, temperature, topp, seed, steps, prompt_tokens }, options = {}) => {
+  const storyOf = async (model, { prompt, temperature, topp, seed, steps, prompt_tokens }, options = {}) => {
     const tokens = [...prompt_tokens];
     let text = "";
     const maxTokens = steps + 1 - prompt_tokens.length;
@@ -37,16 +37,16 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
   afterAll(() => page?.close());
 
   it("the wasm backend tells run.c's stories, token by token", async () => {
-    const told = await inPage<{ backend: string; threads: number; stories: { tokens: number[] }[] }>(
+    const result = await inPage<{ backend: string; threads: number; stories: { tokens: number[] }[] }>(
       `const model = await load();
        const stories = [];
-       for (const each of argument) stories.push(await tell(model, each));
+       for (const each of argument) stories.push(await storyOf(model, each));
        await model.dispose();
        return { backend: model.backend, threads: model.threads, stories };`,
       cases,
     );
-    expect(told).toMatchObject({ backend: "wasm", threads: 1 });
-    for (const [i, { tokens }] of told.stories.entries()) expect(tokens).toEqual(cases[i].tokens);
+    expect(result).toMatchObject({ backend: "wasm", threads: 1 });
+    for (const [i, { tokens }] of result.stories.entries()) expect(tokens).toEqual(cases[i].tokens);
   });
 
   it("text and log-probabilities are those of Node", async () => {
@@ -58,7 +58,7 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
     const onToken = ({ id, logprob }: { id: number; logprob: number }) => node.push([id, logprob]);
     for await (const piece of model.generate(prompt, { ...options, onToken })) text += piece;
     await model.dispose();
-    const told = await inPage(
+    const result = await inPage(
       `const model = await load();
        const tokens = [];
        let text = "";
@@ -68,7 +68,7 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
        return { tokens, text };`,
       { prompt, options },
     );
-    expect(told).toEqual({ tokens: node, text });
+    expect(result).toEqual({ tokens: node, text });
   });
 
   it.each([
@@ -82,9 +82,9 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
       `const [model, tokenizer] = await Promise.all(["stories2M", "tok2048"].map(async (name) =>
          (await fetch("/models/" + name + ".bin")).blob()));
        const loaded = await loadModel(${model}, { tokenizer: ${tokenizer}, backend: "wasm" });
-       const told = await tell(loaded, argument);
+       const result = await storyOf(loaded, argument);
        await loaded.dispose();
-       return told;`,
+       return result;`,
       cases[0],
     );
     expect(tokens).toEqual(cases[0].tokens);
@@ -93,18 +93,18 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
   it.each(["/models/stories2M.bin", "blob"])(
     "tells how far it is, from the first byte to the last weight: %s",
     async (source) => {
-      const told = await inPage<[number, number][]>(
-        `const told = [];
+      const result = await inPage<[number, number][]>(
+        `const result = [];
        const source = argument === "blob" ? await (await fetch("/models/stories2M.bin")).blob() : argument;
-       const model = await loadModel(source, { tokenizer: "/models/tok2048.bin", onProgress: (done, of) => told.push([done, of]) });
+       const model = await loadModel(source, { tokenizer: "/models/tok2048.bin", onProgress: (done, of) => result.push([done, of]) });
        await model.dispose();
-       return told;`,
+       return result;`,
         source,
       );
-      const done = told.map(([done]) => done);
+      const done = result.map(([done]) => done);
       expect(done).toEqual([...done].sort((a, b) => a - b));
-      expect(new Set(told.map(([, of]) => of)).size).toBe(1);
-      const [last, of] = told.at(-1) as [number, number];
+      expect(new Set(result.map(([, of]) => of)).size).toBe(1);
+      const [last, of] = result.at(-1) as [number, number];
       expect(last / of).toBeGreaterThan(0.98);
       expect(last).toBeLessThanOrEqual(of);
       const isFetched = source !== "blob";
@@ -124,9 +124,9 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
   it("the option assets names a copy of the folder, and the ts backend tells the same story", async () => {
     const { tokens } = await inPage<{ tokens: number[] }>(
       `const model = await load({ assets: "/llama2", backend: "ts" });
-       const told = await tell(model, argument);
+       const result = await storyOf(model, argument);
        await model.dispose();
-       return told;`,
+       return result;`,
       cases[0],
     );
     expect(tokens).toEqual(cases[0].tokens);
@@ -138,7 +138,7 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
     let text = "";
     for await (const piece of model.generate("One day", options)) text += piece;
     await model.dispose();
-    const told = await inPage(
+    const result = await inPage(
       `const model = await load({ precision: "int8" });
        let text = "";
        for await (const piece of model.generate("One day", argument)) text += piece;
@@ -146,45 +146,45 @@ describe.skipIf(!hasChromium)(`in a page${needsChromium}`, () => {
        return { text, precision: model.info.precision };`,
       options,
     );
-    expect(told).toEqual({ text, precision: "int8" });
+    expect(result).toEqual({ text, precision: "int8" });
   });
 
   it("two generations at once give the text that each gives alone", async () => {
-    const told = await inPage<{ tokens: number[] }[]>(
+    const result = await inPage<{ tokens: number[] }[]>(
       `const model = await load();
-       const told = await Promise.all(argument.map((each) => tell(model, each)));
+       const result = await Promise.all(argument.map((each) => storyOf(model, each)));
        await model.dispose();
-       return told;`,
+       return result;`,
       cases.slice(0, 2),
     );
-    expect(told.map(({ tokens }) => tokens)).toEqual(cases.slice(0, 2).map(({ tokens }) => tokens));
+    expect(result.map(({ tokens }) => tokens)).toEqual(cases.slice(0, 2).map(({ tokens }) => tokens));
   });
 
   it("dispose resolves during a generation and when called again, and the generation fails with E_USAGE", async () => {
-    const told = await inPage(
+    const result = await inPage(
       `const model = await load();
-       const running = codeOf(tell(model, argument, { temperature: 1, eos: false }));
+       const running = codeOf(storyOf(model, argument, { temperature: 1, eos: false }));
        await Promise.all([model.dispose(), model.dispose()]);
        await model.dispose();
-       return [await running, await codeOf(tell(model, argument))];`,
+       return [await running, await codeOf(storyOf(model, argument))];`,
       cases[0],
     );
-    expect(told).toEqual(["E_USAGE", "E_USAGE"]);
+    expect(result).toEqual(["E_USAGE", "E_USAGE"]);
   });
 
   it("a signal stops a download and a story, with its reason", async () => {
-    const told = await inPage(
+    const result = await inPage(
       `const why = (promise) => promise.then(() => "none", (error) => error);
        const early = await why(load({ signal: AbortSignal.abort("too late") }));
        const controller = new AbortController();
        const model = await load();
        const onToken = () => controller.abort("enough");
-       const late = await why(tell(model, argument, { signal: controller.signal, onToken }));
+       const late = await why(storyOf(model, argument, { signal: controller.signal, onToken }));
        await model.dispose();
        return [early, late];`,
       cases[0],
     );
-    expect(told).toEqual(["too late", "enough"]);
+    expect(result).toEqual(["too late", "enough"]);
   });
 
   it.each([

@@ -47,7 +47,7 @@ describe("rounding to int8 during loading", () => {
     for (const { name } of tensorsOf(other)) expect(rounded.formatOf(name)).toEqual(other.formatOf(name));
     const expected = await everything(other, 1);
     for (const multipleOf of [1, 48, 1000]) expect(await everything(rounded, multipleOf)).toEqual(expected);
-    // what is int8 already stays as it is
+    // a model that is int8 already stays as it is
     expect(await everything(asInt8(other), 1)).toEqual(expected);
     one.close();
     other.close();

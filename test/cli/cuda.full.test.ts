@@ -251,7 +251,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
   });
 
   describe("auto", () => {
-    const tell = async (copy: string, args: string[] = [], env: Record<string, string> = {}) => {
+    const storyFrom = async (copy: string, args: string[] = [], env: Record<string, string> = {}) => {
       const { code, stdout, stderr } = await llama2(["-n", "1", "-s", "1", "--json", ...args], { root: copy, env });
       return { code, stderr, backend: code === 0 ? JSON.parse(stdout.toString()).backend : "" };
     };
@@ -264,18 +264,18 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
         [{ EMULATOR_FAULT: "3" }, /cudaErrorIllegalAddress/],
         [{ EMULATOR_FOREIGN: "1" }, "this build has no code for this card"],
       ] as const) {
-        const { code, backend, stderr } = await tell(root, [], env);
+        const { code, backend, stderr } = await storyFrom(root, [], env);
         expect({ code, backend }).toEqual({ code: 0, backend: "cpu" });
         expect(stderr).toMatch(/^running on cpu: [^\n]*\n/);
         expect(stderr).toMatch(why);
       }
-      expect((await tell(emulatedPackage({ addon: crashing }))).stderr).toMatch(
+      expect((await storyFrom(emulatedPackage({ addon: crashing }))).stderr).toMatch(
         /^running on cpu: the CUDA addon .* does not load here/,
       );
     });
 
     it.skipIf(!hasAddon)(`without a driver does not try the addon, and says so${needsAddon}`, async () => {
-      const { stderr, backend } = await tell(emulatedPackage({ addon: crashing, driver: false }));
+      const { stderr, backend } = await storyFrom(emulatedPackage({ addon: crashing, driver: false }));
       expect(backend).toBe("cpu");
       expect(stderr).toBe("running on cpu: the CUDA addon has been built, but there is no NVIDIA driver\n");
     });
@@ -285,8 +285,8 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
         ["--precision", "fp16"],
         ["--device", "0"],
       ]) {
-        expect(await tell(root, flags, { EMULATOR_DEVICES: "0" })).toMatchObject({ code: 1 });
-        expect(await tell(root, flags)).toMatchObject({ code: 0, backend: "cuda" });
+        expect(await storyFrom(root, flags, { EMULATOR_DEVICES: "0" })).toMatchObject({ code: 1 });
+        expect(await storyFrom(root, flags)).toMatchObject({ code: 0, backend: "cuda" });
       }
     });
 
@@ -294,7 +294,7 @@ describe.skipIf(!canEmulateAddon)(`llama2 --backend cuda${needsEmulator}`, () =>
       "is not what --backend %s is: it never touches CUDA",
       async (name) => {
         const copy = emulatedPackage({ addon: crashing });
-        expect(await tell(copy, ["--backend", name])).toMatchObject({ code: 0, backend: name, stderr: "" });
+        expect(await storyFrom(copy, ["--backend", name])).toMatchObject({ code: 0, backend: name, stderr: "" });
       },
     );
   });

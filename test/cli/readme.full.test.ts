@@ -11,7 +11,7 @@ import { tempDir } from "../helpers/temp.ts";
 
 const readme = readFileSync(join(ROOT, "README.md"), "utf8");
 
-/** The commands of its indented blocks, without what is said about each. */
+/** The commands of its indented blocks, without their explanations. */
 const commands = [...readme.matchAll(/^ {4}((?:llama2|npm|npx|node)\b.*)$/gm)].map(
   ([, line]) => line.split(/ {2,}/)[0],
 );

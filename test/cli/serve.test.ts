@@ -14,8 +14,8 @@ const tokenizer = join(ROOT, "models", "tok2048.bin");
 
 const jsonOf = async (response: Response | Promise<Response>): Promise<Parsed> => (await response).json();
 
-/** A stream that has begun, and the text that it will have told. */
-async function begin({ url }: ServeCommand, body: object): Promise<{ told: Promise<string> }> {
+/** A stream that has begun, and the promise of its remaining text. */
+async function begin({ url }: ServeCommand, body: object): Promise<{ remaining: Promise<string> }> {
   const response = await fetch(`${url}/v1/completions`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
@@ -31,7 +31,7 @@ async function begin({ url }: ServeCommand, body: object): Promise<{ told: Promi
       .map(({ choices }) => choices[0].text)
       .join("");
   };
-  return { told: rest() };
+  return { remaining: rest() };
 }
 
 describe.concurrent("serve", () => {
@@ -57,19 +57,19 @@ describe.concurrent("serve", () => {
 
   it.each(["SIGINT", "SIGTERM"] as const)("%s lets what runs come to its end, and ends with 0", async (signal) => {
     const serving = await startServe([]);
-    const { told } = await begin(serving, { seed: 1, max_tokens: 40 });
+    const { remaining } = await begin(serving, { seed: 1, max_tokens: 40 });
     serving.child.kill(signal);
     const expected = await llama2(["-i", "Once", "-s", "1", "-p", "1", "-n", "41"]);
-    expect(`Once${await told}\n`).toBe(expected.stdout.toString());
+    expect(`Once${await remaining}\n`).toBe(expected.stdout.toString());
     expect((await serving.ended).code).toBe(0);
   });
 
   it("a second Ctrl-C ends it at once, with 130", async () => {
     const serving = await startServe([slowFile(), "-z", tokenizer, "--backend", "ts"]);
-    const { told } = await begin(serving, { max_tokens: 1000, temperature: 0 });
-    told.catch(() => {});
+    const { remaining } = await begin(serving, { max_tokens: 1000, temperature: 0 });
+    remaining.catch(() => {});
     serving.child.kill("SIGINT");
-    // it is draining: nobody is let in any more
+    // it is draining: no new client is accepted
     while (
       await fetch(`${serving.url}/health`).then(
         () => true,
@@ -78,7 +78,7 @@ describe.concurrent("serve", () => {
     );
     serving.child.kill("SIGINT");
     expect((await serving.ended).code).toBe(130);
-    await expect(told).rejects.toThrow();
+    await expect(remaining).rejects.toThrow();
   });
 
   it("takes its key from LLAMA2_API_KEY", async () => {

@@ -118,19 +118,22 @@ describe("the end of a story", () => {
   // at so high a temperature all 300 tokens are equally likely, also those that end a story
   const model = checkpointFile([16, 40, 2, 4, 4, 300, 4000]);
   const tokenizer = tokenizerFile(vocabOf(300));
-  const tell = async (...flags: string[]) => {
+  const storyWith = async (...flags: string[]) => {
     const shared = [model, "-z", tokenizer, "-t", "1e9", "-p", "0", "-s", "4", "--json", "--quiet"];
     return JSON.parse((await llama2([...shared, ...flags])).stdout.toString());
   };
 
   it("is BOS or EOS; only BOS with --compat; neither with --ignore-eos", async () => {
-    const all = await tell("--ignore-eos", "-n", "3000");
+    const all = await storyWith("--ignore-eos", "-n", "3000");
     const [bos, eos] = [all.tokens.indexOf(1, 1), all.tokens.indexOf(2)];
     expect(eos).toBeGreaterThan(1);
     expect(bos).toBeGreaterThan(eos);
     expect(all).toMatchObject({ finishReason: "length", tokens: { length: 3001 } });
-    expect(await tell()).toMatchObject({ finishReason: "stop", tokens: all.tokens.slice(0, eos) });
-    expect(await tell("--compat", "-n", "0")).toMatchObject({ finishReason: "stop", tokens: all.tokens.slice(0, bos) });
+    expect(await storyWith()).toMatchObject({ finishReason: "stop", tokens: all.tokens.slice(0, eos) });
+    expect(await storyWith("--compat", "-n", "0")).toMatchObject({
+      finishReason: "stop",
+      tokens: all.tokens.slice(0, bos),
+    });
   });
 });
 

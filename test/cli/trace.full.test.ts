@@ -44,8 +44,8 @@ describe.concurrent("trace", () => {
 
   it("generates tokens for later positions as a story does", async () => {
     const { tokens } = JSON.parse(await trace("--json", "--pos", "20", "-t", "0.8", "-s", "7", "--at", "logits"));
-    const told = await llama2(["-i", "Once upon a time", "-t", "0.8", "-s", "7", "-n", "20", "--json"]);
-    expect(tokens).toEqual(JSON.parse(told.stdout.toString()).tokens);
+    const printed = await llama2(["-i", "Once upon a time", "-t", "0.8", "-s", "7", "-n", "20", "--json"]);
+    expect(tokens).toEqual(JSON.parse(printed.stdout.toString()).tokens);
   });
 
   it("draws attention: heads by positions, and one head at every position", async () => {

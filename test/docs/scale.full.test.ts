@@ -55,7 +55,7 @@ exec "${process.execPath}" "${MAIN}" "$@"
       expect(stories[k].text).toBe(await model.generate("", { seed: k + 1 }).text());
     }
     await model.dispose();
-    // done is done: nothing is told again
+    // finished jobs are not run again
     const log = readFileSync(join(cwd, "stories", "jobs.log"), "utf8");
     expect(await bash(tell)).toBe(0);
     expect(readFileSync(join(cwd, "stories", "jobs.log"), "utf8")).toBe(log);

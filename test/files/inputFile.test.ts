@@ -14,7 +14,7 @@ import { tempDir } from "../helpers/temp.ts";
 const posix = process.platform !== "win32";
 const isRoot = process.getuid?.() === 0;
 
-/** Whatever reads a file of a stranger. */
+/** All functions that read an untrusted file. */
 const readers: [what: string, read: (path: string) => Promise<unknown>][] = [
   ["a checkpoint", openFile],
   ["a tokenizer", async (path) => readTokenizer(path)],

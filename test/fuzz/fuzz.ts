@@ -128,7 +128,7 @@ async function once(target: Target, input: Input): Promise<Attempt> {
   }
 }
 
-/** What a terminal would obey, or nobody would read, in a message. */
+/** Control characters in a message, or one too long to read. */
 function unprintable(message: string): string | undefined {
   if (message.length > 2000) return `the message has ${message.length} characters`;
   return /[\p{Cc}\p{Cs}\u2028\u2029]/u.test(message)

@@ -27,7 +27,7 @@ export function changedTree(tree: Json, dice: Dice): Json {
   return result;
 }
 
-/** Go down to some place, and change what is there. */
+/** Go down to a random place, and change the value there. */
 function change(tree: Json, dice: Dice): Json {
   const isLeaf = typeof tree !== "object" || tree === null;
   if (isLeaf || dice.chance(0.15)) return dice.chance(0.5) ? near(tree, dice) : anything(dice);

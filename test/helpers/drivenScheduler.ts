@@ -21,13 +21,13 @@ export interface Disguise {
   maxBatch?: number;
   /** Its contexts cannot copy. */
   copies?: boolean;
-  /** It goes on by itself for up to so many tokens, on something whose memory is taken at once, as a GPU does. */
+  /** Decode up to so many tokens without the host, on a model that takes all its memory at the start, like a GPU. */
   chunk?: number;
   /** How many sequences fit into a context. */
   room?: number;
 }
 
-/** Counts what is read, beside disguising the model. */
+/** Counts what is read, and disguises the model. */
 export class Disguised implements LoadedModel {
   readonly threads: number;
   readonly maxBatch: number;

@@ -12,7 +12,7 @@ export const needsEmulator = canEmulateAddon
   : " (skipped: needs g++ on Linux and Node's headers, which are not here)";
 
 export interface PackageOptions {
-  /** What stands in the place of the addon, if not the emulated one. */
+  /** A file to use as the addon instead of the emulated one. */
   addon?: string | Uint8Array;
   /** Whether `auto` finds an NVIDIA driver. */
   driver?: boolean;

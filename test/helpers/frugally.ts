@@ -16,7 +16,7 @@ export function frugally<T>(work: () => T, limits: Limits = {}): T {
   }
 }
 
-/** The same for what is not done at once. */
+/** The same for asynchronous work. */
 export async function frugallyAsync<T>(work: () => Promise<T>, limits: Limits = {}): Promise<T> {
   const check = measure(limits);
   try {

@@ -8,11 +8,11 @@ import { afterAll } from "vitest";
 import { ROOT } from "./golden.ts";
 import { tempDir } from "./temp.ts";
 
-/** Of a lock that is older, whoever held it has been killed. */
+/** The process that held an older lock has been killed. */
 const LONGEST_INSTALL = 600_000;
 const CONSUMERS = join(ROOT, "test", "consumers");
 
-/** Pack what is built (building anew would pull it away from under other tests). The tarball's path. */
+/** Pack the present build (a new build would remove it under other tests). Returns the tarball's path. */
 export function pack(): string {
   const to = tempDir();
   const args = ["pack", "--json", "--ignore-scripts", "--pack-destination", to];

@@ -20,7 +20,7 @@ export function plainLoop(model: Transformer, request: SequenceRequest): Outcome
   const { config } = model;
   const transformer = { ...model, state: mallocRunState(config) };
   const outcome: Outcome = { tokens: [], logprobs: [], details: [], rows: [], ended: "length", state: sampling?.state };
-  const tell = (logits: Float32Array, next: number, drawn: Pick<TokenDetails, "nucleus" | "coin"> = {}) => {
+  const report = (logits: Float32Array, next: number, drawn: Pick<TokenDetails, "nucleus" | "coin"> = {}) => {
     if (want === "logprobs") outcome.logprobs.push(logits[next] - logSumExp(logits));
     if (want === "logprobs" && top !== undefined) {
       const order = byLogit(logits);
@@ -33,7 +33,7 @@ export function plainLoop(model: Transformer, request: SequenceRequest): Outcome
     const end = want === "logits" ? prompt.length : prompt.length - 1;
     for (let pos = 0; pos < end; pos++) {
       const logits = forward(transformer, prompt[pos], pos);
-      if (pos >= skip) tell(logits, prompt[pos + 1]);
+      if (pos >= skip) report(logits, prompt[pos + 1]);
     }
     return outcome;
   }
@@ -59,7 +59,7 @@ export function plainLoop(model: Transformer, request: SequenceRequest): Outcome
     if (stops.includes(token)) return { ...outcome, ended: "stop" };
     outcome.tokens.push(token);
     const coin = sampling.temperature === 0 ? {} : { coin: randomF32({ ...sampler, rngState: before }) };
-    tell(raw, token, { nucleus: nucleusOf(sampling, allowed), ...coin });
+    report(raw, token, { nucleus: nucleusOf(sampling, allowed), ...coin });
   }
   return outcome;
 }

@@ -33,7 +33,7 @@ export function randomModel(shape: Shape, options: CheckpointOptions = {}): Weig
 /** What becomes of a piece of a tensor. */
 type Change = (piece: Piece, name: TensorName, layer: number) => Piece;
 
-/** The same model, each piece of which is what `change` makes of it. */
+/** The same model, with `change` applied to each piece. */
 export function changed(source: WeightSource, change: Change): WeightSource {
   return {
     config: source.config,

@@ -24,7 +24,7 @@ export function checkpointBytes(fields: Fields): bigint {
   return 28n + 4n * (tables * dim + nLayers * layer + dim + seqLen * headSize);
 }
 
-/** A file of `bytes` bytes that begins with a header; as many as the header asks for, unless told. */
+/** A file of `bytes` bytes that begins with a header; by default as many as the header asks for. */
 export function sparseFile(fields: Fields, bytes: number | bigint = checkpointBytes(fields)): string {
   const path = join(tempDir(), "sparse.bin");
   writeSparse(path, fields, bytes);

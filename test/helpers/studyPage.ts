@@ -52,7 +52,8 @@ interface Browser {
 /** The text of axe-core, to be run in a page. */
 export const axe = (): string => readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
-/** Wait until an expression is true in the page. (Playwright's own way is an eval, which the page's policy forbids.) */
+/** Wait until an expression is true in the page. (Playwright's own way is an eval, which the page's policy forbids.)
+ * */
 export async function until(page: Page, expression: string): Promise<void> {
   const deadline = Date.now() + 60_000;
   while (!(await page.evaluate<boolean>(`Boolean(${expression})`))) {
@@ -79,7 +80,7 @@ export interface Study {
   url: string;
   /** A new page at a place in it, once it is ready, that has complained of nothing. */
   open(place?: string): Promise<Page>;
-  /** A page of somebody else. */
+  /** A page of another site. */
   elsewhere(html: string): Promise<Page>;
   /** What pages have said on their consoles, and what they have asked of others than their server. */
   complaints: string[];

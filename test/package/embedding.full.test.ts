@@ -92,7 +92,7 @@ it("vite, for a server", () => {
 
 describe.skipIf(!hasChromium)(`in a browser${needsChromium}`, () => {
   /** What the program of the page in the doc writes into the page. */
-  async function tell(folder: string, entry: string): Promise<string> {
+  async function storyFrom(folder: string, entry: string): Promise<string> {
     const page = await openPage({ app: folder, models: join(ROOT, "models") });
     try {
       return await page.run(`await import(argument); return document.body.textContent;`, `/app/${entry}`);
@@ -116,7 +116,7 @@ describe.skipIf(!hasChromium)(`in a browser${needsChromium}`, () => {
        await build({ base: "/app/", build: { target: "esnext", outDir: "out", rollupOptions } });`,
     );
     run(folder, "node", ["build.mjs"]);
-    expect(await tell(join(folder, "out"), "app.js")).toBe(STORY);
+    expect(await storyFrom(join(folder, "out"), "app.js")).toBe(STORY);
   });
 
   it("esbuild, with a copy of the folder", async () => {
@@ -127,7 +127,7 @@ describe.skipIf(!hasChromium)(`in a browser${needsChromium}`, () => {
     cpSync(join(home, "node_modules", "llama2.ts", "dist", "browser"), join(folder, "out", "llama2"), {
       recursive: true,
     });
-    expect(await tell(join(folder, "out"), "app.js")).toBe(STORY);
+    expect(await storyFrom(join(folder, "out"), "app.js")).toBe(STORY);
   });
 });
 
@@ -209,18 +209,18 @@ it.skipIf(process.platform !== "linux" || !hasAddon)(
     run(folder, name, args);
 
     const starts = join(folder, "starts");
-    const tell = () => {
+    const storyFrom = () => {
       writeFileSync(starts, "");
       const text = run(folder, join(folder, "app"), [], { STARTS: starts });
       expect(readFileSync(starts, "utf8")).toBe("started\n");
       return text;
     };
-    expect(tell()).toBe(`${STORY} wasm`);
+    expect(storyFrom()).toBe(`${STORY} wasm`);
     const place = join(home, "node_modules", "llama2.ts", "build", "Release");
     mkdirSync(place, { recursive: true });
     copyFileSync(ADDON_PATH, join(place, "llama2_cpu.node"));
-    expect(tell()).toBe(`${STORY} wasm`);
+    expect(storyFrom()).toBe(`${STORY} wasm`);
     copyFileSync(`${ADDON_PATH}.probe`, join(place, "llama2_cpu.node.probe"));
-    expect(tell()).toBe(`${STORY} cpu`);
+    expect(storyFrom()).toBe(`${STORY} cpu`);
   },
 );

@@ -6,7 +6,7 @@ import { ROOT } from "../helpers/golden.ts";
 import { tempDir } from "../helpers/temp.ts";
 
 /*
- * The package as a stranger gets it: packed, and installed into an empty folder on a machine that has Node and npm
+ * The package as users get it: packed, and installed into an empty folder on a machine that has Node and npm
  * and nothing to compile with.
  */
 const home = tempDir();
@@ -35,7 +35,7 @@ beforeAll(() => {
   for (const tool of ["node", "npm", "sh"]) {
     symlinkSync(execFileSync("which", [tool], { encoding: "utf8" }).trim(), join(tools, tool));
   }
-  // what is built is tested; --ignore-scripts, because building anew would pull it away from under other tests
+  // the present build is tested; --ignore-scripts, because a new build would remove it under other tests
   const pack = execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", home], {
     cwd: ROOT,
     encoding: "utf8",

@@ -9,25 +9,25 @@ import { loadModel } from "../../src/index.ts";
 import { hasAddon } from "../helpers/backends.ts";
 import { consumerFolder, pack, run } from "../helpers/packed.ts";
 
-/** Every backend tells the story of seed 42, several at a time; an abort stops one; all ends by itself. */
+/** Every backend tells the story of seed 42, several at a time; an abort stops one; the process ends by itself. */
 const SMOKE = `
   import { loadModel } from "llama2.ts";
-  const tell = async (model, options) => {
+  const storyWith = async (model, options) => {
     let text = "";
     for await (const piece of model.generate("Once upon a time", { seed: 42, maxTokens: 24, ...options })) text += piece;
     return text;
   };
-  const told = new Set();
+  const texts = new Set();
   for (const backend of process.argv.slice(2)) {
     const model = await loadModel(undefined, { backend });
-    for (const text of await Promise.all([tell(model), tell(model)])) told.add(text);
+    for (const text of await Promise.all([storyWith(model), storyWith(model)])) texts.add(text);
     const signal = AbortSignal.abort(new Error("enough"));
-    const stopped = await tell(model, { signal }).catch(({ message }) => message);
+    const stopped = await storyWith(model, { signal }).catch(({ message }) => message);
     const [{ logprob }] = await model.score([1, 403, 407]);
     console.log(model.backend, stopped, logprob < 0);
     await model.dispose();
   }
-  console.log([...told].join("|"));`;
+  console.log([...texts].join("|"));`;
 
 const BACKENDS = ["ts", "wasm", ...(hasAddon ? ["cpu"] : [])];
 

@@ -40,7 +40,7 @@ describe.skipIf(!probe)(`a disk${needsMount}`, () => {
   it("that fills up meanwhile keeps the part downloaded, and the next download continues from it", async () => {
     const cache = mount("size=4m") as string;
     hub.behave = (request, _, at) => {
-      // somebody else takes the room once the file has begun
+      // another program fills the disk once the download has begun
       if (at === "bytes" && !existsSync(join(cache, "other")))
         writeFileSync(join(cache, "other"), Buffer.alloc(2_000_000));
       return request.url === undefined;

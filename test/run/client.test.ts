@@ -48,7 +48,7 @@ async function loaded(): Promise<{ thread: Thread; client: Client }> {
   return { thread, client: (await loading).client };
 }
 
-/** A request that somebody reads: its id is 1 for the first. */
+/** A request with a reader: its id is 1 for the first. */
 function asked(client: Client): Promise<Report[]> {
   const read = async () => {
     const reports: Report[] = [];

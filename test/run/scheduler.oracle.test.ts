@@ -35,7 +35,7 @@ const sampling = fc.record({
   repetitionPenalty: fc.constantFrom(undefined, undefined, 1, 1.3, 0.5),
 });
 const top = fc.constantFrom(undefined, 0, 3);
-const told = fc.record({
+const generating = fc.record({
   tokens: prompt,
   maxTokens: fc.integer({ min: 0, max: 24 }),
   stops: fc.array(token, { maxLength: 4 }),
@@ -54,7 +54,7 @@ const onlyRead = fc
     top,
   })
   .map((request) => ({ ...request, skip: Math.min(request.skip, request.tokens.length - 1) }));
-const sequence: fc.Arbitrary<SequenceRequest> = fc.oneof({ arbitrary: told, weight: 4 }, onlyRead);
+const sequence: fc.Arbitrary<SequenceRequest> = fc.oneof({ arbitrary: generating, weight: 4 }, onlyRead);
 
 type Action =
   | { do: "start"; sequences: SequenceRequest[] }
@@ -64,12 +64,12 @@ type Action =
   | { do: "abort"; which: number };
 const action: fc.Arbitrary<Action> = fc.oneof(
   fc.record({ do: fc.constant("start" as const), sequences: fc.array(sequence, { minLength: 1, maxLength: 3 }) }),
-  fc.record({ do: fc.constant("many" as const), sequence: told, count: fc.integer({ min: 2, max: 5 }) }),
+  fc.record({ do: fc.constant("many" as const), sequence: generating, count: fc.integer({ min: 2, max: 5 }) }),
   fc.record({
     do: fc.constant("extend" as const),
     which: fc.nat(),
     says: fc.array(token, { minLength: 1, maxLength: 4 }),
-    sequence: told,
+    sequence: generating,
   }),
   fc.record({ do: fc.constant("steps" as const), count: fc.integer({ min: 1, max: 12 }) }),
   fc.record({ do: fc.constant("steps" as const), count: fc.integer({ min: 1, max: 12 }) }),

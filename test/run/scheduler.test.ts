@@ -109,11 +109,11 @@ describe("fairness", () => {
       for (let i = 0; i < 6; i++) scheduler.step();
       scheduler.scheduler.end(0, 0);
       scheduler.scheduler.end(0, 2); // not yet begun: nothing happens
-      const told = scheduler.of(0, 0);
-      expect(told.last?.ended).toBe("stop");
-      expect(told.tokens.length).toBeLessThan(100);
+      const ended = scheduler.of(0, 0);
+      expect(ended.last?.ended).toBe("stop");
+      expect(ended.tokens.length).toBeLessThan(100);
       scheduler.runToEnd();
-      expect(scheduler.of(0, 0).tokens.length).toBe(told.tokens.length);
+      expect(scheduler.of(0, 0).tokens.length).toBe(ended.tokens.length);
       expect([1, 2].map((k) => scheduler.of(0, k).tokens.length)).toEqual([30, 3]);
       expect([1, 2].map((k) => scheduler.of(0, k).last?.ended)).toEqual(["length", "length"]);
     },

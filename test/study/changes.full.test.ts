@@ -21,7 +21,7 @@ const model = await openTrace();
 
 const sampler = () => model.sampler({ temperature: 0.8, topP: 0.9, seed: 42n });
 /** A story's text after BOS, as the page writes it. */
-const told = (of: TracedModel, run: TracedRun, by = sampler()): string => {
+const textOf = (of: TracedModel, run: TracedRun, by = sampler()): string => {
   of.continue(run, by, run.tokens.length + 24);
   const pieces = run.tokens.slice(1).map((token) => model.piece(token).replace("<0x0A>", "\n"));
   return pieces.join("").trimStart();
@@ -49,9 +49,9 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await until(page, `!document.querySelector("#texts").hidden`);
     const weights = withWeight(model.weights, name, 9);
     const other = new TracedModel("other", model.config, weights, model.tokenizer);
-    const expected = told(other, other.run(PROMPT));
+    const expected = textOf(other, other.run(PROMPT));
     expect(await otherText(page)).toBe(expected);
-    expect(expected).not.toBe(told(model, model.run(PROMPT)));
+    expect(expected).not.toBe(textOf(model, model.run(PROMPT)));
     expect(await text(page, "#verdictOther")).toContain("first stop that differs is L1.q");
     expect((await hash(page)).get("weight")).toBe(`${name}=9`);
     await page.close();
@@ -64,7 +64,7 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await until(page, `!document.querySelector("#texts").hidden`);
     const source = model.run("The big dog");
     const hooks = patch(source, source.tokens.length - 1, { id: "res1", layer: 2 }, 5);
-    expect(await otherText(page)).toBe(told(model, model.run(PROMPT, hooks)));
+    expect(await otherText(page)).toBe(textOf(model, model.run(PROMPT, hooks)));
     expect((await hash(page)).get("patch")).toBe("L2.res1@5<3");
     await page.locator("#paste").click(); // take it out
     await until(page, `document.querySelector("#texts").hidden`);
@@ -76,11 +76,11 @@ describe.skipIf(!hasChromium)(`what a visitor changes in the study page${needsCh
     await page.locator("#temp2").fill("0");
     await page.locator("#temp2").press("Tab");
     await until(page, `!document.querySelector("#texts").hidden`);
-    expect(await otherText(page)).toBe(told(model, model.run(PROMPT), model.sampler()));
+    expect(await otherText(page)).toBe(textOf(model, model.run(PROMPT), model.sampler()));
     await page.locator("#temp2").fill("");
     await page.locator("#seed2").fill("7");
     await page.locator("#seed2").press("Tab");
-    const seventh = told(model, model.run(PROMPT), model.sampler({ temperature: 0.8, topP: 0.9, seed: 7n }));
+    const seventh = textOf(model, model.run(PROMPT), model.sampler({ temperature: 0.8, topP: 0.9, seed: 7n }));
     await until(page, `document.querySelector("#textOther").textContent === ${JSON.stringify(seventh)}`);
     await page.close();
   });

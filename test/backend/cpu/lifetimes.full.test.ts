@@ -101,7 +101,7 @@ describe.skipIf(!hasAddon)(`the native addon survives${needsAddon}`, () => {
 
   it("garbage collection of objects without references", async () => {
     const script = `${prelude(path)}
-      let context = (await load()).openContext(1); // nobody holds the model
+      let context = (await load()).openContext(1); // there is no other reference to the model
       gc();
       const before = context.forward(batch, 1).slice();
       gc();

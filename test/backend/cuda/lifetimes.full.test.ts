@@ -73,14 +73,14 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
   it("gives log-probabilities when asked, with the same tokens", async () => {
     const script = `${library}
       const model = await load();
-      const tell = async (onToken) => {
+      const attempt = async (onToken) => {
         const story = model.generate("Lily", { seed: 3, maxTokens: 10, onToken });
         for await (const _ of story);
         return story.tokens;
       };
       const logprobs = [];
-      const tokens = await tell(({ logprob }) => logprobs.push(logprob));
-      console.log(tokens.join() === (await tell()).join(), logprobs.length);
+      const tokens = await attempt(({ logprob }) => logprobs.push(logprob));
+      console.log(tokens.join() === (await attempt()).join(), logprobs.length);
       const scored = (await model.score(tokens)).slice(-10);
       console.log(scored.every(({ logprob }, i) => logprob === logprobs[i]));
       await model.dispose();`;
@@ -96,7 +96,7 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
       const { loadCudaAddon } = await import("${root}/dist/backend/cuda/addon.js");
       const addon = loadCudaAddon();
       const free = addon.freeMemory(0);
-      const tell = async () => {
+      const attempt = async () => {
         let at = "the weights";
         const model = await load();
         try {
@@ -110,11 +110,11 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
           model.dispose();
         }
       };
-      try { await tell(); console.log("it fits"); } catch ({ code, at = "the weights" }) { console.log(code, at); }
+      try { await attempt(); console.log("it fits"); } catch ({ code, at = "the weights" }) { console.log(code, at); }
       gc();
       await new Promise(setImmediate); // what the constructor left half done
       console.log(addon.freeMemory(0) === free);
-      await tell();`;
+      await attempt();`;
       expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: `E_DEVICE_OOM ${what}\ntrue\n` });
     },
   );
@@ -126,16 +126,16 @@ describe.skipIf(!canEmulateAddon)(`a model on the device${needsEmulator}`, () =>
       const model = await load();
       const [context, other] = [model.openContext(1), model.openContext(1)];
       const said = [];
-      const tell = (work) => { try { work(); said.push("nothing"); } catch ({ code, message }) { said.push(code + " " + message); } };
+      const attempt = (work) => { try { work(); said.push("nothing"); } catch ({ code, message }) { said.push(code + " " + message); } };
       while (said.length === 0 || said.at(-1) === "nothing") {
-        tell(() => context.forward([{ token: 1, pos: 0, sequence: 0 }], 1));
+        attempt(() => context.forward([{ token: 1, pos: 0, sequence: 0 }], 1));
       }
       const first = said.pop();
       said.length = 0;
-      tell(() => context.forward([{ token: 9999, pos: -1, sequence: 7 }], 1)); // not even looked at
-      tell(() => other.decode(running(), 1).next());
-      tell(() => [...other.decode(running(), 3)]);
-      tell(() => model.openContext(1));
+      attempt(() => context.forward([{ token: 9999, pos: -1, sequence: 7 }], 1)); // not even looked at
+      attempt(() => other.decode(running(), 1).next());
+      attempt(() => [...other.decode(running(), 3)]);
+      attempt(() => model.openContext(1));
       console.log(first.split(" ")[0], said.every((line) => line === first));
       context.dispose(); other.dispose(); model.dispose();`;
     expect(await runScript(script)).toEqual({ ...CLEAN, code: 0, stdout: "E_DEVICE_LOST true\n" });

@@ -215,7 +215,7 @@ it.each([
     gguf.checkpoint,
   ],
 ])("%s tells the story of the checkpoint it came from", async (_, make, checkpoint) => {
-  const tell = async (path: string, tokenizer?: string) => {
+  const storyOf = async (path: string, tokenizer?: string) => {
     const model = await loadModel(path, { tokenizer });
     try {
       const generation = model.generate("ab", { seed: 3, maxTokens: 20 });
@@ -227,8 +227,8 @@ it.each([
     }
   };
   const folder = folderOf({ "model.bin": checkpoint, "tok.model": sentencePieceBytes(pieces(290)) });
-  const expected = await tell(join(folder, "model.bin"), join(folder, "tok.model"));
-  const found = await tell(make());
+  const expected = await storyOf(join(folder, "model.bin"), join(folder, "tok.model"));
+  const found = await storyOf(make());
   expect(found.tokens).toEqual(expected.tokens);
   expect(found.text).toBe(expected.text);
   expect(found.tokens.length).toBeGreaterThan(5);

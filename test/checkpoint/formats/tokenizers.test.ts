@@ -93,14 +93,14 @@ describe("how a sentencepiece model prepares text", () => {
 
   it("no space is put before it, and none is removed after BOS", () => {
     const withoutPrefix = parse(sentencePieceBytes(small, NO_PREFIX));
-    const told = (tokenizer: PreparingTokenizer, text: string) => {
+    const roundTrip = (tokenizer: PreparingTokenizer, text: string) => {
       const stream = new TextStream(tokenizer, 1);
       return encode(tokenizer, text, false, false)
         .map((token) => stream.push(token))
         .join("");
     };
-    for (const text of [" ab", "ab", "  ab"]) expect(told(withoutPrefix, text)).toBe(text);
-    expect(told(parse(sentencePieceBytes(small)), "ab")).toBe("ab");
+    for (const text of [" ab", "ab", "  ab"]) expect(roundTrip(withoutPrefix, text)).toBe(text);
+    expect(roundTrip(parse(sentencePieceBytes(small)), "ab")).toBe("ab");
   });
 
   it("letters are written as the vocabulary has them", () => {

@@ -9,7 +9,7 @@ import { changedTree, type Json, JsonFields, jsonBytes, treeOf } from "../json.t
 import { configBytes, huggingFace, readHuggingFace, safetensorsOf, tensorNames } from "./safetensors.ts";
 import { fewEntries, metaEntries, metaParams, readTorch } from "./torch.ts";
 
-/** What a file may also say, most of which is refused by name. */
+/** Other keys of a file; most are refused by name. */
 function withOthers(tree: Json, others: object): Json {
   return new JsonFields([...(tree as JsonFields).fields, ...(treeOf(others) as JsonFields).fields]);
 }
@@ -45,7 +45,7 @@ export const paramsJson: Target = {
   files: ["checkpoint/config", "checkpoint/json"],
   make: (dice) => ({
     "params.json": damaged(jsonBytes(changedTree(dice.pick(params), dice)), dice, 0.1),
-    // most of what is wrong is seen before the weights are
+    // most errors are found before the weights are read
     "consolidated.00.pth": dice.chance(0.7) ? fewWeights : weights,
   }),
   read: readTorch,

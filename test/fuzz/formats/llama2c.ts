@@ -14,7 +14,7 @@ import { readWeights } from "./reading.ts";
 /** Above this a model that is accepted is not read: it is a hole. */
 const MAX_READ = 100_000;
 
-/** A file: what is at its start. After that it has zeros, as many as the header asks for, or some more or fewer. */
+/** The start of a file. After it come zeros, as many as the header asks for, or some more or fewer. */
 const targetOf = (version: 0 | 1 | 2): Target => ({
   name: `llama2c-v${version}`,
   files: ["checkpoint/llama2c/header", "checkpoint/llama2c/tensors", "checkpoint/llama2c/checkpoint"],

@@ -207,7 +207,7 @@ function whole(value: number): Uint8Array {
   return bytes;
 }
 
-/** Records that lie: what the directory and the records say, and what is around them. */
+/** Zip files with wrong values in the directory, in the records and around them. */
 function changeZip(entries: Entry[], options: ZipOptions, dice: Dice): void {
   const index = dice.below(entries.length);
   const entry = entries[index];

@@ -44,7 +44,7 @@ export const SPECIAL: PieceToWrite[] = [
   })),
 ];
 
-/** A model of byte pair encoding. The normalizer is Llama's unless it is told otherwise. */
+/** A model of byte pair encoding. The normalizer is Llama's by default. */
 export function sentencePieceBytes(
   pieces: readonly PieceToWrite[],
   normalizer: readonly Field[] = [[4, 0]],

@@ -24,7 +24,7 @@ let rounded: i32 = 0;
  * x, and no other. The first that has an int8 matrix rounds it.
  */
 export function share(): void {
-  barrier(); // and nobody reads xq any more
+  barrier(); // and no thread reads xq any more
   rounded = 0;
 }
 
@@ -42,7 +42,7 @@ export function matmul(xout: usize, x: usize, w: usize, l: i32, n: i32, d: i32, 
   w += l * weightBytes(d, n, groupSize);
   if (groupSize === 0) return float32.matmul(xout, x, w, n, d, count);
   if (rounded !== groupSize) {
-    if (rounded !== 0 && count > 1) barrier(); // nobody reads xq any more
+    if (rounded !== 0 && count > 1) barrier(); // no thread reads xq any more
     int8.quantize(x, n, count, groupSize);
     if (count > 1) barrier(); // xq
     rounded = groupSize;
