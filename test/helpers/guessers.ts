@@ -7,6 +7,8 @@ export class KnowingGuesser implements Guesser {
   /** Of the guesses so far that could be checked. */
   right = 0;
   wrong = 0;
+  /** Passes until it guesses again: none to three. */
+  idle = 0;
   private readonly most: number;
   private readonly hit: number;
   private readonly vocabSize: number;
@@ -31,7 +33,12 @@ export class KnowingGuesser implements Guesser {
     }
   }
 
+  idled(passes: number): void {
+    this.idle -= passes;
+  }
+
   guess(batch: readonly Continuing[], room: number): void {
+    this.idle = this.draw(4);
     let left = room;
     for (const { tokens, stops, left: more, guesses } of batch) {
       guesses.clear();
@@ -55,9 +62,7 @@ export class KnowingGuesser implements Guesser {
     else this.wrong++;
   }
 
-  readonly idle = 0;
   passed(): void {}
-  idled(): void {}
   learn(): void {}
 
   /** 0 to below - 1. */

@@ -122,3 +122,38 @@ describe("how many guesses are used", () => {
     expect(some.guesses.used).toBe(5);
   });
 });
+
+describe("passes without it", () => {
+  it("are as many as it does not guess in", () => {
+    const guesser = taught("auto");
+    const { idle } = guesser;
+    expect(idle).toBeGreaterThan(0);
+    const some = sequence(text(20));
+    for (let pass = 0; pass < idle; pass++) guesser.guess([some], 15);
+    expect(some.guesses.count).toBe(0);
+    expect(guesser.idle).toBe(0);
+    guesser.guess([some], 15);
+    expect(some.guesses.count).toBeGreaterThan(0);
+  });
+
+  it("bring the next guess nearer as those with it do", () => {
+    const guesser = taught("auto");
+    const { idle } = guesser;
+    guesser.idled(idle, 1, 10 * idle);
+    expect(guesser.idle).toBe(0);
+  });
+
+  it("are none where the number of guesses is fixed", () => {
+    expect(taught(4).idle).toBe(0);
+  });
+
+  it("say what a plain pass costs", () => {
+    const dear = taught("auto");
+    passes(dear, { 2: 10 });
+    dear.idled(8, 1, 8 * 1);
+    experience(dear, true, 200);
+    const some = sequence(text(20));
+    dear.guess([some], 1);
+    expect(used(some)).toEqual([]); // ten times as long for at most twice as much
+  });
+});
