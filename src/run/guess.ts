@@ -76,6 +76,11 @@ const LEAST_CHANCE = 0.05;
 const MARGIN = 1.05;
 /** Where guessing does not pay, trying it again may take at most this share of the time. */
 const IDLE_SHARE = 0.004;
+/** It is tried more and more rarely, but after so many passes at the latest. */
+const LONGEST_REST = 512;
+/** After so many trials in vain, nothing is learnt from passes as short as this, in milliseconds: they would notice it. */
+const HOPELESS = 8;
+const SHORT_MS = 0.1;
 /** Passes before the first guess: these are slow, and would mislead about what passes cost. */
 const WARM_UP = 16;
 /** When a record holds this many guesses, both its counts are halved, so that recent guesses weigh more. */
@@ -91,6 +96,7 @@ export class TableGuesser implements Guesser {
   private readonly repeat = new Repeat();
   private readonly window: Int32Array; // the last tokens of a sequence, then what is guessed
   private rest = WARM_UP; // passes until guessing is tried again
+  private inVain = 0; // how often in a row no guess was worth it
   private guessMs = 0; // what guessing for one pass takes
 
   /** @param lookahead "auto", or a fixed number of guesses per sequence and pass, 1 to 15 */
@@ -110,7 +116,11 @@ export class TableGuesser implements Guesser {
     const used = this.fixed ? useAll(batch, room) : this.choose(batch, room);
     this.guessMs = steadied(this.guessMs, performance.now() - start);
     const passMs = this.costs.of(batch.length);
-    if (used === 0 && passMs > 0) this.rest = Math.ceil(this.guessMs / (IDLE_SHARE * passMs));
+    if (used > 0) this.inVain = 0;
+    else if (passMs > 0) {
+      this.inVain++;
+      this.rest = Math.min(Math.ceil((this.inVain * this.guessMs) / (IDLE_SHARE * passMs)), LONGEST_REST);
+    }
   }
 
   check({ count, right, tokens, kinds }: Guesses, token: number): void {
@@ -136,6 +146,7 @@ export class TableGuesser implements Guesser {
   }
 
   learn(tokens: readonly number[], from: number): void {
+    if (this.inVain >= HOPELESS && this.costs.of(1) < SHORT_MS) return;
     for (let at = Math.max(1, from); at < tokens.length; at++) this.table.learn(tokens, at);
   }
 

@@ -24,6 +24,7 @@ export class GuessTable {
   matched = 0;
   times = 0;
   private count = 0;
+  private hasGaps = false; // a context may be known though a shorter one is not
   private places: Int32Array;
   private mask: number; // places to start from - 1
   private maxPlaces: number;
@@ -74,7 +75,7 @@ export class GuessTable {
   learn(tokens: ArrayLike<number>, at: number): void {
     const token = tokens[at];
     const most = this.walk(tokens, at);
-    for (let length = 1, known = true; length <= most; length++) {
+    for (let length = 1, known = true; length <= most && (known || this.hasGaps); length++) {
       const entry = this.at(this.low[length - 1], this.high[length - 1]);
       if (entry >= 0) this.vote(entry, token);
       else if (known) this.put(this.low[length - 1], this.high[length - 1], token, 1);
@@ -89,6 +90,7 @@ export class GuessTable {
       this.low = new Int32Array(longest);
       this.high = new Int32Array(longest);
     }
+    this.hasGaps = true;
     let places = this.mask + 1;
     while (places < 2 * (this.count + entries.length / ENTRY)) places *= 2;
     this.maxPlaces = Math.max(this.maxPlaces, 2 * places);
@@ -113,8 +115,10 @@ export class GuessTable {
     if (this.mask + 1 < this.maxPlaces) {
       this.resize(2 * (this.mask + 1));
       this.put(low, high, token, times);
-    } else if (this.places[rarest + 3] <= times) this.fill(rarest, low, high, token, times);
-    else this.places[rarest + 3]--; // each failed attempt ages it, so stale entries are replaced in time
+    } else if (this.places[rarest + 3] <= times) {
+      this.fill(rarest, low, high, token, times);
+      this.hasGaps = true;
+    } else this.places[rarest + 3]--; // each failed attempt ages it, so stale entries are replaced in time
   }
 
   /** All entries, in no order. */

@@ -322,6 +322,7 @@ export class Scheduler {
   /** Start it, for at most as many tokens as every sequence may still get. */
   private letGo(): void {
     const sequences = [...this.live];
+    for (const { guesses } of sequences) guesses.clear();
     const running = sequences.map((sequence) => sequence.running());
     const most = Math.min(this.guesser?.idle ?? Infinity, ...sequences.map(({ left }) => left));
     const steps = this.slots.context.decode?.(running, most);
@@ -355,6 +356,7 @@ export class Scheduler {
       going.draws++;
       for (let i = 0; i < sequences.length; i++) this.receive(going, i, tokens[at + i]);
     }
+    if (this.guesser) for (const sequence of sequences) sequence.teach(this.guesser);
     going.ms += end - start;
     this.countPass(sequences, start, end - sampleMs);
     this.countSampling(sequences, end - sampleMs, end);
@@ -373,7 +375,7 @@ export class Scheduler {
     }
     sequence.slot.held++;
     sequence.accept(token);
-    if (this.guesser) sequence.goneOn(this.guesser);
+    if (this.guesser) sequence.countGuesses();
     // the generators are updated when the backend is done, and it may be further ahead than this
     if (sequence.ended) sequence.setState(going.states[i], going.draws);
   }

@@ -149,13 +149,6 @@ export class Sequence {
     this.ahead.guessed += this.guesses.used;
   }
 
-  /** The backend has given it a token by itself, without guesses. */
-  goneOn(guesser: Guesser): void {
-    this.guesses.clear();
-    this.countGuesses();
-    this.teach(guesser);
-  }
-
   /** Its newest token was guessed, so the pass has read it already. */
   confirmGuess(): void {
     this.guesses.right++;
