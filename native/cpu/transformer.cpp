@@ -31,9 +31,8 @@ bool isIntel() {
  */
 Reading readingOf(size_t bytes, int tokens) {
   if (bytes <= kNearBytes) return Reading::kCached;
-  const bool fromMemory = bytes > kCacheBytes;
-  if (isIntel()) return tokens == 1 || fromMemory ? Reading::kPanelsAhead : Reading::kCached;
-  if (fromMemory) return Reading::kAhead;
+  if (isIntel()) return Reading::kPanelsAhead;
+  if (bytes > kCacheBytes) return Reading::kAhead;
   return tokens == 1 ? Reading::kOneStream : Reading::kCached;
 }
 
