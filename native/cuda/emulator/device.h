@@ -14,10 +14,16 @@
 #define NOT_INLINED __attribute__((noinline))
 #define __forceinline__ inline __attribute__((always_inline))
 
-#define threadIdx (emulator::Grid::get().current->index)
-#define blockIdx (emulator::Grid::get().current->block->index)
-#define blockDim (emulator::Grid::get().blockDim)
-#define gridDim (emulator::Grid::get().gridDim)
+namespace emulator {
+UNWATCHED inline uint3 threadIndex() { return Grid::current->index; }
+UNWATCHED inline uint3 blockIndex() { return Grid::current->block->index; }
+UNWATCHED inline dim3 blockSize() { return Grid::get().blockDim; }
+UNWATCHED inline dim3 gridSize() { return Grid::get().gridDim; }
+}  // namespace emulator
+#define threadIdx (emulator::threadIndex())
+#define blockIdx (emulator::blockIndex())
+#define blockDim (emulator::blockSize())
+#define gridDim (emulator::gridSize())
 
 struct alignas(8) uint2 {
   unsigned x, y;
@@ -103,7 +109,7 @@ inline T shuffleXor(T value, int mask, HERE) {
 }
 
 /* Kernels run one after another, so there is nothing to wait for; the emulator checks that each thread does wait. */
-inline void waitForPreviousKernel() { emulator::Grid::get().current->waited = true; }
+UNWATCHED inline void waitForPreviousKernel() { emulator::Grid::current->waited = true; }
 inline void letNextKernelStart() {}
 
 }  // namespace llama2::cuda

@@ -3,11 +3,12 @@
  *
  *   fiber.h    a CUDA thread
  *   grid.h     blocks, barriers, warps, and the orders in which they run
+ *   races.h    with -fsanitize=thread: accesses that no barrier orders
  *   device.h   what kernels call
  *   runtime.h  what the host calls: memory, streams, graphs
  *
  * It finds wrong values, divergent barriers, deadlocks and uninitialised shared memory; with AddressSanitizer also
- * accesses outside an allocation, with ThreadSanitizer missing barriers. It cannot see occupancy, coalescing, or a
+ * accesses outside an allocation, with -fsanitize=thread also races. It cannot see occupancy, coalescing, or a
  * wrong stride within one allocation.
  */
 #ifndef LLAMA2_EMULATOR_H

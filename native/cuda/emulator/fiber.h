@@ -1,6 +1,6 @@
 /*
- * Fibers: each CUDA thread is one. They run one at a time, and each switch names the fiber that runs next. Sanitizers
- * are told about every switch, and ThreadSanitizer also that a switch does not synchronize.
+ * Fibers: each CUDA thread is one. They run one at a time, and each switch names the fiber that runs next.
+ * AddressSanitizer is told about every switch.
  */
 #ifndef LLAMA2_EMULATOR_FIBER_H
 #define LLAMA2_EMULATOR_FIBER_H
@@ -23,16 +23,9 @@
 #define IF_ASAN(...)
 #endif
 #if defined(__SANITIZE_THREAD__)
-extern "C" {
-void* __tsan_get_current_fiber();
-void* __tsan_create_fiber(unsigned);
-void __tsan_switch_to_fiber(void*, unsigned);
-void __tsan_acquire(void*);
-void __tsan_release(void*);
-}
-#define IF_TSAN(...) __VA_ARGS__
+#define IF_RACES(...) __VA_ARGS__
 #else
-#define IF_TSAN(...)
+#define IF_RACES(...)
 #endif
 
 /* For functions that use the emulator's own state, which fibers share without locks. */
@@ -54,7 +47,7 @@ asm(".pushsection .text.emulatorSwap,\"axG\",@progbits,emulatorSwap,comdat\n"
     ".popsection");
 #endif
 
-constexpr size_t kStack = IF_ASAN(256 * 1024 +) IF_TSAN(256 * 1024 +) 64 * 1024;
+constexpr size_t kStack = IF_ASAN(256 * 1024 +) 64 * 1024;
 
 class Fiber {
  public:
@@ -67,7 +60,6 @@ class Fiber {
     pthread_attr_getstack(&attributes, &stack, &fiber.size_);
     pthread_attr_destroy(&attributes);
     fiber.stack_ = static_cast<char*>(stack);
-    IF_TSAN(fiber.tsan_ = __tsan_get_current_fiber();)
     return &fiber;
   }
 
@@ -94,7 +86,6 @@ class Fiber {
   /* Run `to` until another fiber switches back. A fiber that has `ended` must be started again first. */
   UNWATCHED __attribute__((noinline)) void switchTo(Fiber& to, [[maybe_unused]] bool ended = false) {
     IF_ASAN(__sanitizer_start_switch_fiber(ended ? nullptr : &fake_, to.stack_, to.size_);)
-    IF_TSAN(__tsan_switch_to_fiber(to.tsan_, 1);)
 #if defined(__x86_64__)
     emulatorSwap(&sp_, to.sp_);
 #else
@@ -105,6 +96,11 @@ class Fiber {
   /* Must be called first in `entry`. */
   UNWATCHED void arrive() { IF_ASAN(__sanitizer_finish_switch_fiber(fake_, nullptr, nullptr);) }
 
+  /* Is this on its stack? */
+  UNWATCHED bool holds(const void* address) const {
+    return static_cast<size_t>(static_cast<const char*>(address) - stack_) < size_;
+  }
+
  private:
   void allocate() {
     constexpr size_t kGuard = 4096;  // below the stack, so that an overflow crashes
@@ -113,7 +109,6 @@ class Fiber {
     if (memory == MAP_FAILED || mprotect(memory, kGuard, PROT_NONE) != 0) throw std::bad_alloc();
     stack_ = static_cast<char*>(memory) + kGuard;
     size_ = kStack;
-    IF_TSAN(tsan_ = __tsan_create_fiber(0);)
   }
 
 #if defined(__x86_64__)
@@ -124,7 +119,6 @@ class Fiber {
   char* stack_ = nullptr;
   size_t size_ = 0;
   void* fake_ = nullptr;  // AddressSanitizer's other stack
-  IF_TSAN(void* tsan_ = nullptr;)
 };
 
 }  // namespace emulator

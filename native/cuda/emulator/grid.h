@@ -20,9 +20,13 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fiber.h"
+#if defined(__SANITIZE_THREAD__)
+#include "races.h"
+#endif
 
 struct uint3 {
   unsigned x, y, z;
@@ -41,7 +45,9 @@ constexpr size_t kSharedLimit = 48 * 1024;  // bytes a block gets without asking
 struct Site {
   const char* file;
   int line;
-  UNWATCHED bool operator==(const Site& other) const { return line == other.line && strcmp(file, other.file) == 0; }
+  UNWATCHED bool operator==(const Site& other) const {
+    return line == other.line && (file == other.file || strcmp(file, other.file) == 0);
+  }
 };
 #define HERE [[maybe_unused]] emulator::Site here = {__builtin_FILE(), __builtin_LINE()}
 
@@ -72,7 +78,7 @@ struct Block {
   unsigned arrayCount;
   std::unique_ptr<uint64_t[]> dynamic;
   size_t sharedBytes;
-  IF_TSAN(char tag;)  // what barriers of this block release and acquire
+  IF_RACES(unsigned number; uint64_t interval;)
 
   ~Block() { forgetArrays(); }
   void forgetArrays() {
@@ -83,13 +89,13 @@ struct Block {
 /* The grid that is running: there is only one. */
 class Grid {
  public:
-  static Grid& get() {
+  UNWATCHED static Grid& get() {
     static Grid& grid = *new Grid;
     return grid;
   }
 
   dim3 gridDim, blockDim;
-  Thread* current = nullptr;
+  inline static Thread* current = nullptr;
 
   /* With `early`, the kernel may start before the previous one has ended, so each of its threads must wait for it. */
   void run(dim3 grid, unsigned threads, size_t dynamicBytes, bool early, const std::function<void()>& kernel) {
@@ -97,6 +103,7 @@ class Grid {
     gridDim = grid;
     blockDim = dim3(threads);
     kernel_ = &kernel;
+    IF_RACES(races_.startLaunch();)
     dynamicBytes_ = dynamicBytes;
     for (size_t k = 0; k < resident_; k++) blocks_[k].forgetArrays();  // of the previous kernel
     std::vector<unsigned> order(grid.x * grid.y * grid.z);
@@ -111,10 +118,8 @@ class Grid {
   UNWATCHED void barrier(Site here) {
     Thread* t = current;
     wait(t, Thread::kBarrier, here);
-    IF_TSAN(__tsan_release(&t->block->tag);)
     t->block->arrived++;
     if (!completeBarrier(t->block)) suspend();
-    IF_TSAN(__tsan_acquire(&t->block->tag);)
   }
 
   UNWATCHED uint64_t exchange(uint64_t offered, int partner, Site here) {
@@ -126,6 +131,17 @@ class Grid {
     return t->other;
   }
 
+#if defined(__SANITIZE_THREAD__)
+  /* The thread that runs accesses this. */
+  UNWATCHED void watch(const void* address, size_t size, Access access, const void* instruction) {
+    Thread* t = current;
+    const Block* b = t->block;
+    if (t->fiber.holds(address)) return;
+    const uint64_t rival = races_.record(address, size, access, {b->interval, b->number, t->index.x});
+    if (rival != 0) failRace(rival, instruction);
+  }
+#endif
+
   UNWATCHED void* sharedArray(const void* declaration, size_t size) {
     Block* b = current->block;
     SharedArray* found = b->arrays;
@@ -133,13 +149,12 @@ class Grid {
     if (found == b->arrays + b->arrayCount) {
       if (b->arrayCount == 16) fail("more than 16 shared arrays", current, current);
       b->arrays[b->arrayCount++] = {declaration, new uint64_t[(size + 15) / 16 * 2], false};
-      IF_TSAN(__tsan_release(found->memory);)  // that it was allocated
     }
-    IF_TSAN(__tsan_acquire(found->memory);)
     if (!found->fresh) {
       b->sharedBytes += size;
       if (b->sharedBytes > kSharedLimit) fail("more shared memory than a block has", current, current);
       fillNan(found->memory, size);
+      IF_RACES(races_.forget(found->memory, size);)
       found->fresh = true;
     }
     return found->memory;
@@ -154,17 +169,15 @@ class Grid {
     resident_ = std::max(1, atoi(setting("EMULATOR_RESIDENT").c_str()));
     threads_.reset(new Thread[capacity()]);
     blocks_.reset(new Block[resident_]());
-    ready_.reset(new Thread*[capacity()]);
+    ready_ = new Thread*[capacity()];
   }
 
-  size_t capacity() const { return kMostThreads * resident_; }
+  UNWATCHED size_t capacity() const { return kMostThreads * resident_; }
 
   void runBlocks(const unsigned* indices, size_t count) {
     prepare(indices, count);
     failure_.clear();
-    IF_TSAN(__tsan_release(&startTag_);)
     main_->switchTo(next()->fiber);
-    IF_TSAN(__tsan_acquire(&endTag_);)
     current = nullptr;
     if (failure_.empty() && alive_ > 0) {
       failure_ = "deadlock";
@@ -172,6 +185,7 @@ class Grid {
         if (threads_[i].state != Thread::kEnded) failure_ += "\n  " + describe(&threads_[i]);
       }
     }
+    IF_RACES(if (racing_ != nullptr) failure_ += sourceOf(std::exchange(racing_, nullptr));)
     if (!failure_.empty()) throw std::runtime_error("emulator: " + failure_);
   }
 
@@ -182,7 +196,7 @@ class Grid {
     for (size_t k = 0; k < count; k++) {
       Block& b = blocks_[k];
       const unsigned i = indices[k];
-      b.index = {i % gridDim.x, i / gridDim.x % gridDim.y, i / gridDim.x / gridDim.y};
+      b.index = indexOf(i);
       b.threads = &threads_[k * n];
       b.alive = n;
       b.arrived = 0;
@@ -192,6 +206,7 @@ class Grid {
       b.dynamic.reset(new uint64_t[(dynamicBytes_ + 15) / 16 * 2]);
       b.sharedBytes = dynamicBytes_;
       fillNan(b.dynamic.get(), dynamicBytes_);
+      IF_RACES(races_.forget(b.dynamic.get(), dynamicBytes_); b.number = i; b.interval = races_.startInterval(i);)
       IF_ASAN(
           __asan_poison_memory_region(reinterpret_cast<char*>(b.dynamic.get()) + dynamicBytes_, -dynamicBytes_ % 16);)
       for (unsigned j = 0; j < n; j++) {
@@ -208,9 +223,7 @@ class Grid {
   static UNWATCHED void entry() {
     Grid& g = get();
     g.current->fiber.arrive();
-    IF_TSAN(__tsan_acquire(&g.startTag_);)
     (*g.kernel_)();
-    IF_TSAN(__tsan_release(&g.endTag_);)
     Thread* t = g.current;
     if (g.early_ && !t->waited) g.fail("a thread ends without having waited for the kernel before", t, t);
     t->state = Thread::kEnded;
@@ -257,6 +270,7 @@ class Grid {
   UNWATCHED bool completeBarrier(Block* b) {
     if (b->alive == 0 || b->arrived != b->alive) return false;
     b->arrived = 0;
+    IF_RACES(b->interval = races_.startInterval(b->number);)
     const Thread* any = nullptr;
     for (unsigned i = 0; i < blockDim.x; i++) {
       Thread* t = &b->threads[i];
@@ -296,17 +310,37 @@ class Grid {
     while (size-- > 0) *byte++ = static_cast<char>(0xff);
   }
 
-  std::string describe(const Thread* t) const {
-    const uint3& b = t->block->index;
-    return "block " + std::to_string(b.x) + "," + std::to_string(b.y) + "," + std::to_string(b.z) + " thread " +
-           std::to_string(t->index.x) + (t->site.file ? std::string(" ") + t->site.file : "") + ":" +
-           std::to_string(t->site.line);
+  UNWATCHED uint3 indexOf(unsigned block) const {
+    return {block % gridDim.x, block / gridDim.x % gridDim.y, block / gridDim.x / gridDim.y};
+  }
+  static std::string nameOf(const uint3& block, const std::string& thread) {
+    const auto text = [](unsigned number) { return std::to_string(number); };
+    return "block " + text(block.x) + "," + text(block.y) + "," + text(block.z) + " thread " + thread;
+  }
+  static std::string nameOf(const Thread* t) { return nameOf(t->block->index, std::to_string(t->index.x)); }
+  static std::string describe(const Thread* t) {
+    return nameOf(t) + (t->site.file ? std::string(" ") + t->site.file : "") + ":" + std::to_string(t->site.line);
   }
   /* Abort the launch. */
-  [[noreturn]] void fail(const char* what, const Thread* a, const Thread* b) {
-    failure_ = what + ("\n  " + describe(a)) + "\n  " + describe(b);
+  [[noreturn]] UNWATCHED void fail(const char* what, const Thread* a, const Thread* b) {
     Thread* me = current;
-    current = nullptr;
+    current = nullptr;  // from here on, nothing is watched
+    failure_ = what + ("\n  " + describe(a)) + "\n  " + describe(b);
+    abandon(me);
+  }
+#if defined(__SANITIZE_THREAD__)
+  [[noreturn]] UNWATCHED void failRace(uint64_t rival, const void* instruction) {
+    Thread* me = current;
+    current = nullptr;  // from here on, nothing is watched
+    const unsigned block = races_.blockOf(rival), thread = Races::threadOf(rival);
+    const std::string which = thread < kMostThreads ? std::to_string(thread) : "several";
+    failure_ = "a race\n  " + nameOf(me) + "\n  " +
+               (block == Races::kNoBlock ? "several blocks" : nameOf(indexOf(block), which));
+    racing_ = instruction;
+    abandon(me);
+  }
+#endif
+  [[noreturn]] UNWATCHED void abandon(Thread* me) {
     me->fiber.switchTo(*main_);
     abort();
   }
@@ -319,14 +353,20 @@ class Grid {
   Fiber* main_ = Fiber::main();
   std::unique_ptr<Thread[]> threads_;  // their stacks are kept from launch to launch
   std::unique_ptr<Block[]> blocks_;
-  std::unique_ptr<Thread*[]> ready_;  // a ring, from first_ to before last_
+  Thread** ready_;  // a ring, from first_ to before last_
   size_t first_ = 0, last_ = 0;
   unsigned alive_ = 0;
   size_t dynamicBytes_ = 0;
   const std::function<void()>* kernel_ = nullptr;
   std::string failure_;
-  IF_TSAN(char startTag_ = 0; char endTag_ = 0;)
+  IF_RACES(Races races_; const void* racing_ = nullptr;)  // the instruction of a race
 };
+
+#if defined(__SANITIZE_THREAD__)
+UNWATCHED inline void watch(const void* address, size_t size, Access access, const void* instruction) {
+  if (Grid::current != nullptr) Grid::get().watch(address, size, access, instruction);
+}
+#endif
 
 }  // namespace emulator
 

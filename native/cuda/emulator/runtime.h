@@ -74,7 +74,7 @@ inline size_t settingOr(const char* name, size_t otherwise) {
 class Runtime {
  public:
   /* Never destroyed, because other static objects may free device memory at exit. */
-  static Runtime& get() {
+  UNWATCHED static Runtime& get() {
     static Runtime& runtime = *new Runtime;
     return runtime;
   }
