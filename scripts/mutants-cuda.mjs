@@ -1,19 +1,17 @@
 // Plants bugs in a copy of native/cuda, one at a time, and checks that the small sections of gpu:check find them on the
 // emulator. If they miss one, the exit status is 1. Numbers as arguments: only those bugs.
-import { execFile } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import { checkEmulated } from "./gpu-check.mjs";
 import { checkedArguments } from "./usage.mjs";
 
-const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /**
- * The bugs: a description, the file, the code that is replaced, and its replacement. Missing barriers that only order
- * memory are found by ThreadSanitizer. `section` is the section of gpu:check that finds it, by default logits.
+ * The bugs: a description, the file, the code that is replaced, and its replacement. Races that leave the
+ * values right are found with -fsanitize=thread. `section` is the section of gpu:check that finds it, by default logits.
  * @type {{ what: string, file: string, from: string, to: string, sanitizer?: string, section?: string, env?: object }[]}
  */
 export const MUTANTS = [
@@ -166,31 +164,18 @@ export function planted({ what, file, from, to }, text) {
   return parts.join(to);
 }
 
-/** Run sections of gpu:check on a copy of native/, up to the first failed check. Returns whether all passed. */
-async function isRight(native, sections, { sanitizer, env = {} }, out) {
-  const build = ["--build", join(root, "build-emulator", "check")];
-  const args = ["--emulate", "--small", "--fail-fast", "--native", native, "--only", sections, "--out", out];
-  const sanitize = sanitizer ? ["--sanitize", sanitizer] : [];
-  const said = await run(
-    "python3",
-    [join(root, "scripts", "gpu-check.py"), ...args, "--seconds", "900", ...sanitize, ...build],
-    { maxBuffer: 1 << 28, env: { ...process.env, TSAN_OPTIONS: "halt_on_error=1", ...env } },
-  ).catch((failed) => failed);
-  const report = JSON.parse(readFileSync(out, "utf8"));
-  if (report.sections.length === 0) throw new Error(`gpu:check did not run:\n${said.stdout}${said.stderr}`);
-  return report.sections.every(({ status }) => status === "ok");
-}
-
 /** Plant one bug into a copy of native/. Prints and returns whether it was found. */
 async function plant(number, folder) {
   const mutant = MUTANTS[number];
-  const { what, file, section = "logits", sanitizer } = mutant;
+  const { what, file, section = "logits", sanitizer, env } = mutant;
   const copy = join(folder, `${number}`);
   cpSync(join(root, "native"), copy, { recursive: true });
   const path = join(copy, "cuda", file);
   writeFileSync(path, planted(mutant, readFileSync(path, "utf8")));
-  const found = !(await isRight(copy, section, mutant, join(folder, `${number}.json`)));
-  console.log(`${found ? "found" : "MISSED"}  ${number} ${what}${sanitizer ? ` (${sanitizer})` : ""}`);
+  const start = performance.now();
+  const found = !(await checkEmulated(section, { sanitizer, env, args: ["--fail-fast", "--native", copy] })).right;
+  const seconds = ((performance.now() - start) / 1000).toFixed(0);
+  console.log(`${found ? "found" : "MISSED"}  ${number} ${what}${sanitizer ? ` (${sanitizer})` : ""}  ${seconds} s`);
   rmSync(copy, { recursive: true });
   return found;
 }
@@ -203,9 +188,8 @@ async function plantAll(only) {
   // Without a bug all checks must pass. (sanitize-cuda.mjs and the test of gpu:check run them under sanitizers and with the
   // mutants' environments.)
   const sections = [...new Set(numbers.map((number) => MUTANTS[number].section ?? "logits"))].join();
-  if (!(await isRight(join(root, "native"), sections, {}, join(folder, "sane.json")))) {
-    throw new Error(`without a bug, ${sections} are not right`);
-  }
+  const { right, printed } = await checkEmulated(sections);
+  if (!right) throw new Error(`without a bug, ${sections} are not right:\n${printed}`);
   let missed = 0;
   const work = async () => {
     for (let number = numbers.shift(); number !== undefined; number = numbers.shift()) {
