@@ -59,10 +59,17 @@ def compile_emulated(source, folder, flags):
     text = run(["g++", *flags, "-E", "-P", source])
     digest = hashlib.sha256((" ".join(flags) + text).encode()).hexdigest()[:24]
     to = os.path.join(folder, digest + ".o")
-    if not os.path.exists(to):
-        run(["g++", *flags, "-c", source, "-o", to + ".part"])
-        os.replace(to + ".part", to)
+    make_once(to, lambda part: run(["g++", *flags, "-c", source, "-o", part]))
     return to
+
+
+def make_once(path, make):
+    """A file that does not exist yet. Of several processes that need it, one makes it, and the others wait."""
+    with open(path + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(path):
+            make(path + ".part")
+            os.replace(path + ".part", path)
 
 
 def compile_all(sources_, compile_one):
@@ -75,12 +82,6 @@ def compile_all(sources_, compile_one):
 def build_emulated(native, folder, sanitizers=None):
     """With g++, for the CPU. Returns the program, and facts about the build."""
     os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, ".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second finds all that the first has compiled
-        return build_emulated_alone(native, folder, sanitizers)
-
-
-def build_emulated_alone(native, folder, sanitizers):
     start = time.monotonic()
     sanitize = [f"-fsanitize={sanitizers}", *SANITIZER_FLAGS] if sanitizers else []
     plain, kernels = sources(native)
@@ -91,11 +92,8 @@ def build_emulated_alone(native, folder, sanitizers):
     objects = compile_all(plain + kernels, compile_one)
     # a program for each set of objects, since tests run side by side
     program = os.path.join(folder, "check-" + hashlib.sha256(" ".join(sorted(objects)).encode()).hexdigest()[:12])
-    if not os.path.exists(program):
-        # emulator/races.h stands in for ThreadSanitizer's library
-        link = ["-no-pie"] if sanitizers == "thread" else sanitize
-        run(["g++", *link, *objects, "-pthread", "-o", program + ".part"])
-        os.replace(program + ".part", program)
+    link = ["-no-pie"] if sanitizers == "thread" else sanitize  # emulator/races.h replaces ThreadSanitizer's library
+    make_once(program, lambda part: run(["g++", *link, *objects, "-pthread", "-o", part]))
     return program, about(version_of("g++"), [*sanitize, *EMULATOR_FLAGS], "emulator", start)
 
 
