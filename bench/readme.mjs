@@ -7,9 +7,9 @@ import { fuzzTableOf } from "./fuzz.mjs";
 import { gpuTableOf } from "./gpu.mjs";
 import { tableOf } from "./report.mjs";
 
-/** A marker, which result files count, and how one is shown. */
+/** A marker, which result files count, and how the newest is shown; perhaps also what is said of the others. */
 export const BLOCKS = [
-  { marker: "bench", file: /^models-.*\.json$/, counts: ({ only }) => only === null, show: tableOf },
+  { marker: "bench", file: /^models-.*\.json$/, counts: ({ only }) => only === null, show: tableOf, others: othersOf },
   // not failed runs, rehearsals or parts of a run; a run that was stopped for time counts
   {
     marker: "gpu",
@@ -25,14 +25,28 @@ export const BLOCKS = [
   { marker: "fuzz", file: /^fuzz-.*\.json$/, counts: ({ formats }) => formats.length > 0, show: fuzzTableOf },
 ];
 
-/** The newest result in a folder that counts, if there is one. */
-export function newestResult(folder, { file, counts }) {
+/** The results in a folder that count, with the names of their files, the newest first. */
+function resultsIn(folder, { file, counts }) {
   return readdirSync(folder)
     .filter((name) => file.test(name))
-    .map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")))
+    .map((name) => ({ name, ...JSON.parse(readFileSync(join(folder, name), "utf8")) }))
     .filter(counts)
-    .sort((a, b) => a.date.localeCompare(b.date))
-    .at(-1);
+    .sort((a, b) => b.date.localeCompare(a.date));
+}
+
+/** The newest result in a folder that counts, if there is one. */
+export const newestResult = (folder, block) => resultsIn(folder, block).at(0);
+
+/** A line that links to the newest results of other processors, if there are any. */
+function othersOf([newest, ...older]) {
+  const seen = new Set([newest.machine.family]);
+  const others = older.filter(({ machine: { family } }) => !seen.has(family) && seen.add(family));
+  if (others.length === 0) return "";
+  const links = others.map(
+    ({ name, date, machine: { cpu, family } }) =>
+      `[${cpu} (family ${family}), ${date.slice(0, 10)}](bench/results/${name})`,
+  );
+  return `Measured on other processors: ${links.join(", ")}.\n\n`;
 }
 
 /** The README with a table between its markers, or with nothing there. */
@@ -46,7 +60,8 @@ export function withTable(readme, marker, table) {
 /** The README with the newest of all results in `folder`. */
 export function withTables(readme, folder) {
   return BLOCKS.reduce((text, block) => {
-    const result = newestResult(folder, block);
-    return withTable(text, block.marker, result ? `\n${block.show(result)}\n` : "");
+    const results = resultsIn(folder, block);
+    const table = results.length > 0 ? `\n${block.show(results[0])}\n${block.others?.(results) ?? ""}` : "";
+    return withTable(text, block.marker, table);
   }, readme);
 }

@@ -74,6 +74,24 @@ it("shows what was measured on the CPU, and no targets", () => {
   expect(text).toContain("\n| cpu, 1 thread | runfast | **1.20 x**, 120 tok/s |\n");
 });
 
+it("links to the newest results of other processors", () => {
+  const models = (date: string, family: number) => ({
+    date,
+    only: null,
+    machine: { cpu: "a CPU", family, cores: 2 },
+    figures: [],
+  });
+  const folder = folderOf({
+    "models-a.json": models("2026-12-01", 26),
+    "models-b.json": models("2026-12-02", 26),
+    "models-c.json": models("2026-12-03", 6),
+    "models-d.json": models("2026-11-01", 6),
+  });
+  expect(withTables(readme, folder)).toContain(
+    "\nMeasured on other processors: [a CPU (family 26), 2026-12-02](bench/results/models-b.json).\n",
+  );
+});
+
 it("shows the newest result of a GPU: speeds, shares of bandwidth, and the versions measured", () => {
   const newest = result("2026-12-02T10:00:00Z");
   newest.device.what = "NVIDIA H200";
