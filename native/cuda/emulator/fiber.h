@@ -66,7 +66,8 @@ class Fiber {
   /* Prepare it to run `entry`, which never returns, when it is switched to. */
   UNWATCHED void start(void (*entry)()) {
     if (stack_ == nullptr) allocate();
-    IF_ASAN(__asan_unpoison_memory_region(stack_, size_);)  // a failed launch may have left stack frames
+    IF_ASAN(if (!ended_) __asan_unpoison_memory_region(stack_, size_);)  // a failed launch left stack frames
+    ended_ = false;
     fake_ = nullptr;
 #if defined(__x86_64__)
     void** top = reinterpret_cast<void**>(stack_ + size_);
@@ -84,7 +85,8 @@ class Fiber {
   }
 
   /* Run `to` until another fiber switches back. A fiber that has `ended` must be started again first. */
-  UNWATCHED __attribute__((noinline)) void switchTo(Fiber& to, [[maybe_unused]] bool ended = false) {
+  UNWATCHED __attribute__((noinline)) void switchTo(Fiber& to, bool ended = false) {
+    ended_ = ended;
     IF_ASAN(__sanitizer_start_switch_fiber(ended ? nullptr : &fake_, to.stack_, to.size_);)
 #if defined(__x86_64__)
     emulatorSwap(&sp_, to.sp_);
@@ -118,6 +120,7 @@ class Fiber {
 #endif
   char* stack_ = nullptr;
   size_t size_ = 0;
+  bool ended_ = true;     // nothing is on its stack
   void* fake_ = nullptr;  // AddressSanitizer's other stack
 };
 
