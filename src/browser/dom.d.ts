@@ -4,7 +4,7 @@
  */
 declare class Worker {
   constructor(url: URL, options: { type: "module" });
-  postMessage(message: unknown): void;
+  postMessage(message: unknown, transfer?: ArrayBuffer[]): void;
   addEventListener(type: "message", listener: (event: { data: unknown }) => void): void;
   addEventListener(type: "error", listener: (event: { message?: string; preventDefault(): void }) => void): void;
   terminate(): void;

@@ -19,7 +19,7 @@ export function startWorker(url: URL | undefined): Channel {
     ? new Worker(url, { type: "module" })
     : new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   return {
-    post: (message) => worker.postMessage(message),
+    post: (message, transfer = []) => worker.postMessage(message, transfer),
     onMessage(listener) {
       worker.addEventListener("message", ({ data }) => {
         if ((data as FromWorker | Closed).type !== "closed") listener(data as FromWorker);

@@ -34,9 +34,14 @@ export interface StoryFlags extends MachineFlags {
   showGuesses?: boolean;
 }
 
+/** How many tokens --show-guesses guesses ahead. */
+const SHOWN_GUESSES = 3;
+
 export async function story(path: string | undefined, flags: StoryFlags, signal: AbortSignal): Promise<void> {
   const prompt = flags.prompt === "-" ? promptText(await readStdin(signal), STDIN) : (flags.prompt ?? "");
-  const model = await openModel(path, flags, flags.tokenizer, signal);
+  // to be shown, they must be made from the first token on, also where they do not pay
+  const lookahead = flags.showGuesses && flags.lookahead === "auto" ? SHOWN_GUESSES : flags.lookahead;
+  const model = await openModel(path, { ...flags, lookahead }, flags.tokenizer, signal);
   try {
     if (endsInSpace(prompt)) tell(SPACE_NOTE);
     const steps = stepsOf(model, flags.steps ?? (flags.compat ? RUN_C_STEPS : 0));

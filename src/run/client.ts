@@ -9,7 +9,7 @@ import type { FromWorker, Report, SequenceRequest, Setup, ToWorker } from "./pro
 
 /** A thread that serves one model (serve.ts). */
 export interface Channel {
-  post(message: ToWorker): void;
+  post(message: ToWorker, transfer?: ArrayBuffer[]): void;
   onMessage(listener: (message: FromWorker) => void): void;
   /** Called with the reason when the thread has ended. */
   onExit(listener: (why: Error) => void): void;
@@ -98,7 +98,7 @@ export class Client {
         channel.onMessage((message) => {
           if (message.type === "opened") {
             opened = onOpened(message.vocabSize).then((guesses) => {
-              if (guesses) client.send({ type: "guesses", ...guesses });
+              if (guesses) channel.post({ type: "guesses", ...guesses }, [guesses.entries.buffer as ArrayBuffer]);
             });
             opened.catch(reject);
           } else if (message.type === "progress") reportProgress(message.done, message.of);

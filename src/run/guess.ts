@@ -50,15 +50,15 @@ export interface Continuing {
 
 /** What the scheduler calls, around each pass. */
 export interface Guesser {
-  /** So many passes will come before it guesses again. They may be made without asking it, and told by `idled`. */
-  readonly idle: number;
+  /** How many passes of so many sequences come before it guesses again: they may be made without asking it. */
+  idle(sequences: number): number;
   /** Before a pass that reads the newest token of each sequence: fill its guesses, and use at most `room` in all. */
   guess(batch: readonly Continuing[], room: number): void;
   /** `token` was sampled: count whether the first guess that is not confirmed yet was right. */
   check(guesses: Guesses, token: number): void;
   /** Such a pass read `rows` tokens in `ms` milliseconds, sampling included. */
   passed(rows: number, ms: number): void;
-  /** That many passes were made without asking it, of `rows` tokens each, in `ms` milliseconds. */
+  /** So many passes were made without asking it, of `rows` tokens each, in `ms` milliseconds. */
   idled(passes: number, rows: number, ms: number): void;
   /** Learn that each of tokens[from], tokens[from + 1], ... followed the tokens before it. */
   learn(tokens: readonly number[], from: number): void;
@@ -81,6 +81,8 @@ const LONGEST_REST = 512;
 /** After so many trials in vain, nothing is learnt from passes as short as this, in milliseconds: they would notice it. */
 const HOPELESS = 8;
 const SHORT_MS = 0.1;
+/** More sequences than this share the weights of a pass anyway: guessing for them all gains little, and may lose. */
+const FEW_SEQUENCES = 4;
 /** Passes before the first guess: these are slow, and would mislead about what passes cost. */
 const WARM_UP = 16;
 /** When a record holds this many guesses, both its counts are halved, so that recent guesses weigh more. */
@@ -110,7 +112,7 @@ export class TableGuesser implements Guesser {
 
   guess(batch: readonly Continuing[], room: number): void {
     for (const { guesses } of batch) guesses.clear();
-    if (room === 0 || --this.rest > 0) return;
+    if (room === 0 || this.isCrowded(batch.length) || --this.rest > 0) return;
     const start = performance.now();
     for (const sequence of batch) this.propose(sequence, Math.min(this.most, sequence.left - 1));
     const used = this.fixed ? useAll(batch, room) : this.choose(batch, room);
@@ -132,8 +134,8 @@ export class TableGuesser implements Guesser {
     record.of /= 2;
   }
 
-  get idle(): number {
-    return Math.max(0, this.rest - 1);
+  idle(sequences: number): number {
+    return this.isCrowded(sequences) ? Infinity : Math.max(0, this.rest - 1);
   }
 
   passed(rows: number, ms: number): void {
@@ -177,6 +179,10 @@ export class TableGuesser implements Guesser {
       window[end++] = token;
       repeat.advance(token);
     }
+  }
+
+  private isCrowded(sequences: number): boolean {
+    return !this.fixed && sequences > FEW_SEQUENCES;
   }
 
   private chanceOf(kind: number): number {

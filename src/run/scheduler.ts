@@ -312,7 +312,7 @@ export class Scheduler {
   /** Whether the backend can decode all sequences by itself: none reads its prompt or wants logits, and none guesses. */
   private canGoOn(): boolean {
     if (this.live.length === 0 || !this.slots.context.decode || this.live.length > this.maxBatch) return false;
-    if (this.guesser?.idle === 0) return false;
+    if (this.guesser?.idle(this.live.length) === 0) return false;
     return this.live.every(
       ({ sampler, choosesHere, want, stuck, decodes, unread }) =>
         sampler && !choosesHere && want === "tokens" && !stuck && decodes && unread === 1,
@@ -324,7 +324,7 @@ export class Scheduler {
     const sequences = [...this.live];
     for (const { guesses } of sequences) guesses.clear();
     const running = sequences.map((sequence) => sequence.running());
-    const most = Math.min(this.guesser?.idle ?? Infinity, ...sequences.map(({ left }) => left));
+    const most = Math.min(this.guesser?.idle(sequences.length) ?? Infinity, ...sequences.map(({ left }) => left));
     const steps = this.slots.context.decode?.(running, most);
     const states = running.map(({ sampler }) => sampler.rngState);
     if (steps) this.going = { steps, sequences, states, draws: 0, ms: 0 };

@@ -7,6 +7,7 @@
 import type { LoadedModel } from "../backend/backend.ts";
 import { describe } from "./failure.ts";
 import { TableGuesser } from "./guess.ts";
+import type { GuessEntries } from "./guessFile.ts";
 import { GuessTable } from "./guessTable.ts";
 import type { FromWorker, Setup, ToWorker } from "./protocol.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -17,6 +18,11 @@ const SLICE_MS = 10;
  * every 32 ms, so that reporting does not take CPU time from the passes.
  */
 const REPORT_MS = 0.5;
+/**
+ * The guesses beside a model are taken in after it has been busy for so long: that takes 10 ms, which a process that
+ * generates one short story would not get back.
+ */
+const GUESSES_AFTER_MS = 250;
 
 /** The thread's connection to its caller. */
 export interface Port {
@@ -44,6 +50,9 @@ export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Open
   let model: LoadedModel | undefined;
   let scheduler: Scheduler | undefined;
   const guesses = new GuessTable();
+  let moreGuesses: GuessEntries | undefined; // not in the table yet
+  let busyMs = 0;
+  let guessesAfterMs = GUESSES_AFTER_MS;
   let running = false;
 
   async function load(setup: Setup): Promise<void> {
@@ -51,6 +60,7 @@ export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Open
       const opened = await open(setup);
       model = opened.model;
       const { lookahead } = setup;
+      if (lookahead !== "auto") guessesAfterMs = 0;
       const guesser = opened.exact && lookahead !== "off" ? new TableGuesser(guesses, lookahead) : undefined;
       scheduler = new Scheduler(model, opened.loaded.config.vocabSize, opened.slots, guesser);
       port.post(opened.loaded);
@@ -65,12 +75,18 @@ export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Open
     running = true;
     let due = performance.now() + SLICE_MS; // when all requests are reported
     while (scheduler.busy) {
-      const end = performance.now() + SLICE_MS;
+      const start = performance.now();
+      const end = start + SLICE_MS;
       do scheduler.step();
       while (scheduler.busy && !scheduler.urgent && performance.now() < end);
       const isDue = performance.now() >= due;
       report(scheduler, !isDue);
       if (isDue) due = performance.now() + Math.max(SLICE_MS, REPORT_MS * scheduler.reporting);
+      busyMs += performance.now() - start;
+      if (moreGuesses && busyMs >= guessesAfterMs) {
+        guesses.add(moreGuesses);
+        moreGuesses = undefined;
+      }
       await port.turn();
     }
     running = false;
@@ -89,7 +105,7 @@ export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Open
         load(message.setup);
         break;
       case "guesses":
-        guesses.add(message);
+        moreGuesses = message;
         break;
       case "start":
         scheduler?.add(message.id, message.sequences);

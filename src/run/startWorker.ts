@@ -39,7 +39,7 @@ export function startWorker(): Channel {
   early = undefined;
   let death: Error | undefined;
   return {
-    post: (message) => worker.postMessage(message),
+    post: (message, transfer = []) => worker.postMessage(message, transfer),
     onMessage: (listener) => worker.on("message", (message: FromWorker) => listener(message)),
     onExit(listener) {
       worker.on("error", (error) => {

@@ -7,8 +7,7 @@ export class KnowingGuesser implements Guesser {
   /** Of the guesses so far that could be checked. */
   right = 0;
   wrong = 0;
-  /** Passes until it guesses again: none to three. */
-  idle = 0;
+  private rest = 0; // passes until it guesses again: none to three
   private readonly most: number;
   private readonly hit: number;
   private readonly vocabSize: number;
@@ -33,12 +32,16 @@ export class KnowingGuesser implements Guesser {
     }
   }
 
+  idle(): number {
+    return this.rest;
+  }
+
   idled(passes: number): void {
-    this.idle -= passes;
+    this.rest -= passes;
   }
 
   guess(batch: readonly Continuing[], room: number): void {
-    this.idle = this.draw(4);
+    this.rest = this.draw(4);
     let left = room;
     for (const { tokens, stops, left: more, guesses } of batch) {
       guesses.clear();

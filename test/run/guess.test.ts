@@ -126,25 +126,25 @@ describe("how many guesses are used", () => {
 describe("passes without it", () => {
   it("are as many as it does not guess in", () => {
     const guesser = taught("auto");
-    const { idle } = guesser;
+    const idle = guesser.idle(1);
     expect(idle).toBeGreaterThan(0);
     const some = sequence(text(20));
     for (let pass = 0; pass < idle; pass++) guesser.guess([some], 15);
     expect(some.guesses.count).toBe(0);
-    expect(guesser.idle).toBe(0);
+    expect(guesser.idle(1)).toBe(0);
     guesser.guess([some], 15);
     expect(some.guesses.count).toBeGreaterThan(0);
   });
 
   it("bring the next guess nearer as those with it do", () => {
     const guesser = taught("auto");
-    const { idle } = guesser;
+    const idle = guesser.idle(1);
     guesser.idled(idle, 1, 10 * idle);
-    expect(guesser.idle).toBe(0);
+    expect(guesser.idle(1)).toBe(0);
   });
 
   it("are none where the number of guesses is fixed", () => {
-    expect(taught(4).idle).toBe(0);
+    expect(taught(4).idle(1)).toBe(0);
   });
 
   it("say what a plain pass costs", () => {
@@ -155,5 +155,14 @@ describe("passes without it", () => {
     const some = sequence(text(20));
     dear.guess([some], 1);
     expect(used(some)).toEqual([]); // ten times as long for at most twice as much
+  });
+
+  it("are all where many sequences share them", () => {
+    const guesser = taught("auto");
+    const many = Array.from({ length: 5 }, () => sequence(text(20)));
+    for (let pass = 0; pass < 100; pass++) guesser.guess(many, 15);
+    expect(many.flatMap(used)).toEqual([]);
+    expect(guesser.idle(5)).toBe(Infinity);
+    expect(guesser.idle(4)).toBeLessThan(100);
   });
 });
