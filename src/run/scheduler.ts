@@ -10,24 +10,16 @@
  * It is fair: a pass has one token of each live sequence, and the remaining room goes to sequences that read a prompt, the
  * oldest first. So a live sequence waits for at most one pass. If more are live than a pass has room for, they take turns.
  */
-import type { Entry, LoadedModel, Steps } from "../backend/backend.ts";
+import type { Entry, LoadedModel } from "../backend/backend.ts";
 import type { Sampler } from "../llama2/sampler.ts";
 import { describe } from "./failure.ts";
+import { Going } from "./going.ts";
 import type { Guesser } from "./guess.ts";
 import { checkFinite } from "./logits.ts";
 import type { FailureInfo, Report, SequenceRequest } from "./protocol.ts";
 import { Request } from "./request.ts";
 import { firstRow, isEmpty, Sequence } from "./sequence.ts";
 import { Slots } from "./slots.ts";
-
-/** Sequences that the backend decodes by itself, with the states of their generators when it began. */
-interface Going {
-  steps: Generator<Steps, void, void>;
-  sequences: readonly Sequence[];
-  states: readonly bigint[];
-  draws: number; // so far
-  ms: number; // that they took
-}
 
 /** A row of logits that is wanted. */
 interface Row {
@@ -50,7 +42,7 @@ export class Scheduler {
 
   /**
    * @param limit how many sequences may be live at once
-   * @param guesser absent: nothing is guessed. A backend that decodes by itself is not interrupted for it
+   * @param guesser guesses which tokens come next; absent: nothing is guessed
    */
   constructor(model: LoadedModel, vocabSize: number, limit: number, guesser?: Guesser) {
     this.slots = new Slots(model, limit);
@@ -121,7 +113,7 @@ export class Scheduler {
   }
 
   dispose(): void {
-    this.going?.steps.return();
+    this.going?.stop();
     this.slots.dispose();
   }
 
@@ -321,13 +313,10 @@ export class Scheduler {
 
   /** Start it, for at most as many tokens as every sequence may still get. */
   private letGo(): void {
+    const { context } = this.slots;
     const sequences = [...this.live];
-    for (const { guesses } of sequences) guesses.clear();
-    const running = sequences.map((sequence) => sequence.running());
     const most = Math.min(this.guesser?.idle(sequences.length) ?? Infinity, ...sequences.map(({ left }) => left));
-    const steps = this.slots.context.decode?.(running, most);
-    const states = running.map(({ sampler }) => sampler.rngState);
-    if (steps) this.going = { steps, sequences, states, draws: 0, ms: 0 };
+    if (context.decode) this.going = new Going(sequences, context.decode, most, this.guesser !== undefined);
   }
 
   /** Let the backend finish its decoding, before anything else is done with the slots. */
@@ -342,42 +331,16 @@ export class Scheduler {
   /** Take the tokens of the next steps. */
   private goOn(going: Going): void {
     const { sequences } = going;
-    const start = performance.now();
-    const { value: steps, done } = going.steps.next();
-    const end = performance.now();
-    if (done) {
+    const times = going.next();
+    if (!times) {
       this.going = undefined;
       this.guesser?.idled(going.draws, sequences.length, going.ms);
       this.retire();
       return;
     }
-    const { tokens, sampleMs } = steps;
-    for (let at = 0; at < tokens.length; at += sequences.length) {
-      going.draws++;
-      for (let i = 0; i < sequences.length; i++) this.receive(going, i, tokens[at + i]);
-    }
     if (this.guesser) for (const sequence of sequences) sequence.teach(this.guesser);
-    going.ms += end - start;
-    this.countPass(sequences, start, end - sampleMs);
-    this.countSampling(sequences, end - sampleMs, end);
-  }
-
-  /** The backend has chosen a token for sequence `i`; -1: none. */
-  private receive(going: Going, i: number, token: number): void {
-    const sequence = going.sequences[i];
-    if (sequence.ended || sequence.stuck) return;
-    sequence.owner.reading++;
-    sequence.owner.decodes = true;
-    sequence.owner.chooses = true;
-    if (token < 0) {
-      sequence.stuck = true;
-      return;
-    }
-    sequence.slot.held++;
-    sequence.accept(token);
-    if (this.guesser) sequence.countGuesses();
-    // the generators are updated when the backend is done, and it may be further ahead than this
-    if (sequence.ended) sequence.setState(going.states[i], going.draws);
+    this.countPass(sequences, times.start, times.choosing);
+    this.countSampling(sequences, times.choosing, times.end);
   }
 
   /** Release the slots of sequences that have ended. */
