@@ -50,7 +50,7 @@ export interface Continuing {
 
 /** What the scheduler calls, around each pass. */
 export interface Guesser {
-  /** How many passes of so many sequences come before it guesses again: they may be made without asking it. */
+  /** How many passes of so many sequences it will not guess in: they may be made without `guess`, and told to `idled`. */
   idle(sequences: number): number;
   /** Before a pass that reads the newest token of each sequence: fill its guesses, and use at most `room` in all. */
   guess(batch: readonly Continuing[], room: number): void;
@@ -58,7 +58,7 @@ export interface Guesser {
   check(guesses: Guesses, token: number): void;
   /** Such a pass read `rows` tokens in `ms` milliseconds, sampling included. */
   passed(rows: number, ms: number): void;
-  /** So many passes were made without asking it, of `rows` tokens each, in `ms` milliseconds. */
+  /** `passes` passes were made without calling `guess`, of `rows` tokens each, in `ms` milliseconds in all. */
   idled(passes: number, rows: number, ms: number): void;
   /** Learn that each of tokens[from], tokens[from + 1], ... followed the tokens before it. */
   learn(tokens: readonly number[], from: number): void;
@@ -76,9 +76,9 @@ const LEAST_CHANCE = 0.05;
 const MARGIN = 1.05;
 /** Where guessing does not pay, trying it again may take at most this share of the time. */
 const IDLE_SHARE = 0.004;
-/** It is tried more and more rarely, but after so many passes at the latest. */
+/** After each trial in vain it is tried more rarely, but after this many passes at the latest. */
 const LONGEST_REST = 512;
-/** After so many trials in vain, nothing is learnt from passes as short as this, in milliseconds: they would notice it. */
+/** After this many trials in vain nothing is learned, if a pass takes less than SHORT_MS: learning would slow it down. */
 const HOPELESS = 8;
 const SHORT_MS = 0.1;
 /** More sequences than this share the weights of a pass anyway: guessing for them all gains little, and may lose. */
@@ -92,7 +92,7 @@ const RECORD_LENGTH = 256;
 export class TableGuesser implements Guesser {
   private readonly table: GuessTable;
   private readonly most: number; // guesses
-  private readonly fixed: boolean; // use all of them, whatever they cost
+  private readonly fixed: boolean; // guess before each pass, and use all guesses, whatever they cost
   private readonly costs = new PassCosts();
   private readonly records: Record[] = Array.from({ length: KINDS }, () => ({ right: 2, of: 4 }));
   private readonly repeat = new Repeat();
@@ -115,7 +115,11 @@ export class TableGuesser implements Guesser {
     if (room === 0 || this.isCrowded(batch.length) || --this.rest > 0) return;
     const start = performance.now();
     for (const sequence of batch) this.propose(sequence, Math.min(this.most, sequence.left - 1));
-    const used = this.fixed ? useAll(batch, room) : this.choose(batch, room);
+    if (this.fixed) {
+      useAll(batch, room);
+      return;
+    }
+    const used = this.choose(batch, room);
     this.guessMs = steadied(this.guessMs, performance.now() - start);
     const passMs = this.costs.of(batch.length);
     if (used > 0) this.inVain = 0;
@@ -217,8 +221,8 @@ function rank(batch: readonly Continuing[]): { guesses: Guesses; chance: number 
   return batch.length === 1 ? all : all.sort((a, b) => b.chance - a.chance); // stable, and chances only fall
 }
 
-/** Use as many guesses as there is room for, spread evenly over the sequences. Returns how many. */
-function useAll(batch: readonly Continuing[], room: number): number {
+/** Use as many guesses as there is room for, spread evenly over the sequences. */
+function useAll(batch: readonly Continuing[], room: number): void {
   let used = 0;
   for (let depth = 0; depth < MOST_GUESSES; depth++) {
     for (const { guesses } of batch) {
@@ -227,7 +231,6 @@ function useAll(batch: readonly Continuing[], room: number): number {
       used++;
     }
   }
-  return used;
 }
 
 const LONGEST = 8; // tokens; longer matches share one kind

@@ -143,8 +143,16 @@ describe("passes without it", () => {
     expect(guesser.idle(1)).toBe(0);
   });
 
-  it("are none where the number of guesses is fixed", () => {
-    expect(taught(4).idle(1)).toBe(0);
+  it("are none where the number of guesses is fixed, even if nothing could be guessed so far", () => {
+    const guesser = new TableGuesser(new GuessTable(), 4);
+    passes(guesser, { 1: 1e-6 });
+    const some = sequence(text(20));
+    for (let pass = 0; pass < 20; pass++) guesser.guess([some], 15);
+    expect(some.guesses.count).toBe(0);
+    expect(guesser.idle(1)).toBe(0);
+    guesser.learn(text(50), 0);
+    guesser.guess([some], 15);
+    expect(used(some)).toEqual([120, 121, 122, 123]);
   });
 
   it("say what a plain pass costs", () => {
