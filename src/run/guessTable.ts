@@ -83,7 +83,7 @@ export class GuessTable {
     }
   }
 
-  /** Add the entries of a file to a table that has none of their contexts; it grows so that all of them fit. */
+  /** Add the entries of a file. The table grows so that all of them fit; contexts that it has already are merged. */
   add({ longest, entries }: GuessEntries): void {
     if (longest > this.longest) {
       this.longest = longest;
@@ -96,7 +96,9 @@ export class GuessTable {
     this.maxPlaces = Math.max(this.maxPlaces, 2 * places);
     this.resize(places);
     for (let at = 0; at < entries.length; at += ENTRY) {
-      this.put(entries[at], entries[at + 1], entries[at + 2], entries[at + 3]);
+      const known = this.at(entries[at], entries[at + 1]);
+      if (known < 0) this.put(entries[at], entries[at + 1], entries[at + 2], entries[at + 3]);
+      else this.merge(known, entries[at + 2], entries[at + 3]);
     }
   }
 
@@ -161,6 +163,14 @@ export class GuessTable {
       if (places[at + 3] < 0x7fffffff) places[at + 3]++;
     } else if (places[at + 3] > 1) places[at + 3]--;
     else places[at + 2] = token;
+  }
+
+  /** As `times` votes for `token`, which many votes for another one outweigh. */
+  private merge(at: number, token: number, times: number): void {
+    const known = this.places[at + 3];
+    if (this.places[at + 2] === token) this.places[at + 3] = Math.min(known + times, 0x7fffffff);
+    else if (known >= times) this.places[at + 3] = Math.max(1, known - times);
+    else this.fill(at, this.places[at], this.places[at + 1], token, times - known);
   }
 
   private fill(at: number, low: number, high: number, token: number, times: number): void {

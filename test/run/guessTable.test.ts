@@ -2,7 +2,7 @@
  * The table of guesses compared with one made of a Map of strings: same guesses, same counts, after every token.
  */
 import { describe, expect, it } from "vitest";
-import { GuessTable } from "../../src/run/guessTable.ts";
+import { GuessTable, hashHigh, hashLow } from "../../src/run/guessTable.ts";
 import { Dice } from "../fuzz/dice.ts";
 
 /** The same, as it would be written without a thought for speed. */
@@ -110,6 +110,20 @@ describe("the table of guesses", () => {
       const token = learnt.find(tokens, at);
       expect([copy.find(tokens, at), copy.matched, copy.times]).toEqual([token, learnt.matched, learnt.times]);
     }
+  });
+
+  it("merges entries of contexts that it has learned already: the stronger one leads", () => {
+    const table = new GuessTable();
+    for (const at of [1, 2]) table.learn([5, 6, 7], at); // after 5 comes 6, after 6 comes 7
+    const entry = (token: number, next: number, times: number) => [hashLow(0, token), hashHigh(0, token), next, times];
+    table.add({ longest: 8, entries: Int32Array.from([entry(5, 9, 40), entry(6, 7, 40), entry(8, 3, 40)].flat()) });
+    expect(table.entries).toBe(3);
+    const known = [5, 6, 8].map((token) => [table.find([token], 1), table.times]);
+    expect(known).toEqual([
+      [9, 39],
+      [7, 41],
+      [3, 40],
+    ]);
   });
 
   it("replaces an entry whose count has fallen to that of a new one", () => {
