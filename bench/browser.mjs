@@ -39,7 +39,7 @@ if (!values.model || !existsSync(CHROMIUM)) {
 /** What both sides run: load the model, and for each task generate a story; returns its tokens and run.c's speed. */
 const TELL = `async (model, { prompt, steps }) => {
   const maxTokens = steps - model.encodePrompt(prompt).length + 1;
-  const generation = model.generate(prompt, { temperature: 0, seed: 1, maxTokens, stops: [] });
+  const generation = model.generate(prompt, { temperature: 0, seed: 1, maxTokens, eos: false });
   for await (const _ of generation);
   return { value: generation.timings.tokensPerSecond, tokens: generation.tokens };
 }`;
