@@ -66,7 +66,8 @@ class Transformer::Pass {
   void rope(float* vec, int size);
   void remember(int layer);
   void attention(int layer);
-  void attend(int layer, int entry, int firstHead, int endHead);
+  int together(int first, int most) const;
+  void attend(int layer, int first, int count, int firstHead, int endHead);
   void residual(const float* y);
 
   bool headsAreOwn() const;
@@ -336,13 +337,27 @@ void Transformer::Pass::remember(int layer) {
   }
 }
 
+/*
+ * How many entries from `first` on, at most `most`, can attend together: consecutive positions of one sequence. Earlier
+ * ones multiply the values of later ones by a weight of 0, which changes nothing if those are finite.
+ */
+int Transformer::Pass::together(int first, int most) const {
+  const int end = std::min(first + most, count_);
+  for (int e = first + 1; e < end; e++) {
+    if (batch_[e].sequence != batch_[first].sequence || batch_[e].pos != batch_[e - 1].pos + 1) return e - first;
+    if (!kernels_.allFinite(s.v + static_cast<size_t>(e) * p.kvDim(), p.kvDim())) return e - first;
+  }
+  return end - first;
+}
+
 void Transformer::Pass::attention(int layer) {
-  if (count_ >= threads_) {
-    // In a prompt, later tokens attend to more positions. Taken in turn, each thread gets early and late ones.
-    for (int e = thread_; e < count_; e += threads_) attend(layer, e, 0, p.nHeads);
-  } else {
-    const Share heads(p.nHeads, thread_, threads_);
-    for (int e = 0; e < count_; e++) attend(layer, e, heads.begin, heads.end);
+  const bool byHeads = count_ < threads_ || p.nHeads % threads_ == 0;
+  const Share heads = byHeads ? Share(p.nHeads, thread_, threads_) : Share(p.nHeads, 0, 1);
+  const int most = byHeads ? kTogether : std::min(kTogether, count_ / threads_);
+  for (int first = 0, turn = 0, count = 0; first < count_; first += count, turn++) {
+    count = together(first, most);
+    // In a prompt, later entries attend to more positions. Taken in turn, each thread gets early and late ones.
+    if (byHeads || turn % threads_ == thread_) attend(layer, first, count, heads.begin, heads.end);
   }
 }
 
@@ -352,44 +367,52 @@ bool Transformer::Pass::headsAreOwn() const {
   return count_ == 1 && p.nKvHeads % threads_ == 0 && rows % kPanel == 0;
 }
 
-/* Attention of some heads of one token, from q into xb. */
-void Transformer::Pass::attend(int layer, int entry, int firstHead, int endHead) {
+/* Attention of some heads of `count` entries from `first` on, which attend together, from q into xb. */
+void Transformer::Pass::attend(int layer, int first, int count, int firstHead, int endHead) {
+  const int most = scoreRows(p) / count;  // heads at once
+  for (; endHead - firstHead > most; firstHead += most) attend(layer, first, count, firstHead, firstHead + most);
   const int headSize = p.headSize();
-  const int positions = batch_[entry].pos + 1;
-  const KvCache& cache = caches_[batch_[entry].sequence];
-  const float* q = s.q + static_cast<size_t>(entry) * p.dim;
-  float* xb = s.xb + static_cast<size_t>(entry) * p.dim;
-  const size_t attStride = llama2::attStride(p);
-  float* att = s.att + static_cast<size_t>(thread_) * p.nHeads * attStride;
+  const int positions = batch_[first].pos + count;  // of the last entry; the one before it has one less
+  const KvCache& cache = caches_[batch_[first].sequence];
+  const float* q = s.q + static_cast<size_t>(first) * p.dim;
+  float* xb = s.xb + static_cast<size_t>(first) * p.dim;
+  const size_t headStride = attStride(p);
+  const size_t entryStride = (endHead - firstHead) * headStride;
+  float* att = s.att + thread_ * scoreRows(p) * headStride;
 
-  const auto forEachGroup = [&](auto&& work) {
-    // query heads that share a key/value head are processed together
+  // A key/value head is multiplied with several vectors at once: the entries', or one entry's heads that share it.
+  const auto forEachShared = [&](auto&& work) {
     for (int h = firstHead; h < endHead;) {
       const int group = h / p.kvMul();
-      const int end = std::min(endHead, (group + 1) * p.kvMul());
-      work(h, end - h, static_cast<size_t>(layer) * p.nKvHeads + group);
-      h = end;
+      const int heads = count > 1 ? 1 : std::min(endHead, (group + 1) * p.kvMul()) - h;
+      const Columns<float> scores = {att + (h - firstHead) * headStride, count > 1 ? entryStride : headStride};
+      work(h, std::max(count, heads), scores, static_cast<size_t>(layer) * p.nKvHeads + group);
+      h += heads;
     }
   };
+  const size_t stride = count > 1 ? p.dim : headSize;  // from one of these vectors to the next, in q and xb
 
   // how well does each position, the current one included, answer the query?
-  forEachGroup([&](int h, int heads, size_t group) {
+  forEachShared([&](int h, int vectors, Columns<float> scores, size_t group) {
     const float* keys = cache.keyCache + group * Matrix::size(p.seqLen, headSize);
-    kernels_.matmul({att + h * attStride, attStride}, {q + h * headSize, static_cast<size_t>(headSize)}, heads,
-                    {keys, static_cast<size_t>(headSize) * kPanel, positions, headSize}, Reading::kCached);
+    kernels_.matmul(scores, {q + h * headSize, stride}, vectors,
+                    {keys, static_cast<size_t>(headSize) * kPanel, positions, headSize}, Reading::kPanels);
   });
 
-  // softmax the scores to get attention weights
-  if (firstHead < endHead) {
-    kernels_.softmax({att + firstHead * attStride, attStride}, endHead - firstHead, positions,
-                     sqrtf(static_cast<float>(headSize)));
+  // softmax the scores to get attention weights; later entries have none
+  for (int e = 0; e < count && firstHead < endHead; e++) {
+    const int own = positions - count + 1 + e;
+    float* weights = att + e * entryStride;
+    kernels_.softmax({weights, headStride}, endHead - firstHead, own, sqrtf(static_cast<float>(headSize)));
+    for (int h = firstHead; h < endHead; h++, weights += headStride)
+      std::fill(weights + own, weights + positions, 0.0f);
   }
 
   // weighted sum of the values, into xb
-  forEachGroup([&](int h, int heads, size_t group) {
+  forEachShared([&](int h, int vectors, Columns<float> weights, size_t group) {
     const float* values = cache.valueCache + group * Matrix::size(headSize, p.seqLen);
-    kernels_.matmul({xb + h * headSize, static_cast<size_t>(headSize)}, {att + h * attStride, attStride}, heads,
-                    {values, static_cast<size_t>(p.seqLen) * kPanel, headSize, positions}, Reading::kCached);
+    kernels_.matmul({xb + h * headSize, stride}, {weights.data, weights.stride}, vectors,
+                    {values, static_cast<size_t>(p.seqLen) * kPanel, headSize, positions}, Reading::kPanels);
   });
 }
 

@@ -162,9 +162,12 @@ inline Int8Panels multiplyInt8Panels(Columns<float>& xout, Int8Vectors x, int co
   return w;
 }
 
+/* From the near caches two panels at once are faster with AVX-512. With AVX2 they are not, and from memory slower. */
+constexpr int kInt8Panels = kLanes == 16 ? 2 : 1;
+
 void matmulInt8(Columns<float> xout, Int8Vectors x, int count, Int8Panels w, Reading reading) {
   if (count == 1 && reading == Reading::kPanelsAhead) w = multiplyInt8Panels<4, 1>(xout, x, 1, w);
-  if (count == 1 && reading == Reading::kCached) w = multiplyInt8Panels<2, 1>(xout, x, 1, w);
+  if (count == 1 && reading == Reading::kPanels) w = multiplyInt8Panels<kInt8Panels, 1>(xout, x, 1, w);
   multiplyInt8Panels<1, kInt8Columns>(xout, x, count, w);
 }
 

@@ -94,7 +94,7 @@ using MutableInt8Vectors = Int8Columns<int8_t, float, int32_t>;
 
 /* How a matrix is read. The fastest way depends on where it is in memory; the bits do not depend on it. */
 enum class Reading {
-  kCached,       // several panels at once, whose sums hide the latency of additions
+  kPanels,       // several panels at once, whose sums hide the latency of additions
   kPanelsAhead,  // the same, with the next lines prefetched into the first cache
   kOneStream,    // one panel at a time, which the processor prefetches
   kAhead,        // one panel at a time, with lines prefetched long before they are needed
@@ -146,8 +146,8 @@ struct Kernels {
   /* The sum of these numbers. An estimate: they are added in any order. */
   float (*sumAtLeast)(const float* x, int size, float least);
 
-  /* Reads `lines` cache lines, to measure the bandwidth of memory. */
-  void (*sweep)(const char* memory, int lines);
+  /* Reads `lines` cache lines, to measure the bandwidth of memory, in one stream or in four side by side. */
+  void (*sweep)(const char* memory, int lines, int streams);
 };
 
 /* One for each instruction set that was compiled in. */

@@ -10,7 +10,8 @@ namespace llama2 {
 
 /*
  * Reads a buffer of `bytes`, allocated like the weights, again and again for at least `seconds`, with a share for each
- * thread. Returns bytes a second. Throws std::bad_alloc, and std::system_error if the threads cannot be started.
+ * thread. Processors differ in how they read fastest, so it tries two ways in turn, and returns the faster one's bytes
+ * a second. Throws std::bad_alloc, and std::system_error if the threads cannot be started.
  */
 double readBandwidth(const Kernels& kernels, size_t bytes, int threads, double seconds);
 

@@ -23,17 +23,21 @@ bool isIntel() {
 }
 
 /*
- * The fastest way to read weights of this size. Measured on Zen 5, for one token: from the last cache one stream, which
- * prefetching makes 1.2 times slower; from memory, prefetching is 1.06 to 1.15 times as fast. For several tokens: from
- * the last cache several panels at once are up to 1.15 times as fast, from memory prefetching 1.2 times.
- * Intel's Sapphire Rapids reads four panels at once 1.2 to 1.4 times as fast as one, for one token. Prefetching into
- * the first cache adds 4 to 8 %.
+ * The fastest way to read weights of this size, as measured.
+ * Zen 5, one token: from the last cache one stream, which prefetching makes 1.2 times slower; from memory, prefetching
+ * is 1.06 to 1.15 times as fast. Several tokens: from the last cache several panels at once are up to 1.15 times as
+ * fast, from memory prefetching 1.2 times.
+ * Zen 3, which has no AVX-512: one token, several panels at once are 1.2 to 1.4 times as fast as one, and prefetching
+ * makes them slower. Several tokens: prefetching is 1.1 to 1.3 times as fast.
+ * Intel's Sapphire Rapids: one token, four panels at once are 1.2 to 1.4 times as fast as one. Prefetching into the
+ * first cache adds 4 to 8 %.
  */
-Reading readingOf(size_t bytes, int tokens) {
-  if (bytes <= kNearBytes) return Reading::kCached;
+Reading readingOf(const Kernels& kernels, size_t bytes, int tokens) {
+  if (bytes <= kNearBytes) return Reading::kPanels;
   if (isIntel()) return Reading::kPanelsAhead;
+  if (strcmp(kernels.name, "avx512") != 0) return tokens == 1 ? Reading::kPanels : Reading::kPanelsAhead;
   if (bytes > kCacheBytes) return Reading::kAhead;
-  return tokens == 1 ? Reading::kOneStream : Reading::kCached;
+  return tokens == 1 ? Reading::kOneStream : Reading::kPanels;
 }
 
 // ----------------------------------------------------------------------------
@@ -102,8 +106,8 @@ Transformer::Transformer(const Config& config, bool sharedClassifier, const Grou
       groupSizes_(groupSizes),
       kernels_(kernels),
       bytes_(weightBytes(config, sharedClassifier, groupSizes)),
-      readingForOne_(readingOf(bytes_, 1)),
-      readingForSeveral_(readingOf(bytes_, 2)),
+      readingForOne_(readingOf(kernels, bytes_, 1)),
+      readingForSeveral_(readingOf(kernels, bytes_, 2)),
       maxBatch_(maxBatchFor(config)),
       memory_(bytes_, Pages::kHuge),
       frequencies_(frequencies, frequencies + config.headSize() / 2),
@@ -189,7 +193,7 @@ RunState layOutState(Parts& memory, const Config& p, const GroupSizes& groupSize
   s.v = rows(p.kvDim());
   s.fcr = rows(p.headSize() / 2);
   s.fci = rows(p.headSize() / 2);
-  s.att = memory.take<float>(static_cast<size_t>(threads) * p.nHeads * attStride(p));
+  s.att = memory.take<float>(static_cast<size_t>(threads) * scoreRows(p) * attStride(p));
   const Rounded rounded = roundedFor(p, groupSizes);
   if (rounded.interleaved) s.xi = rows(std::max(p.dim, p.hiddenDim));
   s.xqStride = wholeLines<int8_t>(rounded.bytes);

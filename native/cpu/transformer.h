@@ -21,6 +21,9 @@ namespace llama2 {
 /* The most entries of any batch. */
 constexpr int kMaxBatch = 64;
 
+/* The most entries that attend together. */
+constexpr int kTogether = 8;
+
 /* The segments of an int8 matrix's rows: see kernels.h. */
 Segments segmentsOf(int n, int groupSize);
 
@@ -208,6 +211,9 @@ struct KvCache {
 /* The distance from the scores of one head to the next: whole panels of positions. */
 inline size_t attStride(const Config& p) { return static_cast<size_t>(panelsOf(p.seqLen)) * kPanel; }
 
+/* How many rows of scores a thread has: a row for each head of one token, or for some heads of several. */
+inline int scoreRows(const Config& p) { return p.nHeads > 4 * kTogether ? p.nHeads : 4 * kTogether; }
+
 /* RunState of transformer.ts, with a row for each token of a batch. */
 struct RunState {
   float* x;    // (maxBatch, dim)
@@ -219,7 +225,7 @@ struct RunState {
   float* q;    // (maxBatch, dim)
   float* k;    // (maxBatch, kvDim)
   float* v;    // (maxBatch, kvDim)
-  float* att;  // (threads, nHeads, seqLen)
+  float* att;  // (threads, scoreRows, seqLen)
   float* fcr;  // (maxBatch, headSize / 2)
   float* fci;  // (maxBatch, headSize / 2)
 
