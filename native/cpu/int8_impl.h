@@ -22,44 +22,52 @@ typedef int8_t Bytes __attribute__((vector_size(kLanes)));
 // matmulInt8
 
 /*
- * sum + w * x in each lane: four products of bytes; x is the same in all lanes. The result is too large by kBias times
- * the sum of x's bytes.
+ * addQuad: sum + w * x in each lane, four products of bytes; x is a quad of activations as storeQuads lays it out,
+ * kQuadBytes long, the same for all lanes. The result is too large by kBias times the sum of x's bytes.
  */
 #if defined(__AVX512VNNI__)
+constexpr int kQuadBytes = 4;
 constexpr int kBias = 128;  // the instruction multiplies unsigned with signed bytes: w is taken as w + 128
-inline Ints addQuad(Ints sum, Ints w, int32_t x) {
+inline Ints addQuad(Ints sum, Ints w, const int8_t* x) {
+  int32_t all;
+  __builtin_memcpy(&all, x, sizeof all);
   const __m512i unsignedW = _mm512_xor_si512((__m512i)w, _mm512_set1_epi8(-128));
-  return (Ints)_mm512_dpbusd_epi32((__m512i)sum, unsignedW, _mm512_set1_epi32(x));
-}
-#elif defined(__AVX2__)
-constexpr int kBias = 0;
-inline Ints addQuad(Ints sum, Ints w, int32_t x) {
-  // The even and the odd bytes as 16-bit numbers, whose products are added in pairs. (The instruction that multiplies
-  // bytes saturates where both are -128, which activations with a denormal scale can be.)
-  const __m256i all = _mm256_set1_epi32(x);
-  const auto even = [](__m256i v) { return _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8); };
-  const auto odd = [](__m256i v) { return _mm256_srai_epi16(v, 8); };
-  sum += (Ints)_mm256_madd_epi16(even((__m256i)w), even(all));
-  return sum + (Ints)_mm256_madd_epi16(odd((__m256i)w), odd(all));
+  return (Ints)_mm512_dpbusd_epi32((__m512i)sum, unsignedW, _mm512_set1_epi32(all));
 }
 #elif defined(__SSE2__)
+// The even and the odd bytes as 16-bit numbers, whose products are added in pairs: x's are kept apart, w's are taken
+// apart. (The instruction that multiplies bytes saturates where both are -128, which activations with a denormal scale
+// can be.)
+constexpr int kQuadBytes = 8;
 constexpr int kBias = 0;
-inline Ints addQuad(Ints sum, Ints w, int32_t x) {
-  // the even and the odd bytes as 16-bit numbers, whose products are added in pairs
-  const __m128i all = _mm_set1_epi32(x);
-  const auto even = [](__m128i v) { return _mm_srai_epi16(_mm_slli_epi16(v, 8), 8); };
-  const auto odd = [](__m128i v) { return _mm_srai_epi16(v, 8); };
-  sum += (Ints)_mm_madd_epi16(even((__m128i)w), even(all));
-  return sum + (Ints)_mm_madd_epi16(odd((__m128i)w), odd(all));
+inline Ints addQuad(Ints sum, Ints w, const int8_t* x) {
+  int32_t even, odd;
+  __builtin_memcpy(&even, x, sizeof even);
+  __builtin_memcpy(&odd, x + sizeof even, sizeof odd);
+#if defined(__AVX2__)
+  const __m256i evenW = _mm256_srai_epi16(_mm256_slli_epi16((__m256i)w, 8), 8);
+  const __m256i oddW = _mm256_srai_epi16((__m256i)w, 8);
+  sum += (Ints)_mm256_madd_epi16(evenW, _mm256_set1_epi32(even));
+  return sum + (Ints)_mm256_madd_epi16(oddW, _mm256_set1_epi32(odd));
+#else
+  const __m128i evenW = _mm_srai_epi16(_mm_slli_epi16((__m128i)w, 8), 8);
+  const __m128i oddW = _mm_srai_epi16((__m128i)w, 8);
+  sum += (Ints)_mm_madd_epi16(evenW, _mm_set1_epi32(even));
+  return sum + (Ints)_mm_madd_epi16(oddW, _mm_set1_epi32(odd));
+#endif
 }
 #else
+constexpr int kQuadBytes = 4;
 constexpr int kBias = 0;
-inline Ints addQuad(Ints sum, Ints w, int32_t x) {
+inline Ints addQuad(Ints sum, Ints w, const int8_t* x) {
+  int32_t all;
+  __builtin_memcpy(&all, x, sizeof all);
   // shift each byte to the top, and back down with its sign
-  for (int shift = 24; shift >= 0; shift -= 8) sum += ((w << shift) >> 24) * ((int32_t)((uint32_t)x << shift) >> 24);
+  for (int shift = 24; shift >= 0; shift -= 8) sum += ((w << shift) >> 24) * ((int32_t)((uint32_t)all << shift) >> 24);
   return sum;
 }
 #endif
+static_assert(kQuadBytes <= llama2::kMostQuadBytes, "");
 
 /* A mask for the lanes from row `row` on: all bits are set if the row's bit in `ends` is. */
 inline Ints lanesOf(unsigned ends, int row) {
@@ -100,14 +108,11 @@ inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
       for (int p = 0; p < panels; p++) {
         const int8_t* line = w.q + p * panelBytes + (size_t)quad * kPanel * 4;
         prefetchInt8<panels, count>(line);
-        for (int s = 0; s < kSlices; s++) {
-          Ints column;
-          __builtin_memcpy(&column, line + s * kLanes * 4, sizeof column);
-          for (int c = 0; c < count; c++) {
-            int32_t xj;
-            __builtin_memcpy(&xj, x.q.data + c * x.q.stride + quad * 4, sizeof xj);
-            whole[c][p][s] = addQuad(whole[c][p][s], column, xj);
-          }
+        Ints columns[kSlices];
+        for (int s = 0; s < kSlices; s++) __builtin_memcpy(&columns[s], line + s * kLanes * 4, sizeof columns[s]);
+        for (int c = 0; c < count; c++) {
+          const int8_t* xj = x.q.data + c * x.q.stride + quad * kQuadBytes;
+          for (int s = 0; s < kSlices; s++) whole[c][p][s] = addQuad(whole[c][p][s], columns[s], xj);
         }
       }
     }
@@ -185,17 +190,38 @@ inline Ints rounded(Floats x, float scale) {
 }
 
 /*
- * Quantize at most kLanes numbers of one segment into q, which wraps as C's int8_t does, with zeros up to a whole quad.
- * Returns their sum.
+ * Store `quads` quads of numbers that wrap as C's int8_t does, as addQuad reads them. Returns the sum of all numbers,
+ * or 0 where no bias needs it.
  */
+inline int storeQuads(int8_t* q, Ints values, int quads) {
+#if defined(__SSE2__) && !defined(__AVX512VNNI__)
+  // the second two of four numbers become the upper halves of the first two
+  values = (values << 24) >> 24;
+#if defined(__AVX2__)
+  const Ints second = (Ints)_mm256_bsrli_epi128((__m256i)values, 8);
+#else
+  const Ints second = (Ints)_mm_bsrli_si128((__m128i)values, 8);
+#endif
+  const Ints pairs = (values & 0xffff) | (second << 16);
+  for (int quad = 0; quad < quads; quad++) {
+    __builtin_memcpy(q + quad * kQuadBytes, (const char*)&pairs + quad * 16, kQuadBytes);
+  }
+#else
+  const Bytes bytes = __builtin_convertvector(values, Bytes);
+  __builtin_memcpy(q, &bytes, quads * kQuadBytes);
+#endif
+  int sum = 0;
+  if constexpr (kBias != 0) {
+    for (int i = 0; i < kLanes; i++) sum += (int8_t)values[i];
+  }
+  return sum;
+}
+
+/* Quantize at most kLanes numbers of one segment into q, with zeros up to a whole quad. Returns storeQuads' sum. */
 inline int quantizeSome(int8_t* q, const float* x, int size, float scale) {
   Floats values = {};
   __builtin_memcpy(&values, x, size * sizeof(float));
-  const Bytes bytes = __builtin_convertvector(rounded(values, scale), Bytes);
-  __builtin_memcpy(q, &bytes, (size + 3) / 4 * 4);
-  int sum = 0;
-  for (int i = 0; i < size; i++) sum += bytes[i];
-  return sum;
+  return storeQuads(q, rounded(values, scale), (size + 3) / 4);
 }
 
 /* The largest magnitude; NaN if one is. */
@@ -221,11 +247,13 @@ void quantize(MutableInt8Vectors xq, Columns<const float> x, int count, Segments
     for (int segment = 0; segment < segments.count; segment++) {
       const int begin = segment * segments.columns;
       if (begin % groupSize == 0) scale = largest(row + begin, groupSize < n - begin ? groupSize : n - begin) / 127.0f;
-      int8_t* q = xq.q.data + c * xq.q.stride + (size_t)segment * segments.quads * 4;
+      int8_t* q = xq.q.data + c * xq.q.stride + (size_t)segment * segments.quads * kQuadBytes;
       int sum = 0;
       int i = 0;
-      for (; i + kLanes <= segments.columns; i += kLanes) sum += quantizeSome(q + i, row + begin + i, kLanes, scale);
-      if (i < segments.columns) sum += quantizeSome(q + i, row + begin + i, segments.columns - i, scale);
+      for (; i + kLanes <= segments.columns; i += kLanes, q += kLanes / 4 * kQuadBytes) {
+        sum += quantizeSome(q, row + begin + i, kLanes, scale);
+      }
+      if (i < segments.columns) sum += quantizeSome(q, row + begin + i, segments.columns - i, scale);
       xq.s.data[c * xq.s.stride + segment] = scale;
       xq.sum.data[c * xq.sum.stride + segment] = sum;
     }

@@ -82,10 +82,14 @@ struct Int8Panels {
   Segments segments;
 };
 
-/* Int8 activations. */
+/*
+ * Int8 activations, as quantize stores them for matmulInt8 of the same instruction set: a quad takes up to
+ * kMostQuadBytes.
+ */
+constexpr int kMostQuadBytes = 8;
 template <typename Q, typename S, typename Sum>
 struct Int8Columns {
-  Columns<Q> q;      // (segments, quads, 4)
+  Columns<Q> q;      // (segments, quads)
   Columns<S> s;      // (segments) the scale of each segment
   Columns<Sum> sum;  // (segments) the sum of each segment's q
 };

@@ -4,7 +4,7 @@ constexpr int kLanes = 8;
 constexpr int kColumns = 4;
 constexpr int kFourPanels = 1;
 constexpr int kTwoPanels = 2;
-constexpr int kInt8Columns = 2;
+constexpr int kInt8Columns = 4;
 }  // namespace
 
 #include "int8_impl.h"

@@ -164,7 +164,7 @@ struct Rounded {
       return;
     }
     const Segments needed = segmentsOf(n, groupSize);
-    bytes = std::max(bytes, needed.bytes());
+    bytes = std::max(bytes, needed.bytes() / 4 * kMostQuadBytes);
     segments = std::max(segments, static_cast<size_t>(needed.count));
   }
 };

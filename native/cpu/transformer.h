@@ -233,7 +233,7 @@ struct RunState {
   float* xi;  // (max(dim, hiddenDim), count)
 
   /* What it multiplies with an int8 matrix: one of the above, rounded. */
-  int8_t* xq;       // (max(maxBatch, threads), segments, quads, 4)
+  int8_t* xq;       // (max(maxBatch, threads), segments, quads, kMostQuadBytes)
   float* xs;        // (max(maxBatch, threads), segments)
   int32_t* xsum;    // (max(maxBatch, threads), segments)
   size_t xqStride;  // from one row of xq to the next, whatever is rounded: whole cache lines, as it may be one thread's
