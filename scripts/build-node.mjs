@@ -74,7 +74,7 @@ export async function buildNode() {
       entryFileNames: "[name].js",
       chunkFileNames: "chunk-[name].js",
       codeSplitting: { includeDependenciesRecursively: false, groups: [{ name: groups() }] },
-      minify: { compress: true, mangle: false, codegen: { removeWhitespace: true } }, // names stay, for who reads a stack trace
+      minify: { compress: true, mangle: false, codegen: { removeWhitespace: false } }, // Node prints the line of an error that nobody catches
       sourcemap: true,
     },
   });

@@ -42,6 +42,20 @@ async function generated(options: LoadOptions): Promise<Generation> {
   return generation;
 }
 
+describe("guessing", () => {
+  it("begins by itself once a model has been at work for a while", async () => {
+    await using bundled = await loadModel(undefined, { threads: 1 });
+    let guessed = 0;
+    for (let seed = 1; seed <= 200 && guessed === 0; seed++) {
+      const generation = bundled.generate("", { seed, temperature: 1 });
+      await generation.text();
+      if (seed === 1) expect(generation.lookahead).toMatchObject({ guessed: 0 });
+      guessed += generation.lookahead?.guessed ?? 0;
+    }
+    expect(guessed).toBeGreaterThan(0);
+  });
+});
+
 describe("the guesses of a model", () => {
   beforeAll(() => {
     copyFileSync(BUNDLED_MODEL, model);

@@ -7,7 +7,7 @@
  * Guesses come from what this process has read and written, and from repetitions within the sequence. How many are
  * worth a wider pass follows from how often such guesses were right, and from how long passes have taken so far.
  */
-import { MAX_LONGEST } from "./guessFile.ts";
+import { type GuessEntries, MAX_LONGEST } from "./guessFile.ts";
 import type { GuessTable } from "./guessTable.ts";
 import { PassCosts, steadied } from "./passCosts.ts";
 
@@ -97,22 +97,35 @@ export class TableGuesser implements Guesser {
   private readonly records: Record[] = Array.from({ length: KINDS }, () => ({ right: 2, of: 4 }));
   private readonly repeat = new Repeat();
   private readonly window: Int32Array; // the last tokens of a sequence, then what is guessed
+  private restMs: number; // of passes until it begins to learn and to guess
   private rest = WARM_UP; // passes until guessing is tried again
   private inVain = 0; // how often in a row no guess was worth it
   private guessMs = 0; // what guessing for one pass takes
+  private more: GuessEntries | undefined; // not in the table yet
 
-  /** @param lookahead "auto", or a fixed number of guesses per sequence and pass, 1 to 15 */
-  constructor(table: GuessTable, lookahead: "auto" | number) {
+  /**
+   * @param lookahead "auto", or a fixed number of guesses per sequence and pass, 1 to 15
+   * @param afterMs it begins to learn and to guess after so many milliseconds of passes
+   */
+  constructor(table: GuessTable, lookahead: "auto" | number, afterMs = 0) {
     this.table = table;
+    this.restMs = afterMs;
     this.most = lookahead === "auto" ? MOST_GUESSES : lookahead;
     this.fixed = lookahead !== "auto";
     if (this.fixed) this.rest = 0;
     this.window = new Int32Array(MAX_LONGEST + MOST_GUESSES);
   }
 
+  /** Guess from these as well. That takes 10 ms, so it happens only once it is of use. */
+  takeIn(entries: GuessEntries): void {
+    this.more = entries;
+  }
+
   guess(batch: readonly Continuing[], room: number): void {
     for (const { guesses } of batch) guesses.clear();
-    if (room === 0 || this.isCrowded(batch.length) || --this.rest > 0) return;
+    if (room === 0 || this.isIdle(batch.length) || --this.rest > 0) return;
+    if (this.more) this.table.add(this.more);
+    this.more = undefined;
     const start = performance.now();
     for (const sequence of batch) this.propose(sequence, Math.min(this.most, sequence.left - 1));
     if (this.fixed) {
@@ -139,19 +152,22 @@ export class TableGuesser implements Guesser {
   }
 
   idle(sequences: number): number {
-    return this.isCrowded(sequences) ? Infinity : Math.max(0, this.rest - 1);
+    return this.isIdle(sequences) ? Infinity : Math.max(0, this.rest - 1);
   }
 
   passed(rows: number, ms: number): void {
+    this.restMs -= ms;
     this.costs.note(rows, ms);
   }
 
   idled(passes: number, rows: number, ms: number): void {
+    this.restMs -= ms;
     this.rest -= passes;
     for (let pass = 0; pass < passes; pass++) this.costs.note(rows, ms / passes);
   }
 
   learn(tokens: readonly number[], from: number): void {
+    if (this.restMs > 0) return;
     if (this.inVain >= HOPELESS && this.costs.of(1) < SHORT_MS) return;
     for (let at = Math.max(1, from); at < tokens.length; at++) this.table.learn(tokens, at);
   }
@@ -185,8 +201,8 @@ export class TableGuesser implements Guesser {
     }
   }
 
-  private isCrowded(sequences: number): boolean {
-    return !this.fixed && sequences > FEW_SEQUENCES;
+  private isIdle(sequences: number): boolean {
+    return this.restMs > 0 || (!this.fixed && sequences > FEW_SEQUENCES);
   }
 
   private chanceOf(kind: number): number {

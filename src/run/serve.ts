@@ -7,7 +7,6 @@
 import type { LoadedModel } from "../backend/backend.ts";
 import { describe } from "./failure.ts";
 import { TableGuesser } from "./guess.ts";
-import type { GuessEntries } from "./guessFile.ts";
 import { GuessTable } from "./guessTable.ts";
 import type { FromWorker, Setup, ToWorker } from "./protocol.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -19,8 +18,8 @@ const SLICE_MS = 10;
  */
 const REPORT_MS = 0.5;
 /**
- * The guesses beside a model are taken in after it has been busy for so long: that takes 10 ms, which a process that
- * generates one short story would not get back.
+ * Guessing begins after passes have taken so long: to take in the guesses beside a model, and to run code that is not
+ * compiled yet, takes time that a process which generates one short story would not get back.
  */
 const GUESSES_AFTER_MS = 250;
 
@@ -49,19 +48,18 @@ export interface Opened {
 export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Opened): void {
   let model: LoadedModel | undefined;
   let scheduler: Scheduler | undefined;
-  const guesses = new GuessTable();
-  let moreGuesses: GuessEntries | undefined; // not in the table yet
-  let busyMs = 0;
-  let guessesAfterMs = GUESSES_AFTER_MS;
+  let guesser: TableGuesser | undefined;
   let running = false;
 
   async function load(setup: Setup): Promise<void> {
+    const { lookahead } = setup;
+    if (lookahead !== "off") {
+      guesser = new TableGuesser(new GuessTable(), lookahead, lookahead === "auto" ? GUESSES_AFTER_MS : 0);
+    }
     try {
       const opened = await open(setup);
       model = opened.model;
-      const { lookahead } = setup;
-      if (lookahead !== "auto") guessesAfterMs = 0;
-      const guesser = opened.exact && lookahead !== "off" ? new TableGuesser(guesses, lookahead) : undefined;
+      if (!opened.exact) guesser = undefined;
       scheduler = new Scheduler(model, opened.loaded.config.vocabSize, opened.slots, guesser);
       port.post(opened.loaded);
     } catch (error) {
@@ -82,11 +80,6 @@ export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Open
       const isDue = performance.now() >= due;
       report(scheduler, !isDue);
       if (isDue) due = performance.now() + Math.max(SLICE_MS, REPORT_MS * scheduler.reporting);
-      busyMs += performance.now() - start;
-      if (moreGuesses && busyMs >= guessesAfterMs) {
-        guesses.add(moreGuesses);
-        moreGuesses = undefined;
-      }
       await port.turn();
     }
     running = false;
@@ -105,7 +98,7 @@ export function serve(port: Port, open: (setup: Setup) => Promise<Opened> | Open
         load(message.setup);
         break;
       case "guesses":
-        moreGuesses = message;
+        guesser?.takeIn(message);
         break;
       case "start":
         scheduler?.add(message.id, message.sequences);

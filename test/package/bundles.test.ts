@@ -40,6 +40,16 @@ describe("a story in Node", () => {
   });
 });
 
+describe("an error of the library that nobody catches", () => {
+  it("is a few lines: Node prints the line that threw it", () => {
+    const index = pathToFileURL(join(ROOT, "dist", "node", "index.js"));
+    const { status, stderr } = node(["-e", `import("${index}").then((l) => l.loadModel(undefined, { sede: 1 }))`]);
+    expect({ status }).toEqual({ status: 1 });
+    expect(stderr).toContain('no option "sede"');
+    expect(stderr.length, stderr).toBeLessThan(3000);
+  });
+});
+
 describe("a source map", () => {
   const bundles = ["node", "browser"].flatMap((folder) => {
     const dir = join(ROOT, "dist", folder);
@@ -47,7 +57,7 @@ describe("a source map", () => {
   });
   const others = ["chunk-plot.js", "chunk-rolldown-runtime.js"];
   const isReexport = (code: string) =>
-    /^(import(\{[^}]+\}from)?"[^"]+";|export\{[^}]+\}(from"[^"]+")?;)+$/.test(code.trim());
+    /^(import(\{[^}]+\}from)?"[^"]+";|export\{[^}]+\}(from"[^"]+")?;)+$/.test(code.replace(/\s+/g, ""));
 
   it("belongs to every bundle that has code of ours, with the sources in it", () => {
     const mapped = new Set<string>();

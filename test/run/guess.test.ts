@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Continuing, Guesses, TableGuesser } from "../../src/run/guess.ts";
+import type { GuessEntries } from "../../src/run/guessFile.ts";
 import { GuessTable } from "../../src/run/guessTable.ts";
 
 const sequence = (tokens: number[], { left = 100, stops = [] as number[] } = {}): Continuing => {
@@ -25,6 +26,15 @@ function experience(guesser: TableGuesser, isRight: boolean, times: number): voi
     while (some.guesses.count === 0);
     guesser.check(some.guesses, isRight ? 120 : 7);
   }
+}
+
+/** What a file says that was learned from `tokens`. */
+function entriesOf(tokens: number[]): GuessEntries {
+  const table = new GuessTable();
+  const entries: number[] = [];
+  for (let times = 0; times < 8; times++) for (let at = 1; at < tokens.length; at++) table.learn(tokens, at);
+  table.forEach((...entry) => entries.push(...entry));
+  return { longest: table.longest, entries: Int32Array.from(entries) };
 }
 
 describe("guesses are", () => {
@@ -61,6 +71,14 @@ describe("guesses are", () => {
       [106, 107, 108],
       [122, 123],
     ]);
+  });
+
+  it("those of a file that has been taken in", () => {
+    const guesser = new TableGuesser(new GuessTable(), 3);
+    guesser.takeIn(entriesOf(text(50)));
+    const some = sequence([1, 2, 105, 106, 107]);
+    guesser.guess([some], 15);
+    expect(used(some)).toEqual([108, 109, 110]);
   });
 
   it("none after a context that was never seen", () => {
@@ -172,5 +190,29 @@ describe("passes without it", () => {
     expect(many.flatMap(used)).toEqual([]);
     expect(guesser.idle(5)).toBe(Infinity);
     expect(guesser.idle(4)).toBeLessThan(100);
+  });
+
+  it("are all, and teach it nothing, before it begins", () => {
+    const table = new GuessTable();
+    const guesser = new TableGuesser(table, "auto", 100);
+    guesser.passed(1, 50);
+    guesser.learn(text(50), 0);
+    expect(guesser.idle(1)).toBe(Infinity);
+    expect(table.entries).toBe(0);
+    guesser.idled(5, 1, 50);
+    guesser.learn(text(50), 0);
+    expect(guesser.idle(1)).toBeLessThan(100);
+    expect(table.entries).toBeGreaterThan(0);
+  });
+
+  it("do not wait for a file to be taken in", () => {
+    const table = new GuessTable();
+    const guesser = new TableGuesser(table, "auto");
+    guesser.takeIn(entriesOf(text(50)));
+    const many = Array.from({ length: 5 }, () => sequence(text(20)));
+    for (let pass = 0; pass < 100; pass++) guesser.guess(many, 15);
+    expect(table.entries).toBe(0);
+    for (let pass = 0; pass < 100; pass++) guesser.guess(many.slice(1), 15);
+    expect(table.entries).toBeGreaterThan(0);
   });
 });
