@@ -10,6 +10,7 @@ import { buildSampler } from "../../src/llama2/sampler.ts";
 import type { WeightSource } from "../../src/llama2/weights.ts";
 import { hasAddon, needsAddon } from "../helpers/backends.ts";
 import type { Shape } from "../helpers/checkpoint.ts";
+import { decodeAll, oneByOne, stepsOf, withContext } from "../helpers/feed.ts";
 import { randomModel, scaled } from "../helpers/sources.ts";
 
 const VOCAB = 97;
@@ -26,52 +27,12 @@ const start = (sequence: number, temperature: number, stop = -1): Running => ({
 
 /** What the reference chooses after `begin`, one by one, `count` times. */
 async function expected(source: WeightSource, begin: Running, count: number): Promise<number[]> {
-  const model = await ts.load(source, CONTEXT, { threads: 1 });
-  const context = model.openContext(1);
-  const tokens: number[] = [];
-  let { token, pos } = begin;
-  while (tokens.length < count) {
-    context.forward([{ token, pos: pos++, sequence: 0 }], 1);
-    [token] = context.sample([begin.sampler]);
-    tokens.push(token);
-  }
-  return tokens;
+  return withContext(ts, source, { sequences: 3 }, (context) => oneByOne(context, begin, count));
 }
 
 /** Do something with a context of the cpu backend. */
-async function onCpu<T>(source: WeightSource, threads: number, work: (context: Context) => T): Promise<T> {
-  const model = await openCpu().load(source, CONTEXT, { threads });
-  const context = model.openContext(3);
-  try {
-    return work(context);
-  } finally {
-    context.dispose();
-    model.dispose();
-  }
-}
-
-/** All steps of one call, a row each. */
-function stepsOf(context: Context, running: Running[], most: number): number[][] {
-  const rows: number[][] = [];
-  for (const { tokens } of context.decode?.(running, most) ?? []) {
-    for (let at = 0; at < tokens.length; at += running.length) rows.push([...tokens.subarray(at, at + running.length)]);
-  }
-  return rows;
-}
-
-/** The tokens of each of `running`, in as many calls as it takes. */
-function decodeAll(context: Context, running: Running[], count: number): number[][] {
-  const tokens: number[][] = running.map(() => []);
-  while (tokens[0].length < count) {
-    const next = running.map((begin, i) => {
-      return { ...begin, token: tokens[i].at(-1) ?? begin.token, pos: begin.pos + tokens[i].length };
-    });
-    for (const row of stepsOf(context, next, count - tokens[0].length)) {
-      for (const [i, token] of row.entries()) tokens[i].push(token);
-    }
-  }
-  return tokens;
-}
+const onCpu = <T>(source: WeightSource, threads: number, work: (context: Context) => T): Promise<T> =>
+  withContext(openCpu(), source, { threads, sequences: 3 }, work);
 
 it.skipIf(!hasAddon).each([1, 2, 3])(
   `%d sequences decode by themselves as one by one${needsAddon}`,

@@ -1,7 +1,7 @@
 /*
  * Feeding tokens to a backend, and to the reference.
  */
-import type { Backend, Context, Entry } from "../../src/backend/backend.ts";
+import type { Backend, Context, Entry, Running } from "../../src/backend/backend.ts";
 import { forward } from "../../src/llama2/transformer.ts";
 import { loadTransformer, type WeightSource } from "../../src/llama2/weights.ts";
 import { sha256 } from "./golden.ts";
@@ -54,6 +54,41 @@ export async function referenceLogits(source: WeightSource, tokens: number[]): P
 export function randomTokens(seed: number, count: number, vocabSize: number): number[] {
   const random = seededRandom(seed);
   return Array.from({ length: count }, () => Math.floor(random() * vocabSize));
+}
+
+/** The `count` tokens that follow `begin`, one `forward` and one `sample` each. */
+export function oneByOne(context: Context, begin: Running, count: number): number[] {
+  const tokens: number[] = [];
+  let { token, pos } = begin;
+  while (tokens.length < count) {
+    context.forward([{ token, pos: pos++, sequence: begin.sequence }], 1);
+    [token] = context.sample([begin.sampler]);
+    tokens.push(token);
+  }
+  return tokens;
+}
+
+/** All steps of one call of `decode`, a row of tokens each. */
+export function stepsOf(context: Context, running: Running[], most: number): number[][] {
+  const rows: number[][] = [];
+  for (const { tokens } of context.decode?.(running, most) ?? []) {
+    for (let at = 0; at < tokens.length; at += running.length) rows.push([...tokens.subarray(at, at + running.length)]);
+  }
+  return rows;
+}
+
+/** The `count` tokens that follow each of `starts`, in as many calls of `decode` as it takes. */
+export function decodeAll(context: Context, starts: Running[], count: number): number[][] {
+  const tokens: number[][] = starts.map(() => []);
+  while (tokens[0].length < count) {
+    const running = starts.map((begin, i) => {
+      return { ...begin, token: tokens[i].at(-1) ?? begin.token, pos: begin.pos + tokens[i].length };
+    });
+    for (const row of stepsOf(context, running, count - tokens[0].length)) {
+      for (const [i, token] of row.entries()) tokens[i].push(token);
+    }
+  }
+  return tokens;
 }
 
 /** The largest difference, as a share of the largest number of the reference; NaN if there is one. */

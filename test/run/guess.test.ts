@@ -33,7 +33,9 @@ function entriesOf(tokens: number[]): GuessEntries {
   const table = new GuessTable();
   const entries: number[] = [];
   for (let times = 0; times < 8; times++) for (let at = 1; at < tokens.length; at++) table.learn(tokens, at);
-  table.forEach((...entry) => entries.push(...entry));
+  table.forEach((...entry) => {
+    entries.push(...entry);
+  });
   return { longest: table.longest, entries: Int32Array.from(entries) };
 }
 

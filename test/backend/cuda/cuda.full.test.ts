@@ -14,7 +14,16 @@ import { DEFAULTS } from "../../../src/llama2/transformer.ts";
 import { isVector, type WeightSource } from "../../../src/llama2/weights.ts";
 import type { Shape } from "../../helpers/checkpoint.ts";
 import { needsEmulator } from "../../helpers/emulatedPackage.ts";
-import { bits, entriesOf, feed, randomTokens, referenceLogits, relativeError } from "../../helpers/feed.ts";
+import {
+  bits,
+  decodeAll,
+  entriesOf,
+  feed,
+  oneByOne,
+  randomTokens,
+  referenceLogits,
+  relativeError,
+} from "../../helpers/feed.ts";
 import { ggufBytes, ggufKeys } from "../../helpers/formats/gguf.ts";
 import { seededModel } from "../../helpers/formats/model.ts";
 import { memoryFile } from "../../helpers/formats/source.ts";
@@ -157,32 +166,6 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     });
   });
 
-  /** So many tokens that follow `start`, one `forward` and one `sample` each. */
-  function oneByOne(context: Context, start: Running, count: number): number[] {
-    const written: number[] = [];
-    let { token } = start;
-    for (let i = 0; i < count; i++) {
-      context.forward([{ token, pos: start.pos + i, sequence: start.sequence }], 1);
-      [token] = context.sample([start.sampler]);
-      written.push(token);
-    }
-    return written;
-  }
-
-  /** The same, in calls of `decode`. */
-  function goOn(context: Context, starts: Running[], count: number): number[][] {
-    const written: number[][] = starts.map(() => []);
-    while (written[0].length < count) {
-      const running = starts.map((start, i) => {
-        return { ...start, token: written[i].at(-1) ?? start.token, pos: start.pos + written[i].length };
-      });
-      for (const { tokens } of context.decode?.(running, count - written[0].length) ?? []) {
-        for (const [i, token] of tokens.entries()) written[i].push(token);
-      }
-    }
-    return written;
-  }
-
   const start = (sequence: number, seed: bigint, temperature = 1): Running => ({
     token: 1,
     pos: 0,
@@ -198,7 +181,7 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
       seeds.map((seed) => on(source, {}, (context) => oneByOne(context, start(0, seed), 60))),
     );
     const starts = seeds.map((seed, i) => start(i, seed));
-    expect(await on(source, { sequences: 3 }, (context) => goOn(context, starts, 60))).toEqual(expected);
+    expect(await on(source, { sequences: 3 }, (context) => decodeAll(context, starts, 60))).toEqual(expected);
     const after = seeds.map((seed) => start(0, seed).sampler);
     for (const sampler of after)
       for (let i = 0; i < 60; i++) sample(sampler, Float32Array.from({ length: 130 }, seededRandom(i)));
@@ -209,11 +192,11 @@ describe.skipIf(!canEmulateAddon)(`the cuda backend${needsEmulator}`, () => {
     const source = randomModel(SHAPE);
     await on(source, {}, (context) => {
       const expected = oneByOne(context, start(0, 21n), 30);
-      const [first] = goOn(context, [start(0, 21n)], 8);
+      const [first] = decodeAll(context, [start(0, 21n)], 8);
       for (const _ of context.decode?.([{ ...start(0, 5n), token: 3, pos: 8 }], 4) ?? []) break;
       const third = { ...start(0, 21n), token: first[7], pos: 8 };
       for (let i = 0; i < 8; i++) sample(third.sampler, new Float32Array(130));
-      expect([...first, ...goOn(context, [third], 22)[0]]).toEqual(expected);
+      expect([...first, ...decodeAll(context, [third], 22)[0]]).toEqual(expected);
     });
   });
 
