@@ -67,7 +67,7 @@ inline Ints addQuad(Ints sum, Ints w, const int8_t* x) {
   return sum;
 }
 #endif
-static_assert(kQuadBytes <= llama2::kMostQuadBytes, "");
+static_assert(kQuadBytes <= llama2::kMostQuadBytes);
 
 /* A mask for the lanes from row `row` on: all bits are set if the row's bit in `ends` is. */
 inline Ints lanesOf(unsigned ends, int row) {
@@ -194,6 +194,7 @@ inline Ints rounded(Floats x, float scale) {
  * or 0 where no bias needs it.
  */
 inline int storeQuads(int8_t* q, Ints values, int quads) {
+  int sum = 0;
 #if defined(__SSE2__) && !defined(__AVX512VNNI__)
   // the second two of four numbers become the upper halves of the first two
   values = (values << 24) >> 24;
@@ -209,11 +210,10 @@ inline int storeQuads(int8_t* q, Ints values, int quads) {
 #else
   const Bytes bytes = __builtin_convertvector(values, Bytes);
   __builtin_memcpy(q, &bytes, quads * kQuadBytes);
-#endif
-  int sum = 0;
   if constexpr (kBias != 0) {
-    for (int i = 0; i < kLanes; i++) sum += (int8_t)values[i];
+    for (int i = 0; i < kLanes; i++) sum += bytes[i];
   }
+#endif
   return sum;
 }
 

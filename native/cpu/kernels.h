@@ -82,11 +82,10 @@ struct Int8Panels {
   Segments segments;
 };
 
-/*
- * Int8 activations, as quantize stores them for matmulInt8 of the same instruction set: a quad takes up to
- * kMostQuadBytes.
- */
+/* The most bytes that a quad of activations takes. */
 constexpr int kMostQuadBytes = 8;
+
+/* Int8 activations, as quantize stores them for matmulInt8 of the same instruction set. */
 template <typename Q, typename S, typename Sum>
 struct Int8Columns {
   Columns<Q> q;      // (segments, quads)
