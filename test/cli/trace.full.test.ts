@@ -161,7 +161,7 @@ describe.concurrent("trace", () => {
 
 it("--diff ends with 1 where two backends differ beyond the tolerance, and names the first stop", async () => {
   const root = copyPackage(); // in which the traced v is off
-  const stop = "stop(`v`,l,-1,s.v)"; // as the build writes it
+  const stop = 'stop("v", l, -1, s.v)'; // as the build writes it
   const cli = join(root, "dist", "node");
   const files = readdirSync(cli).map((name) => join(cli, name));
   const traced = files.filter((path) => path.endsWith(".js") && readFileSync(path, "utf8").includes(stop));
