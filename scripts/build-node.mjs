@@ -74,7 +74,8 @@ export async function buildNode() {
       entryFileNames: "[name].js",
       chunkFileNames: "chunk-[name].js",
       codeSplitting: { includeDependenciesRecursively: false, groups: [{ name: groups() }] },
-      minify: { compress: true, mangle: false, codegen: { removeWhitespace: false } }, // Node prints the line of an error that nobody catches
+      // names and line ends stay, for who reads a stack trace: Node prints the line of an error that nobody catches
+      minify: { compress: true, mangle: false, codegen: { removeWhitespace: false } },
       sourcemap: true,
     },
   });
