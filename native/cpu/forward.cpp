@@ -272,7 +272,7 @@ MutableInt8Vectors Transformer::Pass::quantized(int first) const {
 void Transformer::Pass::matmul(float* xout, const float* x, int count, const Matrix& w) {
   const Share rows = rowsOf(w.d);
   const Columns<float> out = {xout + rows.begin, static_cast<size_t>(w.d)};
-  const Reading reading = count == 1 ? transformer_.readingForOne_ : transformer_.readingForSeveral_;
+  const Reading reading = transformer_.readings_[std::min(count, 3) - 1];
   if (w.groupSize == 0) {
     const bool few = count <= kFew;
     if (!few) interleave(x, count, w.n);

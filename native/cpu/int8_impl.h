@@ -78,18 +78,19 @@ inline Ints lanesOf(unsigned ends, int row) {
 
 /*
  * The processor does not prefetch past the end of a page, and an int8 panel uses up a page in less time than the next
- * one takes to arrive. So a single panel is always prefetched. Measured on Zen 3: 1.25 to 1.7 times as fast from
- * memory.
+ * one takes to arrive. So a single panel is prefetched. Measured on Zen 3: 1.25 to 1.7 times as fast from memory. On
+ * Zen 4 it is 1.3 times slower, and read as one stream.
  */
-template <int panels, int count>
+template <int panels, int count, bool ahead>
 inline void prefetchInt8(const int8_t* line) {
   constexpr bool slow = count * (kPanel / kLanes) >= 6;  // vectors of kLanes sums for each line
+  if constexpr (!ahead) return;
   if constexpr (panels == 4) prefetch<Ahead::kNear>(line);
   if constexpr (panels == 1) __builtin_prefetch(line + (slow ? kFarLines : 64) * kLine, 0, 2);
 }
 
 /* Some panels times some vectors, as `multiply`. `straddling`: rows' sums end at segments of their own. */
-template <int panels, int count, bool straddling>
+template <int panels, int count, bool straddling, bool ahead>
 inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
   constexpr int kSlices = kPanel / kLanes;
   const int segments = w.segments.count;
@@ -107,7 +108,7 @@ inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
     for (int quad = segment * quads; quad < (segment + 1) * quads; quad++) {
       for (int p = 0; p < panels; p++) {
         const int8_t* line = w.q + p * panelBytes + (size_t)quad * kPanel * 4;
-        prefetchInt8<panels, count>(line);
+        prefetchInt8<panels, count, ahead>(line);
         Ints columns[kSlices];
         for (int s = 0; s < kSlices; s++) __builtin_memcpy(&columns[s], line + s * kLanes * 4, sizeof columns[s]);
         for (int c = 0; c < count; c++) {
@@ -138,16 +139,17 @@ inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
 }
 
 /* multiplyInt8 for a `count` that is known at run time, 1 to `most`. */
-template <int panels, int most>
+template <int panels, int most, bool ahead>
 inline void multiplyInt8Count(Columns<float> xout, Int8Vectors x, int count, Int8Panels w) {
   if (count == most) {
-    return w.ends ? multiplyInt8<panels, most, true>(xout, x, w) : multiplyInt8<panels, most, false>(xout, x, w);
+    return w.ends ? multiplyInt8<panels, most, true, ahead>(xout, x, w)
+                  : multiplyInt8<panels, most, false, ahead>(xout, x, w);
   }
-  if constexpr (most > 1) multiplyInt8Count<panels, most - 1>(xout, x, count, w);
+  if constexpr (most > 1) multiplyInt8Count<panels, most - 1, ahead>(xout, x, count, w);
 }
 
 /* As multiplyPanels. */
-template <int panels, int most>
+template <int panels, int most, bool ahead = true>
 inline Int8Panels multiplyInt8Panels(Columns<float>& xout, Int8Vectors x, int count, Int8Panels w) {
   constexpr int rows = panels * kPanel;
   while (w.d > rows - kPanel) {
@@ -155,7 +157,7 @@ inline Int8Panels multiplyInt8Panels(Columns<float>& xout, Int8Vectors x, int co
       const Int8Vectors some = {{x.q.data + c * x.q.stride, x.q.stride},
                                 {x.s.data + c * x.s.stride, x.s.stride},
                                 {x.sum.data + c * x.sum.stride, x.sum.stride}};
-      multiplyInt8Count<panels, most>({xout.data + c * xout.stride, xout.stride}, some,
+      multiplyInt8Count<panels, most, ahead>({xout.data + c * xout.stride, xout.stride}, some,
                                       count - c < most ? count - c : most, w);
     }
     w.q += w.segments.bytes() * rows;
@@ -171,6 +173,7 @@ inline Int8Panels multiplyInt8Panels(Columns<float>& xout, Int8Vectors x, int co
 constexpr int kInt8Panels = kLanes == 16 ? 2 : 1;
 
 void matmulInt8(Columns<float> xout, Int8Vectors x, int count, Int8Panels w, Reading reading) {
+  if (count <= 2 && reading == Reading::kOneStream) w = multiplyInt8Panels<1, 2, false>(xout, x, count, w);
   if (count == 1 && reading == Reading::kPanelsAhead) w = multiplyInt8Panels<4, 1>(xout, x, 1, w);
   if (count == 1 && reading == Reading::kPanels) w = multiplyInt8Panels<kInt8Panels, 1>(xout, x, 1, w);
   multiplyInt8Panels<1, kInt8Columns>(xout, x, count, w);

@@ -99,7 +99,7 @@ using MutableInt8Vectors = Int8Columns<int8_t, float, int32_t>;
 enum class Reading {
   kPanels,       // several panels at once, whose sums hide the latency of additions
   kPanelsAhead,  // the same, with the next lines prefetched into the first cache
-  kOneStream,    // one panel at a time, which the processor prefetches
+  kOneStream,    // one panel at a time, which the processor prefetches: for one or two vectors
   kAhead,        // one panel at a time, with lines prefetched long before they are needed
 };
 

@@ -138,8 +138,8 @@ __attribute__((noinline)) void matmulMany(Columns<float> xout, Columns<const flo
   multiplyPanels<1, kColumns, ahead>(xout, x, count, w);
 }
 
-__attribute__((noinline)) void matmulStream(Columns<float> xout, Columns<const float> x, Panels w) {
-  multiplyPanels<1, 1, Ahead::kNone>(xout, x, 1, w);
+__attribute__((noinline)) void matmulStream(Columns<float> xout, Columns<const float> x, int count, Panels w) {
+  multiplyPanels<1, 2, Ahead::kNone>(xout, x, count, w);
 }
 
 /* As many panels at once as the sums have room for. */
@@ -156,7 +156,7 @@ void matmul(Columns<float> xout, Columns<const float> x, int count, Panels w, Re
     return matmulPanels<Ahead::kNear>(xout, x, count, w);
   }
   if (reading == Reading::kAhead) return matmulMany<Ahead::kFar>(xout, x, count, w);
-  if (count == 1 && reading == Reading::kOneStream) return matmulStream(xout, x, w);
+  if (count <= 2 && reading == Reading::kOneStream) return matmulStream(xout, x, count, w);
   matmulPanels<Ahead::kNone>(xout, x, count, w);
 }
 

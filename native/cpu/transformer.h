@@ -186,7 +186,7 @@ class Transformer {
   const GroupSizes groupSizes_;
   const Kernels& kernels_;
   const size_t bytes_;                               // of the weights
-  const Reading readingForOne_, readingForSeveral_;  // how they are read: for one token, for several at once
+  const Reading readings_[3];  // how they are read: for one token, for two, for more
   const int maxBatch_;
   Memory memory_;
   TransformerWeights weights_;

@@ -191,6 +191,70 @@ std::vector<int> draw(const Kernels& kernels, const std::vector<float>& logits, 
   return drawn;
 }
 
+/* Kernels::matmul or Kernels::matmulInt8: x (count, n) times w, read in one of all ways. */
+std::vector<float> multiply(const Kernels& kernels, const Matrix& w, const std::vector<float>& x, int count,
+                            Reading reading, bool interleaved) {
+  std::vector<float> xout(static_cast<size_t>(count) * w.d);
+  const Columns<float> out = {xout.data(), static_cast<size_t>(w.d)};
+  Columns<const float> in = {x.data(), static_cast<size_t>(w.n)};
+  if (w.groupSize == 0) {
+    std::vector<float> xi(x.size());
+    for (size_t i = 0; i < x.size(); i++) xi[i % w.n * count + i / w.n] = x[i];
+    if (interleaved) in = {xi.data(), 1, static_cast<size_t>(count)};
+    kernels.matmul(out, in, count, w.panels(0, w.d), reading);
+  } else {
+    const size_t bytes = static_cast<size_t>(w.segments.count) * w.segments.quads * kMostQuadBytes;
+    const size_t segments = w.segments.count;
+    std::vector<int8_t> xq(bytes * count);
+    std::vector<float> xs(segments * count);
+    std::vector<int32_t> xsum(segments * count);
+    kernels.quantize({{xq.data(), bytes}, {xs.data(), segments}, {xsum.data(), segments}}, in, count, w.segments,
+                     w.groupSize);
+    const Int8Vectors rounded = {{xq.data(), bytes}, {xs.data(), segments}, {xsum.data(), segments}};
+    kernels.matmulInt8(out, rounded, count, w.int8Panels(0, w.d), reading);
+  }
+  return xout;
+}
+
+/* Which way a matrix is read depends on the processor and on the model's size. Here each is tried with small ones. */
+void tryReadings(int seed) {
+  rng.seed(seed);
+  const int n = uniform(1, 300);
+  const int d = uniform(1, 200);
+  const int groupSize = uniform(0, 1) * uniform(1, n);
+  Parts counted;
+  Matrix(counted, d, n, groupSize);
+  const Memory memory(counted.bytes(), Pages::kLazy);
+  Parts parts(memory);
+  Matrix w(parts, d, n, groupSize);
+  const size_t size = static_cast<size_t>(d) * n / std::max(1, groupSize) * std::max(1, groupSize);
+  const auto values = numbers(size);
+  if (groupSize == 0) {
+    w.fill(values.data(), size, 0);
+  } else {
+    std::vector<int8_t> q(size);
+    for (size_t i = 0; i < size; i++) q[i] = static_cast<int8_t>(values[i] * 256.0f);
+    w.fillQuantized(q.data(), numbers(size / groupSize).data(), size, 0);
+  }
+  const int most = 20;
+  const auto x = numbers(static_cast<size_t>(most) * n);
+  const auto expected = multiply(*supportedKernels()[0], w, x, most, Reading::kPanels, false);
+  for (const Kernels* kernels : supportedKernels()) {
+    for (int count = 1; count <= most; count++) {
+      const std::vector<float> some(x.begin(), x.begin() + static_cast<size_t>(count) * n);
+      for (const auto reading : {Reading::kPanels, Reading::kPanelsAhead, Reading::kOneStream, Reading::kAhead}) {
+        for (const bool interleaved : {false, true}) {
+          const auto xout = multiply(*kernels, w, some, count, reading, interleaved);
+          if (memcmp(xout.data(), expected.data(), xout.size() * sizeof(float)) == 0) continue;
+          printf("products differ: %s, reading %d, %d vectors, (%d, %d) in groups of %d\n", kernels->name,
+                 static_cast<int>(reading), count, d, n, groupSize);
+          exit(1);
+        }
+      }
+    }
+  }
+}
+
 void fail(const char* what, const Transformer& transformer, int batch) {
   const Config& p = transformer.config();
   printf("%s differ: %s, %d threads, batches of %d, wq in groups of %d,", what, transformer.kernels().name,
@@ -246,6 +310,7 @@ void tryShape(int seed) {
 
 int main(int argc, char** argv) {
   const int shapes = argc > 1 ? atoi(argv[1]) : 60;
+  for (int i = 0; i < shapes; i++) tryReadings(i);
   for (int i = 0; i < shapes; i++) tryShape(i);
   printf("%d shapes on", shapes);
   for (const Kernels* kernels : supportedKernels()) printf(" %s", kernels->name);
