@@ -41,10 +41,10 @@ bool isFamily25() { return false; }
  * fast, from memory prefetching 1.2 times.
  * Zen 3, which has no AVX-512: one token, several panels at once are 1.2 to 1.4 times as fast as one, and prefetching
  * makes them slower. Several tokens: prefetching is 1.1 to 1.3 times as fast.
- * Zen 4: as Zen 5, but from memory one or two tokens are read as one stream too, which prefetching makes 1.1 to 1.5
- * times slower. More tokens: prefetching is 1.0 to 1.5 times as fast (at 110M, 4 tokens on one thread: 1.2 times
- * slower). Intel's Sapphire Rapids: one token, four panels at once are 1.2 to 1.4 times as fast as one. Prefetching
- * into the first cache adds 4 to 8 %.
+ * Zen 4: as Zen 5, but from memory one or two tokens too are read as one stream; prefetching makes them 1.1 to 1.5
+ * times slower. More tokens: prefetching is 1.0 to 1.5 times as fast.
+ * Intel's Sapphire Rapids: one token, four panels at once are 1.2 to 1.4 times as fast as one. Prefetching into the
+ * first cache adds 4 to 8 %.
  */
 Reading readingOf(const Kernels& kernels, size_t bytes, int tokens) {
   if (bytes <= kNearBytes) return Reading::kPanels;
