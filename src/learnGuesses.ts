@@ -5,7 +5,7 @@ import { checkFunction, checkOptions, checkSignal, checkThat, checkWhole } from 
 import { encode } from "./encode.ts";
 import { GuessTree } from "./guessTree.ts";
 import type { Model } from "./model.ts";
-import { ENTRY, guessFileOf, HEAD_BYTES, MAX_GUESS_BYTES, MAX_LONGEST } from "./run/guessFile.ts";
+import { ENTRY, guessFileOf, HEAD_BYTES, MAX_GUESS_BYTES, MAX_LONGEST, parseGuesses } from "./run/guessFile.ts";
 import { GuessTable } from "./run/guessTable.ts";
 
 export interface LearnGuessesOptions {
@@ -71,10 +71,11 @@ export async function learnGuesses(model: Model, options: LearnGuessesOptions = 
   const texts = documents.map((text) => encode(model.tokenizer.vocabulary, text, true, false));
   const tree = new GuessTree([...lists.slice(0, stories), ...texts], model.config.vocabSize, longest);
   const entries = tree.best(Math.floor((maxBytes - HEAD_BYTES) / (4 * ENTRY)));
+  const owner = await model.guessOwner();
+  const file = guessFileOf({ longest, entries }, owner);
   const table = new GuessTable({ longest });
-  table.add({ longest, entries });
+  table.add(parseGuesses(file, "the table", owner));
   const tests = lists.slice(stories);
-  const file = guessFileOf({ longest, entries }, await model.guessOwner());
   return {
     file,
     stories,

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { GuessTree } from "../src/guessTree.ts";
 import { GuessTable } from "../src/run/guessTable.ts";
 import { Dice } from "./fuzz/dice.ts";
+import { fromFile } from "./helpers/guessEntries.ts";
 
 const KINDS = 30;
 const LONGEST = 4;
@@ -18,7 +19,7 @@ function someStories(seed: number, count: number): number[][] {
 
 const tableOf = (entries: Int32Array): GuessTable => {
   const table = new GuessTable({ longest: LONGEST });
-  table.add({ longest: LONGEST, entries });
+  table.add(fromFile(LONGEST, entries));
   return table;
 };
 

@@ -5,11 +5,12 @@
  * So guesses never change the output.
  *
  * Guesses come from what this process has read and written, and from repetitions within the sequence. How many are
- * worth a wider pass follows from how often such guesses were right, and from how long passes have taken so far.
+ * worth a wider pass follows from how often such guesses were right, and from how long passes have taken so far. That is
+ * only an estimate. So it is also counted what guessing really gains: where it loses, it rests, and loses little in all.
  */
 import { type GuessEntries, MAX_LONGEST } from "./guessFile.ts";
 import type { GuessTable } from "./guessTable.ts";
-import { PassCosts, steadied } from "./passCosts.ts";
+import { HELD_UP, PassCosts, TRIES } from "./passCosts.ts";
 
 /** The most tokens guessed for one sequence in a pass. */
 const MOST_GUESSES = 15;
@@ -74,17 +75,18 @@ interface Record {
 const LEAST_CHANCE = 0.05;
 /** A wider pass must promise this many times the rate of a plain one: the promise is only an estimate. */
 const MARGIN = 1.05;
-/** Where guessing does not pay, trying it again may take at most this share of the time. */
-const IDLE_SHARE = 0.004;
-/** After each trial in vain it is tried more rarely, but after this many passes at the latest. */
-const LONGEST_REST = 512;
-/** After this many trials in vain nothing is learned, if a pass takes less than SHORT_MS: learning would slow it down. */
-const HOPELESS = 8;
-const SHORT_MS = 0.1;
+/** Guessing and learning may lose at most this share of the time. */
+const MOST_LOST = 0.01;
+/** The first guesses may lose so many milliseconds more: their code is not compiled yet. */
+const COLD_MS = 10;
+/** And what guesses have gained, up to so many plain passes. */
+const MOST_SAVED = 64;
+/** When all that is used up, guessing rests until the time of so many plain passes may be lost again. */
+const FRESH = 5;
+/** A token that takes less comes from a cache: guesses gain less there, and learning costs more. */
+const SHORT_MS = 0.3;
 /** More sequences than this share the weights of a pass anyway: guessing for them all gains little, and may lose. */
 const FEW_SEQUENCES = 4;
-/** Passes before the first guess: these are slow, and would mislead about what passes cost. */
-const WARM_UP = 16;
 /** When a record holds this many guesses, both its counts are halved, so that recent guesses weigh more. */
 const RECORD_LENGTH = 256;
 
@@ -94,52 +96,47 @@ export class TableGuesser implements Guesser {
   private readonly most: number; // guesses
   private readonly fixed: boolean; // guess before each pass, and use all guesses, whatever they cost
   private readonly costs = new PassCosts();
+  private readonly plainCosts = new PassCosts(); // of passes for which it did not even look for guesses
   private readonly records: Record[] = Array.from({ length: KINDS }, () => ({ right: 2, of: 4 }));
   private readonly repeat = new Repeat();
   private readonly window: Int32Array; // the last tokens of a sequence, then what is guessed
   private restMs: number; // of passes until it begins to learn and to guess
-  private rest = WARM_UP; // passes until guessing is tried again
-  private inVain = 0; // how often in a row no guess was worth it
-  private guessMs = 0; // what guessing for one pass takes
+  private tokenMs = 0; // of the last pass
+  private spareMs = COLD_MS; // what may be lost now
+  private rests = false; // until enough may be lost again
+  private guessing: { batch: readonly Continuing[]; ms: number } | undefined; // the last call of `guess`, until its pass
   private more: GuessEntries | undefined; // not in the table yet
 
   /**
    * @param lookahead "auto", or a fixed number of guesses per sequence and pass, 1 to 15
-   * @param afterMs it begins to learn and to guess after so many milliseconds of passes
+   * @param afterMs it begins to learn and to guess after so many milliseconds of passes; after three times as
+   *   many if a token takes less than SHORT_MS
    */
   constructor(table: GuessTable, lookahead: "auto" | number, afterMs = 0) {
     this.table = table;
     this.restMs = afterMs;
     this.most = lookahead === "auto" ? MOST_GUESSES : lookahead;
     this.fixed = lookahead !== "auto";
-    if (this.fixed) this.rest = 0;
     this.window = new Int32Array(MAX_LONGEST + MOST_GUESSES);
   }
 
-  /** Guess from these as well. That takes 10 ms, so it happens only once it is of use. */
+  /** Guess from these as well. That takes time, so it happens only once it is of use. */
   takeIn(entries: GuessEntries): void {
     this.more = entries;
   }
 
   guess(batch: readonly Continuing[], room: number): void {
+    this.guessing = undefined;
     for (const { guesses } of batch) guesses.clear();
-    if (room === 0 || this.isIdle(batch.length) || --this.rest > 0) return;
+    if (room === 0 || this.isIdle(batch.length) || this.untilAllowed(batch.length) > 0) return;
+    const start = performance.now();
     if (this.more) this.table.add(this.more);
     this.more = undefined;
-    const start = performance.now();
-    for (const sequence of batch) this.propose(sequence, Math.min(this.most, sequence.left - 1));
-    if (this.fixed) {
-      useAll(batch, room);
-      return;
-    }
-    const used = this.choose(batch, room);
-    this.guessMs = steadied(this.guessMs, performance.now() - start);
-    const passMs = this.costs.of(batch.length);
-    if (used > 0) this.inVain = 0;
-    else if (passMs > 0) {
-      this.inVain++;
-      this.rest = Math.min(Math.ceil((this.inVain * this.guessMs) / (IDLE_SHARE * passMs)), LONGEST_REST);
-    }
+    const least = this.fixed ? 0 : this.leastChance(batch.length);
+    for (const sequence of batch) this.propose(sequence, Math.min(this.most, sequence.left - 1), least);
+    if (this.fixed) useAll(batch, room);
+    else this.choose(batch, room);
+    this.guessing = { batch, ms: performance.now() - start };
   }
 
   check({ count, right, tokens, kinds }: Guesses, token: number): void {
@@ -152,28 +149,29 @@ export class TableGuesser implements Guesser {
   }
 
   idle(sequences: number): number {
-    return this.isIdle(sequences) ? Infinity : Math.max(0, this.rest - 1);
+    return this.isIdle(sequences) ? Infinity : this.untilAllowed(sequences);
   }
 
   passed(rows: number, ms: number): void {
-    this.restMs -= ms;
-    this.costs.note(rows, ms);
+    if (this.guessing) this.plainCosts.skip();
+    else this.plainCosts.note(rows, ms);
+    this.took(1, rows, ms, this.guessing ? this.gained(this.guessing, rows, ms) : 0);
   }
 
   idled(passes: number, rows: number, ms: number): void {
-    this.restMs -= ms;
-    this.rest -= passes;
-    for (let pass = 0; pass < passes; pass++) this.costs.note(rows, ms / passes);
+    for (let pass = 0; pass < passes; pass++) this.plainCosts.note(rows, ms / passes);
+    if (passes > 0) this.took(passes, rows, ms, 0);
   }
 
   learn(tokens: readonly number[], from: number): void {
-    if (this.restMs > 0) return;
-    if (this.inVain >= HOPELESS && this.costs.of(1) < SHORT_MS) return;
+    if (this.restMs > 0 || (this.rests && this.tokenMs < SHORT_MS)) return;
+    const start = performance.now();
     for (let at = Math.max(1, from); at < tokens.length; at++) this.table.learn(tokens, at);
+    this.spareMs -= performance.now() - start;
   }
 
-  /** Fill the guesses of one sequence, at most `most`. */
-  private propose({ tokens, guesses, stops }: Continuing, most: number): void {
+  /** Fill the guesses of one sequence, at most `most`, until one's chance is less than `least`. */
+  private propose({ tokens, guesses, stops }: Continuing, most: number, least: number): void {
     const { table, window, repeat } = this;
     let end = Math.min(tokens.length, table.longest);
     for (let i = 0; i < end; i++) window[i] = tokens[tokens.length - end + i];
@@ -192,7 +190,7 @@ export class TableGuesser implements Guesser {
       }
       if (token < 0 || stops.includes(token)) return;
       chance *= this.chanceOf(kind);
-      if (chance < LEAST_CHANCE && guesses.count > 0 && !this.fixed) return; // the first is checked in any case
+      if (chance < least && guesses.count > 0) return; // the first is checked in any case
       guesses.tokens[guesses.count] = token;
       guesses.chances[guesses.count] = chance;
       guesses.kinds[guesses.count] = kind;
@@ -201,8 +199,47 @@ export class TableGuesser implements Guesser {
     }
   }
 
+  /** A guess that is less likely is not worth its row in a pass of `plain` sequences. */
+  private leastChance(plain: number): number {
+    const wider = plain + 4;
+    const rowMs = (this.costs.of(wider) - this.costs.of(plain)) / 4;
+    return Math.max(LEAST_CHANCE, (plain * rowMs) / this.costs.of(plain) / 2);
+  }
+
   private isIdle(sequences: number): boolean {
     return this.restMs > 0 || (!this.fixed && sequences > FEW_SEQUENCES);
+  }
+
+  /** So many passes took so long in all, and guesses gained so much. */
+  private took(passes: number, rows: number, ms: number, gainedMs: number): void {
+    const passMs = ms / passes;
+    for (let pass = 0; pass < passes; pass++) this.costs.note(rows, passMs);
+    this.tokenMs = passMs / rows;
+    this.restMs -= this.tokenMs < SHORT_MS ? ms / 3 : ms;
+    this.spareMs = Math.min(this.spareMs + MOST_LOST * ms + gainedMs, MOST_SAVED * passMs);
+    if (this.spareMs < 0) this.rests = !this.fixed;
+    else if (this.spareMs >= FRESH * passMs) this.rests = false;
+  }
+
+  /** In how many passes of so many sequences it may not guess: what they cost must be known, and there must be time. */
+  private untilAllowed(sequences: number): number {
+    if (this.fixed) return 0;
+    const plainMs = this.plainCosts.measured(sequences);
+    if (plainMs === 0) return TRIES;
+    return this.rests ? Math.max(1, Math.ceil((FRESH * plainMs - this.spareMs) / (MOST_LOST * plainMs))) : 0;
+  }
+
+  /** How many milliseconds more plain passes would have taken than this pass and guessing for it. */
+  private gained(
+    { batch, ms: guessMs }: { batch: readonly Continuing[]; ms: number },
+    rows: number,
+    ms: number,
+  ): number {
+    const plain = batch.length;
+    const plainMs = this.plainCosts.measured(plain);
+    const right = batch.reduce((sum, { guesses }) => sum + guesses.right, 0);
+    const passMs = Math.min(ms - guessMs, (HELD_UP * plainMs * rows) / plain); // no guess holds a pass up longer
+    return (plainMs * (plain + right)) / plain - passMs - guessMs;
   }
 
   private chanceOf(kind: number): number {
@@ -210,8 +247,8 @@ export class TableGuesser implements Guesser {
     return right / of;
   }
 
-  /** Use as many guesses, the likeliest first, as promise the most tokens a millisecond. Returns how many. */
-  private choose(batch: readonly Continuing[], room: number): number {
+  /** Use as many guesses, the likeliest first, as promise the most tokens a millisecond. */
+  private choose(batch: readonly Continuing[], room: number): void {
     const plain = batch.length;
     const ranked = rank(batch);
     const widest = Math.min(plain + Math.min(room, ranked.length), this.costs.widestToTry(plain));
@@ -224,7 +261,6 @@ export class TableGuesser implements Guesser {
       if (rate > bestRate) [best, bestRate] = [rows, rate];
     }
     for (let i = 0; i < best - plain; i++) ranked[i].guesses.used++;
-    return best - plain;
   }
 }
 

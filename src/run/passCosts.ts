@@ -9,11 +9,11 @@ const AGEING = 0.0002;
 /** After this many passes it counts as unknown: the machine may have been busy then, or the code cold. */
 const FORGOTTEN = 3000;
 /** A cost is known after this many passes. It is the fastest one's: the others may have been held up. */
-const TRIES = 3;
+export const TRIES = 3;
 /** A pass twice as wide as any known one is assumed to cost this share more. Little, so that it is tried. */
 const UNKNOWN = 0.15;
 /** A pass that took longer than the known cost counts as at most this many times that cost. */
-const HELD_UP = 2;
+export const HELD_UP = 2;
 
 /** A running average of durations with one more sample; shorter ones weigh more. `known` is 0 before the first. */
 export function steadied(known: number, ms: number): number {
@@ -40,6 +40,11 @@ export class PassCosts {
     this.when[width] = this.passes;
   }
 
+  /** There was a pass that says nothing about costs. */
+  skip(): void {
+    this.passes++;
+  }
+
   /** The estimated cost of a pass of `rows` tokens, in milliseconds; 0 while nothing is known. */
   of(rows: number): number {
     const width = widthOf(rows);
@@ -52,6 +57,12 @@ export class PassCosts {
     if (above === WIDTHS.length) return this.aged(below) * (1 + UNKNOWN * (rows / WIDTHS[below] - 1));
     const share = (WIDTHS[width] - WIDTHS[below]) / (WIDTHS[above] - WIDTHS[below]);
     return this.aged(below) + share * (this.aged(above) - this.aged(below));
+  }
+
+  /** What passes of `rows` tokens have cost lately, in milliseconds; 0 if that is not known. */
+  measured(rows: number): number {
+    const width = widthOf(rows);
+    return this.isKnown(width) ? this.ms[width] : 0;
   }
 
   /** The widest pass to try where `plain` tokens are read anyway: twice the widest known, at least `plain` + 1. */

@@ -18,8 +18,8 @@ const SLICE_MS = 10;
  */
 const REPORT_MS = 0.5;
 /**
- * Guessing begins after passes have taken so long: to take in the guesses beside a model, and to run code that is not
- * compiled yet, takes time that a process which generates one short story would not get back.
+ * Guessing begins after passes have taken so long: code that is not compiled yet takes time that a process which
+ * generates one short story would not get back.
  */
 const GUESSES_AFTER_MS = 250;
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type Continuing, Guesses, TableGuesser } from "../../src/run/guess.ts";
 import type { GuessEntries } from "../../src/run/guessFile.ts";
 import { GuessTable } from "../../src/run/guessTable.ts";
+import { fromFile } from "../helpers/guessEntries.ts";
 
 const sequence = (tokens: number[], { left = 100, stops = [] as number[] } = {}): Continuing => {
   return { tokens, left, stops, guesses: new Guesses() };
@@ -22,8 +23,8 @@ function passes(guesser: TableGuesser, costs: Record<number, number>): void {
 function experience(guesser: TableGuesser, isRight: boolean, times: number): void {
   for (let i = 0; i < times; i++) {
     const some = sequence(text(20));
-    do guesser.guess([some], 15);
-    while (some.guesses.count === 0);
+    guesser.guess([some], 15);
+    expect(some.guesses.count).toBeGreaterThan(0);
     guesser.check(some.guesses, isRight ? 120 : 7);
   }
 }
@@ -36,7 +37,7 @@ function entriesOf(tokens: number[]): GuessEntries {
   table.forEach((...entry) => {
     entries.push(...entry);
   });
-  return { longest: table.longest, entries: Int32Array.from(entries) };
+  return fromFile(table.longest, entries);
 }
 
 describe("guesses are", () => {
@@ -143,23 +144,101 @@ describe("how many guesses are used", () => {
   });
 });
 
-describe("passes without it", () => {
-  it("are as many as it does not guess in", () => {
+/** Guess before so many passes, at most until it rests. Each takes `ms`, and all its guesses are right or none. */
+function guess(guesser: TableGuesser, most: number, isRight: boolean, ms: number): number {
+  for (let pass = 0; pass < most; pass++) {
+    if (guesser.idle(1) > 0) return pass;
+    const some = sequence(text(20));
+    guesser.guess([some], 1);
+    if (isRight) some.guesses.right = 1;
+    guesser.passed(1 + some.guesses.used, ms);
+  }
+  return most;
+}
+
+describe("guessing rests", () => {
+  const measured = () => {
     const guesser = taught("auto");
+    guesser.idled(1000, 1, 10_000);
+    return guesser;
+  };
+
+  it("when its passes have taken a hundredth of the time longer than plain ones would have", () => {
+    const passes = guess(measured(), 1000, false, 15); // each loses 5 ms, and may lose 0.15; so far 100
+    expect(passes).toBeGreaterThan(15);
+    expect(passes).toBeLessThan(30);
+  });
+
+  it("not while they yield as many tokens more", () => {
+    expect(guess(measured(), 1000, true, 15)).toBe(1000);
+  });
+
+  it("until it may lose something again", () => {
+    const guesser = measured();
+    guess(guesser, 1000, false, 15);
+    const rest = guesser.idle(1);
+    guesser.idled(rest - 1, 1, 10 * (rest - 1));
+    expect(guesser.idle(1)).toBeGreaterThan(0);
+    guesser.idled(2, 1, 20);
+    expect(guesser.idle(1)).toBe(0);
+  });
+
+  it("later if it has gained before, but not much later", () => {
+    const guesser = measured();
+    guess(guesser, 1000, true, 15);
+    const passes = guess(guesser, 1000, false, 15);
+    expect(passes).toBeGreaterThan(80); // 64 passes of 15 ms were saved
+    expect(passes).toBeLessThan(250);
+  });
+
+  it.each([
+    [0.1, false],
+    [10, true],
+  ])("and learning with it, if a token takes little: %d ms", (ms, learns) => {
+    const table = new GuessTable();
+    const guesser = new TableGuesser(table, "auto");
+    guesser.learn(text(50), 0);
+    guesser.idled(1000, 1, 1000 * ms);
+    guess(guesser, 1000, false, 1.5 * ms);
+    expect(guesser.idle(1)).toBeGreaterThan(0);
+    const before = table.entries;
+    guesser.learn([1, 2, 3, 4], 0);
+    expect(table.entries > before).toBe(learns);
+  });
+
+  it("never if the number of guesses is fixed", () => {
+    const table = new GuessTable();
+    const guesser = new TableGuesser(table, 1);
+    guesser.learn(text(50), 0);
+    guesser.idled(1000, 1, 100);
+    expect(guess(guesser, 1000, false, 0.15)).toBe(1000);
+    const before = table.entries;
+    guesser.learn([1, 2, 3, 4], 0);
+    expect(table.entries).toBeGreaterThan(before);
+  });
+});
+
+describe("passes without it", () => {
+  it("come first, until it is known what they cost", () => {
+    const guesser = taught("auto");
+    const some = sequence(text(20));
+    guesser.guess([some], 15);
+    expect(some.guesses.count).toBe(0);
     const idle = guesser.idle(1);
     expect(idle).toBeGreaterThan(0);
-    const some = sequence(text(20));
-    for (let pass = 0; pass < idle; pass++) guesser.guess([some], 15);
-    expect(some.guesses.count).toBe(0);
+    guesser.idled(idle, 1, 10 * idle);
     expect(guesser.idle(1)).toBe(0);
+    expect(guesser.idle(2)).toBeGreaterThan(0);
     guesser.guess([some], 15);
     expect(some.guesses.count).toBeGreaterThan(0);
   });
 
-  it("bring the next guess nearer as those with it do", () => {
+  it("are measured again after thousands of passes with guesses", () => {
     const guesser = taught("auto");
-    const idle = guesser.idle(1);
-    guesser.idled(idle, 1, 10 * idle);
+    guesser.idled(10, 1, 100);
+    guess(guesser, 5000, true, 11);
+    expect(guesser.idle(1)).toBeGreaterThan(0);
+    guesser.idled(3, 1, 30);
     expect(guesser.idle(1)).toBe(0);
   });
 
@@ -214,6 +293,7 @@ describe("passes without it", () => {
     const many = Array.from({ length: 5 }, () => sequence(text(20)));
     for (let pass = 0; pass < 100; pass++) guesser.guess(many, 15);
     expect(table.entries).toBe(0);
+    guesser.idled(10, 4, 100);
     for (let pass = 0; pass < 100; pass++) guesser.guess(many.slice(1), 15);
     expect(table.entries).toBeGreaterThan(0);
   });

@@ -4,6 +4,8 @@
 import { describe, expect, it } from "vitest";
 import { GuessTable, hashHigh, hashLow } from "../../src/run/guessTable.ts";
 import { Dice } from "../fuzz/dice.ts";
+import { frugally } from "../helpers/frugally.ts";
+import { fromFile } from "../helpers/guessEntries.ts";
 
 /** The same, as it would be written without a thought for speed. */
 class Oracle {
@@ -97,6 +99,38 @@ describe("the table of guesses", () => {
     expect(table.matched).toBe(2);
   });
 
+  it.each([30, 400, 8_000])("goes on learning from a file of what it learned from %i tokens", (count) => {
+    const tokens = textLike(16_000, 50);
+    const learnt = new GuessTable();
+    for (let at = 1; at < count; at++) learnt.learn(tokens, at);
+    const entries: number[] = [];
+    learnt.forEach((...entry) => {
+      entries.push(...entry);
+    });
+    const copy = new GuessTable();
+    copy.add(fromFile(8, entries));
+    for (let at = count; at < tokens.length; at++) {
+      const token = learnt.find(tokens, at);
+      expect([copy.find(tokens, at), copy.matched, copy.times]).toEqual([token, learnt.matched, learnt.times]);
+      learnt.learn(tokens, at);
+      copy.learn(tokens, at);
+    }
+    expect(copy.entries).toBe(learnt.entries);
+  });
+
+  it("ignores entries that are no context's", () => {
+    const table = new GuessTable();
+    table.learn([1, 2], 1);
+    const entries: number[] = [];
+    table.forEach((low, high, token) => {
+      for (const add of [0, 16, 32, 2 ** 28]) entries.push(low, high + add, token + add, 5);
+    });
+    entries.push(0, 2 ** 30 - 1, 3, 5);
+    const filed = fromFile(8, entries);
+    frugally(() => table.add(filed));
+    expect([table.find([1], 1), table.times]).toEqual([2, 6]);
+  });
+
   it("stores the entries that it is given, and lists them again", () => {
     const learnt = new GuessTable();
     const tokens = textLike(8_000, 50);
@@ -116,7 +150,7 @@ describe("the table of guesses", () => {
     const table = new GuessTable();
     for (const at of [1, 2]) table.learn([5, 6, 7], at); // after 5 comes 6, after 6 comes 7
     const entry = (token: number, next: number, times: number) => [hashLow(0, token), hashHigh(0, token), next, times];
-    table.add({ longest: 8, entries: Int32Array.from([entry(5, 9, 40), entry(6, 7, 40), entry(8, 3, 40)].flat()) });
+    table.add(fromFile(8, [entry(5, 9, 40), entry(6, 7, 40), entry(8, 3, 40)].flat()));
     expect(table.entries).toBe(3);
     const known = [5, 6, 8].map((token) => [table.find([token], 1), table.times]);
     expect(known).toEqual([
