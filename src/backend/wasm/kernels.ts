@@ -7,7 +7,8 @@ import { EXP2_32NDS } from "../../llama2/math.ts";
 /** What an instance exports, beside the model's globals. Addresses are bytes in its memory. */
 export interface Kernels {
   /**
-   * Read the `count` entries at `batch` on `threads` threads; the logits of the last `classified` go to `logits`.
+   * Read the `count` entries at `batch` on `threads` threads; the logits of the last `classified` go to `logits`. A single
+   * entry's pass reads so many panels of a float32 matrix at once: 1 or 2.
    * Returns for how many milliseconds a thread waited for a late one.
    */
   forward(
@@ -17,6 +18,7 @@ export interface Kernels {
     count: number,
     classified: number,
     threads: number,
+    panels: number,
   ): number;
   sample(logits: number, temperature: number, topp: number, coin: number): number;
   /** The loop of a helper thread: do a share of every forward pass, until `stop`. */

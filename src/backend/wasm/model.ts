@@ -11,6 +11,7 @@ import { Arena } from "./arena.ts";
 import type { Kernels } from "./kernels.ts";
 import { matrixBytes, PANEL, readMatrix, rowBytes } from "./panels.ts";
 import { type Plan, planContext } from "./plan.ts";
+import { Reading } from "./reading.ts";
 
 /** Read all weights, and RoPE's frequencies, to their addresses in the plan. */
 export async function loadWeights(source: WeightSource, memory: WebAssembly.Memory, plan: Plan): Promise<void> {
@@ -33,6 +34,7 @@ export class WasmModel {
   readonly memory: WebAssembly.Memory;
   readonly arena: Arena;
   readonly team: Team;
+  readonly reading = new Reading();
   /** Where the entries of a forward pass go. */
   readonly batch: number;
   /** Its threads have ended: nothing can be computed any more. */
@@ -70,7 +72,7 @@ class WasmContext implements Context {
 
   forward(entries: readonly Entry[], wanted: number): Float32Array {
     if (this.disposed || this.model.disposed) throw new Error("this context, or its model, has been disposed");
-    const { kernels, memory, team, batch } = this.model;
+    const { kernels, memory, team, reading, batch } = this.model;
     const words = new Int32Array(memory.buffer, batch, 3 * entries.length);
     let at = 0;
     for (const { token, pos, sequence } of entries) {
@@ -78,9 +80,13 @@ class WasmContext implements Context {
       words[at++] = pos;
       words[at++] = sequence;
     }
+    const { keyCache, valueCache, logits } = this;
+    const { length } = entries;
     const start = performance.now();
-    const lateMs = kernels.forward(this.keyCache, this.valueCache, this.logits, entries.length, wanted, team.size);
-    team.ran(performance.now() - start, lateMs);
+    const lateMs = kernels.forward(keyCache, valueCache, logits, length, wanted, team.size, reading.panels);
+    const ms = performance.now() - start;
+    team.ran(ms, lateMs);
+    if (length === 1) reading.ran(ms);
     return this.rowsOfLogits(wanted);
   }
 

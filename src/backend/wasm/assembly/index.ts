@@ -2,7 +2,7 @@
  * The exports of the kernels: the model's globals, to be set once; then `forward` and `sample` on the first thread, and
  * `work` on the others.
  */
-import { job as jobAddress, ready, setThreads } from "./model";
+import { job as jobAddress, ready, setPass } from "./model";
 import { arrive, awaitCall, awaitOthers, barriersMet, call, join, lateMs } from "./team";
 import * as transformer from "./transformer";
 
@@ -22,6 +22,7 @@ class Job {
   count: i32 = 0; // 0: no more jobs will come
   classified: i32 = 0;
   threads: i32 = 0; // that work on it
+  panels: i32 = 0; // that are read at once for a single entry
 }
 
 /**
@@ -35,8 +36,9 @@ export function forward(
   count: i32,
   classified: i32,
   threads: i32,
+  panels: i32,
 ): f64 {
-  setThreads(threads);
+  setPass(threads, panels);
   const job = changetype<Job>(jobAddress);
   job.barriersMet = barriersMet();
   job.keyCache = keyCache;
@@ -45,6 +47,7 @@ export function forward(
   job.count = count;
   job.classified = classified;
   job.threads = threads;
+  job.panels = panels;
   call(threads);
   transformer.forward(keyCache, valueCache, logits, count, classified);
   arrive();
@@ -60,7 +63,7 @@ export function work(): void {
   for (let jobs: i64 = 1; ; jobs++) {
     awaitCall(jobs);
     if (job.count === 0) return;
-    setThreads(job.threads);
+    setPass(job.threads, job.panels);
     join(job.barriersMet);
     transformer.forward(job.keyCache, job.valueCache, job.logits, job.count, job.classified);
     arrive();

@@ -9,13 +9,13 @@
  *     row 1:  b0 b1 b2 ...     ->   a0 b0 .. p0  a1 b1 .. p1  a2 b2 .. p2 ...
  *     row 15: p0 p1 p2 ...
  *
- * so that the weights are read as one straight stream. Rows past the last one are zeros. With a single x, two panels are
- * read at once: Intel's Sapphire Rapids fetches two streams 1.2 times as fast as one.
+ * so that the weights are read as one straight stream. Rows past the last one are zeros. With a single x, two panels
+ * may be read at once, which some processors do faster (../reading.ts).
  *
  * Reading the weights takes most of the time. With several x to multiply, a few columns at a time are used for all of
  * them while the next columns come from memory.
  */
-import { thread, threads } from "./model";
+import { panelsAtOnce, thread, threads } from "./model";
 
 /** How many rows a panel has, and how many bytes a column of it takes. */
 export const PANEL = 16;
@@ -64,7 +64,7 @@ export function matmul(xout: usize, x: usize, w: usize, n: i32, d: i32, count: i
   const few = max(4, <i32>(NEAR_BYTES / xBytes) & ~1);
   const last = lastOf(panelsOf(d));
   let panel = firstOf(panelsOf(d));
-  if (count === 1) {
+  if (count === 1 && panelsAtOnce === 2) {
     for (; panel + 1 < last; panel += 2) {
       twoPanelsTimes(xout + panel * COLUMN, x, w + panel * panelBytes, panelBytes, n);
     }

@@ -89,10 +89,12 @@ export let ready: usize = 0; // an i32: how many of the other threads have start
 
 export let thread: i32 = 0;
 export let threads: i32 = 1;
+export let panelsAtOnce: i32 = 1; // that a matmul for a single entry reads
 export let patience: i32 = 0; // how often a waiting thread checks before it sleeps
 
-export function setThreads(count: i32): void {
-  threads = count;
+export function setPass(threadCount: i32, panels: i32): void {
+  threads = threadCount;
+  panelsAtOnce = panels;
 }
 
 export function headSizeOf(): i32 {
