@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fuzzTableOf } from "./fuzz.mjs";
 import { gpuTableOf } from "./gpu.mjs";
-import { tableOf } from "./report.mjs";
+import { processorOf, tableOf } from "./report.mjs";
 
 /** A marker, which result files count, and how the newest is shown; perhaps also what is said of the others. */
 export const BLOCKS = [
@@ -39,12 +39,11 @@ export const newestResult = (folder, block) => resultsIn(folder, block).at(0);
 
 /** A line that links to the newest results of other processors, if there are any. */
 function othersOf([newest, ...older]) {
-  const seen = new Set([newest.machine.family]);
-  const others = older.filter(({ machine: { family } }) => !seen.has(family) && seen.add(family));
+  const seen = new Set([processorOf(newest.machine)]);
+  const others = older.filter(({ machine }) => !seen.has(processorOf(machine)) && seen.add(processorOf(machine)));
   if (others.length === 0) return "";
   const links = others.map(
-    ({ name, date, machine: { cpu, family } }) =>
-      `[${cpu} (family ${family}), ${date.slice(0, 10)}](bench/results/${name})`,
+    ({ name, date, machine }) => `[${processorOf(machine)}, ${date.slice(0, 10)}](bench/results/${name})`,
   );
   return `Measured on other processors: ${links.join(", ")}.\n\n`;
 }

@@ -7,6 +7,9 @@ const number = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value
 const spread = ({ median, min, max }, text = number) => `${text(median)} (${text(min)} to ${text(max)})`;
 const percent = (value) => `${(100 * value).toFixed(0)} %`;
 
+/** A processor's name, with what distinguishes its generation; older results do not say the instruction set. */
+export const processorOf = ({ cpu, family, isa }) => `${cpu} (family ${[family, isa].filter(Boolean).join(", ")})`;
+
 /** The target of a figure. */
 function targetText(target) {
   if (!target) return "";
@@ -79,7 +82,7 @@ ${rows.join("\n")}
 \`run\` is llama2.c's run.c built with \`gcc -O3\`, \`runfast\` with \`-Ofast -march=native\`, \`runomp\` with \`-Ofast -fopenmp
 -march=native\`, \`runq\` its int8 program built like \`runomp\`. Greedy unless it says otherwise, the same tokens on both sides,
 medians of ${rounds} interleaved runs. A load is measured without Node's own start.
-Measured on ${date.slice(0, 10)} with ${machine.cpu} (family ${machine.family}, ${machine.cores} cores), Node ${node}, commit ${(commit ?? "unknown").slice(0, 10)};
+Measured on ${date.slice(0, 10)} with ${processorOf(machine)}, ${machine.cores} cores, Node ${node}, commit ${(commit ?? "unknown").slice(0, 10)};
 references: ${references}; \`${command}\`.
 `;
 }

@@ -89,13 +89,31 @@ inline void prefetchInt8(const int8_t* line) {
   if constexpr (panels == 1) __builtin_prefetch(line + (slow ? kFarLines : 64) * kLine, 0, 2);
 }
 
+/* Add one quad of some panels times some vectors. `w` and `x`: the quad in the first of them. */
+template <int panels, int count, bool ahead>
+inline void addQuads(Ints (&sums)[count][panels][kPanel / kLanes], const int8_t* w, size_t panelBytes, const int8_t* x,
+                     size_t stride) {
+  constexpr int kSlices = kPanel / kLanes;
+  for (int p = 0; p < panels; p++) {
+    const int8_t* line = w + p * panelBytes;
+    prefetchInt8<panels, count, ahead>(line);
+    Ints columns[kSlices];
+    for (int s = 0; s < kSlices; s++) __builtin_memcpy(&columns[s], line + s * kLanes * 4, sizeof columns[s]);
+    for (int c = 0; c < count; c++) {
+      for (int s = 0; s < kSlices; s++) sums[c][p][s] = addQuad(sums[c][p][s], columns[s], x + c * stride);
+    }
+  }
+}
+
 /* Some panels times some vectors, as `multiply`. `straddling`: rows' sums end at segments of their own. */
 template <int panels, int count, bool straddling, bool ahead>
 inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
   constexpr int kSlices = kPanel / kLanes;
+  constexpr int kLineBytes = kPanel * 4;
   const int segments = w.segments.count;
-  const int quads = w.segments.quads;
   const size_t panelBytes = w.segments.bytes() * kPanel;
+  const int8_t* line = w.q;
+  const int8_t* xj = x.q.data;
   Floats sum[count][panels][kSlices] = {};
   Ints whole[count][panels][kSlices] = {};
   for (int segment = 0; segment < segments; segment++) {
@@ -105,17 +123,18 @@ inline void multiplyInt8(Columns<float> xout, Int8Vectors x, Int8Panels w) {
         for (int s = 0; s < kSlices; s++) whole[c][p][s] = (straddling ? whole[c][p][s] : Ints{}) - bias;
       }
     }
-    for (int quad = segment * quads; quad < (segment + 1) * quads; quad++) {
-      for (int p = 0; p < panels; p++) {
-        const int8_t* line = w.q + p * panelBytes + (size_t)quad * kPanel * 4;
-        prefetchInt8<panels, count, ahead>(line);
-        Ints columns[kSlices];
-        for (int s = 0; s < kSlices; s++) __builtin_memcpy(&columns[s], line + s * kLanes * 4, sizeof columns[s]);
-        for (int c = 0; c < count; c++) {
-          const int8_t* xj = x.q.data + c * x.q.stride + quad * kQuadBytes;
-          for (int s = 0; s < kSlices; s++) whole[c][p][s] = addQuad(whole[c][p][s], columns[s], xj);
+    int quads = w.segments.quads;
+    // with fewer instructions a line, more lines are on their way from memory
+    if constexpr (count * panels * kSlices == 1) {
+      for (; quads >= 4; quads -= 4) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++, line += kLineBytes, xj += kQuadBytes) {
+          addQuads<panels, count, ahead>(whole, line, panelBytes, xj, x.q.stride);
         }
       }
+    }
+    for (; quads > 0; quads--, line += kLineBytes, xj += kQuadBytes) {
+      addQuads<panels, count, ahead>(whole, line, panelBytes, xj, x.q.stride);
     }
     for (int p = 0; p < panels; p++) {
       for (int s = 0; s < kSlices; s++) {
