@@ -177,7 +177,7 @@ inline Int8Panels multiplyInt8Panels(Columns<float>& xout, Int8Vectors x, int co
                                 {x.s.data + c * x.s.stride, x.s.stride},
                                 {x.sum.data + c * x.sum.stride, x.sum.stride}};
       multiplyInt8Count<panels, most, ahead>({xout.data + c * xout.stride, xout.stride}, some,
-                                      count - c < most ? count - c : most, w);
+                                             count - c < most ? count - c : most, w);
     }
     w.q += w.segments.bytes() * rows;
     w.s += (size_t)w.segments.count * rows;
