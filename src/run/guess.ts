@@ -75,11 +75,12 @@ interface Record {
 const LEAST_CHANCE = 0.05;
 /** A wider pass must promise this many times the rate of a plain one: the promise is only an estimate. */
 const MARGIN = 1.05;
-/** Guessing and learning may lose at most this share of the time. */
+/**
+ * What guessing and learning may lose: this share of the time; so many milliseconds at first, when their code is not
+ * compiled yet; and what guesses have gained, up to so many plain passes.
+ */
 const MOST_LOST = 0.01;
-/** The first guesses may lose so many milliseconds more: their code is not compiled yet. */
 const COLD_MS = 10;
-/** And what guesses have gained, up to so many plain passes. */
 const MOST_SAVED = 64;
 /** When all that is used up, guessing rests until the time of so many plain passes may be lost again. */
 const FRESH = 5;
@@ -199,7 +200,7 @@ export class TableGuesser implements Guesser {
     }
   }
 
-  /** A guess that is less likely is not worth its row in a pass of `plain` sequences. */
+  /** Guesses for `plain` sequences that are less likely are not worth looking for: a row costs at least twice as much. */
   private leastChance(plain: number): number {
     const wider = plain + 4;
     const rowMs = (this.costs.of(wider) - this.costs.of(plain)) / 4;

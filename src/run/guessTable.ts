@@ -90,8 +90,8 @@ export class GuessTable {
   /**
    * Take in the entries of a file, sorted as `parseGuesses` returns them. Contexts that are known already are merged.
    *
-   * It takes half a millisecond, even in code that is not compiled yet: the entries stay sorted, and it is only noted
-   * where those whose hashes begin alike are.
+   * The entries stay sorted, and it is only noted where those whose hashes begin alike are. So 28,000 take 0.6 ms, and 2 ms
+   * in code that is not compiled yet; to put each into the hash table would take 3 and 14.
    */
   add({ longest, entries }: GuessEntries): void {
     if (longest > this.longest) {
@@ -179,7 +179,9 @@ export class GuessTable {
   private inFile(low: number, high: number): number {
     const { places, starts } = this;
     const bucket = this.bucketOf(low, high);
-    for (let at = starts[bucket]; at < starts[bucket + 1]; at += PLACE) {
+    const from = starts[bucket];
+    const end = Math.min(starts[bucket + 1], from + REACH * PLACE); // there are one or two, unless somebody chose them
+    for (let at = from; at < end; at += PLACE) {
       if (places[at] === low && places[at + 1] === high) return at;
     }
     return -1;
