@@ -185,7 +185,7 @@ class Transformer {
   const Config config_;
   const GroupSizes groupSizes_;
   const Kernels& kernels_;
-  const size_t bytes_;                               // of the weights
+  const size_t bytes_;         // of the weights
   const Reading readings_[3];  // how they are read: for one token, for two, for more
   const int maxBatch_;
   Memory memory_;
