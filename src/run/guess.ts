@@ -240,7 +240,8 @@ export class TableGuesser implements Guesser {
     const plainMs = this.plainCosts.measured(plain);
     const right = batch.reduce((sum, { guesses }) => sum + guesses.right, 0);
     const passMs = Math.min(ms - guessMs, (HELD_UP * plainMs * rows) / plain); // no guess holds a pass up longer
-    return (plainMs * (plain + right)) / plain - passMs - guessMs;
+    const gainedMs = (plainMs * (plain + right)) / plain - passMs - guessMs;
+    return rows > plain ? gainedMs : Math.min(gainedMs, -guessMs); // without guesses, a faster pass is chance
   }
 
   private chanceOf(kind: number): number {

@@ -173,6 +173,15 @@ describe("guessing rests", () => {
     expect(guess(measured(), 1000, true, 15)).toBe(1000);
   });
 
+  it("however fast passes were for which it found no guess", () => {
+    const guesser = measured();
+    for (let pass = 0; pass < 1000; pass++) {
+      guesser.guess([sequence([3, 4])], 1);
+      guesser.passed(1, 5);
+    }
+    expect(guess(guesser, 1000, false, 15)).toBeLessThan(50);
+  });
+
   it("until it may lose something again", () => {
     const guesser = measured();
     guess(guesser, 1000, false, 15);
