@@ -97,7 +97,7 @@ export class TableGuesser implements Guesser {
   private readonly most: number; // guesses
   private readonly fixed: boolean; // guess before each pass, and use all guesses, whatever they cost
   private readonly costs = new PassCosts();
-  private readonly plainCosts = new PassCosts(); // of passes for which it did not even look for guesses
+  private readonly plainCosts = new PassCosts(); // of passes without guesses
   private readonly records: Record[] = Array.from({ length: KINDS }, () => ({ right: 2, of: 4 }));
   private readonly repeat = new Repeat();
   private readonly window: Int32Array; // the last tokens of a sequence, then what is guessed
@@ -154,9 +154,11 @@ export class TableGuesser implements Guesser {
   }
 
   passed(rows: number, ms: number): void {
-    if (this.guessing) this.plainCosts.skip();
-    else this.plainCosts.note(rows, ms);
-    this.took(1, rows, ms, this.guessing ? this.gained(this.guessing, rows, ms) : 0);
+    const { guessing } = this;
+    if (!guessing) this.plainCosts.note(rows, ms);
+    else if (rows === guessing.batch.length) this.plainCosts.note(rows, ms - guessing.ms);
+    else this.plainCosts.skip();
+    this.took(1, rows, ms, guessing ? this.gained(guessing, rows, ms) : 0);
   }
 
   idled(passes: number, rows: number, ms: number): void {
@@ -240,8 +242,7 @@ export class TableGuesser implements Guesser {
     const plainMs = this.plainCosts.measured(plain);
     const right = batch.reduce((sum, { guesses }) => sum + guesses.right, 0);
     const passMs = Math.min(ms - guessMs, (HELD_UP * plainMs * rows) / plain); // no guess holds a pass up longer
-    const gainedMs = (plainMs * (plain + right)) / plain - passMs - guessMs;
-    return rows > plain ? gainedMs : Math.min(gainedMs, -guessMs); // without guesses, a faster pass is chance
+    return (plainMs * (plain + right)) / plain - passMs - guessMs;
   }
 
   private chanceOf(kind: number): number {
